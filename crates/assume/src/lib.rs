@@ -1,0 +1,117 @@
+//! `assume`: which tenant is this run for, does its trust still hold, and is
+//! the run ours? It never returns credentials: every later handler assumes the
+//! customer's role itself.
+
+mod request;
+mod trust;
+
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::ids::{AccountId, InvalidId, RegionName};
+use crosspilot_core::lambda::App;
+use crosspilot_core::layout::{self, Upload};
+use crosspilot_core::registry::{Claim, RegistryError, RunRecord, model_settings};
+use crosspilot_core::run::{BadTriggerTime, RunId, RunRef};
+use serde::Serialize;
+
+pub use request::{Input, Request, UploadEvent};
+pub use trust::{TrustError, Verdict, judge};
+
+/// What the state machine goes on with.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum Response {
+    /// The run is ours: go on.
+    Run {
+        /// Which run; all later handlers take it.
+        run: RunRef,
+        /// The customer's account, for people.
+        account: AccountId,
+        /// The customer's region, for people.
+        region: RegionName,
+        /// Seconds that the run may take.
+        max_runtime_seconds: u32,
+    },
+    /// Another execution works on this run already.
+    Duplicate {
+        /// Which run.
+        run: RunRef,
+        /// ARN of that execution.
+        execution: String,
+    },
+    /// The uploaded object is not training data.
+    Ignored {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// Why a run does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An uploaded key names a model that cannot be one.
+    #[error("the uploaded key {key:?} names no model: {reason}")]
+    Key {
+        /// The key.
+        key: String,
+        /// What is wrong with its model part.
+        reason: InvalidId,
+    },
+    /// The trigger's time cannot be read.
+    #[error(transparent)]
+    Time(#[from] BadTriggerTime),
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The customer's trust does not hold.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// AWS refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        match self {
+            Error::Key { .. } | Error::Time(_) => Code::TriggerInvalid,
+            Error::Registry(error) => error.code(),
+            Error::Trust(error) => error.code(),
+            Error::Call(error) => error.code(),
+        }
+    }
+}
+
+/// Finds the tenant, proves the trust, claims the run.
+pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
+    let (tenant, model, trigger) = match request.input {
+        Input::Upload(event) => {
+            let owner = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
+            let tenant = app.registry.active_tenant(&owner).await?;
+            match layout::parse_upload(&tenant.prefix, event.key()) {
+                Ok(Upload::Training(model)) => (tenant, model, event.trigger()),
+                Ok(Upload::Nothing) => {
+                    return Ok(Response::Ignored { key: event.key().to_owned() });
+                }
+                Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
+            }
+        }
+        Input::Named { tenant, model, trigger } => {
+            (app.registry.active_tenant(&tenant).await?, model, trigger)
+        }
+    };
+    model_settings(&tenant, &model)?;
+    let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
+    trust::prove(&app.config, &tenant, &run_id).await?;
+
+    let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+    let record = RunRecord { run: run.clone(), execution: request.execution, trigger, features: Vec::new() };
+    Ok(match app.registry.claim_run(&record).await? {
+        Claim::Held => Response::Run {
+            run,
+            account: tenant.account,
+            region: tenant.region,
+            max_runtime_seconds: tenant.limits.max_runtime_seconds,
+        },
+        Claim::Duplicate { execution } => Response::Duplicate { run, execution },
+    })
+}

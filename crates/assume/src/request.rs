@@ -1,0 +1,148 @@
+//! The three ways in, as one request.
+
+use crosspilot_core::ids::{AccountId, BucketName, ModelName, TenantId};
+use crosspilot_core::run::Trigger;
+use serde::Deserialize;
+
+/// The state machine's input together with the execution it started.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Request {
+    /// ARN of the execution.
+    pub execution: String,
+    /// What the state machine was started with.
+    pub input: Input,
+}
+
+/// What starts a run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Input {
+    /// An event of Amazon S3, as EventBridge delivers it. It cannot name its
+    /// tenant: what else it holds is not even read.
+    Upload(UploadEvent),
+    /// A schedule or a person. Only the SaaS account's own principals can say
+    /// a tenant's name.
+    Named {
+        /// Whose run it shall be.
+        tenant: TenantId,
+        /// Which model.
+        model: ModelName,
+        /// When and why.
+        trigger: Trigger,
+    },
+}
+
+/// The parts of an `Object Created` event that count. Its account is the
+/// bucket's owner, set by AWS. Source: S3 User Guide, "EventBridge event
+/// message structure".
+#[derive(Debug, Clone, Deserialize)]
+pub struct UploadEvent {
+    /// `aws.s3`.
+    source: Source,
+    account: AccountId,
+    time: String,
+    detail: UploadDetail,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum Source {
+    #[serde(rename = "aws.s3")]
+    S3,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct UploadDetail {
+    bucket: Bucket,
+    object: Object,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Bucket {
+    name: BucketName,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Object {
+    key: String,
+    #[serde(default)]
+    etag: String,
+    #[serde(default, rename = "version-id")]
+    version_id: Option<String>,
+    #[serde(default)]
+    sequencer: String,
+}
+
+impl UploadEvent {
+    /// The event as what is kept of it.
+    pub(crate) fn trigger(self) -> Trigger {
+        let Source::S3 = self.source;
+        Trigger::Upload {
+            time: self.time,
+            account: self.account,
+            bucket: self.detail.bucket.name,
+            key: self.detail.object.key,
+            etag: self.detail.object.etag,
+            version_id: self.detail.object.version_id.unwrap_or_default(),
+            sequencer: self.detail.object.sequencer,
+        }
+    }
+
+    pub(crate) fn account(&self) -> &AccountId {
+        &self.account
+    }
+
+    pub(crate) fn bucket(&self) -> &BucketName {
+        &self.detail.bucket.name
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.detail.object.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::json;
+
+    fn upload() -> serde_json::Value {
+        json!({
+            "version": "0", "id": "1", "detail-type": "Object Created", "source": "aws.s3",
+            "account": "222222222222", "time": "2026-01-31T12:00:00Z", "region": "us-east-1",
+            "resources": ["arn:aws:s3:::acme-ml"],
+            "detail": {"version": "0", "bucket": {"name": "acme-ml"},
+                       "object": {"key": "crosspilot/churn/train/\"a\".csv", "size": 5, "etag": "e", "sequencer": "1"}},
+        })
+    }
+
+    #[test]
+    fn an_upload_keeps_what_aws_says_of_it() {
+        let Ok(Input::Upload(event)) = serde_json::from_value(upload()) else { panic!("no upload") };
+        assert_eq!(event.account().as_str(), "222222222222");
+        assert_eq!(event.key(), "crosspilot/churn/train/\"a\".csv");
+        let Trigger::Upload { version_id, .. } = event.trigger() else { panic!("no upload") };
+        assert_eq!(version_id, "");
+    }
+
+    #[test]
+    fn an_upload_that_names_a_tenant_is_still_found_by_its_bucket() {
+        let mut event = upload();
+        event["tenant"] = "globex".into();
+        event["model"] = "churn".into();
+        event["trigger"] = json!({"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": "r"});
+        assert!(matches!(serde_json::from_value(event), Ok(Input::Upload(_))));
+    }
+
+    #[test]
+    fn a_schedule_names_tenant_and_model() {
+        let mut input = json!({
+            "tenant": "acme", "model": "churn",
+            "trigger": {"type": "schedule", "time": "2026-01-31T12:00:00Z", "execution_id": "r"},
+        });
+        assert!(matches!(serde_json::from_value(input.clone()), Ok(Input::Named { .. })));
+        input["model"] = serde_json::Value::Null;
+        assert!(serde_json::from_value::<Input>(input).is_err());
+    }
+}

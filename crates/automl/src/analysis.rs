@@ -1,0 +1,259 @@
+//! From a table to a training problem: what is to be predicted, from what.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crosspilot_metrics::ProblemType;
+
+use crate::cells;
+use crate::error::{TableError, TrainError};
+use crate::schema::Schema;
+use crate::settings::{Analysis, ColumnSummary, Settings};
+use crate::table::Table;
+use crate::target::Target;
+
+/// More labels than this are taken for names or free text.
+const MAX_LABELS: usize = 1_000;
+/// Whole numbers with more values than this are amounts, not classes.
+const MAX_CODES: usize = 20;
+/// The same for numbers with a fraction.
+const MAX_FRACTIONS: usize = 5;
+
+/// Looks at a table before training: the problem type, the metric, the labels
+/// and what each column was taken for.
+///
+/// # Errors
+/// When nothing can be trained on this table with these settings; the message
+/// says why and what to do.
+pub fn analyze(table: &Table, settings: &Settings) -> Result<Analysis, TrainError> {
+    Ok(Prepared::new(table, settings)?.analysis)
+}
+
+/// A table that is ready to be learned from.
+pub(crate) struct Prepared<'a> {
+    pub(crate) analysis: Analysis,
+    /// The rows whose target is known.
+    pub(crate) table: Cow<'a, Table>,
+    /// Positions in the table of the schema's columns.
+    pub(crate) columns: Vec<usize>,
+    pub(crate) schema: Schema,
+    pub(crate) target: Target,
+    /// Mean and deviation that a regression target was brought to 0 and 1 by.
+    pub(crate) unit: (f64, f64),
+    pub(crate) weights: Option<Vec<f32>>,
+}
+
+impl<'a> Prepared<'a> {
+    pub(crate) fn new(table: &'a Table, settings: &Settings) -> Result<Self, TrainError> {
+        check(settings)?;
+        let name = settings.target.clone();
+        let target = table.position(&name).map_err(|error| match error {
+            TableError::NoSuchColumn { name, near } => TrainError::NoTarget { name, near },
+            _ => TrainError::NoTarget { name: name.clone(), near: Vec::new() },
+        })?;
+        let weight = weight_column(table, target, settings)?;
+        let counts = count(table, target);
+        let present: usize = counts.values().sum();
+        let too_few = |rows| TrainError::TooFewRows { target: name.clone(), rows, minimum: settings.min_rows.max(10) };
+        if present < settings.min_rows.max(10) {
+            return Err(too_few(present));
+        }
+        let problem_type = match settings.problem_type {
+            Some(problem) => problem,
+            None => infer(&name, &counts, present)?,
+        };
+        if let (1, Some(label)) = (counts.len(), counts.keys().next()) {
+            return Err(TrainError::OneClass { target: name, label: (*label).to_owned() });
+        }
+        fits(&name, problem_type, &counts)?;
+        let metric = settings.metric.unwrap_or(problem_type.default_metric());
+        if !problem_type.objectives().contains(&metric) {
+            return Err(TrainError::WrongMetric { metric, problem: problem_type });
+        }
+        let labels: Vec<(String, usize)> = match problem_type {
+            ProblemType::Regression => Vec::new(),
+            _ => counts.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect(),
+        };
+        let is_valid = |row: &usize| match table.cell(*row, target) {
+            Some(cell) => problem_type.is_classification() || cells::number(cell).is_some(),
+            None => false,
+        };
+        let kept: Vec<usize> = (0..table.rows()).filter(is_valid).collect();
+        if kept.len() < settings.min_rows.max(10) {
+            return Err(too_few(kept.len()));
+        }
+        let dropped_rows = table.rows() - kept.len();
+        let table = if dropped_rows == 0 { Cow::Borrowed(table) } else { Cow::Owned(table.take(&kept)) };
+        let columns: Vec<usize> = (0..table.width()).filter(|column| *column != target).collect();
+        let (schema, kinds) = Schema::fit(&table, &columns, weight);
+        if !kinds.iter().any(|kind| kind.is_used()) {
+            return Err(TrainError::NoFeatures { target: name });
+        }
+        let summaries = schema.names.iter().zip(&columns).zip(&kinds).map(|((name, &column), &kind)| {
+            let missing = (0..table.rows()).filter(|&row| table.cell(row, column).is_none()).count();
+            ColumnSummary { name: name.clone(), kind, missing: missing as f64 / table.rows() as f64 }
+        });
+        let columns_seen = summaries.collect();
+        let analysis =
+            Analysis { problem_type, metric, rows: kept.len(), dropped_rows, labels, columns: columns_seen };
+        let weights = weight.map(|column| weights(&table, column, settings)).transpose()?;
+        let (target, unit) = match problem_type {
+            ProblemType::Regression => values(&table, target, &name)?,
+            _ => (labels_of(&table, target, &analysis), (0.0, 1.0)),
+        };
+        Ok(Self { analysis, table, columns, schema, target, unit, weights })
+    }
+
+    /// The rows of a validation table that can be measured: their numbers and
+    /// targets, in terms of this training problem.
+    pub(crate) fn validation(&self, table: &Table, settings: &Settings) -> Result<(Vec<usize>, Target), TrainError> {
+        let names = |table: &Table| table.names().map(str::to_owned).collect::<Vec<_>>();
+        let (ours, theirs) = (names(&self.table), names(table));
+        if let Some(column) = (0..ours.len().max(theirs.len())).find(|&at| ours.get(at) != theirs.get(at)) {
+            let name = |names: &[String]| names.get(column).cloned().unwrap_or_default();
+            let (got, expected) = (name(&theirs), name(&ours));
+            return Err(TrainError::Validation(TableError::HeaderMismatch { column: column + 1, got, expected }));
+        }
+        let target = table.position(&settings.target).map_err(TrainError::Validation)?;
+        let mut kept = Vec::new();
+        let (mut classes, mut numbers) = (Vec::new(), Vec::new());
+        for row in 0..table.rows() {
+            let Some(cell) = table.cell(row, target) else { continue };
+            match &self.target {
+                Target::Class { .. } => {
+                    let known = self.analysis.labels.binary_search_by(|(label, _)| label.as_str().cmp(cell));
+                    let Ok(label) = known else { continue };
+                    classes.push(label as u32);
+                }
+                Target::Value(_) => {
+                    let Some(value) = cells::number(cell) else { continue };
+                    numbers.push((value - self.unit.0) / self.unit.1);
+                }
+            }
+            kept.push(row);
+        }
+        if kept.is_empty() {
+            return Err(TrainError::EmptyValidation { target: settings.target.clone() });
+        }
+        let target = match &self.target {
+            Target::Class { count, .. } => Target::Class { labels: classes, count: *count },
+            Target::Value(_) => Target::Value(numbers),
+        };
+        Ok((kept, target))
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), TrainError> {
+    let fraction = settings.validation_fraction;
+    if !(fraction > 0.0 && fraction <= 0.5) {
+        let hint = "the share of rows to validate on must be above 0 and at most 0.5";
+        return Err(TrainError::Setting { name: "validation_fraction", value: fraction.to_string(), hint });
+    }
+    if settings.max_candidates == 0 {
+        let hint = "train at least one candidate";
+        return Err(TrainError::Setting { name: "max_candidates", value: "0".to_owned(), hint });
+    }
+    Ok(())
+}
+
+/// Number of rows of each text in the target column.
+fn count(table: &Table, target: usize) -> BTreeMap<&str, usize> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for cell in (0..table.rows()).filter_map(|row| table.cell(row, target)) {
+        *counts.entry(cell).or_default() += 1;
+    }
+    counts
+}
+
+/// Two labels are binary, amounts are regression, all else is multiclass.
+fn infer(target: &str, counts: &BTreeMap<&str, usize>, rows: usize) -> Result<ProblemType, TrainError> {
+    let cannot = |hint| Err(TrainError::CannotInfer { target: target.to_owned(), distinct: counts.len(), rows, hint });
+    if counts.len() <= 2 {
+        return Ok(ProblemType::BinaryClassification);
+    }
+    let numbers: Vec<f64> = counts.keys().filter_map(|label| cells::number(label)).collect();
+    let numeric: usize = counts.iter().filter(|(label, _)| cells::number(label).is_some()).map(|(_, count)| count).sum();
+    if numeric as f64 >= 0.99 * rows as f64 {
+        let whole = numbers.iter().all(|number| number.fract() == 0.0);
+        let most = if whole { MAX_CODES } else { MAX_FRACTIONS };
+        return Ok(if numbers.len() > most { ProblemType::Regression } else { ProblemType::MulticlassClassification });
+    }
+    if numeric as f64 > 0.5 * rows as f64 && numbers.len() > MAX_CODES {
+        return cannot("it mixes numbers and texts: correct the texts, or give the problem type");
+    }
+    if counts.len() > MAX_LABELS || counts.len() * 3 > rows {
+        return cannot("that is too many labels to learn: choose another column, or give the problem type");
+    }
+    Ok(ProblemType::MulticlassClassification)
+}
+
+/// Whether the target can be what the caller says it is.
+fn fits(target: &str, problem: ProblemType, counts: &BTreeMap<&str, usize>) -> Result<(), TrainError> {
+    let wrong = |reason: String| Err(TrainError::WrongProblem { target: target.to_owned(), problem, reason });
+    match problem {
+        ProblemType::BinaryClassification if counts.len() != 2 => {
+            wrong(format!("it has {} different values and needs exactly 2", counts.len()))
+        }
+        ProblemType::MulticlassClassification if counts.len() > 5 * MAX_LABELS => {
+            wrong(format!("it has {} different values; at most {} are supported", counts.len(), 5 * MAX_LABELS))
+        }
+        ProblemType::Regression if !counts.keys().any(|label| cells::number(label).is_some()) => {
+            wrong("none of its values is a number".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn labels_of(table: &Table, target: usize, analysis: &Analysis) -> Target {
+    let index = |row| {
+        let cell = table.cell(row, target).unwrap_or_default();
+        // Every cell was counted, so every cell is found.
+        analysis.labels.binary_search_by(|(label, _)| label.as_str().cmp(cell)).unwrap_or_default() as u32
+    };
+    Target::Class { labels: (0..table.rows()).map(index).collect(), count: analysis.labels.len() }
+}
+
+fn values(table: &Table, target: usize, name: &str) -> Result<(Target, (f64, f64)), TrainError> {
+    let mut values: Vec<f64> =
+        (0..table.rows()).filter_map(|row| table.cell(row, target).and_then(cells::number)).collect();
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().map(|value| value / count).sum::<f64>();
+    let deviation = values.iter().map(|value| (value - mean).powi(2) / count).sum::<f64>().sqrt();
+    if !mean.is_finite() || !deviation.is_finite() {
+        let reason = "its values are too large to compute with".to_owned();
+        return Err(TrainError::WrongProblem { target: name.to_owned(), problem: ProblemType::Regression, reason });
+    }
+    if deviation == 0.0 {
+        return Err(TrainError::OneClass { target: name.to_owned(), label: mean.to_string() });
+    }
+    values.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
+    Ok((Target::Value(values), (mean, deviation)))
+}
+
+fn weight_column(table: &Table, target: usize, settings: &Settings) -> Result<Option<usize>, TrainError> {
+    let Some(name) = &settings.weight_column else { return Ok(None) };
+    let fail = |reason: String| Err(TrainError::Weight { name: name.clone(), reason });
+    match table.position(name) {
+        Err(error) => fail(error.to_string()),
+        Ok(column) if column == target => fail("it is the target".to_owned()),
+        Ok(column) => Ok(Some(column)),
+    }
+}
+
+/// The weights, brought to a mean of 1.
+fn weights(table: &Table, column: usize, settings: &Settings) -> Result<Vec<f32>, TrainError> {
+    let name = settings.weight_column.clone().unwrap_or_default();
+    let weight = |row: usize| {
+        let cell = table.cell(row, column).unwrap_or_default();
+        cells::number(cell).filter(|weight| *weight >= 0.0).ok_or_else(|| TrainError::Weight {
+            name: name.clone(),
+            reason: format!("`{cell}` in record {} is no number of at least 0", row + 1),
+        })
+    };
+    let weights: Vec<f64> = (0..table.rows()).map(weight).collect::<Result<_, _>>()?;
+    let mean = weights.iter().map(|weight| weight / weights.len() as f64).sum::<f64>();
+    if mean <= 0.0 || !mean.is_finite() {
+        return Err(TrainError::Weight { name, reason: "its sum is zero or too large".to_owned() });
+    }
+    Ok(weights.iter().map(|weight| (weight / mean) as f32).collect())
+}

@@ -1,0 +1,305 @@
+//! From feature columns to what learners eat: a byte for each value (trees) or
+//! a row of standardised numbers (linear models). Learned on training rows only.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{Feature, UNKNOWN};
+use crate::target::Target;
+
+/// Text columns with more levels than this also get the rate of the target in
+/// each level, since only the most frequent levels have a bin of their own.
+const RATED_LEVELS: usize = 100;
+/// With more classes than this the rates would outnumber the features.
+const RATED_CLASSES: usize = 8;
+/// How many rows of prior knowledge a rate starts from.
+const PRIOR_ROWS: f64 = 10.0;
+const FOLDS: u64 = 5;
+/// Rows that decide where the bins of a number are cut.
+const CUT_SAMPLE: usize = 200_000;
+
+/// A byte for each feature of each row, row after row. 0 is missing.
+pub(crate) struct Bins {
+    pub(crate) width: usize,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Bins {
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
+        &self.bytes[row * self.width..(row + 1) * self.width]
+    }
+}
+
+/// Everything that training rows teach about the features.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Encoder {
+    /// Number of features that the schema yields.
+    inputs: usize,
+    /// Columns made from levels, behind the schema's features.
+    rates: Vec<Rate>,
+    binners: Vec<Binner>,
+    /// Position of the text column behind each encoded feature.
+    pub(crate) sources: Vec<u32>,
+}
+
+/// One number for each level of a feature.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Rate {
+    feature: u32,
+    levels: Vec<f32>,
+    otherwise: f32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Binner {
+    /// Upper ends of the bins 1, 2 and so on; the last bin has none.
+    Cuts(Vec<f64>),
+    /// The bin of each level: 2 and up; 1 holds rare and unknown ones.
+    Levels(Vec<u8>),
+}
+
+impl Binner {
+    fn bin(&self, value: f64) -> u8 {
+        match self {
+            _ if value.is_nan() => 0,
+            Self::Cuts(cuts) => 1 + cuts.partition_point(|cut| *cut < value) as u8,
+            Self::Levels(bins) => bins.get(value as usize).copied().filter(|_| value >= 0.0).unwrap_or(1),
+        }
+    }
+}
+
+impl Encoder {
+    /// Learns from the rows `train` of `columns` and encodes all rows. A rate of
+    /// a training row leaves out the row's own fold, so that no row sees its own
+    /// target.
+    pub(crate) fn fit(
+        features: &[Feature],
+        columns: &[Vec<f64>],
+        target: &Target,
+        train: &[u32],
+        max_bins: usize,
+    ) -> (Self, Vec<Vec<f64>>, Bins) {
+        let (mut rates, mut extra) = (Vec::new(), Vec::new());
+        let mut sources: Vec<u32> = features.iter().map(|feature| feature.source as u32).collect();
+        for (position, feature) in features.iter().enumerate() {
+            let Some(levels) = feature.levels.filter(|levels| *levels > RATED_LEVELS) else { continue };
+            for (rate, column) in fit_rates(position, levels, &columns[position], target, train) {
+                rates.push(rate);
+                extra.push(column);
+                sources.push(feature.source as u32);
+            }
+        }
+        let binners = (0..features.len() + extra.len())
+            .into_par_iter()
+            .map(|position| match features.get(position).and_then(|feature| feature.levels) {
+                Some(levels) => Binner::Levels(bin_levels(levels, &columns[position], train)),
+                None => {
+                    let column = columns.get(position).unwrap_or_else(|| &extra[position - features.len()]);
+                    Binner::Cuts(cut(column, train, max_bins))
+                }
+            })
+            .collect();
+        let encoder = Self { inputs: features.len(), rates, binners, sources };
+        let bins = encoder.bins(columns, &extra);
+        (encoder, extra, bins)
+    }
+
+    /// The rate columns of rows that were not trained on.
+    pub(crate) fn extra(&self, columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        self.rates.iter().map(|rate| columns[rate.feature as usize].iter().map(|level| rate.of(*level)).collect()).collect()
+    }
+
+    pub(crate) fn bins(&self, columns: &[Vec<f64>], extra: &[Vec<f64>]) -> Bins {
+        let width = self.binners.len();
+        let rows = columns.first().map_or(0, Vec::len);
+        let mut bytes = vec![0u8; rows * width];
+        const CHUNK: usize = 4096;
+        let fill = |(chunk, bytes): (usize, &mut [u8])| {
+            for (position, (binner, column)) in self.binners.iter().zip(columns.iter().chain(extra)).enumerate() {
+                let values = &column[chunk * CHUNK..];
+                for (row, value) in bytes.chunks_exact_mut(width).zip(values) {
+                    row[position] = binner.bin(*value);
+                }
+            }
+        };
+        match rows {
+            _ if width == 0 => {}
+            0..=CHUNK => fill((0, &mut bytes)),
+            _ => bytes.par_chunks_mut(CHUNK * width).enumerate().for_each(fill),
+        }
+        Bins { width, bytes }
+    }
+
+    /// Which encoded features are categories, whose bins have no order.
+    pub(crate) fn is_level(&self) -> Vec<bool> {
+        self.binners.iter().map(|binner| matches!(binner, Binner::Levels(_))).collect()
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.binners.len()
+    }
+
+    /// Whether a stored encoder holds together and fits the schema's features.
+    pub(crate) fn is_sound(&self, features: &[Feature], sources: usize) -> bool {
+        self.inputs == features.len()
+            && self.binners.len() == self.inputs + self.rates.len()
+            && self.sources.len() == self.binners.len()
+            && self.sources.iter().all(|source| (*source as usize) < sources)
+            && self.rates.iter().all(|rate| (rate.feature as usize) < self.inputs)
+            && self.binners.iter().all(|binner| match binner {
+                Binner::Cuts(cuts) => cuts.len() <= 254 && cuts.is_sorted(),
+                Binner::Levels(_) => true,
+            })
+    }
+}
+
+impl Rate {
+    fn of(&self, level: f64) -> f64 {
+        match level {
+            _ if level.is_nan() => f64::NAN,
+            UNKNOWN => f64::from(self.otherwise),
+            _ => f64::from(self.levels.get(level as usize).copied().unwrap_or(self.otherwise)),
+        }
+    }
+}
+
+/// The rate of each output, and the count, of each level.
+fn fit_rates(feature: usize, levels: usize, column: &[f64], target: &Target, train: &[u32]) -> Vec<(Rate, Vec<f64>)> {
+    let level_of = |row: u32| Some(column[row as usize]).filter(|level| *level >= 0.0).map(|level| level as usize);
+    let mut counts = vec![0.0; levels];
+    train.iter().filter_map(|&row| level_of(row)).for_each(|level| counts[level] += 1.0);
+    let frequency = Rate { feature: feature as u32, levels: counts.iter().map(|count| *count as f32).collect(), otherwise: 0.0 };
+    let encoded = column.iter().map(|level| frequency.of(*level)).collect();
+    let mut out = vec![(frequency, encoded)];
+    if target.outputs() > RATED_CLASSES {
+        return out;
+    }
+    let fold_of = |row: u32| (u64::from(row).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % FOLDS;
+    for output in 0..target.outputs() {
+        let mean = train.iter().map(|&row| target.output(row as usize, output)).sum::<f64>() / train.len().max(1) as f64;
+        let mut fold_sums = vec![vec![(0.0, 0.0); levels]; FOLDS as usize];
+        for &row in train {
+            if let Some(level) = level_of(row) {
+                let (sum, count) = &mut fold_sums[fold_of(row) as usize][level];
+                *sum += target.output(row as usize, output);
+                *count += 1.0;
+            }
+        }
+        let total = |level: usize| {
+            fold_sums.iter().fold((0.0, 0.0), |(sum, count), fold| (sum + fold[level].0, count + fold[level].1))
+        };
+        let totals: Vec<(f64, f64)> = (0..levels).map(total).collect();
+        let smooth = |(sum, count): (f64, f64)| (sum + PRIOR_ROWS * mean) / (count + PRIOR_ROWS);
+        let rate = Rate {
+            feature: feature as u32,
+            levels: totals.iter().map(|total| smooth(*total) as f32).collect(),
+            otherwise: mean as f32,
+        };
+        let mut encoded: Vec<f64> = column.iter().map(|level| rate.of(*level)).collect();
+        for &row in train {
+            if let Some(level) = level_of(row) {
+                let own = fold_sums[fold_of(row) as usize][level];
+                encoded[row as usize] = smooth((totals[level].0 - own.0, totals[level].1 - own.1));
+            }
+        }
+        out.push((rate, encoded));
+    }
+    out
+}
+
+/// A bin for each of the most frequent levels.
+fn bin_levels(levels: usize, column: &[f64], train: &[u32]) -> Vec<u8> {
+    let mut counts: Vec<(usize, usize)> = (0..levels).map(|level| (0, level)).collect();
+    for &row in train {
+        let level = column[row as usize];
+        if level >= 0.0 {
+            counts[level as usize].0 += 1;
+        }
+    }
+    counts.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut bins = vec![1; levels];
+    for (bin, (_, level)) in counts.iter().take(254).enumerate().filter(|(_, (count, _))| *count > 1) {
+        bins[*level] = bin as u8 + 2;
+    }
+    bins
+}
+
+/// Where to cut a number into at most `max_bins` bins of about equal weight.
+fn cut(column: &[f64], train: &[u32], max_bins: usize) -> Vec<f64> {
+    let step = train.len().div_ceil(CUT_SAMPLE).max(1);
+    let mut values: Vec<f64> =
+        train.iter().step_by(step).map(|&row| column[row as usize]).filter(|value| !value.is_nan()).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let mut distinct: Vec<(f64, usize)> = Vec::new();
+    for value in values {
+        match distinct.last_mut() {
+            Some((last, count)) if *last == value => *count += 1,
+            _ => distinct.push((value, 1)),
+        }
+    }
+    let mut cuts = Vec::new();
+    let mut rows_left: usize = distinct.iter().map(|(_, count)| count).sum();
+    let few = distinct.len() <= max_bins;
+    let mut filled = 0;
+    for pair in distinct.windows(2) {
+        filled += pair[0].1;
+        let wanted = rows_left as f64 / (max_bins - cuts.len()) as f64;
+        if few || filled as f64 >= wanted.max(3.0) || filled as f64 + 0.5 * pair[1].1 as f64 > wanted.max(3.0) {
+            // Halfway, unless the two are neighbours in floating point.
+            let middle = pair[0].0 + (pair[1].0 - pair[0].0) / 2.0;
+            cuts.push(if middle < pair[1].0 { middle } else { pair[0].0 });
+            rows_left -= filled;
+            filled = 0;
+            if cuts.len() + 1 >= max_bins {
+                break;
+            }
+        }
+    }
+    cuts
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rates_of_training_rows_do_not_see_their_own_target() {
+        // Every level occurs once: a rate that saw its own row would know the target.
+        let column: Vec<f64> = (0..400).map(f64::from).collect();
+        let labels: Vec<u32> = (0..400).map(|row| row % 2).collect();
+        let target = Target::Class { labels, count: 2 };
+        let train: Vec<u32> = (0..400).collect();
+        let feature = Feature { source: 0, levels: Some(400) };
+        let (encoder, extra, bins) = Encoder::fit(&[feature], &[column], &target, &train, 255);
+        assert_eq!(encoder.width(), 3);
+        assert!(extra[1].iter().all(|rate| *rate == 0.5));
+        // Levels seen once share the bin of the rare ones.
+        assert!(bins.bytes.chunks(3).all(|row| row[0] == 1));
+    }
+
+    #[test]
+    fn missing_has_a_bin_of_its_own() {
+        let column = vec![1.0, f64::NAN, 2.0, 3.0];
+        let target = Target::Value(vec![0.0; 4]);
+        let feature = Feature { source: 0, levels: None };
+        let (_, _, bins) = Encoder::fit(&[feature], &[column], &target, &[0, 1, 2, 3], 255);
+        assert_eq!(bins.bytes, [1, 0, 2, 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn bins_keep_the_order_of_numbers(values in proptest::collection::vec(-1e3f64..1e3, 2..600), max_bins in 2usize..=255) {
+            let train: Vec<u32> = (0..values.len() as u32).collect();
+            let cuts = cut(&values, &train, max_bins);
+            prop_assert!(cuts.len() < max_bins && cuts.windows(2).all(|pair| pair[0] < pair[1]));
+            let binner = Binner::Cuts(cuts);
+            for a in &values {
+                for b in values.iter().take(20) {
+                    prop_assert!(a > b || binner.bin(*a) <= binner.bin(*b));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Random forests and extremely randomised trees: many deep trees, averaged.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::learn::{Data, Limits};
+use crate::rng::Rng;
+use crate::target::Target;
+use crate::tree::{Slot, Split, Tree};
+
+/// How a forest is grown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ForestSettings {
+    pub(crate) trees: usize,
+    /// One random limit for each feature, and no bootstrap.
+    pub(crate) extra: bool,
+    /// Share of the features tried at each node; `None` is the square root of
+    /// their number for labels and a third of them for values.
+    pub(crate) features: Option<f64>,
+    /// Fewest rows of a leaf.
+    pub(crate) min_rows: usize,
+}
+
+/// Numbers that all leaves of a forest may hold, so that a model stays small.
+const MAX_VALUES: usize = 8_000_000;
+const MAX_DEPTH: usize = 60;
+
+/// A trained forest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Forest {
+    outputs: u32,
+    trees: Vec<Tree>,
+}
+
+impl Forest {
+    pub(crate) fn fit(
+        data: &Data<'_>,
+        train: &[u32],
+        settings: &ForestSettings,
+        limits: &Limits<'_>,
+        seed: u64,
+        gains: &mut [f64],
+    ) -> Self {
+        let outputs = data.target.outputs();
+        let width = data.bins.width;
+        let tried = match settings.features {
+            Some(share) => share * width as f64,
+            None if data.target.classes() == 0 => width as f64 / 3.0,
+            None => (width as f64).sqrt(),
+        };
+        let floor = train.len() * outputs * settings.trees / MAX_VALUES;
+        let plan = Plan {
+            data,
+            tried: (tried.round() as usize).clamp(1, width.max(1)),
+            extra: settings.extra,
+            min_rows: settings.min_rows.max(floor).max(1),
+        };
+        let grown: Vec<(Tree, Vec<f64>)> = (0..settings.trees)
+            .into_par_iter()
+            .filter_map(|number| {
+                if number > 0 && limits.is_over() {
+                    return None;
+                }
+                let mut rng = Rng::new(seed, 100 + number as u64);
+                let rows = match settings.extra {
+                    true => train.to_vec(),
+                    false => (0..train.len()).map(|_| train[rng.below(train.len())]).collect(),
+                };
+                Some(Grower::new(&plan, rng).grow(rows))
+            })
+            .collect();
+        let mut trees = Vec::with_capacity(grown.len());
+        for (tree, more) in grown {
+            gains.iter_mut().zip(more).for_each(|(sum, gain)| *sum += gain);
+            trees.push(tree);
+        }
+        Self { outputs: outputs as u32, trees }
+    }
+
+    pub(crate) fn predict(&self, bins: &[u8], width: usize, out: &mut [f32]) {
+        let outputs = self.outputs as usize;
+        out.fill(0.0);
+        for tree in &self.trees {
+            for (row, out) in bins.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
+                out.iter_mut().zip(tree.values(row)).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        let share = 1.0 / self.trees.len() as f32;
+        out.iter_mut().for_each(|value| *value *= share);
+    }
+
+    pub(crate) fn is_sound(&self, outputs: usize, width: usize) -> bool {
+        self.outputs as usize == outputs
+            && !self.trees.is_empty()
+            && self.trees.iter().all(|tree| tree.is_sound(outputs, width))
+    }
+}
+
+struct Plan<'a> {
+    data: &'a Data<'a>,
+    tried: usize,
+    extra: bool,
+    min_rows: usize,
+}
+
+/// Rows of one bin: their number, weight and sum.
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    rows: u32,
+    weight: f32,
+    sum: f32,
+}
+
+struct Grower<'a> {
+    plan: &'a Plan<'a>,
+    rng: Rng,
+    features: Vec<u32>,
+    gains: Vec<f64>,
+    cells: Vec<Cell>,
+    order: Vec<u8>,
+    /// For three and more labels: (label, weight) of the node's rows by bin.
+    sorted: Vec<(u32, f32)>,
+    starts: [u32; 256],
+    /// A random number for each label, to put categories in an order.
+    codes: Vec<f32>,
+    left: Vec<f64>,
+    right: Vec<f64>,
+}
+
+struct Best {
+    gain: f64,
+    feature: usize,
+    split: Split,
+}
+
+impl<'a> Grower<'a> {
+    fn new(plan: &'a Plan<'a>, mut rng: Rng) -> Self {
+        let classes = plan.data.target.classes();
+        let several = if classes > 2 { classes } else { 0 };
+        Self {
+            plan,
+            features: (0..plan.data.bins.width as u32).collect(),
+            gains: vec![0.0; plan.data.bins.width],
+            cells: vec![Cell::default(); 256],
+            order: Vec::new(),
+            sorted: Vec::new(),
+            starts: [0; 256],
+            codes: (0..several).map(|_| rng.unit() as f32).collect(),
+            left: vec![0.0; several],
+            right: vec![0.0; several],
+            rng,
+        }
+    }
+
+    fn grow(mut self, mut rows: Vec<u32>) -> (Tree, Vec<f64>) {
+        let mut tree = Tree::new(self.plan.data.target.outputs());
+        let mut open = vec![(Slot::ROOT, 0, rows.len(), 0)];
+        let mut spare = Vec::new();
+        while let Some((slot, from, to, depth)) = open.pop() {
+            let node = &mut rows[from..to];
+            let may_split = node.len() >= 2 * self.plan.min_rows && depth < MAX_DEPTH && tree.has_room();
+            let Some(best) = may_split.then(|| self.search(node)).flatten() else {
+                tree.leaf(slot, &self.leaf(node));
+                continue;
+            };
+            self.gains[best.feature] += best.gain;
+            let bins = self.plan.data.bins;
+            spare.clear();
+            let mut kept = 0;
+            for at in 0..node.len() {
+                let row = node[at];
+                if best.split.is_left(bins.bytes[row as usize * bins.width + best.feature]) {
+                    node[kept] = row;
+                    kept += 1;
+                } else {
+                    spare.push(row);
+                }
+            }
+            node[kept..].copy_from_slice(&spare);
+            let [left, right] = tree.split(slot, best.feature, best.split);
+            open.push((right, from + kept, to, depth + 1));
+            open.push((left, from, from + kept, depth + 1));
+        }
+        (tree, self.gains)
+    }
+
+    /// The mean of a node's rows.
+    fn leaf(&self, rows: &[u32]) -> Vec<f32> {
+        let data = self.plan.data;
+        let mut sums = vec![0.0; data.target.outputs()];
+        let mut total = 0.0;
+        for &row in rows {
+            let weight = data.weight(row);
+            total += weight;
+            match data.target {
+                Target::Class { labels, count } if *count > 2 => sums[labels[row as usize] as usize] += weight,
+                target => sums[0] += weight * target.output(row as usize, 0),
+            }
+        }
+        let share = if total > 0.0 { 1.0 / total } else { 0.0 };
+        sums.iter().map(|sum| (sum * share) as f32).collect()
+    }
+
+    /// The best split over some random features that differ within the node.
+    fn search(&mut self, rows: &[u32]) -> Option<Best> {
+        if self.is_pure(rows) {
+            return None;
+        }
+        let mut best: Option<Best> = None;
+        let (mut tried, mut next) = (0, 0);
+        while tried < self.plan.tried && next < self.features.len() {
+            let other = next + self.rng.below(self.features.len() - next);
+            self.features.swap(next, other);
+            let feature = self.features[next] as usize;
+            next += 1;
+            if let Some(found) = self.try_feature(rows, feature) {
+                tried += 1;
+                if let Some((gain, split)) = found
+                    && gain > best.as_ref().map_or(1e-9, |best| best.gain)
+                {
+                    best = Some(Best { gain, feature, split });
+                }
+            }
+        }
+        best
+    }
+
+    fn is_pure(&self, rows: &[u32]) -> bool {
+        let same = |a: u32, b: u32| match self.plan.data.target {
+            Target::Class { labels, .. } => labels[a as usize] == labels[b as usize],
+            Target::Value(values) => values[a as usize] == values[b as usize],
+        };
+        rows.windows(2).all(|pair| same(pair[0], pair[1]))
+    }
+
+    /// `None` when the feature is constant here; `Some(None)` when no split of
+    /// it leaves enough rows on both sides.
+    fn try_feature(&mut self, rows: &[u32], feature: usize) -> Option<Option<(f64, Split)>> {
+        let data = self.plan.data;
+        let bin_of = |row: u32| data.bins.bytes[row as usize * data.bins.width + feature];
+        let mut used = [0u64; 4];
+        for &row in rows {
+            let bin = bin_of(row);
+            let value = match data.target {
+                Target::Class { labels, count: 2 } => labels[row as usize] as f32,
+                Target::Class { labels, .. } => self.codes[labels[row as usize] as usize],
+                Target::Value(values) => values[row as usize] as f32,
+            };
+            let weight = data.weight(row) as f32;
+            used[usize::from(bin >> 6)] |= 1 << (bin & 63);
+            let cell = &mut self.cells[usize::from(bin)];
+            cell.rows += 1;
+            cell.weight += weight;
+            cell.sum += weight * value;
+        }
+        self.order.clear();
+        for (word, mut bits) in used.into_iter().enumerate() {
+            while bits != 0 {
+                self.order.push((word * 64) as u8 + bits.trailing_zeros() as u8);
+                bits &= bits - 1;
+            }
+        }
+        let is_level = data.is_level[feature];
+        if is_level {
+            let mean = |bin: u8| {
+                let cell = self.cells[usize::from(bin)];
+                cell.sum / cell.weight.max(1e-12)
+            };
+            match self.plan.extra {
+                true => self.rng.shuffle(&mut self.order),
+                false => self.order.sort_by(|&a, &b| mean(a).total_cmp(&mean(b))),
+            }
+        }
+        let found = (self.order.len() > 1).then(|| {
+            let only = self.plan.extra.then(|| self.rng.below(self.order.len() - 1));
+            let best = match self.codes.is_empty() {
+                true => self.scan_values(rows.len(), only),
+                false => self.scan_labels(rows, feature, only),
+            };
+            best.map(|(gain, position)| (gain, self.split(position, is_level)))
+        });
+        self.order.iter().for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
+        found
+    }
+
+    fn split(&self, position: usize, is_level: bool) -> Split {
+        if !is_level {
+            // Missing values are bin 0 and so lie to the left.
+            return Split::Below { limit: self.order[position], missing_left: true };
+        }
+        let mut set = [0u64; 4];
+        self.order[..=position].iter().for_each(|&bin| set[usize::from(bin >> 6)] |= 1 << (bin & 63));
+        Split::Among(set)
+    }
+
+    /// Best position in `order` to cut after, by variance.
+    fn scan_values(&self, rows: usize, only: Option<usize>) -> Option<(f64, usize)> {
+        let cells = self.order.iter().map(|&bin| self.cells[usize::from(bin)]);
+        let (total, sum) =
+            cells.clone().fold((0.0, 0.0), |all, cell| (all.0 + f64::from(cell.weight), all.1 + f64::from(cell.sum)));
+        let parent = sum * sum / total.max(1e-12);
+        let (mut count, mut weight, mut part) = (0, 0.0, 0.0);
+        let mut best = None;
+        for (position, cell) in cells.enumerate().take(self.order.len() - 1) {
+            count += cell.rows as usize;
+            weight += f64::from(cell.weight);
+            part += f64::from(cell.sum);
+            if only.is_some_and(|only| only != position) || count < self.plan.min_rows || rows - count < self.plan.min_rows {
+                continue;
+            }
+            let rest = sum - part;
+            let gain = part * part / weight.max(1e-12) + rest * rest / (total - weight).max(1e-12) - parent;
+            if best.is_none_or(|(most, _)| gain > most) {
+                best = Some((gain, position));
+            }
+        }
+        best
+    }
+
+    /// Best position in `order` to cut after, by Gini impurity. Rows are put in
+    /// order of their bins, so that the cost does not grow with the labels.
+    fn scan_labels(&mut self, rows: &[u32], feature: usize, only: Option<usize>) -> Option<(f64, usize)> {
+        let data = self.plan.data;
+        let Target::Class { labels, .. } = data.target else { return None };
+        let mut start = 0;
+        for &bin in &self.order {
+            self.starts[usize::from(bin)] = start;
+            start += self.cells[usize::from(bin)].rows;
+        }
+        self.sorted.resize(rows.len(), (0, 0.0));
+        self.left.fill(0.0);
+        self.right.fill(0.0);
+        let mut total = 0.0;
+        for &row in rows {
+            let bin = data.bins.bytes[row as usize * data.bins.width + feature];
+            let at = &mut self.starts[usize::from(bin)];
+            let (label, weight) = (labels[row as usize], data.weight(row));
+            self.sorted[*at as usize] = (label, weight as f32);
+            self.right[label as usize] += weight;
+            total += weight;
+            *at += 1;
+        }
+        let mut right_square: f64 = self.right.iter().map(|sum| sum * sum).sum();
+        let parent = right_square / total.max(1e-12);
+        let (mut left_square, mut weight, mut at) = (0.0, 0.0, 0);
+        let mut best = None;
+        for (position, &bin) in self.order.iter().enumerate().take(self.order.len() - 1) {
+            let end = at + self.cells[usize::from(bin)].rows as usize;
+            for &(label, w) in &self.sorted[at..end] {
+                let w = f64::from(w);
+                let (left, right) = (&mut self.left[label as usize], &mut self.right[label as usize]);
+                left_square += w * (2.0 * *left + w);
+                right_square -= w * (2.0 * *right - w);
+                *left += w;
+                *right -= w;
+                weight += w;
+            }
+            at = end;
+            if only.is_some_and(|only| only != position) || at < self.plan.min_rows || rows.len() - at < self.plan.min_rows {
+                continue;
+            }
+            let gain = left_square / weight.max(1e-12) + right_square / (total - weight).max(1e-12) - parent;
+            if best.is_none_or(|(most, _)| gain > most) {
+                best = Some((gain, position));
+            }
+        }
+        best
+    }
+}

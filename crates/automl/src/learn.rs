@@ -1,0 +1,141 @@
+//! What all learners share: their data, their limits, and what they leave behind.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::boost::{Boost, BoostSettings};
+use crate::encode::Bins;
+use crate::forest::{Forest, ForestSettings};
+use crate::linear::{Linear, LinearSettings};
+use crate::rng::Rng;
+use crate::target::Target;
+
+/// The encoded rows and what is known of each.
+pub(crate) struct Data<'a> {
+    pub(crate) bins: &'a Bins,
+    /// Which encoded features are categories.
+    pub(crate) is_level: &'a [bool],
+    /// The encoded features before binning: of the schema, then rates.
+    pub(crate) columns: &'a [Vec<f64>],
+    pub(crate) extra: &'a [Vec<f64>],
+    pub(crate) target: &'a Target,
+    /// How much each row counts; `None` when all count the same.
+    pub(crate) weights: Option<&'a [f32]>,
+}
+
+impl Data<'_> {
+    pub(crate) fn rows(&self) -> usize {
+        match self.target {
+            Target::Class { labels, .. } => labels.len(),
+            Target::Value(values) => values.len(),
+        }
+    }
+
+    pub(crate) fn weight(&self, row: u32) -> f64 {
+        self.weights.map_or(1.0, |weights| f64::from(weights[row as usize]))
+    }
+}
+
+/// When a learner has to come to an end.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits<'a> {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) stop: &'a AtomicBool,
+}
+
+impl Limits<'_> {
+    pub(crate) fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+/// An algorithm with its settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Learner {
+    Boost(BoostSettings),
+    Forest(ForestSettings),
+    Linear(LinearSettings),
+}
+
+/// A trained learner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Part {
+    Boost(Boost),
+    Forest(Forest),
+    Linear(Linear),
+}
+
+/// One fit and what it found out.
+pub(crate) struct Fit {
+    pub(crate) part: Part,
+    /// What the validation rows decided: the rounds or the regularisation.
+    pub(crate) effort: f64,
+    /// How much each encoded feature matters, in any unit.
+    pub(crate) gains: Vec<f64>,
+}
+
+impl Learner {
+    /// Trains on `train`. `valid` rows decide how long or how freely to learn;
+    /// without them, `effort` does: the result of earlier fits.
+    pub(crate) fn fit(
+        &self,
+        data: &Data<'_>,
+        train: &[u32],
+        valid: Option<&[u32]>,
+        effort: Option<f64>,
+        limits: &Limits<'_>,
+        seed: u64,
+    ) -> Fit {
+        let mut gains = vec![0.0; data.bins.width];
+        let train = Rng::new(seed, 7).sample(train, self.most_rows(data));
+        match self {
+            Self::Boost(settings) => {
+                let mut settings = *settings;
+                if let Some(effort) = effort {
+                    settings.rounds = (effort.round() as usize).max(1);
+                }
+                let (model, rounds) = Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
+                Fit { part: Part::Boost(model), effort: rounds as f64, gains }
+            }
+            Self::Forest(settings) => {
+                let model = Forest::fit(data, &train, settings, limits, seed, &mut gains);
+                Fit { part: Part::Forest(model), effort: 0.0, gains }
+            }
+            Self::Linear(settings) => {
+                let (model, effort) = Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
+                Fit { part: Part::Linear(model), effort, gains }
+            }
+        }
+    }
+
+    /// More rows than this cost more than they teach.
+    fn most_rows(&self, data: &Data<'_>) -> usize {
+        let outputs = data.target.outputs();
+        match self {
+            Self::Boost(_) => 2_000_000 / outputs.clamp(4, 40),
+            Self::Forest(_) => 150_000,
+            Self::Linear(_) => (40_000_000 / (data.bins.width.max(10) * outputs)).clamp(5_000, 100_000),
+        }
+    }
+}
+
+impl Part {
+    /// Predicts rows: one row of outputs for each.
+    pub(crate) fn predict(&self, bins: &Bins, columns: &[Vec<f64>], extra: &[Vec<f64>], out: &mut [f32]) {
+        match self {
+            Self::Boost(model) => model.predict(&bins.bytes, bins.width, out),
+            Self::Forest(model) => model.predict(&bins.bytes, bins.width, out),
+            Self::Linear(model) => model.predict(columns, extra, out),
+        }
+    }
+
+    pub(crate) fn is_sound(&self, outputs: usize, classes: usize, width: usize) -> bool {
+        match self {
+            Self::Boost(model) => model.is_sound(outputs, classes, width),
+            Self::Forest(model) => model.is_sound(outputs, width),
+            Self::Linear(model) => model.is_sound(outputs, classes, width),
+        }
+    }
+}

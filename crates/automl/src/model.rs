@@ -1,0 +1,202 @@
+//! A trained model: what it needs to know about a record, and its parts.
+
+use std::sync::Arc;
+
+use crosspilot_metrics::ProblemType;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::encode::Encoder;
+use crate::error::ModelError;
+use crate::learn::Part;
+use crate::schema::Schema;
+use crate::table::Table;
+
+/// First bytes of every stored model.
+const MAGIC: &[u8; 4] = b"XPML";
+/// Changes whenever stored models of before can no longer be read.
+const FORMAT: u16 = 1;
+/// Records predicted as one: small enough for a tree's rows to stay in cache.
+const CHUNK: usize = 512;
+
+/// What the model says of one record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Prediction {
+    /// A label and the probability of each.
+    Class {
+        /// Index of the predicted label in [`Model::labels`]. Not always the most
+        /// probable one: a model may be tuned to find rare labels.
+        label: usize,
+        /// Probability of each label, in the order of [`Model::labels`]; they add up to 1.
+        probabilities: Vec<f64>,
+    },
+    /// A number, in units of the target.
+    Value(f64),
+}
+
+/// A trained model. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub(crate) shared: Arc<Shared>,
+    /// Parts and their weights, which add up to 1.
+    pub(crate) parts: Vec<(f32, Arc<Part>)>,
+    /// What each label's probability is multiplied by before the largest wins.
+    pub(crate) decision: Vec<f64>,
+}
+
+/// What all models of one training have in common.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    pub(crate) problem_type: ProblemType,
+    pub(crate) target: String,
+    pub(crate) labels: Vec<String>,
+    /// Mean and deviation of a regression target.
+    pub(crate) unit: (f64, f64),
+    pub(crate) schema: Schema,
+    pub(crate) encoder: Encoder,
+}
+
+impl Shared {
+    fn outputs(&self) -> usize {
+        if self.labels.len() > 2 { self.labels.len() } else { 1 }
+    }
+}
+
+impl Model {
+    /// Names of the columns of a record, in order, without the target.
+    pub fn features(&self) -> &[String] {
+        &self.shared.schema.names
+    }
+
+    /// The labels exactly as in the training data, sorted; empty for regression.
+    /// With two labels the second is the positive one.
+    pub fn labels(&self) -> &[String] {
+        &self.shared.labels
+    }
+
+    /// What kind of answer the model gives.
+    pub fn problem_type(&self) -> ProblemType {
+        self.shared.problem_type
+    }
+
+    /// Name of the predicted column.
+    pub fn target(&self) -> &str {
+        &self.shared.target
+    }
+
+    /// Predicts every row of `records`, in order. The columns are those of
+    /// [`Model::features`]: by name if all names occur, else by position. Unknown
+    /// texts and missing values are fine.
+    ///
+    /// # Errors
+    /// When the number of columns differs.
+    pub fn predict(&self, records: &Table) -> Result<Vec<Prediction>, ModelError> {
+        let names = self.features();
+        if records.width() != names.len() {
+            return Err(ModelError::Columns { got: records.width(), expected: names.len() });
+        }
+        let by_name: Option<Vec<usize>> = names.iter().map(|name| records.position(name).ok()).collect();
+        let columns = by_name.unwrap_or_else(|| (0..names.len()).collect());
+        let chunks: Vec<usize> = (0..records.rows()).step_by(CHUNK).collect();
+        let predict = |&from: &usize| self.predict_rows(records, &columns, from..(from + CHUNK).min(records.rows()));
+        Ok(match chunks.len() {
+            0 | 1 => chunks.iter().flat_map(predict).collect(),
+            _ => chunks.par_iter().flat_map_iter(predict).collect(),
+        })
+    }
+
+    fn predict_rows(&self, records: &Table, columns: &[usize], rows: std::ops::Range<usize>) -> Vec<Prediction> {
+        let Shared { schema, encoder, .. } = &*self.shared;
+        let count = rows.len();
+        let columns = schema.read(records, columns, rows);
+        let extra = encoder.extra(&columns);
+        let bins = encoder.bins(&columns, &extra);
+        let outputs = self.shared.outputs();
+        let mut sums = vec![0.0f64; count * outputs];
+        let mut out = vec![0.0f32; count * outputs];
+        for (weight, part) in &self.parts {
+            part.predict(&bins, &columns, &extra, &mut out);
+            sums.iter_mut().zip(&out).for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
+        }
+        sums.chunks_exact(outputs).map(|row| self.prediction(row)).collect()
+    }
+
+    /// Turns a row of outputs into an answer.
+    pub(crate) fn prediction(&self, outputs: &[f64]) -> Prediction {
+        let probabilities = match (self.shared.labels.len(), outputs) {
+            (0, values) => {
+                let (mean, deviation) = self.shared.unit;
+                return Prediction::Value(mean + deviation * values.first().copied().unwrap_or_default());
+            }
+            (_, &[positive]) => {
+                let positive = positive.clamp(0.0, 1.0);
+                vec![1.0 - positive, positive]
+            }
+            (_, many) => {
+                let sum: f64 = many.iter().sum::<f64>().max(1e-300);
+                many.iter().map(|p| p / sum).collect()
+            }
+        };
+        Prediction::Class { label: decide(&probabilities, &self.decision), probabilities }
+    }
+
+    /// The model as bytes: compact, and exact to the last bit.
+    pub fn save(&self) -> Vec<u8> {
+        let parts: Vec<(f32, &Part)> = self.parts.iter().map(|(weight, part)| (*weight, &**part)).collect();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(FORMAT.to_le_bytes());
+        // Plain data into memory cannot fail; an empty body would not load.
+        bytes.extend(postcard::to_allocvec(&(&*self.shared, parts, &self.decision)).unwrap_or_default());
+        bytes
+    }
+
+    /// Reads what [`Model::save`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are no model, of another format, or damaged.
+    pub fn load(bytes: &[u8]) -> Result<Self, ModelError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(ModelError::NotAModel)?;
+        let (format, body) = rest.split_first_chunk::<2>().ok_or(ModelError::NotAModel)?;
+        let got = u16::from_le_bytes(*format);
+        if got != FORMAT {
+            return Err(ModelError::Version { got, expected: FORMAT });
+        }
+        type Stored = (Shared, Vec<(f32, Part)>, Vec<f64>);
+        let damaged = |error: postcard::Error| ModelError::Damaged(error.to_string());
+        let ((shared, parts, decision), left): (Stored, _) = postcard::take_from_bytes(body).map_err(damaged)?;
+        let parts = parts.into_iter().map(|(weight, part)| (weight, Arc::new(part))).collect();
+        let model = Self { shared: Arc::new(shared), parts, decision };
+        match left.is_empty() && model.is_sound() {
+            true => Ok(model),
+            false => Err(ModelError::Damaged("its parts do not fit together".to_owned())),
+        }
+    }
+
+    /// Whether predicting cannot go out of bounds, whatever the bytes said.
+    fn is_sound(&self) -> bool {
+        let Shared { problem_type, labels, schema, encoder, unit, .. } = &*self.shared;
+        let classes = match problem_type {
+            ProblemType::Regression => labels.is_empty(),
+            ProblemType::BinaryClassification => labels.len() == 2,
+            ProblemType::MulticlassClassification => labels.len() >= 2,
+        };
+        let outputs = self.shared.outputs();
+        classes
+            && unit.0.is_finite()
+            && unit.1.is_finite()
+            && self.decision.len() == labels.len()
+            && self.decision.iter().all(|weight| weight.is_finite())
+            && schema.is_sound()
+            && encoder.is_sound(&schema.features(), schema.names.len())
+            && !self.parts.is_empty()
+            && self.parts.iter().all(|(weight, part)| {
+                weight.is_finite() && part.is_sound(outputs, labels.len(), encoder.width())
+            })
+    }
+}
+
+/// The label whose weighted probability is largest.
+pub(crate) fn decide(probabilities: &[f64], decision: &[f64]) -> usize {
+    let weighted = probabilities.iter().zip(decision).map(|(p, weight)| p * weight);
+    weighted.enumerate().fold((0, f64::NEG_INFINITY), |best, (k, p)| if p > best.1 { (k, p) } else { best }).0
+}

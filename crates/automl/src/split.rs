@@ -1,0 +1,108 @@
+//! Which rows are trained on and which are held out.
+
+use crate::encode::{Bins, Encoder};
+use crate::learn::Data;
+use crate::rng::Rng;
+use crate::schema::Feature;
+use crate::target::Target;
+
+/// Tables up to this many rows are measured by folds.
+pub(crate) const FOLD_ROWS: usize = 12_000;
+const MAX_BINS: usize = 255;
+
+/// Training rows, held-out rows, and the encoding learned from the former.
+pub(crate) struct Split {
+    pub(crate) train: Vec<u32>,
+    pub(crate) valid: Vec<u32>,
+    pub(crate) encoder: Encoder,
+    is_level: Vec<bool>,
+    extra: Vec<Vec<f64>>,
+    bins: Bins,
+    /// The held-out rows on their own, to be predicted like any others.
+    pub(crate) valid_columns: Vec<Vec<f64>>,
+    pub(crate) valid_extra: Vec<Vec<f64>>,
+    pub(crate) valid_bins: Bins,
+}
+
+impl Split {
+    pub(crate) fn new(
+        features: &[Feature],
+        columns: &[Vec<f64>],
+        target: &Target,
+        train: Vec<u32>,
+        valid: Vec<u32>,
+    ) -> Self {
+        let (encoder, extra, bins) = Encoder::fit(features, columns, target, &train, MAX_BINS);
+        let gather = |columns: &[Vec<f64>]| -> Vec<Vec<f64>> {
+            columns.iter().map(|column| valid.iter().map(|&row| column[row as usize]).collect()).collect()
+        };
+        let (valid_columns, valid_extra) = (gather(columns), gather(&extra));
+        let bytes = valid.iter().flat_map(|&row| bins.row(row as usize)).copied().collect();
+        let valid_bins = Bins { width: bins.width, bytes };
+        let is_level = encoder.is_level();
+        Self { train, valid, encoder, is_level, extra, bins, valid_columns, valid_extra, valid_bins }
+    }
+
+    pub(crate) fn data<'a>(
+        &'a self,
+        columns: &'a [Vec<f64>],
+        target: &'a Target,
+        weights: Option<&'a [f32]>,
+    ) -> Data<'a> {
+        Data { bins: &self.bins, is_level: &self.is_level, columns, extra: &self.extra, target, weights }
+    }
+}
+
+/// Deals rows into `folds` of equal size, each with its share of every label.
+/// Without folds (1), `fraction` of the rows is held out.
+pub(crate) fn deal(target: &Target, rows: usize, fraction: f64, seed: u64) -> Vec<(Vec<u32>, Vec<u32>)> {
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    Rng::new(seed, 2).shuffle(&mut order);
+    if let Target::Class { labels, .. } = target {
+        // Stable: rows stay shuffled within their label.
+        order.sort_by_key(|&row| labels[row as usize]);
+    }
+    let folds = ((1.0 / fraction).round() as usize).clamp(2, 10);
+    let cut = |is_valid: &dyn Fn(usize) -> bool| {
+        let (mut train, mut valid) = (Vec::new(), Vec::new());
+        for (position, &row) in order.iter().enumerate() {
+            if is_valid(position) { valid.push(row) } else { train.push(row) }
+        }
+        train.sort_unstable();
+        valid.sort_unstable();
+        (train, valid)
+    };
+    if rows <= FOLD_ROWS {
+        return (0..folds).map(|fold| cut(&|position| position % folds == fold)).collect();
+    }
+    // Every position at which the running share passes a whole number.
+    let share = |position: usize| (position as f64 * fraction) as usize;
+    vec![cut(&|position| share(position + 1) > share(position))]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_hold_out_every_row_once_and_keep_the_shares() {
+        let labels: Vec<u32> = (0..1_000).map(|row| u32::from(row % 10 == 0)).collect();
+        let target = Target::Class { labels: labels.clone(), count: 2 };
+        let splits = deal(&target, 1_000, 0.2, 4);
+        assert_eq!(splits.len(), 5);
+        let mut seen: Vec<u32> = splits.iter().flat_map(|(_, valid)| valid.clone()).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..1_000).collect::<Vec<u32>>());
+        for (train, valid) in &splits {
+            assert_eq!(train.len(), 800);
+            assert_eq!(valid.iter().filter(|row| labels[**row as usize] == 1).count(), 20);
+        }
+    }
+
+    #[test]
+    fn large_tables_hold_out_the_wanted_share() {
+        let target = Target::Value(vec![0.0; 20_000]);
+        let splits = deal(&target, 20_000, 0.15, 4);
+        assert_eq!((splits.len(), splits[0].1.len()), (1, 3_000));
+    }
+}

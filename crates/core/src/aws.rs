@@ -1,0 +1,55 @@
+//! How every AWS client of Crosspilot is configured: one base configuration,
+//! with the time limits that the SDK does not set by itself.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+
+pub use aws_config;
+pub use aws_sdk_cloudformation as cloudformation;
+pub use aws_sdk_eventbridge as eventbridge;
+pub use aws_sdk_s3 as s3;
+pub use aws_sdk_sagemaker as sagemaker;
+pub use aws_sdk_sagemakerruntime as sagemakerruntime;
+pub use aws_sdk_scheduler as scheduler;
+pub use aws_sdk_sfn as sfn;
+pub use aws_sdk_sts as sts;
+
+/// Control-plane calls: 10 s an attempt, 25 s for all attempts of a call. The
+/// attempt limit also covers pooled sockets that died while the function's
+/// sandbox was frozen.
+pub fn loader() -> ConfigLoader {
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .operation_attempt_timeout(Duration::from_secs(10))
+                .operation_timeout(Duration::from_secs(25))
+                .build(),
+        )
+}
+
+/// The configuration of the process: credentials, region and endpoints from
+/// the environment, limits from [`loader`].
+pub async fn config() -> SdkConfig {
+    loader().load().await
+}
+
+/// The same configuration with room for a prediction: InvokeEndpoint may take
+/// 60 s, so an attempt gets 62.
+pub fn for_predictions(config: &SdkConfig) -> SdkConfig {
+    config
+        .clone()
+        .into_builder()
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .operation_attempt_timeout(Duration::from_secs(62))
+                .build(),
+        )
+        .build()
+}

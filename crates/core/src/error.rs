@@ -1,0 +1,242 @@
+//! Errors with stable codes.
+//!
+//! The state machine matches on the code, people read the message: what
+//! happened, to what, and what to do next. Only two codes are worth a retry.
+
+use std::fmt;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+/// The stable name of a failure. `train.asl.json` retries the first two and
+/// ends the run on all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// AWS asked to slow down. Retried.
+    Throttled,
+    /// A service did not answer, or answered with a server error. Retried.
+    Unavailable,
+    /// AWS refused the call: a permission, a revoked role or a policy.
+    AccessDenied,
+    /// What started the run is malformed.
+    TriggerInvalid,
+    /// No tenant of that name, account or bucket.
+    TenantUnknown,
+    /// The tenant exists but may not run or predict now.
+    TenantInactive,
+    /// The tenant has no such model.
+    ModelUnknown,
+    /// A registry document cannot be read.
+    RegistryBroken,
+    /// The customer's role could be assumed without the right external ID.
+    TrustTooOpen,
+    /// The trust could not be proven one way or the other.
+    TrustUnproven,
+    /// The data cannot be trained on.
+    DataUnfit,
+    /// A resource of the same name exists and is not ours to adopt.
+    Conflict,
+    /// The AutoML job ended without a usable candidate.
+    NoCandidate,
+    /// The job or endpoint ended in failure.
+    ResourceFailed,
+    /// The model answered with something that is not a prediction.
+    PredictionInvalid,
+    /// AWS refused the request itself.
+    RequestInvalid,
+    /// A resource that should exist does not.
+    NotFound,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Code {
+    /// The name as the state machine sees it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Throttled => "Throttled",
+            Code::Unavailable => "Unavailable",
+            Code::AccessDenied => "AccessDenied",
+            Code::TriggerInvalid => "TriggerInvalid",
+            Code::TenantUnknown => "TenantUnknown",
+            Code::TenantInactive => "TenantInactive",
+            Code::ModelUnknown => "ModelUnknown",
+            Code::RegistryBroken => "RegistryBroken",
+            Code::TrustTooOpen => "TrustTooOpen",
+            Code::TrustUnproven => "TrustUnproven",
+            Code::DataUnfit => "DataUnfit",
+            Code::Conflict => "Conflict",
+            Code::NoCandidate => "NoCandidate",
+            Code::ResourceFailed => "ResourceFailed",
+            Code::PredictionInvalid => "PredictionInvalid",
+            Code::RequestInvalid => "RequestInvalid",
+            Code::NotFound => "NotFound",
+            Code::Internal => "Internal",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error that has a stable code.
+pub trait Coded: fmt::Display {
+    /// The code that the state machine matches on.
+    fn code(&self) -> Code;
+}
+
+/// An AWS call that did not succeed, reduced to what may be shown: never the
+/// request, never credentials.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} on {resource} failed: {aws_code}: {message}{}", advice(*code))]
+pub struct CallError {
+    code: Code,
+    operation: &'static str,
+    resource: String,
+    aws_code: String,
+    message: String,
+}
+
+fn advice(code: Code) -> &'static str {
+    match code {
+        Code::AccessDenied => {
+            " (compare the role's policies with infra/customer.yaml and infra/saas.yaml)"
+        }
+        Code::Throttled | Code::Unavailable => " (this heals by itself: try again later)",
+        _ => "",
+    }
+}
+
+impl CallError {
+    /// Describes the failure of `operation` (such as `sagemaker:CreateModel`)
+    /// on `resource`.
+    pub fn new<E>(
+        operation: &'static str,
+        resource: impl fmt::Display,
+        error: &SdkError<E, HttpResponse>,
+    ) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let (aws_code, message) = match error {
+            SdkError::ServiceError(service) => (
+                service.err().code().unwrap_or("Unknown").to_owned(),
+                service.err().message().unwrap_or("AWS gave no message").to_owned(),
+            ),
+            SdkError::TimeoutError(_) => ("Timeout".into(), "no answer in time".into()),
+            SdkError::DispatchFailure(failure) if failure.is_user() => {
+                ("BadRequest".into(), "the request could not be built".into())
+            }
+            SdkError::DispatchFailure(failure) => {
+                let cause = failure.as_connector_error().map(ToString::to_string);
+                // Credentials are fetched before the connection is made: without a
+                // connector error, it was the customer's role that was not assumed.
+                ("Unreachable".into(), cause.unwrap_or_else(|| root_cause(error)))
+            }
+            _ => ("BadAnswer".into(), root_cause(error)),
+        };
+        let code = classify(&aws_code, status);
+        Self { code, operation, resource: resource.to_string(), aws_code, message }
+    }
+
+    /// The AWS error code, such as `ValidationException`.
+    pub fn aws_code(&self) -> &str {
+        &self.aws_code
+    }
+
+    /// AWS's own message.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// A call refused before it was sent, under the same form.
+    pub fn refused(
+        code: Code,
+        operation: &'static str,
+        resource: impl fmt::Display,
+        aws_code: &str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            operation,
+            resource: resource.to_string(),
+            aws_code: aws_code.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+impl Coded for CallError {
+    fn code(&self) -> Code {
+        self.code
+    }
+}
+
+/// The innermost cause: outer layers only say "dispatch failure".
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Sorts AWS's codes into ours. The status decides what the code does not:
+/// throttling can come as a 400 without a message, denials as 400 or 403.
+fn classify(aws_code: &str, status: Option<u16>) -> Code {
+    match aws_code {
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "ModelNotReadyException" => Code::Throttled,
+        "Timeout" | "Unreachable" | "BadAnswer" | "RequestTimeout" => Code::Unavailable,
+        code if code.contains("AccessDenied") || code.contains("UnauthorizedOperation") => {
+            Code::AccessDenied
+        }
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "AllAccessDisabled" => Code::AccessDenied,
+        "ResourceNotFound" | "NoSuchKey" | "NoSuchBucket" => Code::NotFound,
+        "ResourceInUse" => Code::Conflict,
+        // The quota of concurrent jobs frees itself.
+        "ResourceLimitExceeded" => Code::Throttled,
+        _ => match status {
+            Some(429) => Code::Throttled,
+            Some(403) => Code::AccessDenied,
+            Some(500..) => Code::Unavailable,
+            _ => Code::RequestInvalid,
+        },
+    }
+}
+
+/// The region of a configuration, for messages.
+pub fn region_of(config: &SdkConfig) -> &str {
+    config.region().map_or("no region", |region| region.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_heal_is_retried() {
+        assert_eq!(classify("ThrottlingException", Some(400)), Code::Throttled);
+        assert_eq!(classify("InternalFailure", Some(500)), Code::Unavailable);
+        assert_eq!(classify("Timeout", None), Code::Unavailable);
+        assert_eq!(classify("AccessDeniedException", Some(400)), Code::AccessDenied);
+        assert_eq!(classify("ValidationException", Some(400)), Code::RequestInvalid);
+        assert_eq!(classify("SomethingNew", Some(403)), Code::AccessDenied);
+    }
+}

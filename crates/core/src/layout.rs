@@ -1,0 +1,108 @@
+//! Where things lie in the customer's bucket.
+//!
+//! ```text
+//! <prefix>/<model>/train/             what the customer gives; an upload here starts a run
+//! <prefix>/<model>/test/              held-out rows with their labels, if any
+//! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
+//! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
+//! ```
+//! Results lie beside the prefix, not under it: the upload rule matches
+//! `<prefix>/*/train/*`, and Autopilot's own output has folders called `train`.
+
+use crate::ids::{InvalidId, ModelName, Prefix};
+use crate::run::RunRef;
+use crate::tenant::Tenant;
+
+/// Key prefix of a model's training data, with its slash.
+pub fn train_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}/{model}/train/")
+}
+
+/// Key prefix of a model's held-out data, with its slash.
+pub fn test_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}/{model}/test/")
+}
+
+/// Key prefix of what a run leaves, with its slash.
+pub fn results_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{prefix}-results/{}/{}/", run.model, run.run_id)
+}
+
+/// Key prefix of what Autopilot writes during a run, with its slash.
+pub fn automl_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}automl/", results_prefix(prefix, run))
+}
+
+/// An `s3://` address in a tenant's bucket.
+pub fn uri(tenant: &Tenant, key: &str) -> String {
+    format!("s3://{}/{key}", tenant.bucket)
+}
+
+/// What an uploaded key asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upload {
+    /// Training data for this model.
+    Training(ModelName),
+    /// A folder marker or a key elsewhere: nothing to do.
+    Nothing,
+}
+
+/// Reads an uploaded key. Only `<prefix>/<model>/train/<file>` is training
+/// data; a key of that form whose model is no model name is an error.
+pub fn parse_upload(prefix: &Prefix, key: &str) -> Result<Upload, InvalidId> {
+    let parts = key
+        .strip_prefix(prefix.as_str())
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|rest| rest.split_once('/'));
+    match parts {
+        Some((model, rest)) => match rest.strip_prefix("train/") {
+            Some(file) if !file.is_empty() && !file.ends_with('/') => {
+                Ok(Upload::Training(model.parse()?))
+            }
+            _ => Ok(Upload::Nothing),
+        },
+        None => Ok(Upload::Nothing),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_files_in_a_models_train_folder_start_a_run() {
+        let prefix: Prefix = "team/ml".parse().unwrap();
+        let churn = Upload::Training("churn".parse().unwrap());
+        assert_eq!(parse_upload(&prefix, "team/ml/churn/train/a.csv"), Ok(churn.clone()));
+        assert_eq!(parse_upload(&prefix, "team/ml/churn/train/2026/a.csv"), Ok(churn));
+        for key in [
+            "team/ml/churn/train/",
+            "team/ml/churn/test/a.csv",
+            "team/ml/train/a.csv",
+            "team/ml-results/churn/20260131-0123456789/automl/x/train/chunk_0.csv",
+            "other/churn/train/a.csv",
+            "team/mlchurn/train/a.csv",
+            "",
+        ] {
+            assert_eq!(parse_upload(&prefix, key), Ok(Upload::Nothing), "{key}");
+        }
+        assert!(parse_upload(&prefix, "team/ml/../train/a.csv").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_read_without_panic(key in "\\PC{0,60}") {
+            let _ = parse_upload(&"p".parse().unwrap(), &key);
+            let _ = parse_upload(&"p".parse().unwrap(), &format!("p/{key}"));
+        }
+
+        #[test]
+        fn results_never_start_a_run(file in "\\PC{0,40}") {
+            let prefix: Prefix = "p".parse().unwrap();
+            prop_assert_eq!(parse_upload(&prefix, &format!("p-results/m1/r/{file}")), Ok(Upload::Nothing));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What every part of Crosspilot shares: the types that cannot be wrong, the
+//! tenant registry, the session into a customer's account, names, errors.
+//!
+//! Nothing here knows that a local cloud exists: only the SDK's standard
+//! `AWS_ENDPOINT_URL*` variables differ there.
+
+pub mod aws;
+pub mod error;
+pub mod ids;
+pub mod lambda;
+pub mod layout;
+pub mod registry;
+pub mod run;
+pub mod session;
+pub mod tenant;
+pub mod vendor;

@@ -1,0 +1,229 @@
+//! A tenant: one document in the registry.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccountId, BucketName, ExternalId, ModelName, Prefix, RegionName, RoleArn, TenantId};
+
+/// Name of the role in the customer's account that the vendor assumes.
+pub const ACCESS_ROLE: &str = "customer_trusting_saas";
+/// Name of the role in the customer's account that only SageMaker assumes.
+pub const EXECUTION_ROLE: &str = "crosspilot-execution";
+
+/// Whether a tenant may run and predict: only an active one may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TenantStatus {
+    /// Registered; its trust is not proven yet.
+    Pending,
+    /// Runs and predicts.
+    Active,
+    /// Stopped for now, by an operator or because its trust drifted.
+    Suspended,
+    /// Being removed.
+    Offboarding,
+    /// Removed. The document stays so that the external ID is never reused.
+    Deleted,
+}
+
+impl TenantStatus {
+    /// The status as it stands in the document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TenantStatus::Pending => "pending",
+            TenantStatus::Active => "active",
+            TenantStatus::Suspended => "suspended",
+            TenantStatus::Offboarding => "offboarding",
+            TenantStatus::Deleted => "deleted",
+        }
+    }
+}
+
+/// What a run may use. Always set: a job without these bounds is never started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Candidates that an AutoML job may train (1 to 750).
+    pub max_candidates: u16,
+    /// Seconds that a run may take from its start to its end.
+    pub max_runtime_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_candidates: 10, max_runtime_seconds: 4 * 3600 }
+    }
+}
+
+/// A problem type together with its objective metric: SageMaker wants both or
+/// neither.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// `BinaryClassification`, `MulticlassClassification` or `Regression`.
+    pub problem_type: String,
+    /// Such as `F1`, `Accuracy` or `MSE`.
+    pub metric: String,
+}
+
+/// What one model of a tenant predicts and how it is trained and served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Name of the column to predict, exactly as in the header.
+    pub target: String,
+    /// Left out, SageMaker infers both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// Instance type of the endpoint.
+    #[serde(default = "default_instance_type")]
+    pub instance_type: String,
+    /// How much better a challenger must be than the champion, in the metric's
+    /// own unit.
+    #[serde(default)]
+    pub gate_margin: f64,
+    /// EventBridge Scheduler expression, such as `rate(7 days)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+}
+
+fn default_instance_type() -> String {
+    "ml.m5.large".to_owned()
+}
+
+impl ModelSettings {
+    /// Settings that leave everything but the target to their defaults.
+    pub fn predicting(target: impl Into<String>) -> Self {
+        Self {
+            target: target.into(),
+            objective: None,
+            instance_type: default_instance_type(),
+            gate_margin: 0.0,
+            schedule: None,
+        }
+    }
+}
+
+/// A customer of the vendor, as the registry knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Its id; also the document's name.
+    pub tenant: TenantId,
+    /// The customer's AWS account.
+    pub account: AccountId,
+    /// Where the customer's data lies and its models run.
+    pub region: RegionName,
+    /// The role that the vendor assumes. In the customer's account.
+    pub role_arn: RoleArn,
+    /// The role that SageMaker assumes. In the customer's account too, since
+    /// iam:PassRole cannot cross accounts.
+    pub execution_role_arn: RoleArn,
+    /// What the customer's role demands of the vendor.
+    pub external_id: ExternalId,
+    /// The customer's data bucket.
+    pub bucket: BucketName,
+    /// Where in the bucket the data lies.
+    pub prefix: Prefix,
+    /// Whether it may run and predict.
+    pub status: TenantStatus,
+    /// What its runs may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Its models by name.
+    #[serde(default)]
+    pub models: BTreeMap<ModelName, ModelSettings>,
+}
+
+/// A tenant document that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TenantInvalid {
+    /// A role lives in another account than the tenant.
+    #[error("role {role} is not in the declared account {account}")]
+    ForeignRole {
+        /// The role.
+        role: RoleArn,
+        /// The declared account.
+        account: AccountId,
+    },
+    /// The limits are outside what SageMaker takes.
+    #[error("max_candidates is {0}; SageMaker takes 1 to 750")]
+    Candidates(u16),
+    /// The runtime is outside what SageMaker takes.
+    #[error("max_runtime_seconds is {0}; it must be between 300 s and 30 days (2592000)")]
+    Runtime(u32),
+    /// A model without a target column.
+    #[error("model {0} names no target column")]
+    NoTarget(ModelName),
+}
+
+impl Tenant {
+    /// Checks what the types of the fields cannot.
+    pub fn validate(&self) -> Result<(), TenantInvalid> {
+        for role in [&self.role_arn, &self.execution_role_arn] {
+            if role.account() != &self.account {
+                return Err(TenantInvalid::ForeignRole {
+                    role: role.clone(),
+                    account: self.account.clone(),
+                });
+            }
+        }
+        if !(1..=750).contains(&self.limits.max_candidates) {
+            return Err(TenantInvalid::Candidates(self.limits.max_candidates));
+        }
+        if !(300..=2_592_000).contains(&self.limits.max_runtime_seconds) {
+            return Err(TenantInvalid::Runtime(self.limits.max_runtime_seconds));
+        }
+        match self.models.iter().find(|(_, model)| model.target.is_empty()) {
+            Some((name, _)) => Err(TenantInvalid::NoTarget(name.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn acme() -> Tenant {
+        serde_json::from_value(serde_json::json!({
+            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
+            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+            "status": "active", "models": {"churn": {"target": "Churn?"}}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_minimal_document_gets_bounded_defaults() {
+        let tenant = acme();
+        assert_eq!(tenant.validate(), Ok(()));
+        assert_eq!(tenant.limits.max_candidates, 10);
+        assert_eq!(tenant.models.values().next().unwrap().instance_type, "ml.m5.large");
+    }
+
+    #[test]
+    fn a_role_of_another_account_is_refused() {
+        let mut tenant = acme();
+        tenant.role_arn = "arn:aws:iam::333333333333:role/x".parse().unwrap();
+        let error = tenant.validate().unwrap_err().to_string();
+        assert_eq!(error, "role arn:aws:iam::333333333333:role/x is not in the declared account 222222222222");
+    }
+
+    #[test]
+    fn unknown_fields_are_an_error_not_a_surprise() {
+        let mut value = serde_json::to_value(acme()).unwrap();
+        value["extenal_id"] = "typo".into();
+        assert!(serde_json::from_value::<Tenant>(value).is_err());
+    }
+
+    #[test]
+    fn debug_does_not_show_the_external_id() {
+        assert!(!format!("{:?}", acme()).contains("cp-0123"));
+    }
+}

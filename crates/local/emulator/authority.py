@@ -1,0 +1,288 @@
+"""Who is calling, and may they? Asked by servers that stand beside the emulator.
+
+The emulator (MiniStack) holds every account's users, roles, sessions and
+policies. A server that offers a service the emulator does not have must check
+its callers against exactly those, so this wrapper puts the emulator's own
+signature check and policy evaluator on its own port, under ``/_crosspilot/``
+and behind a token that only the local cloud knows. Every other request passes
+through untouched.
+
+    POST /_crosspilot/authorize        may the sender of this request do this?
+    POST /_crosspilot/service-session  a session of a role, for an AWS service
+    POST /_crosspilot/expire-sessions  end a role's sessions now (for tests)
+
+It uses internals of the pinned MiniStack release; ``wrap`` imports them all, so
+a release that moved one fails at the start and not at the first request.
+"""
+
+import contextvars
+import hmac
+import json
+import re
+import time
+from urllib.parse import parse_qs
+
+_PREFIX = "/_crosspilot/"
+_SESSION_SECONDS = 3600
+_MAX_DOCUMENT = 1 << 20
+
+
+class Refused(Exception):
+    """A refusal in AWS's terms."""
+
+    def __init__(self, code, message, status=400):
+        super().__init__(message)
+        self.code, self.message, self.status = code, message, status
+
+
+def wrap(app, token):
+    """The ASGI application ``app`` with the questions above answered to holders of ``token``."""
+    from ministack.services import sts
+
+    _questions()
+    # MiniStack forgets an expired session at the next AssumeRole, after which
+    # its key is merely unknown. AWS goes on saying that it has expired.
+    sts._evict_expired_sessions = lambda: None
+
+    async def gate(scope, receive, send):
+        if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
+            status, answer = await _answer(scope, receive, token)
+            body = json.dumps(answer).encode()
+            await send({"type": "http.response.start", "status": status, "headers": [
+                (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]})
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await app(scope, receive, send)
+
+    return gate
+
+
+def _questions():
+    from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4  # noqa: F401
+    from ministack.services import iam  # noqa: F401
+
+    return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions}
+
+
+async def _answer(scope, receive, token):
+    """The status and JSON document that answer one question."""
+    given = dict(scope["headers"]).get(b"x-crosspilot-token", b"")
+    if not token or not hmac.compare_digest(given, token.encode()):
+        return 403, {"error": {"code": "Forbidden", "message": "not for you", "status": 403}}
+    question = _questions().get(scope["path"][len(_PREFIX):])
+    if question is None or scope["method"] != "POST":
+        return 404, {"error": {"code": "NotFound", "message": "no such question", "status": 404}}
+    body, more = b"", True
+    while more and len(body) <= _MAX_DOCUMENT:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    try:
+        # MiniStack keeps the caller in context variables: each question gets its own.
+        return 200, contextvars.copy_context().run(question, json.loads(body))
+    except Refused as refused:
+        return 200, {"error": {"code": refused.code, "message": refused.message, "status": refused.status}}
+    except (KeyError, TypeError, ValueError, AttributeError) as malformed:
+        return 400, {"error": {"code": "Malformed", "message": repr(malformed), "status": 400}}
+
+
+# ---------------------------------------------------------------------------
+# authorize
+# ---------------------------------------------------------------------------
+
+def _authorize(question):
+    """Check the request's signature, clock, session and expiry, then each thing it wants to do."""
+    from ministack.core import iam_evaluator as evaluator
+
+    headers = {}
+    for name, value in question["headers"]:
+        headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
+    access_key = _authenticate(question, headers)
+    principal = evaluator.resolve_principal(access_key, _account())
+    if isinstance(principal, evaluator.AuthError):
+        raise _failed(principal.code, principal.message, headers)
+
+    region = _scope(headers)[2]
+
+    def resolve(value):
+        if isinstance(value, list):
+            return [resolve(item) for item in value]
+        if isinstance(value, str) and value.startswith("arn:"):
+            return value.replace("{account}", principal.account).replace("{region}", region)
+        return value
+
+    for check in question["checks"]:
+        resource = resolve(check["resource"])
+        context = {key: resolve(value) for key, value in check.get("context", {}).items()}
+        for key, value in question.get("resource_tags", {}).get(resource, {}).items():
+            context[f"aws:ResourceTag/{key}"] = value
+        service = check["action"].partition(":")[0]
+        result = evaluator.enforce(access_key, check["action"], service, region, resource, context)
+        if isinstance(result, evaluator.AuthError):
+            raise _failed(result.code, result.message, headers)
+        if result is not None:
+            status = 400 if headers.get("x-amz-target") else 403
+            raise Refused("AccessDeniedException",
+                          _denial(principal, access_key, check["action"], resource, context, region), status)
+    return {"principal_arn": principal.arn, "account": principal.account, "region": region}
+
+
+def _authenticate(question, headers):
+    """The access key of a request whose signature holds; its account becomes the current one."""
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.core import responses, router
+
+    query = parse_qs(question.get("query", ""), keep_blank_values=True)
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in question["headers"]]
+    if not headers.get("authorization"):
+        raise _failed("MissingAuthenticationToken", "Request is missing Authentication Token", headers)
+    access_key = router.extract_access_key_id(headers, query)
+    scope = _scope(headers)
+    if not access_key or len(scope) != 5:
+        raise _failed("IncompleteSignature",
+                      "Authorization header requires 'Credential' parameter. Authorization=...", headers)
+    if scope[3] != question["service"]:
+        raise _failed("SignatureDoesNotMatch",
+                      f"Credential should be scoped to correct service: '{question['service']}'. ", headers)
+
+    try:
+        owner = evaluator.find_iam_access_key_account(access_key)
+    except evaluator.AmbiguousAccessKeyError:
+        raise _failed("InvalidClientTokenId", "The security token included in the request is invalid.", headers)
+    responses.set_request_account_id(owner or access_key)
+    responses.set_request_region(scope[2])
+
+    # The body stays with the asker; its digest is all that a signature covers.
+    digest = question["body_sha256"]
+    if headers.get("x-amz-content-sha256", digest) != digest:
+        raise _failed("SignatureDoesNotMatch", "The provided x-amz-content-sha256 does not match the body.", headers)
+    if "x-amz-content-sha256" not in headers:
+        raw.append((b"x-amz-content-sha256", digest.encode()))
+    evaluator.pin_signed_request(question["method"], question["path"], query, raw)
+    checked = evaluator.authenticate(access_key, _account())
+    if isinstance(checked, evaluator.AuthError):
+        raise _failed(checked.code, checked.message, headers)
+    # MiniStack leaves the keys of an account's root unverified (a 12-digit key
+    # is its account): only for those may the check have found nothing to do.
+    if checked is None and not evaluator.is_root_access_key(access_key):
+        raise _failed("UnrecognizedClientException", "The security token included in the request is invalid.", headers)
+    return access_key
+
+
+def _scope(headers):
+    """The parts of the credential scope: key, date, region, service, terminator."""
+    found = re.search(r"Credential=([^,\s]+)", headers.get("authorization", ""))
+    return found.group(1).split("/") if found else []
+
+
+def _account():
+    from ministack.core import responses
+
+    return responses.get_account_id()
+
+
+def _failed(code, message, headers):
+    """A failed authentication as MiniStack words and codes it for a JSON service."""
+    from ministack.core import iam_actions
+
+    code, status, message = iam_actions._auth_failure("sagemaker", code, message, headers)
+    return Refused(code, message, status)
+
+
+def _denial(principal, access_key, action, resource, context, region):
+    """AWS's sentence for a denial, with the kind of policy that decided it."""
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.services import sts
+
+    asked = evaluator.EvalContext(
+        principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
+        action=action, resource_arn=resource, region=region, principal_keys=principal.keys,
+        service_context={key.lower(): value for key, value in context.items()})
+    kinds = ["a permissions boundary", "a session policy"]
+    if not (sts._sessions.get(access_key) or {}).get("SessionPolicies"):
+        kinds = kinds[:1]
+    elif len(principal.limits) == 1:
+        kinds = kinds[1:]
+    reason = f"because no identity-based policy allows the {action} action"
+    layers = [("an identity-based policy", principal.policies), *zip(kinds, principal.limits)]
+    decisions = [(kind, evaluator.evaluate(asked, policies).decision) for kind, policies in layers]
+    for kind, decision in decisions:
+        if decision == "Deny":
+            reason = f"with an explicit deny in {kind}"
+            break
+    else:
+        for kind, decision in decisions:
+            if decision != "Allow":
+                reason = f"because no {kind.split(' ', 1)[1]} allows the {action} action"
+                break
+    return f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} {reason}"
+
+
+# ---------------------------------------------------------------------------
+# service-session and expire-sessions
+# ---------------------------------------------------------------------------
+
+def _service_session(question):
+    """Credentials of a role for an AWS service, if the role's trust policy lets that service have them."""
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.services import iam, sts
+
+    role_arn, service = question["role_arn"], question["service"]
+    found = re.fullmatch(r"arn:aws[a-z-]*:iam::(\d{12}):role/(?:.*/)?([^/]+)", role_arn)
+    role = iam._roles.get_scoped(found.group(1), None, found.group(2)) if found else None
+    if role is None or role.get("Arn") != role_arn:
+        raise Refused("AccessDenied", f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")
+
+    asked = evaluator.EvalContext(
+        principal_arn=service, principal_type="Service", principal_account=question["source_account"],
+        action="sts:AssumeRole", resource_arn=role_arn, region=question["region"],
+        service_context={
+            "aws:sourceaccount": question["source_account"], "aws:sourcearn": question.get("source_arn"),
+            "aws:principalservicename": service, "aws:principalisawsservice": "true"})
+    trust = {"Statement": _statements_about(role.get("AssumeRolePolicyDocument"), service)}
+    if not evaluator.evaluate_trust_policy(trust, service, asked):
+        raise Refused("AccessDenied", f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")
+
+    account, name = found.groups()
+    access_key, secret, token = sts._gen_session_access_key(), sts._gen_secret(), sts._gen_session_token()
+    expiration = time.time() + _SESSION_SECONDS
+    sts.register_session(access_key, {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/SageMaker",
+        "UserId": f"{role.get('RoleId', name)}:SageMaker",
+        "SecretAccessKey": secret, "SessionToken": token, "Expiration": expiration,
+        "AccountId": account, "PrincipalType": "AssumedRole",
+    })
+    return {"access_key_id": access_key, "secret_access_key": secret, "session_token": token,
+            "expiration": int(expiration)}
+
+
+def _statements_about(document, service):
+    """The trust statements that name the service, open to whoever asks.
+
+    MiniStack's matcher knows a Service principal only as "the account's root",
+    so the principal is matched here and everything else (actions, conditions,
+    denials first) is left to its evaluator.
+    """
+    if isinstance(document, str):
+        document = json.loads(document)
+    statements = (document or {}).get("Statement", [])
+    about = []
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        principal = statement.get("Principal", {})
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        named = [named] if isinstance(named, str) else named
+        everyone = principal == "*" and statement.get("Effect") == "Deny"
+        if everyone or any(name.lower() == service.lower() for name in named):
+            about.append({**statement, "Principal": "*"})
+    return about
+
+
+def _expire_sessions(question):
+    """End the sessions whose principal ARN starts as asked; how many there were."""
+    from ministack.services import sts
+
+    ended = 0
+    for session in sts._sessions.values():
+        if str(session.get("Arn", "")).startswith(question["principal_prefix"]):
+            session["Expiration"] = time.time() - 1
+            ended += 1
+    return {"expired": ended}

@@ -1,0 +1,143 @@
+"""Starts MiniStack as the general AWS of the local cloud.
+
+    python launch.py        settings come from MiniStack's own environment variables
+                            and CROSSPILOT_AUTHORITY_TOKEN
+
+It lives as long as its standard input stays open: whoever started it holds the
+other end, so that it ends with its owner, even one that was killed. With it end
+the functions' processes, which share its process group.
+
+It also fills three gaps of the pinned MiniStack release, each as AWS does it:
+an event bus as target in another account, the context attributes of EventBridge
+Scheduler, and the roles of rules and schedules, which must allow what they do.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import datetime, timezone
+
+
+def main():
+    threading.Thread(target=_end_with_owner, daemon=True).start()
+
+    import authority
+    from ministack import app
+
+    _deliver_across_accounts()
+    gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
+    app.app = _over_secure_transport(gated)
+    sys.argv = sys.argv[:1]
+    app.main()
+
+
+def _end_with_owner():
+    while sys.stdin.buffer.read(4096):
+        pass
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _over_secure_transport(app):
+    """Loopback stands for TLS here: policies that demand it see it."""
+
+    async def secured(scope, receive, send):
+        if scope["type"] == "http":
+            scope = {**scope, "headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}
+        await app(scope, receive, send)
+
+    return secured
+
+
+def _deliver_across_accounts():
+    from ministack.core import iam_evaluator, responses
+    from ministack.services import eventbridge, iam, scheduler  # noqa: F401
+
+    deliver_here = eventbridge._dispatch_to_event_bus
+    invoke = eventbridge._invoke_target
+
+    def allowed(role_arn, service, action, resource, account):
+        """Whether the rule's or schedule's role is the service's to use and may do this."""
+        import authority
+
+        role_account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+        role = iam._roles.get_scoped(role_account, None, name)
+        if role is None:
+            return False
+        asked = iam_evaluator.EvalContext(
+            principal_arn=service, principal_type="Service", principal_account=account,
+            action="sts:AssumeRole", resource_arn=role_arn, region=responses.get_region(),
+            service_context={"aws:sourceaccount": account})
+        trust = {"Statement": authority._statements_about(role.get("AssumeRolePolicyDocument"), service)}
+        if not iam_evaluator.evaluate_trust_policy(trust, service, asked):
+            return False
+        acting = iam_evaluator.EvalContext(
+            principal_arn=role_arn, principal_type="AssumedRole", principal_account=role_account,
+            action=action, resource_arn=resource, region=responses.get_region())
+        policies = iam_evaluator._gather_role_policies(name, role_account)
+        return iam_evaluator.evaluate(acting, policies).decision == "Allow"
+
+    def admits(bus_name, bus_arn, account):
+        """Whether the bus's own policy lets this account put events."""
+        policy = eventbridge._event_bus_policies.get(bus_name) or {}
+        asked = iam_evaluator.EvalContext(
+            principal_arn=f"arn:aws:iam::{account}:root", principal_type="Root", principal_account=account,
+            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region())
+        statements = [
+            {**statement, "Principal": {"AWS": statement["Principal"]}}
+            if isinstance(statement.get("Principal"), str) and statement["Principal"] != "*" else statement
+            for statement in policy.get("Statement", [])
+        ]
+        return iam_evaluator.evaluate_trust_policy({"Statement": statements}, asked.principal_arn, asked)
+
+    def to_event_bus(spec, event, rule, event_path, target_input_payload=None):
+        sender = responses.get_account_id()
+        if spec.account_id == sender or spec.region != responses.get_region():
+            return deliver_here(spec, event, rule, event_path, target_input_payload)
+        name, arn = spec.resource.split("/", 1)[1], str(spec)
+        responses.set_request_account_id(spec.account_id)
+        try:
+            if name not in eventbridge._event_buses:
+                eventbridge.logger.warning("event bus %s does not exist", arn)
+            elif not admits(name, arn, sender):
+                eventbridge.logger.warning("event bus %s does not admit account %s", arn, sender)
+            else:
+                # The event keeps the account it came from.
+                eventbridge._dispatch_event({**event, "EventBusName": name})
+        finally:
+            responses.set_request_account_id(sender)
+
+    def invoke_target(target, event, rule, view=None):
+        scheduled = event.get("Source") == "aws.scheduler"
+        arn, account = target.get("Arn", ""), responses.get_account_id()
+        if scheduled and "Input" in target:
+            target = {**target, "Input": _with_context(target["Input"], rule, event)}
+        action = {"states": "states:StartExecution", "events": "events:PutEvents"}.get(arn.split(":")[2])
+        if action:
+            service = "scheduler.amazonaws.com" if scheduled else "events.amazonaws.com"
+            if not allowed(target.get("RoleArn") or ":::::", service, action, arn, account):
+                eventbridge.logger.warning("%s: role %s may not %s on %s", service, target.get("RoleArn"), action, arn)
+                return
+        invoke(target, event, rule, view)
+
+    eventbridge._dispatch_to_event_bus = to_event_bus
+    eventbridge._invoke_target = invoke_target
+
+
+def _with_context(text, schedule, event):
+    """The context attributes that EventBridge Scheduler fills in at each firing."""
+    moment = datetime.fromtimestamp(int(event["Time"]), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    attributes = {
+        "<aws.scheduler.schedule-arn>": schedule.get("Arn", ""),
+        "<aws.scheduler.scheduled-time>": moment,
+        "<aws.scheduler.execution-id>": event["EventId"],
+        "<aws.scheduler.attempt-number>": "1",
+    }
+    for name, value in attributes.items():
+        text = text.replace(name, json.dumps(value)[1:-1])
+    return text
+
+
+if __name__ == "__main__":
+    main()

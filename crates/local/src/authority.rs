@@ -1,0 +1,195 @@
+//! Who is calling, and may they? The questions that a server beside the
+//! emulator asks the emulator, which holds every account's identities and
+//! policies (see `emulator/authority.py`, the other end of this).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The emulator as the judge of signatures, sessions and policies.
+#[derive(Clone)]
+pub struct Authority {
+    client: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A received request, as far as its signature covers it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceivedRequest {
+    /// The service that the credential scope must name.
+    pub service: &'static str,
+    /// HTTP method.
+    pub method: String,
+    /// The path as it was sent, percent-encoding included.
+    pub path: String,
+    /// The query string as it was sent.
+    pub query: String,
+    /// Every header line.
+    pub headers: Vec<(String, String)>,
+    /// SHA-256 of the body, in hex: all that a signature says about it.
+    pub body_sha256: String,
+}
+
+/// One thing that the sender of a request wants to do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Check {
+    /// The IAM action, such as `sagemaker:CreateModel`.
+    pub action: String,
+    /// The resource's ARN; `{account}` and `{region}` stand for the caller's.
+    pub resource: String,
+    /// Condition keys of this request.
+    pub context: BTreeMap<String, Value>,
+}
+
+/// The tags of the resources that a request touches, by ARN.
+pub type ResourceTags = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The caller of a request that may do what it asks.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Caller {
+    /// The caller's ARN, as IAM knows it.
+    pub principal_arn: String,
+    /// The caller's account, in which the request acts.
+    pub account: String,
+    /// The region that the request was signed for.
+    pub region: String,
+}
+
+/// A role's temporary credentials, held by an AWS service.
+#[derive(Clone, Deserialize)]
+pub struct ServiceSession {
+    /// Access key ID.
+    pub access_key_id: String,
+    /// Secret access key.
+    pub secret_access_key: String,
+    /// Session token.
+    pub session_token: String,
+}
+
+impl std::fmt::Debug for ServiceSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceSession").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Why a question was not answered with yes.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuthorityError {
+    /// AWS would refuse this, with this code, message and HTTP status.
+    #[error("{code}: {message}")]
+    Refused {
+        /// AWS's error code.
+        code: String,
+        /// AWS's message.
+        message: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The emulator could not be asked.
+    #[error("the emulator cannot be asked who is calling: {0}")]
+    Unavailable(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer<T> {
+    No { error: Refusal },
+    Yes(T),
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+    message: String,
+    status: u16,
+}
+
+impl Authority {
+    /// An authority at the emulator's URL, which was started with this token.
+    pub fn new(emulator_url: impl Into<String>, token: impl Into<String>) -> Self {
+        Self { client: reqwest::Client::new(), url: emulator_url.into(), token: token.into() }
+    }
+
+    /// Whether this text is the token that the emulator was started with.
+    pub fn is_token(&self, text: &str) -> bool {
+        text == self.token
+    }
+
+    /// The caller, if the request is genuine and every check passes.
+    pub async fn authorize(
+        &self,
+        request: &ReceivedRequest,
+        checks: &[Check],
+        resource_tags: &ResourceTags,
+    ) -> Result<Caller, AuthorityError> {
+        #[derive(Serialize)]
+        struct Question<'a> {
+            #[serde(flatten)]
+            request: &'a ReceivedRequest,
+            checks: &'a [Check],
+            resource_tags: &'a ResourceTags,
+        }
+        self.ask("authorize", &Question { request, checks, resource_tags }).await
+    }
+
+    /// A session of `role_arn` for an AWS service that acts for `source_arn`,
+    /// if the role's trust policy lets that service have one.
+    pub async fn service_session(
+        &self,
+        role_arn: &str,
+        service: &str,
+        source_account: &str,
+        source_arn: &str,
+        region: &str,
+    ) -> Result<ServiceSession, AuthorityError> {
+        let question = serde_json::json!({
+            "role_arn": role_arn, "service": service, "region": region,
+            "source_account": source_account, "source_arn": source_arn,
+        });
+        self.ask("service-session", &question).await
+    }
+
+    /// End every session whose principal ARN starts like this; how many there
+    /// were. A fault for tests: sessions that expire early.
+    pub async fn expire_sessions(&self, principal_prefix: &str) -> Result<u64, AuthorityError> {
+        #[derive(Deserialize)]
+        struct Expired {
+            expired: u64,
+        }
+        let question = serde_json::json!({ "principal_prefix": principal_prefix });
+        self.ask("expire-sessions", &question).await.map(|answer: Expired| answer.expired)
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        question: &str,
+        body: &impl Serialize,
+    ) -> Result<T, AuthorityError> {
+        let unavailable = |error: reqwest::Error| AuthorityError::Unavailable(error.to_string());
+        let answer = self
+            .client
+            .post(format!("{}/_crosspilot/{question}", self.url))
+            .header("x-crosspilot-token", &self.token)
+            .json(body)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        if answer.status() != reqwest::StatusCode::OK {
+            return Err(AuthorityError::Unavailable(format!("{question} answered {}", answer.status())));
+        }
+        match answer.json().await.map_err(unavailable)? {
+            Answer::Yes(yes) => Ok(yes),
+            Answer::No { error: Refusal { code, message, status } } => {
+                Err(AuthorityError::Refused { code, message, status })
+            }
+        }
+    }
+}

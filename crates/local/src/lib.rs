@@ -1,0 +1,4 @@
+//! The local cloud.
+
+pub mod authority;
+pub mod sagemaker;

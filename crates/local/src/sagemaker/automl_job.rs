@@ -1,0 +1,353 @@
+//! AutoML jobs as the API shows them; [`super::autopilot`] does their work.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crosspilot_metrics::{Metric, ProblemType};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Cloud,
+    automl_request::{Plan, v2_of_v1},
+    autopilot,
+    container::ContainerDefinition,
+    error::ApiError,
+    list::{Row, page},
+    operations::{Answer, Call},
+    store::now,
+    tags,
+};
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Status {
+    InProgress,
+    Stopping,
+    Stopped,
+    Completed,
+    Failed,
+}
+
+impl Status {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::InProgress => "InProgress",
+            Self::Stopping => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+        }
+    }
+
+    pub(super) fn runs(self) -> bool {
+        matches!(self, Self::InProgress | Self::Stopping)
+    }
+}
+
+/// An AutoML job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct AutoMlJob {
+    pub(super) name: String,
+    pub(super) arn: String,
+    /// The request in the form of V2, and as it was sent if that was V1.
+    pub(super) request: Value,
+    request_v1: Option<Value>,
+    created: f64,
+    pub(super) modified: f64,
+    ended: Option<f64>,
+    pub(super) status: Status,
+    pub(super) secondary: String,
+    failure: Option<String>,
+    pub(super) candidates: Vec<Candidate>,
+    /// The name of the best candidate, once it is settled.
+    pub(super) best: Option<String>,
+    /// Problem type and objective metric, once they are known.
+    pub(super) resolved: Option<(ProblemType, Metric)>,
+    pub(super) notebook: Option<String>,
+}
+
+/// A trained candidate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Candidate {
+    pub(super) name: String,
+    pub(super) created: f64,
+    pub(super) ended: f64,
+    pub(super) objective: Objective,
+    pub(super) containers: Vec<ContainerDefinition>,
+    /// On the validation data.
+    pub(super) metrics: Vec<(Metric, f64)>,
+    pub(super) explainability: Option<String>,
+    pub(super) insights: Option<String>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// The objective metric of a candidate. Its name is Autopilot's own, which is
+/// not always a standard one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Objective {
+    pub(super) name: String,
+    pub(super) standard: Metric,
+    pub(super) value: f64,
+}
+
+/// A child job of a candidate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Step {
+    pub(super) kind: String,
+    pub(super) arn: String,
+    pub(super) name: String,
+}
+
+pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
+    let name = call.text("AutoMLJobName");
+    let arn = call.place.arn("automl-job", name);
+    let v1 = call.operation == "CreateAutoMLJob";
+    let mut request = if v1 { v2_of_v1(&call.input) } else { call.input.clone() };
+    if let Some(members) = request.as_object_mut() {
+        members.remove("Tags");
+    }
+    let plan = Plan::read(&request).map_err(ApiError::Validation)?;
+    autopilot::assume_role(cloud, &call.place, &plan.role, &arn).await?;
+
+    cloud.store.at(&call.place, |here| {
+        if here.automl_jobs.contains_key(&name.to_lowercase()) {
+            let message = format!("An AutoML job with the name, {name}, already exists. Choose a different name.");
+            return Err(ApiError::ResourceInUse(message));
+        }
+        let running = here.automl_jobs.values().filter(|job| job.status.runs()).count();
+        let limit = cloud.options.concurrent_automl_jobs;
+        if running >= limit {
+            return Err(ApiError::ResourceLimitExceeded(format!(
+                "The account-level service limit 'Maximum number of parallel AutoML Jobs' is {limit} AutoMLJobs, with \
+                 current utilization of {running} AutoMLJobs and a request delta of 1 AutoMLJobs. Please use AWS \
+                 Service Quotas to request an increase for this quota."
+            )));
+        }
+        let job = AutoMlJob {
+            name: name.into(),
+            arn: arn.clone(),
+            request,
+            request_v1: v1.then(|| call.input.clone()),
+            created: now(),
+            modified: now(),
+            ended: None,
+            status: Status::InProgress,
+            secondary: "Starting".into(),
+            failure: None,
+            candidates: Vec::new(),
+            best: None,
+            resolved: None,
+            notebook: None,
+        };
+        here.automl_jobs.insert(name.to_lowercase(), job);
+        tags::put_on(here, &arn, &call.input);
+        Ok(())
+    })?;
+    cloud.spawn(autopilot::run(cloud.clone(), call.place.clone(), name.to_lowercase()));
+    Ok(json!({ "AutoMLJobArn": arn }))
+}
+
+/// Start again, from the beginning, what a restart interrupted.
+pub(super) fn resume(cloud: &Arc<Cloud>) {
+    for place in cloud.store.places() {
+        let running: Vec<String> = cloud.store.at(&place, |here| {
+            let jobs = here.automl_jobs.iter_mut();
+            let running = jobs.filter(|(_, job)| job.status.runs());
+            running
+                .map(|(name, job)| {
+                    job.candidates.clear();
+                    if job.status == Status::Stopping {
+                        job.end(Status::Stopped, "Stopped", None);
+                    }
+                    name.clone()
+                })
+                .collect()
+        });
+        for name in running {
+            cloud.spawn(autopilot::run(cloud.clone(), place.clone(), name));
+        }
+    }
+}
+
+pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
+    let job = find(cloud, call)?;
+    if call.operation == "DescribeAutoMLJobV2" {
+        return Ok(job.describe_v2());
+    }
+    match &job.request_v1 {
+        Some(request) => Ok(job.describe_v1(request)),
+        None => Err(ApiError::Validation(format!(
+            "The AutoML job {} was created with CreateAutoMLJobV2. Use DescribeAutoMLJobV2 to describe it.",
+            job.name
+        ))),
+    }
+}
+
+pub(super) fn stop(cloud: &Cloud, call: &Call) -> Answer {
+    let job = find(cloud, call)?;
+    if !job.status.runs() {
+        return Err(ApiError::Validation(format!(
+            "The request was rejected because the AutoML job is in status {}.",
+            job.status.name()
+        )));
+    }
+    cloud.store.at(&call.place, |here| {
+        if let Some(job) = here.automl_jobs.get_mut(&job.name.to_lowercase()).filter(|job| job.status.runs()) {
+            job.status = Status::Stopping;
+            job.secondary = "Stopping".into();
+            job.modified = now();
+        }
+    });
+    cloud.stop_flag(&job.arn).store(true, Ordering::Release);
+    Ok(json!({}))
+}
+
+pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
+    let row = |job: &AutoMlJob| Row {
+        name: job.name.clone(),
+        created: job.created,
+        modified: job.modified,
+        status: Some(job.status.name().into()),
+        value: None,
+        summary: {
+            let mut summary = job.state();
+            summary.extend([
+                ("AutoMLJobName".to_owned(), json!(job.name)),
+                ("AutoMLJobArn".to_owned(), json!(job.arn)),
+            ]);
+            Value::Object(summary)
+        },
+    };
+    let rows = cloud.store.at(&call.place, |here| here.automl_jobs.values().map(row).collect());
+    page(&call.input, "AutoMLJobSummaries", rows)
+}
+
+pub(super) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
+    let job = find(cloud, call)?;
+    let row = |candidate: &Candidate| Row {
+        name: candidate.name.clone(),
+        created: candidate.created,
+        modified: candidate.ended,
+        status: Some("Completed".into()),
+        value: Some(candidate.objective.value),
+        summary: candidate.describe(),
+    };
+    page(&call.input, "Candidates", job.candidates.iter().map(row).collect())
+}
+
+fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {
+    let name = call.text("AutoMLJobName");
+    let job = cloud.store.at(&call.place, |here| here.automl_jobs.get(&name.to_lowercase()).cloned());
+    job.ok_or_else(|| {
+        ApiError::ResourceNotFound(format!("Amazon SageMaker can't find an AutoML job called {name}."))
+    })
+}
+
+impl AutoMlJob {
+    /// The job is over.
+    pub(super) fn end(&mut self, status: Status, secondary: &str, failure: Option<String>) {
+        self.status = status;
+        self.secondary = secondary.into();
+        // The model's limit for a reason.
+        self.failure = failure.map(|reason| reason.chars().take(1024).collect());
+        self.modified = now();
+        self.ended = Some(self.modified);
+    }
+
+    /// What a summary and a description have in common.
+    fn state(&self) -> Map<String, Value> {
+        let mut state = Map::from_iter([
+            ("AutoMLJobStatus".to_owned(), json!(self.status.name())),
+            ("AutoMLJobSecondaryStatus".to_owned(), json!(self.secondary)),
+            ("CreationTime".to_owned(), json!(self.created)),
+            ("LastModifiedTime".to_owned(), json!(self.modified)),
+        ]);
+        state.extend(self.ended.map(|ended| ("EndTime".to_owned(), json!(ended))));
+        state.extend(self.failure.as_ref().map(|reason| ("FailureReason".to_owned(), json!(reason))));
+        state
+    }
+
+    fn description(&self, request: &Value) -> Map<String, Value> {
+        let mut answer = request.as_object().cloned().unwrap_or_default();
+        answer.remove("Tags");
+        answer.insert("AutoMLJobName".into(), json!(self.name));
+        answer.insert("AutoMLJobArn".into(), json!(self.arn));
+        answer.extend(self.state());
+        let best = self.candidates.iter().find(|candidate| Some(&candidate.name) == self.best.as_ref());
+        answer.extend(best.map(|best| ("BestCandidate".to_owned(), best.describe())));
+        if let Some(notebook) = &self.notebook {
+            answer.insert("AutoMLJobArtifacts".into(), json!({ "DataExplorationNotebookLocation": notebook }));
+        }
+        answer
+    }
+
+    fn describe_v2(&self) -> Value {
+        let mut answer = self.description(&self.request);
+        answer.insert("AutoMLProblemTypeConfigName".into(), json!("Tabular"));
+        if let Some((problem, metric)) = &self.resolved {
+            let tabular = json!({ "TabularResolvedAttributes": { "ProblemType": problem } });
+            let mut resolved =
+                json!({ "AutoMLJobObjective": { "MetricName": metric }, "AutoMLProblemTypeResolvedAttributes": tabular });
+            let criteria = &self.request["AutoMLProblemTypeConfig"]["TabularJobConfig"]["CompletionCriteria"];
+            if !criteria.is_null() {
+                resolved["CompletionCriteria"] = criteria.clone();
+            }
+            answer.insert("ResolvedAttributes".into(), resolved);
+        }
+        Value::Object(answer)
+    }
+
+    fn describe_v1(&self, request: &Value) -> Value {
+        let mut answer = self.description(request);
+        if let Some((problem, metric)) = &self.resolved {
+            let mut resolved = json!({ "AutoMLJobObjective": { "MetricName": metric }, "ProblemType": problem });
+            let criteria = &request["AutoMLJobConfig"]["CompletionCriteria"];
+            if !criteria.is_null() {
+                resolved["CompletionCriteria"] = criteria.clone();
+            }
+            answer.insert("ResolvedAttributes".into(), resolved);
+        }
+        Value::Object(answer)
+    }
+}
+
+impl Candidate {
+    fn describe(&self) -> Value {
+        let objective = &self.objective;
+        let metric = |(metric, value): &(Metric, f64)| {
+            let mut datum = json!({ "StandardMetricName": metric, "Value": value, "Set": "Validation" });
+            // LogLoss is no objective: it has a standard name only.
+            if *metric != Metric::LogLoss {
+                datum["MetricName"] = json!(metric);
+            }
+            datum
+        };
+        let mut properties = json!({ "CandidateMetrics": self.metrics.iter().map(metric).collect::<Vec<_>>() });
+        let mut locations = Map::new();
+        locations.extend(self.explainability.as_ref().map(|at| ("Explainability".to_owned(), json!(at))));
+        locations.extend(self.insights.as_ref().map(|at| ("ModelInsights".to_owned(), json!(at))));
+        if locations.contains_key("Explainability") {
+            properties["CandidateArtifactLocations"] = Value::Object(locations);
+        }
+        let steps = self.steps.iter().map(|step| {
+            json!({ "CandidateStepType": step.kind, "CandidateStepArn": step.arn, "CandidateStepName": step.name })
+        });
+        json!({
+            "CandidateName": self.name,
+            "CandidateStatus": "Completed",
+            "ObjectiveStatus": "Succeeded",
+            "FinalAutoMLJobObjectiveMetric": {
+                "Type": objective.standard.direction().as_str(),
+                "MetricName": objective.name,
+                "StandardMetricName": objective.standard,
+                "Value": objective.value,
+            },
+            "CandidateSteps": steps.collect::<Vec<_>>(),
+            "InferenceContainers": self.containers,
+            "CreationTime": self.created,
+            "EndTime": self.ended,
+            "LastModifiedTime": self.ended,
+            "CandidateProperties": properties,
+        })
+    }
+}

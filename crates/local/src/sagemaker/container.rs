@@ -1,0 +1,251 @@
+//! Inference containers: what an endpoint runs, and how its environment
+//! decides what it answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    artifact::{Artifact, ArtifactError},
+    trainer::{Prediction, Predictor},
+};
+
+/// The environment's part of the handshake between containers.
+const INPUT: &str = "SAGEMAKER_INFERENCE_INPUT";
+const OUTPUT: &str = "SAGEMAKER_INFERENCE_OUTPUT";
+const TRANSFORM_MODE: &str = "AUTOML_TRANSFORM_MODE";
+/// What a container emits when its environment does not say.
+const DEFAULT_KEY: &str = "predicted_label";
+
+/// `Environment` of a container definition.
+pub(super) type Environment = BTreeMap<String, String>;
+
+/// One container as `CreateModel` and a candidate describe it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ContainerDefinition {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) model_data_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) container_hostname: Option<String>,
+    #[serde(default)]
+    pub(super) environment: Environment,
+}
+
+/// A container's own error answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct ContainerError {
+    pub(super) status: u16,
+    pub(super) message: String,
+    /// Which container it was, in the words of the endpoint.
+    pub(super) container: String,
+}
+
+/// The containers behind one production variant, one feeding the next.
+pub(super) struct Pipeline(Vec<Container>);
+
+struct Container {
+    name: String,
+    environment: Environment,
+    work: Work,
+}
+
+enum Work {
+    /// Ensembling: records in, answers with the labels as they are.
+    Predictor(Predictor),
+    /// Records in, numeric features out.
+    FeatureTransform { columns: usize },
+    /// Features in, answers with classes by number.
+    Algorithm(Predictor),
+    /// Classes by number in, labels out.
+    InverseLabel { labels: Vec<String> },
+}
+
+/// What travels from one container to the next.
+enum Payload {
+    Csv(Vec<u8>),
+    Features(Vec<Vec<String>>),
+    Answers(Vec<Vec<String>>),
+}
+
+impl Pipeline {
+    /// Start the containers, each with the artifact that its definition names.
+    pub(super) fn start(
+        containers: impl IntoIterator<Item = (ContainerDefinition, Vec<u8>)>,
+    ) -> Result<Self, ArtifactError> {
+        let start = |(i, (definition, archive)): (usize, (ContainerDefinition, Vec<u8>))| {
+            let mode = definition.environment.get(TRANSFORM_MODE).map(String::as_str);
+            let work = match (Artifact::unpack(&archive)?, mode) {
+                (Artifact::Predictor(predictor), _) => Work::Predictor(predictor),
+                (Artifact::Algorithm(predictor), _) => Work::Algorithm(predictor),
+                (Artifact::Processor { labels, .. }, Some("inverse-label-transform")) => Work::InverseLabel { labels },
+                (Artifact::Processor { columns, .. }, _) => Work::FeatureTransform { columns },
+            };
+            let name = definition.container_hostname.unwrap_or_else(|| format!("container-{}", i + 1));
+            Ok(Container { name, environment: definition.environment, work })
+        };
+        containers.into_iter().enumerate().map(start).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The answer to a request, as the last container writes it.
+    pub(super) fn invoke(&self, content_type: &str, accept: &str, body: Vec<u8>) -> Result<Vec<u8>, ContainerError> {
+        let mut payload = Payload::Csv(body);
+        for (i, container) in self.0.iter().enumerate() {
+            let fail = |(status, message)| ContainerError {
+                status,
+                message,
+                container: if self.0.len() == 1 { "primary".into() } else { container.name.clone() },
+            };
+            if i == 0 && media_type(content_type) != "text/csv" {
+                return Err(fail((415, format!("Content type {content_type} is not supported; send text/csv"))));
+            }
+            if i + 1 == self.0.len() && !matches!(media_type(accept), "" | "*/*" | "text/*" | "text/csv") {
+                return Err(fail((406, format!("Accept type {accept} is not supported; ask for text/csv"))));
+            }
+            payload = container.serve(payload).map_err(fail)?;
+        }
+        match payload {
+            Payload::Answers(rows) => Ok(write_csv(&rows)),
+            _ => Err(ContainerError {
+                status: 406,
+                message: "the last container answers application/x-recordio-protobuf, not text/csv".into(),
+                container: self.0.last().map(|container| container.name.clone()).unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+impl Container {
+    fn keys(&self, variable: &str) -> Vec<&str> {
+        let keys = self.environment.get(variable).map_or(DEFAULT_KEY, String::as_str);
+        keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect()
+    }
+
+    fn serve(&self, payload: Payload) -> Result<Payload, (u16, String)> {
+        match (&self.work, payload) {
+            (Work::Predictor(predictor), Payload::Csv(body)) => {
+                let records = records(&body, predictor.columns())?;
+                let name = |class: usize| predictor.labels().get(class).cloned().unwrap_or_default();
+                self.answer(predictor, &records, name, false)
+            }
+            (Work::FeatureTransform { columns }, Payload::Csv(body)) => Ok(Payload::Features(records(&body, *columns)?)),
+            (Work::Algorithm(predictor), Payload::Features(records)) => {
+                // The algorithm knows classes only by number, and a binary
+                // class's probability only as that of class 1.
+                self.answer(predictor, &records, |class| class.to_string(), predictor.labels().len() == 2)
+            }
+            (Work::InverseLabel { labels }, Payload::Answers(rows)) => Ok(Payload::Answers(self.name_labels(labels, rows))),
+            (Work::Algorithm(_), _) => Err((400, "Unable to evaluate payload provided: could not convert to numbers".into())),
+            _ => Err((415, "the container before sent what this one does not take".into())),
+        }
+    }
+
+    fn answer(
+        &self,
+        predictor: &Predictor,
+        records: &[Vec<String>],
+        name: impl Fn(usize) -> String,
+        probability_of_class_1: bool,
+    ) -> Result<Payload, (u16, String)> {
+        let keys = self.keys(OUTPUT);
+        let labels = python_list(predictor.labels().iter().map(|label| python_text(label)));
+        let predictions = predictor.predict(records).map_err(|error| (400, error))?;
+        let row = |prediction: &Prediction| match prediction {
+            // Regression has no response keys.
+            Prediction::Number(number) => vec![python_number(*number)],
+            Prediction::Class { class, probabilities } => {
+                let probability = if probability_of_class_1 { 1 } else { *class };
+                let column = |key: &&str| match *key {
+                    "predicted_label" => name(*class),
+                    "probability" => python_number(probabilities.get(probability).copied().unwrap_or(f64::NAN)),
+                    "probabilities" => python_list(probabilities.iter().map(|p| python_number(*p))),
+                    "labels" if matches!(self.work, Work::Predictor(_)) => labels.clone(),
+                    _ => "nan".into(),
+                };
+                keys.iter().map(column).collect()
+            }
+        };
+        Ok(Payload::Answers(predictions.iter().map(row).collect()))
+    }
+
+    /// The inverse label transform: the columns it was told it would receive,
+    /// rearranged into those it was told to send, classes by name.
+    fn name_labels(&self, labels: &[String], rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+        let (input, output) = (self.keys(INPUT), self.keys(OUTPUT));
+        let list = python_list(labels.iter().map(|label| python_text(label)));
+        let column = |row: &[String], key: &str| {
+            let given = input.iter().position(|given| *given == key).and_then(|at| row.get(at));
+            match key {
+                "labels" => list.clone(),
+                "predicted_label" => {
+                    let class = given.and_then(|class| class.parse::<usize>().ok());
+                    class.and_then(|class| labels.get(class)).cloned().unwrap_or_else(|| "nan".into())
+                }
+                _ => given.cloned().unwrap_or_else(|| "nan".into()),
+            }
+        };
+        rows.iter().map(|row| output.iter().map(|key| column(row, key)).collect()).collect()
+    }
+}
+
+fn media_type(header: &str) -> &str {
+    header.split(';').next().unwrap_or_default().trim()
+}
+
+/// The records of a CSV body: no header, no target, one field a feature.
+fn records(body: &[u8], columns: usize) -> Result<Vec<Vec<String>>, (u16, String)> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
+    let mut records = Vec::new();
+    for (i, record) in reader.records().enumerate() {
+        let record = record.map_err(|error| (400, format!("the body is not CSV: {error}")))?;
+        if record.len() != columns {
+            return Err((
+                400,
+                format!("record {} has {} columns, but the model was trained with {columns}", i + 1, record.len()),
+            ));
+        }
+        records.push(record.iter().map(str::to_owned).collect());
+    }
+    if records.is_empty() { Err((400, "the body has no records".into())) } else { Ok(records) }
+}
+
+/// CSV as Python writes it, without the last newline.
+fn write_csv(rows: &[Vec<String>]) -> Vec<u8> {
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    for row in rows {
+        // Writing into memory does not fail.
+        let _ = writer.write_record(row);
+    }
+    let mut text = writer.into_inner().unwrap_or_default();
+    text.pop();
+    text
+}
+
+fn python_number(number: f64) -> String {
+    if number.is_nan() { "nan".into() } else { format!("{number:?}") }
+}
+
+fn python_list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// A string as Python's `repr` shows it.
+fn python_text(text: &str) -> String {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let mut shown = String::from(quote);
+    for char in text.chars() {
+        match char {
+            '\\' => shown.push_str("\\\\"),
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            char if char == quote => shown.extend(['\\', char]),
+            char => shown.push(char),
+        }
+    }
+    shown.push(quote);
+    shown
+}

@@ -1,0 +1,97 @@
+//! Faults on demand, so that tests can show what a client does about them.
+
+use std::{sync::Mutex, time::Duration};
+
+use serde::Deserialize;
+
+use super::lock;
+
+/// Calls that go wrong.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Fault {
+    /// The operation, such as `CreateEndpoint`.
+    pub operation: String,
+    /// How many calls still succeed before the fault.
+    #[serde(default)]
+    pub after: u32,
+    /// How many calls then fail.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// What happens to them.
+    pub effect: Effect,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// `ThrottlingException`, with the null message that AWS sometimes sends.
+    Throttle,
+    /// This error and nothing else.
+    Fail {
+        /// The error's code.
+        code: String,
+        /// The error's message.
+        message: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The right answer, this many milliseconds late.
+    Delay(u64),
+    /// The connection ends in the middle of the answer.
+    Cut,
+    /// Status 200 and a body that is not JSON.
+    Garbage,
+}
+
+impl Effect {
+    pub(super) fn delay(&self) -> Duration {
+        match self {
+            Self::Delay(milliseconds) => Duration::from_millis(*milliseconds),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// The faults that are still to come.
+#[derive(Default)]
+pub(super) struct Faults(Mutex<Vec<Fault>>);
+
+impl Faults {
+    pub(super) fn add(&self, fault: Fault) {
+        lock(&self.0).push(fault);
+    }
+
+    /// What happens to this call of an operation, if anything.
+    pub(super) fn strike(&self, operation: &str) -> Option<Effect> {
+        let mut faults = lock(&self.0);
+        let fault = faults.iter_mut().find(|fault| fault.operation == operation && fault.times > 0)?;
+        if fault.after > 0 {
+            fault.after -= 1;
+            return None;
+        }
+        fault.times -= 1;
+        let effect = fault.effect.clone();
+        faults.retain(|fault| fault.times > 0);
+        Some(effect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strikes_the_calls_it_is_told_to() {
+        let faults = Faults::default();
+        faults.add(Fault { operation: "A".into(), after: 1, times: 2, effect: Effect::Throttle });
+        faults.add(Fault { operation: "A".into(), after: 0, times: 1, effect: Effect::Cut });
+        let struck: Vec<_> = (0..5).map(|_| faults.strike("A")).collect();
+        assert_eq!(struck, [None, Some(Effect::Throttle), Some(Effect::Throttle), Some(Effect::Cut), None]);
+        assert_eq!(faults.strike("B"), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! The wire: SageMaker's JSON 1.1 and SageMaker Runtime's REST JSON.
+
+use std::{
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Cloud, access,
+    error::ApiError,
+    faults::{Effect, Fault},
+    invoke,
+    operations::{self, Call},
+    shapes,
+    store::Place,
+};
+use crate::authority::{Check, ReceivedRequest};
+
+/// More than any body that SageMaker takes; what is larger is not even read.
+const MAX_BODY: usize = 32 << 20;
+const JSON_1_1: &str = "application/x-amz-json-1.1";
+
+pub(super) fn router(cloud: Arc<Cloud>) -> Router {
+    Router::new().fallback(serve).with_state(cloud)
+}
+
+async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return refuse_rest(&ApiError::TooLarge("Request size exceeds the maximum allowed.".into()));
+    };
+    let mut response = match (&parts.method, parts.uri.path()) {
+        (&Method::POST, "/") => json_call(&cloud, &parts, body).await,
+        (&Method::POST, "/_crosspilot/faults") => add_fault(&cloud, &parts.headers, &body),
+        (method, path) => match path.strip_prefix("/endpoints/").and_then(|rest| rest.strip_suffix("/invocations")) {
+            Some(name) if method == Method::POST && !name.contains('/') => {
+                runtime_call(&cloud, &parts, name, body).await
+            }
+            _ => {
+                let operation = format!("{method} {path}");
+                refuse_rest(&ApiError::NotOffered(format!("{operation} is not offered by the local SageMaker")))
+            }
+        },
+    };
+    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+/// `POST /` with the operation in a header.
+async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
+    let target = text(&parts.headers, "x-amz-target");
+    let operation = target.strip_prefix("SageMaker.").unwrap_or(target).to_owned();
+    let struck = cloud.faults.strike(&operation);
+    if let Some(response) = strike(struck).await {
+        return response;
+    }
+    match perform(cloud, parts, &operation, body).await {
+        Ok(answer) => (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response(),
+        Err(error) => {
+            let mut answer = error.body();
+            answer["__type"] = json!(error.code().unwrap_or_default());
+            (status(&error), [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
+        }
+    }
+}
+
+async fn perform(cloud: &Arc<Cloud>, parts: &Parts, operation: &str, body: Bytes) -> Result<Value, ApiError> {
+    let received = received(parts, &body);
+    let input = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Serialization(format!("the body is not JSON: {error}")))
+        .and_then(|input| shapes::accept(operation, input));
+    let input = match input {
+        Ok(input) => input,
+        Err(refusal) => {
+            // A stranger is told that it is one before it is told its mistakes.
+            authorize(cloud, &received, &[]).await?;
+            return Err(refusal);
+        }
+    };
+    let place = authorize(cloud, &received, &access::checks(operation, &input)).await?;
+    let answer = operations::perform(cloud, &Call { operation, place, input }).await?;
+    shapes::answer_is_sound(operation, &answer).map_err(|wrong| {
+        tracing::error!(operation, %wrong, %answer, "an answer that AWS's model does not allow");
+        ApiError::Internal(format!("the local SageMaker's own answer is wrong: {wrong}"))
+    })?;
+    Ok(answer)
+}
+
+/// `POST /endpoints/{name}/invocations`.
+async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes) -> Response {
+    let struck = cloud.faults.strike("InvokeEndpoint");
+    if let Some(response) = strike(struck).await {
+        return response;
+    }
+    let request = json!({ "EndpointName": name });
+    let received = received(parts, &body);
+    let outcome = match authorize(cloud, &received, &access::checks("InvokeEndpoint", &request)).await {
+        Ok(place) => {
+            let request = invoke::Invocation {
+                endpoint: name,
+                content_type: text(&parts.headers, "content-type"),
+                accept: text(&parts.headers, "accept"),
+                variant: text(&parts.headers, "x-amzn-sagemaker-target-variant"),
+                body: body.to_vec(),
+            };
+            invoke::invoke(cloud, &place, request).await
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(answer) => {
+            let mut response = ([(CONTENT_TYPE, "text/csv; charset=utf-8")], answer.body).into_response();
+            if let Ok(variant) = HeaderValue::from_str(&answer.variant) {
+                response.headers_mut().insert("x-amzn-invoked-production-variant", variant);
+            }
+            response
+        }
+        Err(error) => refuse_rest(&error),
+    }
+}
+
+/// Where the request acts, if its sender may do all this.
+async fn authorize(cloud: &Cloud, received: &ReceivedRequest, checks: &[Check]) -> Result<Place, ApiError> {
+    let tags = match checks.first().and_then(|check| check.resource.split_once("{account}")) {
+        Some((_, end)) => cloud.store.tags_of(end),
+        // An ARN that is written out, or none.
+        None => checks.first().map(|check| cloud.store.tags_of(&check.resource)).unwrap_or_default(),
+    };
+    let caller = cloud.options.authority.authorize(received, checks, &tags).await?;
+    Ok(Place::from(&caller))
+}
+
+fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
+    // A header is bytes; as Latin-1 each byte is one character, and back.
+    let latin_1 = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    let digest = Sha256::digest(body);
+    ReceivedRequest {
+        service: "sagemaker",
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), latin_1(value))).collect(),
+        body_sha256: hex(&digest),
+    }
+}
+
+/// The answer that a fault gives in place of the right one.
+async fn strike(effect: Option<Effect>) -> Option<Response> {
+    let coded = |code: &str, message: Option<&str>, status: u16| {
+        let error = ApiError::Coded { code: code.into(), message: message.map(str::to_owned), status };
+        // Both protocols find their code in this answer.
+        refuse_rest(&error)
+    };
+    Some(match effect? {
+        Effect::Throttle => coded("ThrottlingException", None, 400),
+        Effect::Fail { code, message, status } => coded(&code, Some(&message), status),
+        effect @ Effect::Delay(_) => {
+            tokio::time::sleep(effect.delay()).await;
+            return None;
+        }
+        Effect::Garbage => (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], "<html>not what you asked for").into_response(),
+        Effect::Cut => {
+            let broken = futures_util::stream::once(async { Err::<Bytes, _>("cut off") });
+            ([("content-length", "1024")], Body::from_stream(broken)).into_response()
+        }
+    })
+}
+
+fn add_fault(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
+    if !cloud.options.authority.is_token(text(headers, "x-crosspilot-token")) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    match serde_json::from_slice::<Fault>(body) {
+        Ok(fault) => {
+            cloud.faults.add(fault);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+fn refuse_rest(error: &ApiError) -> Response {
+    let mut answer = error.body();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(code) = error.code() {
+        answer["__type"] = json!(code);
+        if let Ok(code) = HeaderValue::from_str(code) {
+            headers.insert("x-amzn-errortype", code);
+        }
+    }
+    (status(error), headers, answer.to_string()).into_response()
+}
+
+fn status(error: &ApiError) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// An identifier in the form of AWS's, different for every answer.
+fn request_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let seed = (std::process::id(), super::store::now().to_bits(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let id = hex(&Sha256::digest(format!("{seed:?}")));
+    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..32])
+}

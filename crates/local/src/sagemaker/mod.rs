@@ -1,0 +1,234 @@
+//! A SageMaker that really trains, deploys and predicts, on this machine.
+//!
+//! One HTTP server speaks SageMaker (JSON 1.1) and SageMaker Runtime (REST
+//! JSON) for every account at once. The account is the caller's, the region
+//! that of the request's signature, and who may do what is the emulator's to
+//! say (see [`crate::authority`]). Data and models stay where they are on AWS:
+//! in the customer's bucket, reached with the execution role's own session.
+
+mod access;
+mod artifact;
+mod automl_job;
+mod automl_request;
+mod autopilot;
+mod container;
+mod endpoint;
+mod endpoint_config;
+mod error;
+mod faults;
+mod http;
+mod invoke;
+mod list;
+mod model;
+mod operations;
+mod report;
+mod s3;
+mod shapes;
+mod store;
+mod tags;
+mod trainer;
+mod transform;
+mod transform_job;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::task::{JoinHandle, JoinSet};
+
+pub use faults::{Effect, Fault};
+
+use self::{
+    endpoint::Serving,
+    faults::Faults,
+    s3::RoleS3,
+    store::{Place, Store},
+};
+use crate::authority::{Authority, AuthorityError};
+
+/// How a local SageMaker is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Who says who is calling and what they may do.
+    pub authority: Authority,
+    /// The emulator, for S3.
+    pub emulator_url: String,
+    /// Where state is kept across restarts; nowhere if `None`.
+    pub state_dir: Option<PathBuf>,
+    /// Training is reproducible for the same seed and data.
+    pub seed: u64,
+    /// Candidates of an ensembling job that does not limit them.
+    pub default_candidates_ensembling: u32,
+    /// Candidates of a hyperparameter tuning job that does not limit them.
+    pub default_candidates_tuning: u32,
+    /// AutoML jobs that one account may run at a time in a region.
+    pub concurrent_automl_jobs: usize,
+    /// How long a job stays in a stage that takes no time here, so that it is seen.
+    pub stage: Duration,
+    /// How long an endpoint takes to start, change or go.
+    pub endpoint_change: Duration,
+}
+
+impl Options {
+    /// The defaults, for an emulator at this URL.
+    pub fn new(emulator_url: impl Into<String>, authority: Authority) -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            authority,
+            emulator_url: emulator_url.into(),
+            state_dir: None,
+            seed: 7,
+            default_candidates_ensembling: 10,
+            default_candidates_tuning: 24,
+            concurrent_automl_jobs: 4,
+            stage: Duration::from_millis(150),
+            endpoint_change: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why a local SageMaker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port could not be had.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The state of an earlier run could not be read.
+    #[error("cannot read the kept state in {0}: {1}")]
+    State(PathBuf, io::Error),
+}
+
+/// A running local SageMaker. Dropping it ends it at once; [`Self::stop`] also
+/// saves what it is to keep.
+pub struct SageMaker {
+    cloud: Arc<Cloud>,
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl SageMaker {
+    /// Start listening, and go on with what an earlier run left unfinished.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let file = match &options.state_dir {
+            Some(dir) => {
+                std::fs::create_dir_all(dir).map_err(|error| StartError::State(dir.clone(), error))?;
+                Some(dir.join("sagemaker.json"))
+            }
+            None => None,
+        };
+        let store = Store::open(file.clone()).map_err(|error| StartError::State(file.unwrap_or_default(), error))?;
+        let bind = options.bind;
+        let listener = tokio::net::TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
+        let cloud = Arc::new(Cloud {
+            options,
+            store,
+            faults: Faults::default(),
+            serving: Mutex::default(),
+            stops: Mutex::default(),
+            tasks: Mutex::new(JoinSet::new()),
+        });
+        let router = http::router(cloud.clone());
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the local SageMaker stopped listening");
+            }
+        });
+        cloud.spawn(save_now_and_then(cloud.clone()));
+        endpoint::resume(&cloud);
+        automl_job::resume(&cloud);
+        transform_job::resume(&cloud);
+        Ok(Self { cloud, address, server })
+    }
+
+    /// The endpoint URL for both SageMaker and SageMaker Runtime.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Make the calls of an operation go wrong, for tests.
+    pub fn inject(&self, fault: Fault) {
+        self.cloud.faults.add(fault);
+    }
+
+    /// Stop serving and training, and save what is to be kept.
+    pub async fn stop(self) {
+        self.server.abort();
+        if let Err(error) = self.cloud.store.save() {
+            tracing::error!(%error, "the local SageMaker's state is not saved");
+        }
+    }
+}
+
+impl Drop for SageMaker {
+    fn drop(&mut self) {
+        self.server.abort();
+        self.cloud.end();
+    }
+}
+
+/// Everything that the handlers share.
+struct Cloud {
+    options: Options,
+    store: Store,
+    faults: Faults,
+    /// What endpoints run right now, by ARN.
+    serving: Mutex<HashMap<String, Arc<Serving>>>,
+    /// The stop flags of running jobs, by ARN.
+    stops: Mutex<HashMap<String, Arc<AtomicBool>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Cloud {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// S3 with a session of this role, for the resource `arn`.
+    async fn role_s3(&self, place: &Place, role_arn: &str, arn: &str) -> Result<RoleS3, AuthorityError> {
+        RoleS3::open(&self.options.authority, &self.options.emulator_url, place, role_arn, arn).await
+    }
+
+    /// A flag that ends the job `arn` when it is set.
+    fn stop_flag(&self, arn: &str) -> Arc<AtomicBool> {
+        lock(&self.stops).entry(arn.to_owned()).or_default().clone()
+    }
+
+    fn forget_stop_flag(&self, arn: &str) {
+        lock(&self.stops).remove(arn);
+    }
+
+    /// End every task; training that runs on a thread of its own sees its flag.
+    fn end(&self) {
+        lock(&self.tasks).abort_all();
+        for stop in lock(&self.stops).values() {
+            stop.store(true, Ordering::Release);
+        }
+    }
+}
+
+async fn save_now_and_then(cloud: Arc<Cloud>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Err(error) = cloud.store.save() {
+            tracing::error!(%error, "the local SageMaker's state is not saved");
+        }
+    }
+}
+
+/// A panic while a map is locked leaves it whole: every change is one insertion.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

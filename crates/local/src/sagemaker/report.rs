@@ -1,0 +1,51 @@
+//! The documents that a job leaves beside its models.
+
+use crosspilot_automl::Analysis;
+use serde_json::{Map, Value, json};
+
+use super::trainer::Trained;
+
+/// `analysis.json` where Autopilot's explainability report has it: each
+/// column's share in the decisions of the model.
+pub(super) fn explainability(best: &Trained, analysis: &Analysis) -> Value {
+    let shares: Map<String, Value> =
+        best.importance.iter().map(|(column, share)| (column.clone(), json!(share))).collect();
+    let label = analysis.labels.last().map_or("label0", |(label, _)| label.as_str());
+    json!({
+        "version": "1.0",
+        "method": "share of each column in the model's decisions; the local SageMaker computes no Shapley values",
+        "explanations": { "kernel_shap": { label: { "global_shap_values": shares } } },
+    })
+}
+
+/// `statistics.json` where Autopilot's model insights have it.
+pub(super) fn insights(best: &Trained, analysis: &Analysis) -> Value {
+    let section = match analysis.problem_type.as_str() {
+        "Regression" => "regression_metrics",
+        "BinaryClassification" => "binary_classification_metrics",
+        _ => "multiclass_classification_metrics",
+    };
+    let values: Map<String, Value> = best
+        .metrics
+        .iter()
+        .map(|(metric, value)| (metric.as_str().to_lowercase(), json!({ "value": value })))
+        .collect();
+    json!({ "version": 0.0, "dataset": { "item_count": analysis.rows }, section: values })
+}
+
+/// The data exploration notebook: what each column was taken for.
+pub(super) fn exploration(job: &str, target: &str, analysis: &Analysis) -> Value {
+    let mut text = format!(
+        "# Data exploration of {job}\n\n{} rows with a value in `{target}`, {} without. {} by {}.\n\n",
+        analysis.rows, analysis.dropped_rows, analysis.problem_type, analysis.metric
+    );
+    text.push_str("| column | taken for | missing |\n|---|---|---|\n");
+    for column in &analysis.columns {
+        let name = column.name.replace('|', "\\|");
+        text.push_str(&format!("| {name} | {:?} | {:.1} % |\n", column.kind, column.missing * 100.0));
+    }
+    json!({
+        "cells": [{ "cell_type": "markdown", "id": "columns", "metadata": {}, "source": [text] }],
+        "metadata": {}, "nbformat": 4, "nbformat_minor": 5,
+    })
+}

@@ -1,0 +1,178 @@
+//! The AutoML engine, as a job and a container use it.
+
+use std::{
+    io::Read,
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
+
+use crosspilot_automl::{Analysis, Ending, Event, Leaderboard, Model, Settings, Table};
+use crosspilot_metrics::Metric;
+use flate2::read::MultiGzDecoder;
+
+use super::automl_request::Plan;
+
+/// A trained model that predicts records of text.
+#[derive(Debug, Clone)]
+pub(super) struct Predictor(Model);
+
+/// What a model says about one record.
+pub(super) enum Prediction {
+    /// The class it decides for, and the probability of each.
+    Class { class: usize, probabilities: Vec<f64> },
+    Number(f64),
+}
+
+impl Predictor {
+    pub(super) fn load(bytes: &[u8]) -> Result<Self, String> {
+        Model::load(bytes).map(Self).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn save(&self) -> Vec<u8> {
+        self.0.save()
+    }
+
+    /// How many fields a record has.
+    pub(super) fn columns(&self) -> usize {
+        self.0.features().len()
+    }
+
+    /// The classes' names; none for regression.
+    pub(super) fn labels(&self) -> &[String] {
+        self.0.labels()
+    }
+
+    pub(super) fn predict(&self, records: &[Vec<String>]) -> Result<Vec<Prediction>, String> {
+        let mut table = Table::new(self.0.features()).map_err(|error| error.to_string())?;
+        for record in records {
+            table.push_row(record).map_err(|error| error.to_string())?;
+        }
+        let predictions = self.0.predict(&table).map_err(|error| error.to_string())?;
+        Ok(predictions.into_iter().map(Prediction::from).collect())
+    }
+}
+
+impl From<crosspilot_automl::Prediction> for Prediction {
+    fn from(prediction: crosspilot_automl::Prediction) -> Self {
+        match prediction {
+            crosspilot_automl::Prediction::Class { label, probabilities } => Self::Class { class: label, probabilities },
+            crosspilot_automl::Prediction::Value(number) => Self::Number(number),
+        }
+    }
+}
+
+/// The files of one channel.
+pub(super) struct Files {
+    pub(super) gzip: bool,
+    /// Name and content of each.
+    pub(super) files: Vec<(String, Vec<u8>)>,
+}
+
+/// What a job trains on, and how.
+pub(super) struct Training {
+    pub(super) training: Table,
+    pub(super) validation: Option<Table>,
+    settings: Settings,
+}
+
+/// A candidate that is trained.
+#[derive(Debug, Clone)]
+pub(super) struct Trained {
+    pub(super) number: usize,
+    pub(super) algorithm: &'static str,
+    pub(super) objective: f64,
+    pub(super) metrics: Vec<(Metric, f64)>,
+    pub(super) importance: Vec<(String, f64)>,
+    pub(super) predictor: Predictor,
+}
+
+/// How training ended, with the best candidate in its final form.
+pub(super) struct Outcome {
+    pub(super) best: Trained,
+    pub(super) out_of_time: bool,
+}
+
+impl Training {
+    /// Read the files and find out what is to be predicted; why not, in words
+    /// for a `FailureReason`.
+    pub(super) fn prepare(
+        plan: &Plan,
+        training: Files,
+        validation: Option<Files>,
+        max_candidates: u32,
+        seed: u64,
+    ) -> Result<(Self, Analysis), String> {
+        let defaults = Settings::default();
+        let settings = Settings {
+            target: plan.target.clone(),
+            problem_type: plan.objective.map(|(problem, _)| problem),
+            metric: plan.objective.map(|(_, metric)| metric),
+            max_candidates: usize::try_from(max_candidates).unwrap_or(usize::MAX),
+            trial_budget: plan.max_seconds_per_candidate.map(Duration::from_secs),
+            // The engine learns from at least half of the rows.
+            validation_fraction: plan.validation_fraction.min(0.5),
+            weight_column: plan.weight.clone(),
+            seed,
+            ..defaults
+        };
+        let training = training.read()?;
+        let validation = validation.map(Files::read).transpose()?;
+        let analysis = crosspilot_automl::analyze(&training, &settings).map_err(|error| error.to_string())?;
+        Ok((Self { training, validation, settings }, analysis))
+    }
+
+    /// Train candidates until the plan is done, `deadline` has come or `stop`
+    /// is set; each is reported when it is trained.
+    pub(super) fn run(
+        mut self,
+        deadline: Option<Instant>,
+        stop: &AtomicBool,
+        mut report: impl FnMut(Trained),
+    ) -> Result<Outcome, String> {
+        const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
+        self.settings.time_budget =
+            deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let mut observe = |event: Event<'_>| {
+            if let Event::Finished(candidate) = event {
+                report(Trained::from(candidate));
+            }
+        };
+        let board =
+            crosspilot_automl::train(&self.training, self.validation.as_ref(), &self.settings, &mut observe, stop);
+        let Leaderboard { candidates, ending, .. } = board.map_err(|error| error.to_string())?;
+        let best = candidates.first().ok_or("No candidate could be trained.")?;
+        Ok(Outcome { best: Trained::from(best), out_of_time: ending == Ending::OutOfTime })
+    }
+}
+
+impl From<&crosspilot_automl::Candidate> for Trained {
+    fn from(candidate: &crosspilot_automl::Candidate) -> Self {
+        Self {
+            number: candidate.number,
+            algorithm: candidate.algorithm.as_str(),
+            objective: candidate.objective,
+            metrics: candidate.metrics.clone(),
+            importance: candidate.importance.clone(),
+            predictor: Predictor(candidate.model.clone()),
+        }
+    }
+}
+
+impl Files {
+    fn read(self) -> Result<Table, String> {
+        let mut whole: Option<Table> = None;
+        for (name, content) in self.files {
+            let input: Box<dyn Read> = match self.gzip {
+                true => Box::new(MultiGzDecoder::new(content.as_slice())),
+                false => Box::new(content.as_slice()),
+            };
+            let explain = |error| format!("{name} cannot be read as CSV: {error}");
+            let table = Table::read_csv(input, true).map_err(explain)?;
+            match &mut whole {
+                None => whole = Some(table),
+                Some(whole) => whole.append(&table).map_err(explain)?,
+            }
+        }
+        whole.ok_or_else(|| "There is no data.".into())
+    }
+}

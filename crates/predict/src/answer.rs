@@ -1,0 +1,321 @@
+//! Reads what an endpoint answers.
+//!
+//! One line a record. A classification answers up to four columns, in the order
+//! that `deploy-best` agreed on with the containers: label, probability, the
+//! probabilities of all labels, and those labels. A regression answers a number.
+
+use std::sync::Arc;
+
+use crosspilot_metrics::ProblemType;
+use csv::StringRecord;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::python;
+
+/// An answer that is not one prediction for each record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerInvalid {
+    /// Too few or too many lines.
+    #[error("the endpoint answered {got} predictions for {expected} records: look at the model's log in CloudWatch, or train again")]
+    Count {
+        /// Lines in the answer.
+        got: usize,
+        /// Records that were sent.
+        expected: usize,
+    },
+    /// A line that cannot be read.
+    #[error("prediction {line} of the endpoint's answer has {problem}: look at the model's log in CloudWatch, or train again")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong, as a phrase.
+        problem: String,
+    },
+}
+
+/// What a model predicts for one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prediction {
+    /// One of several labels.
+    Label {
+        /// The label, exactly as in the training data.
+        label: String,
+        /// What the endpoint calls its probability. Its meaning differs between
+        /// training modes, so it is shown only where `probabilities` is empty.
+        probability: Option<f64>,
+        /// The labels that `probabilities` are about.
+        labels: Arc<[String]>,
+        /// One for each of `labels`.
+        probabilities: Vec<f64>,
+    },
+    /// A number.
+    Value(f64),
+}
+
+impl Prediction {
+    /// The predicted label; nothing for a number.
+    pub fn label(&self) -> &str {
+        match self {
+            Prediction::Label { label, .. } => label,
+            Prediction::Value(_) => "",
+        }
+    }
+
+    /// The labels that have a probability.
+    pub fn labels(&self) -> &[String] {
+        match self {
+            Prediction::Label { labels, .. } => labels,
+            Prediction::Value(_) => &[],
+        }
+    }
+
+    /// The probability of a label, where the endpoint gave one for each.
+    pub fn probability_of(&self, wanted: &str) -> Option<f64> {
+        match self {
+            Prediction::Label { labels, probabilities, .. } => {
+                let index = labels.iter().position(|label| label == wanted)?;
+                probabilities.get(index).copied()
+            }
+            Prediction::Value(_) => None,
+        }
+    }
+}
+
+impl Serialize for Prediction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Prediction::Value(value) => map.serialize_entry("value", value)?,
+            Prediction::Label { label, probability, labels, probabilities } => {
+                map.serialize_entry("label", label)?;
+                if !probabilities.is_empty() {
+                    map.serialize_entry("probabilities", &ByLabel(labels, probabilities))?;
+                } else if let Some(probability) = probability {
+                    map.serialize_entry("probability", probability)?;
+                }
+            }
+        }
+        map.end()
+    }
+}
+
+struct ByLabel<'a>(&'a [String], &'a [f64]);
+
+impl Serialize for ByLabel<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().zip(self.1))
+    }
+}
+
+/// Whether a model answers labels or numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Labels,
+    Numbers,
+}
+
+impl Kind {
+    /// What the model's settings and its objective metric tell. The labels `0`
+    /// and `1` look like numbers, so the answer alone cannot always tell.
+    pub(crate) fn expected(problem_type: Option<&str>, metric: Option<&str>) -> Option<Self> {
+        if let Some(problem) = problem_type.and_then(|name| name.parse::<ProblemType>().ok()) {
+            return Some(if problem.is_classification() { Kind::Labels } else { Kind::Numbers });
+        }
+        // Real names fall outside SageMaker's list: `validation:f1_binary`.
+        let metric = metric?.to_ascii_lowercase();
+        let names = |parts: &[&str]| parts.iter().any(|part| metric.contains(part));
+        if names(&["mse", "mae", "r2"]) {
+            Some(Kind::Numbers)
+        } else if names(&["f1", "f_beta", "accuracy", "auc", "precision", "recall", "logloss", "cross_entropy"]) {
+            Some(Kind::Labels)
+        } else {
+            None
+        }
+    }
+}
+
+/// The lines of one answer, one for each record sent.
+pub(crate) fn lines(body: &[u8], expected: usize) -> Result<Vec<StringRecord>, AnswerInvalid> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
+    let mut lines = Vec::with_capacity(expected);
+    for (index, line) in reader.records().enumerate() {
+        let unreadable = |e: csv::Error| AnswerInvalid::Line { line: index + 1, problem: format!("no CSV: {e}") };
+        lines.push(line.map_err(unreadable)?);
+        if lines.len() > expected {
+            break;
+        }
+    }
+    if lines.len() == expected {
+        Ok(lines)
+    } else {
+        Err(AnswerInvalid::Count { got: lines.len(), expected })
+    }
+}
+
+/// Reads all lines of one model as the same kind of prediction.
+pub(crate) fn predictions(lines: &[StringRecord], expected: Option<Kind>) -> Result<Vec<Prediction>, AnswerInvalid> {
+    let single = lines.iter().all(|line| line.len() == 1);
+    let kind = match expected {
+        _ if !single => Kind::Labels,
+        Some(kind) => kind,
+        None if lines.iter().all(|line| number(&line[0]).is_some()) => Kind::Numbers,
+        None => Kind::Labels,
+    };
+    let mut names = Names::default();
+    let read = |(index, line): (usize, &StringRecord)| {
+        match kind {
+            Kind::Numbers => number(&line[0])
+                .map(Prediction::Value)
+                .ok_or_else(|| "a text where a number should be".to_owned()),
+            Kind::Labels => label(line, &mut names),
+        }
+        .map_err(|problem| AnswerInvalid::Line { line: index + 1, problem })
+    };
+    lines.iter().enumerate().map(read).collect()
+}
+
+/// The list of labels is the same on every line: it is read once.
+#[derive(Default)]
+struct Names {
+    text: String,
+    labels: Arc<[String]>,
+}
+
+impl Names {
+    fn read(&mut self, text: &str) -> Result<Arc<[String]>, String> {
+        if self.text != text {
+            let labels = python::list(text)?;
+            let mut sorted: Vec<&String> = labels.iter().collect();
+            sorted.sort_unstable();
+            if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+                return Err("one label twice".into());
+            }
+            self.labels = labels.into();
+            text.clone_into(&mut self.text);
+        }
+        Ok(self.labels.clone())
+    }
+}
+
+fn label(line: &StringRecord, names: &mut Names) -> Result<Prediction, String> {
+    let label = line.get(0).unwrap_or_default().to_owned();
+    let mut probability = None;
+    let mut lists = Vec::new();
+    for field in line.iter().skip(1) {
+        if field.trim_start().starts_with('[') {
+            lists.push(field);
+        } else {
+            probability = Some(share(field)?);
+        }
+    }
+    let (labels, probabilities) = match lists[..] {
+        [probabilities, labels] => {
+            let labels = names.read(labels)?;
+            let items = python::list(probabilities)?;
+            let probabilities = items.iter().map(|item| share(item)).collect::<Result<Vec<_>, _>>()?;
+            if labels.len() != probabilities.len() {
+                return Err(format!("{} probabilities for {} labels", probabilities.len(), labels.len()));
+            }
+            (labels, probabilities)
+        }
+        // Probabilities without names tell nobody anything.
+        [] | [_] => Default::default(),
+        _ => return Err("more than two lists".into()),
+    };
+    Ok(Prediction::Label { label, probability, labels, probabilities })
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|value: &f64| value.is_finite())
+}
+
+/// A probability. Softmax in single precision may miss the bounds by a hair.
+fn share(text: &str) -> Result<f64, String> {
+    match number(text) {
+        Some(value) if (-1e-6..=1.0 + 1e-6).contains(&value) => Ok(value.clamp(0.0, 1.0)),
+        _ => Err("a probability that is not a number from 0 to 1".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(body: &str, records: usize, expected: Option<Kind>) -> Result<Vec<Prediction>, AnswerInvalid> {
+        predictions(&lines(body.as_bytes(), records)?, expected)
+    }
+
+    fn json(body: &str) -> String {
+        serde_json::to_string(&read(body, 1, None).unwrap()[0]).unwrap()
+    }
+
+    #[test]
+    fn all_four_keys_give_a_probability_for_each_label() {
+        let body = "True.,0.91,\"[0.09, 0.91]\",\"['False.', 'True.']\"\n";
+        assert_eq!(json(body), r#"{"label":"True.","probabilities":{"False.":0.09,"True.":0.91}}"#);
+    }
+
+    #[test]
+    fn fewer_keys_give_less() {
+        assert_eq!(json("True.,0.91"), r#"{"label":"True.","probability":0.91}"#);
+        assert_eq!(json("True.,0.91,\"[0.09, 0.91]\""), r#"{"label":"True.","probability":0.91}"#);
+        assert_eq!(json("True."), r#"{"label":"True."}"#);
+    }
+
+    #[test]
+    fn labels_are_raw_strings() {
+        let body = "\" <=50K\",0.8,\"[0.8, 0.2]\",\"[' <=50K', ' >50K']\"";
+        assert_eq!(json(body), r#"{"label":" <=50K","probabilities":{" <=50K":0.8," >50K":0.2}}"#);
+        assert_eq!(json("[odd],0.5"), r#"{"label":"[odd]","probability":0.5}"#);
+    }
+
+    #[test]
+    fn numbers_are_values_unless_the_model_is_known_to_answer_labels() {
+        let values = [Prediction::Value(123.4), Prediction::Value(-5e-7)];
+        assert_eq!(read("123.4\n-5e-7", 2, None).unwrap(), values);
+        let labels = read("1\n0\n", 2, Some(Kind::Labels)).unwrap();
+        assert!(matches!(&labels[0], Prediction::Label { label, .. } if label == "1"));
+        assert!(read("1\nNaN\n", 2, Some(Kind::Numbers)).is_err());
+    }
+
+    #[test]
+    fn settings_come_before_the_metric_in_telling_the_kind() {
+        assert_eq!(Kind::expected(None, Some("validation:f1_binary")), Some(Kind::Labels));
+        assert_eq!(Kind::expected(None, Some("validation:rmse")), Some(Kind::Numbers));
+        assert_eq!(Kind::expected(Some("Regression"), Some("odd")), Some(Kind::Numbers));
+        assert_eq!(Kind::expected(None, Some("odd")), None);
+    }
+
+    #[test]
+    fn every_record_has_exactly_one_prediction() {
+        assert_eq!(read("a\nb\n", 3, None), Err(AnswerInvalid::Count { got: 2, expected: 3 }));
+        assert_eq!(read("a\nb\n", 1, None), Err(AnswerInvalid::Count { got: 2, expected: 1 }));
+    }
+
+    #[test]
+    fn nonsense_is_named_with_its_line() {
+        let fine = "a,0.5,\"[0.5, 0.5]\",\"['a', 'b']\"\n";
+        for (line, problem) in [
+            ("a,2.0", "not a number from 0 to 1"),
+            ("a,nan", "not a number from 0 to 1"),
+            ("a,0.5,\"[0.5]\",\"['a', 'b']\"", "1 probabilities for 2 labels"),
+            ("a,0.5,\"[0.5, 0.5]\",\"['a', 'a']\"", "one label twice"),
+            ("a,0.5,\"[0.5, 0.5]\",\"['a', 'b\"", "a string without its end"),
+        ] {
+            let error = read(&format!("{fine}{line}"), 2, None).unwrap_err().to_string();
+            assert!(error.starts_with("prediction 2 of") && error.contains(problem), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200), records in 0_usize..5) {
+            for kind in [None, Some(Kind::Labels), Some(Kind::Numbers)] {
+                let _ = lines(&body, records).and_then(|lines| predictions(&lines, kind));
+            }
+        }
+    }
+}

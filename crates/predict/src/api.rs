@@ -1,0 +1,108 @@
+//! The prediction API, behind API Gateway: `POST /v1/models/{model}/predictions`.
+
+mod event;
+mod problem;
+mod records;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crosspilot_core::ids::{ModelName, TenantId};
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::model_settings;
+use crosspilot_core::session::CustomerSession;
+use serde::Serialize;
+
+use crate::answer::{self, Kind, Prediction};
+use crate::endpoint::Endpoint;
+
+pub use event::Event;
+use problem::{Problem, Stage};
+
+/// Names the token's claim that holds the tenant.
+const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
+/// The gateway gives up after 30 s: our own answer says more than its 503.
+const DEADLINE: Duration = Duration::from_secs(27);
+/// A Lambda's answer may have 6 MB.
+const ANSWER_BYTES: usize = 5 << 20;
+
+/// An answer as API Gateway takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpResponse {
+    /// The HTTP status.
+    pub status_code: u16,
+    /// Its headers.
+    pub headers: BTreeMap<&'static str, String>,
+    /// Its body: JSON.
+    pub body: String,
+    /// Never: the body is text.
+    pub is_base64_encoded: bool,
+}
+
+/// The body of a good answer.
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: &'a ModelName,
+    /// The run that trained the model.
+    version: &'a str,
+    request_id: &'a str,
+    predictions: &'a [Prediction],
+}
+
+/// Answers an API call. Whatever goes wrong is a problem document.
+pub(crate) async fn answer(app: &App, event: &Event) -> HttpResponse {
+    let claim = std::env::var(CLAIM_VARIABLE).unwrap_or_else(|_| "tenant".to_owned());
+    let predicted = match tokio::time::timeout(DEADLINE, predict(app, event, &claim)).await {
+        Ok(predicted) => predicted,
+        Err(_) => Err(Problem::timeout()),
+    };
+    let request_id = event.request_id();
+    let response = match predicted {
+        Ok(body) => HttpResponse {
+            status_code: 200,
+            headers: BTreeMap::from([("content-type", "application/json".to_owned())]),
+            body,
+            is_base64_encoded: false,
+        },
+        Err(problem) => {
+            tracing::warn!(request_id, status = problem.status, cause = problem.cause, "{}", problem.detail);
+            problem.response(event.path(), request_id)
+        }
+    };
+    response.with_header("x-request-id", request_id)
+}
+
+impl HttpResponse {
+    fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.to_owned());
+        self
+    }
+}
+
+async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Problem> {
+    let id: TenantId = event.tenant(claim)?;
+    let tenant = app.registry.active_tenant(&id).await.map_err(Problem::of_registry)?;
+    let model = event.model()?;
+    let settings = model_settings(&tenant, &model).map_err(Problem::of_registry)?;
+    let serving = app.registry.serving(&id, &model).await.map_err(Problem::of_registry)?;
+    let serving = serving.ok_or_else(|| Problem::not_ready(&model))?;
+
+    let (body, records) = records::body(event, &serving.features, &serving.target)?;
+    let session = CustomerSession::open(&app.config, &tenant, None)
+        .await
+        .map_err(|error| Problem::of_call(&error, Stage::Session))?;
+    let endpoint = Endpoint { runtime: session.sagemaker_runtime(), name: serving.endpoint };
+    let lines = endpoint.ask(body, records).await.map_err(Problem::of_endpoint)?;
+
+    let problem_type = settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
+    let kind = Kind::expected(problem_type, serving.metric.as_deref());
+    let predictions = answer::predictions(&lines, kind).map_err(|e| Problem::of_endpoint(e.into()))?;
+    let version = serving.run.run_id.as_str();
+    let answer = Answer { model: &model, version, request_id: event.request_id(), predictions: &predictions };
+    let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
+    if body.len() > ANSWER_BYTES {
+        return Err(Problem::too_large("the predictions for these records exceed 5 MB: send fewer records at a time"));
+    }
+    Ok(body)
+}

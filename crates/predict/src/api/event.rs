@@ -1,0 +1,163 @@
+//! What is read of an API Gateway HTTP API event (payload format 2.0).
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crosspilot_core::ids::{ModelName, TenantId};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::problem::Problem;
+
+/// An API Gateway event. Who asks is read from the authorizer's claims and from
+/// nowhere else; API Gateway writes them, the caller cannot.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    raw_path: Option<String>,
+    headers: Option<HashMap<String, String>>,
+    path_parameters: Option<HashMap<String, String>>,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+    #[serde(default)]
+    request_context: Context,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Context {
+    request_id: Option<String>,
+    authorizer: Option<Authorizer>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Authorizer {
+    jwt: Option<Jwt>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Jwt {
+    claims: Option<Map<String, Value>>,
+}
+
+impl Event {
+    /// The tenant that the verified token names.
+    pub(super) fn tenant(&self, claim: &str) -> Result<TenantId, Problem> {
+        let claims = self.request_context.authorizer.as_ref().and_then(|a| a.jwt.as_ref()?.claims.as_ref());
+        match claims.and_then(|claims| claims.get(claim)) {
+            Some(Value::String(id)) => id.parse().map_err(|_| Problem::no_tenant(claim, "does not hold a tenant's id")),
+            Some(_) => Err(Problem::no_tenant(claim, "is not a text")),
+            None => Err(Problem::no_tenant(claim, "is missing")),
+        }
+    }
+
+    /// The model that the path names.
+    pub(super) fn model(&self) -> Result<ModelName, Problem> {
+        let name = self.path_parameters.as_ref().and_then(|parameters| parameters.get("model"));
+        name.map_or("", String::as_str).parse().map_err(|_| Problem::unknown_model())
+    }
+
+    /// The body, decoded.
+    pub(super) fn body(&self) -> Result<Vec<u8>, Problem> {
+        let body = self.body.as_deref().unwrap_or_default();
+        if self.is_base64_encoded {
+            STANDARD.decode(body).map_err(|_| Problem::bad_request("the body is not valid base64"))
+        } else {
+            Ok(body.as_bytes().to_vec())
+        }
+    }
+
+    /// The media type of the body, lowercase, without parameters.
+    pub(super) fn media_type(&self) -> Option<String> {
+        let headers = self.headers.as_ref()?;
+        let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
+        Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.raw_path.as_deref().unwrap_or("/")
+    }
+
+    pub(super) fn request_id(&self) -> &str {
+        self.request_context.request_id.as_deref().unwrap_or("unknown")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn event(value: Value) -> Event {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn claiming(tenant: Value) -> Value {
+        json!({"requestContext": {"authorizer": {"jwt": {"claims": {"tenant": tenant}, "scopes": null}}}})
+    }
+
+    #[test]
+    fn the_tenant_comes_from_the_token_and_nothing_else_changes_it() {
+        let mut full = claiming(json!("acme"));
+        let elsewhere = json!({"tenant": "evil", "x-tenant": "evil", "custom:tenant": "evil", "model": "churn"});
+        for place in ["headers", "queryStringParameters", "pathParameters", "stageVariables"] {
+            full[place] = elsewhere.clone();
+        }
+        full["tenant"] = "evil".into();
+        full["rawPath"] = "/v1/tenants/evil/models/churn/predictions".into();
+        full["rawQueryString"] = "tenant=evil".into();
+        full["body"] = r#"{"tenant":"evil","requestContext":{"authorizer":{"jwt":{"claims":{"tenant":"evil"}}}}}"#.into();
+        full["requestContext"]["tenant"] = "evil".into();
+        full["requestContext"]["authorizer"]["tenant"] = "evil".into();
+        full["requestContext"]["authorizer"]["lambda"] = json!({"tenant": "evil"});
+        assert_eq!(event(full.clone()).tenant("tenant").unwrap().as_str(), "acme");
+        // Without the claim, none of the others takes its place.
+        full["requestContext"]["authorizer"]["jwt"] = json!({"claims": {"sub": "evil"}});
+        assert_eq!(event(full).tenant("tenant").unwrap_err().status, 403);
+    }
+
+    #[test]
+    fn a_missing_or_garbled_claim_is_forbidden() {
+        for claim in [json!(null), json!(7), json!(["acme"]), json!("[acme]"), json!(""), json!("Acme"), json!("acme other"), json!("../acme"), json!("acme\n")] {
+            assert_eq!(event(claiming(claim.clone())).tenant("tenant").unwrap_err().status, 403, "{claim}");
+        }
+        for value in [json!({}), json!({"requestContext": {}}), json!({"requestContext": {"authorizer": {}}}), json!({"requestContext": {"authorizer": {"jwt": {}}}})] {
+            assert_eq!(event(value).tenant("tenant").unwrap_err().status, 403);
+        }
+    }
+
+    #[test]
+    fn the_claims_name_is_configured() {
+        let event = event(json!({"requestContext": {"authorizer": {"jwt": {"claims": {"custom:tenant": "acme"}}}}}));
+        assert_eq!(event.tenant("custom:tenant").unwrap().as_str(), "acme");
+        assert!(event.tenant("tenant").is_err());
+    }
+
+    #[test]
+    fn bodies_may_be_base64() {
+        let event = event(json!({"body": "e30=", "isBase64Encoded": true, "headers": {"Content-Type": "Text/CSV; charset=utf-8"}}));
+        assert_eq!(event.body().unwrap(), b"{}");
+        assert_eq!(event.media_type().unwrap(), "text/csv");
+    }
+
+    #[test]
+    fn a_path_without_a_model_finds_none() {
+        for model in ["", "../x", "Churn", "churn/predictions"] {
+            assert_eq!(event(json!({"pathParameters": {"model": model}})).model().unwrap_err().status, 404);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_claim_makes_it_panic(claim in "\\PC{0,40}") {
+            if let Ok(tenant) = event(claiming(json!(claim))).tenant("tenant") {
+                prop_assert_eq!(tenant.as_str(), claim);
+            }
+        }
+    }
+}

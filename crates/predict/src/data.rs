@@ -1,0 +1,115 @@
+//! Finds and reads the rows that a run is measured on, and writes its results.
+
+use crosspilot_core::aws::s3::Client;
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::ids::ModelName;
+use crosspilot_core::layout;
+use crosspilot_core::tenant::Tenant;
+
+use crate::Error;
+use crate::table::{Table, Unfit};
+
+/// Held-out data that is read. Of a larger file, the first rows speak for all.
+const LIMIT: u64 = 64 << 20;
+/// Read of the training data, for its first row.
+const FIRST_ROW: u64 = 1 << 20;
+
+/// Rows to score.
+pub(crate) struct Source {
+    /// Where they come from.
+    pub(crate) uri: String,
+    /// Whether they are held-out rows and not just one row of training data.
+    pub(crate) held_out: bool,
+    /// Whether the file has more rows than were read.
+    pub(crate) truncated: bool,
+    pub(crate) table: Table,
+}
+
+/// The customer's data bucket.
+pub(crate) struct Bucket<'a> {
+    pub(crate) s3: Client,
+    pub(crate) tenant: &'a Tenant,
+}
+
+struct File {
+    key: String,
+    size: u64,
+    modified: (i64, u32),
+}
+
+impl Bucket<'_> {
+    /// The newest held-out file; without one, the first row of the training
+    /// data, which shows no more than that the model answers.
+    pub(crate) async fn source(&self, model: &ModelName, target: &str) -> Result<Source, Error> {
+        let files = self.list(&layout::test_prefix(&self.tenant.prefix, model)).await?;
+        // The key decides between files of one second, so that a redrive
+        // finds the same one.
+        let newest = files.iter().max_by_key(|file| (file.modified, &file.key));
+        if let Some(file) = newest {
+            let (table, truncated) = self.read(file, LIMIT).await?;
+            return Ok(Source { uri: self.uri(&file.key), held_out: true, truncated, table });
+        }
+        let prefix = layout::train_prefix(&self.tenant.prefix, model);
+        let files = self.list(&prefix).await?;
+        let file = files.first().ok_or_else(|| Unfit::NoFiles { place: self.uri(&prefix) })?;
+        let (table, _) = self.read(file, FIRST_ROW).await?;
+        let table = table.first_row_without(target);
+        Ok(Source { uri: self.uri(&file.key), held_out: false, truncated: false, table })
+    }
+
+    /// Writes a result and gives its address.
+    pub(crate) async fn write(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<String, CallError> {
+        let uri = self.uri(key);
+        self.s3
+            .put_object()
+            .bucket(self.tenant.bucket.as_str())
+            .key(key)
+            .content_type(content_type)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map_err(|e| CallError::new("s3:PutObject", &uri, &e))?;
+        Ok(uri)
+    }
+
+    fn uri(&self, key: &str) -> String {
+        layout::uri(self.tenant, key)
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<File>, CallError> {
+        let mut files = Vec::new();
+        let request = self.s3.list_objects_v2().bucket(self.tenant.bucket.as_str()).prefix(prefix);
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
+            files.extend(page.contents().iter().filter_map(|object| {
+                let key = object.key()?.to_owned();
+                let size = u64::try_from(object.size()?).ok()?;
+                let modified = object.last_modified().map_or((0, 0), |time| (time.secs(), time.subsec_nanos()));
+                let is_csv = key.to_ascii_lowercase().ends_with(".csv");
+                (size > 0 && is_csv).then_some(File { key, size, modified })
+            }));
+        }
+        Ok(files)
+    }
+
+    /// The rows in a file's first `limit` bytes, and whether there are more.
+    async fn read(&self, file: &File, limit: u64) -> Result<(Table, bool), Error> {
+        let uri = self.uri(&file.key);
+        let object = self
+            .s3
+            .get_object()
+            .bucket(self.tenant.bucket.as_str())
+            .key(&file.key)
+            .range(format!("bytes=0-{}", file.size.min(limit) - 1))
+            .send()
+            .await
+            .map_err(|e| CallError::new("s3:GetObject", &uri, &e))?;
+        let body = object.body.collect().await.map_err(|e| {
+            CallError::refused(Code::Unavailable, "s3:GetObject", &uri, "BadAnswer", e.to_string())
+        })?;
+        let truncated = file.size > limit;
+        Ok((Table::read(&uri, &body.into_bytes(), !truncated)?, truncated))
+    }
+}

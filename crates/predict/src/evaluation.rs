@@ -1,0 +1,270 @@
+//! How good predictions of held-out rows are.
+
+use crosspilot_metrics::{ClassificationReport, Metric, MetricsError, ProbabilityTable, RegressionReport};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::answer::Prediction;
+
+/// Predictions against the truth. Keeps what the report draws.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Evaluation {
+    /// Labels.
+    Classification(Classification),
+    /// Numbers.
+    Regression(Regression),
+}
+
+/// Predicted labels against the true ones.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Classification {
+    pub(crate) report: ClassificationReport,
+    /// Rows without a true label.
+    pub(crate) unlabelled: usize,
+    /// For two labels with probabilities: that of the positive label, and
+    /// whether the row is so.
+    pub(crate) positive: Option<(Vec<f64>, Vec<bool>)>,
+    /// For labels with probabilities: that of the predicted label, and whether
+    /// it was right.
+    pub(crate) confidence: Option<(Vec<f64>, Vec<bool>)>,
+}
+
+/// Predicted numbers against the true ones.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Regression {
+    pub(crate) report: RegressionReport,
+    /// Rows without a true number.
+    pub(crate) unlabelled: usize,
+    pub(crate) truth: Vec<f64>,
+    pub(crate) predicted: Vec<f64>,
+}
+
+/// The figures of an evaluation. Those that are not defined are left out. With
+/// more than two labels, `f1`, `precision` and `recall` are the unweighted means
+/// over the labels.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Summary {
+    /// Rows with a true value, all of them compared.
+    pub rows: u64,
+    /// Rows that were predicted but have no true value.
+    pub unlabelled: usize,
+    /// Whether only the first rows of a large file were read.
+    pub truncated: bool,
+    /// With two labels, the one that `f1`, `precision`, `recall` and `auc` are
+    /// about: the second in alphabetical order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub positive_label: Option<String>,
+    /// Share of right labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// Mean recall over the labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<f64>,
+    /// Harmonic mean of precision and recall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub f1: Option<f64>,
+    /// Share of right ones among those predicted so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// Share of those found among those that are so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
+    /// Area under the ROC curve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auc: Option<f64>,
+    /// Mean negative log probability of the true label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_loss: Option<f64>,
+    /// Root mean squared error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+    /// Mean absolute error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+    /// Share of variance explained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
+}
+
+impl Evaluation {
+    /// Compares predictions with the raw cells of the target column. Rows
+    /// without a true value are left out; without any, there is no evaluation.
+    pub(crate) fn new(truth: &[&str], predictions: &[Prediction]) -> Result<Option<Self>, MetricsError> {
+        let evaluated = match predictions.first() {
+            Some(Prediction::Value(_)) => regression(truth, predictions).map(Self::Regression),
+            _ => classification(truth, predictions).map(Self::Classification),
+        };
+        match evaluated {
+            Ok(evaluation) => Ok(Some(evaluation)),
+            Err(MetricsError::Empty) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The figures alone.
+    pub(crate) fn summary(&self, truncated: bool) -> Summary {
+        let get = |metric| self.get(metric);
+        let either = |binary, multiclass| get(binary).or_else(|| get(multiclass));
+        let (rows, unlabelled, positive) = match self {
+            Self::Classification(c) => (c.report.rows(), c.unlabelled, c.report.positive_label()),
+            Self::Regression(r) => (r.report.rows as u64, r.unlabelled, None),
+        };
+        Summary {
+            rows,
+            unlabelled,
+            truncated,
+            positive_label: positive.map(str::to_owned),
+            accuracy: get(Metric::Accuracy),
+            balanced_accuracy: get(Metric::BalancedAccuracy),
+            f1: either(Metric::F1, Metric::F1Macro),
+            precision: either(Metric::Precision, Metric::PrecisionMacro),
+            recall: either(Metric::Recall, Metric::RecallMacro),
+            auc: get(Metric::Auc),
+            log_loss: get(Metric::LogLoss),
+            rmse: get(Metric::Rmse),
+            mae: get(Metric::Mae),
+            r2: get(Metric::R2),
+        }
+    }
+
+    /// One metric, where it is defined.
+    pub(crate) fn get(&self, metric: Metric) -> Option<f64> {
+        match self {
+            Self::Classification(c) => c.report.get(metric),
+            Self::Regression(r) => r.report.get(metric),
+        }
+    }
+
+    /// Everything beyond the figures, for `evaluation.json`.
+    pub(crate) fn details(&self) -> Value {
+        match self {
+            Self::Classification(c) => json!({
+                "labels": c.report.labels,
+                "confusion_matrix": c.report.confusion,
+                "by_label": c.report.classes(),
+            }),
+            Self::Regression(_) => json!({}),
+        }
+    }
+}
+
+fn classification(truth: &[&str], predictions: &[Prediction]) -> Result<Classification, MetricsError> {
+    let rows: Vec<(&str, &Prediction)> =
+        truth.iter().copied().zip(predictions).filter(|(actual, _)| !actual.is_empty()).collect();
+    let actual: Vec<&str> = rows.iter().map(|(actual, _)| *actual).collect();
+    let predicted: Vec<&str> = rows.iter().map(|(_, prediction)| prediction.label()).collect();
+    let labels = rows.first().map(|(_, prediction)| prediction.labels()).unwrap_or_default();
+    let probabilities: Option<Vec<Vec<f64>>> = (!labels.is_empty())
+        .then(|| {
+            let of_row = |prediction: &Prediction| labels.iter().map(|label| prediction.probability_of(label)).collect();
+            rows.iter().map(|(_, prediction)| of_row(prediction)).collect()
+        })
+        .flatten();
+    let table = probabilities.as_ref().map(|rows| ProbabilityTable { labels, rows });
+    let report = ClassificationReport::from_labels(&actual, &predicted, table, None)?;
+    let scored = |score: &dyn Fn(&Prediction) -> Option<f64>, hit: &dyn Fn(&str, &str) -> bool| {
+        let scores: Option<Vec<f64>> = rows.iter().map(|(_, prediction)| score(prediction)).collect();
+        let hits = actual.iter().zip(&predicted).map(|(actual, predicted)| hit(actual, predicted)).collect();
+        scores.map(|scores| (scores, hits))
+    };
+    let positive = report.positive_label().and_then(|positive| {
+        scored(&|prediction| prediction.probability_of(positive), &|actual, _| actual == positive)
+    });
+    let confidence =
+        scored(&|prediction| prediction.probability_of(prediction.label()), &|actual, predicted| actual == predicted);
+    let unlabelled = predictions.len() - rows.len();
+    Ok(Classification { report, unlabelled, positive, confidence })
+}
+
+fn regression(truth: &[&str], predictions: &[Prediction]) -> Result<Regression, MetricsError> {
+    let pairs = truth.iter().zip(predictions).filter_map(|(actual, prediction)| {
+        let actual = actual.trim().parse::<f64>().ok().filter(|actual| actual.is_finite())?;
+        match prediction {
+            Prediction::Value(value) => Some((actual, *value)),
+            Prediction::Label { .. } => None,
+        }
+    });
+    let (truth, predicted): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    let report = RegressionReport::new(&truth, &predicted)?;
+    let unlabelled = predictions.len() - truth.len();
+    Ok(Regression { report, unlabelled, truth, predicted })
+}
+
+/// The metric behind a name as SageMaker gives it, which may be one of its
+/// list, in any spelling, or an algorithm's own.
+pub(crate) fn metric_named(name: &str) -> Option<Metric> {
+    let plain = |name: &str| -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let name = plain(name.rsplit(':').next().unwrap_or(name));
+    match name.as_str() {
+        "f1binary" | "binaryfbeta" => Some(Metric::F1),
+        "multiclassfbeta" => Some(Metric::F1Macro),
+        _ => Metric::ALL.iter().copied().find(|metric| plain(metric.as_str()) == name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn label(label: &str, probability: f64) -> Prediction {
+        let labels = vec!["False.".to_owned(), "True.".to_owned()].into();
+        Prediction::Label { label: label.into(), probability: None, labels, probabilities: vec![1.0 - probability, probability] }
+    }
+
+    #[test]
+    fn two_labels_are_judged_by_the_second() {
+        let predictions = [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6), label("False.", 0.1)];
+        let evaluation = Evaluation::new(&["True.", "False.", "False.", ""], &predictions).unwrap().unwrap();
+        let summary = evaluation.summary(false);
+        assert_eq!((summary.rows, summary.unlabelled), (3, 1));
+        assert_eq!(summary.positive_label.as_deref(), Some("True."));
+        assert_eq!((summary.precision, summary.recall, summary.auc), (Some(0.5), Some(1.0), Some(1.0)));
+        assert_eq!(evaluation.details()["confusion_matrix"], json!([[1, 1], [0, 1]]));
+        assert!(!serde_json::to_string(&summary).unwrap().contains("rmse"));
+    }
+
+    #[test]
+    fn labels_without_probabilities_have_no_auc() {
+        let bare = |label: &str| Prediction::Label { label: label.into(), probability: Some(0.7), labels: Default::default(), probabilities: vec![] };
+        let evaluation = Evaluation::new(&["a", "b"], &[bare("a"), bare("a")]).unwrap().unwrap();
+        let summary = evaluation.summary(false);
+        assert_eq!((summary.accuracy, summary.auc, summary.log_loss), (Some(0.5), None, None));
+    }
+
+    #[test]
+    fn many_labels_get_means() {
+        let bare = |label: &str| Prediction::Label { label: label.into(), probability: None, labels: Default::default(), probabilities: vec![] };
+        let evaluation = Evaluation::new(&["a", "b", "c"], &[bare("a"), bare("b"), bare("a")]).unwrap().unwrap();
+        let summary = evaluation.summary(false);
+        assert_eq!(summary.positive_label, None);
+        assert!(summary.f1.is_some() && summary.recall == Some(2.0 / 3.0));
+    }
+
+    #[test]
+    fn numbers_are_judged_where_the_truth_is_one() {
+        let values = [Prediction::Value(1.0), Prediction::Value(2.0), Prediction::Value(9.0)];
+        let evaluation = Evaluation::new(&["1", " 3 ", "n/a"], &values).unwrap().unwrap();
+        let summary = evaluation.summary(true);
+        assert_eq!((summary.rows, summary.unlabelled, summary.mae), (2, 1, Some(0.5)));
+        assert!(summary.truncated);
+    }
+
+    #[test]
+    fn no_truth_no_evaluation() {
+        assert_eq!(Evaluation::new(&["", ""], &[Prediction::Value(1.0), Prediction::Value(1.0)]), Ok(None));
+        assert_eq!(Evaluation::new(&[""], &[label("True.", 0.9)]), Ok(None));
+    }
+
+    #[test]
+    fn metrics_are_found_behind_their_many_names() {
+        assert_eq!(metric_named("validation:f1_binary"), Some(Metric::F1));
+        assert_eq!(metric_named("F1macro"), Some(Metric::F1Macro));
+        assert_eq!(metric_named("validation:rmse"), Some(Metric::Rmse));
+        assert_eq!(metric_named("validation:odd"), None);
+    }
+}
