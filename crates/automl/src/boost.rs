@@ -23,6 +23,9 @@ pub(crate) struct BoostSettings {
     pub(crate) shape: Shape,
 }
 
+/// A round has to lower the loss by this share to count as progress.
+const WORTHWHILE: f64 = 3e-4;
+
 /// A trained sum of trees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Boost {
@@ -52,6 +55,9 @@ impl Boost {
         let mut lanes: Vec<Lane> = (0..outputs).map(|_| Lane::new(data.bins.width)).collect();
         let mut rng = Rng::new(seed, 1);
         let mut best = (f64::INFINITY, 0);
+        let mut progress = 0;
+        // The last round that a row was drawn in.
+        let mut seen_in = vec![usize::MAX; if settings.rows < 1.0 { data.rows() } else { 0 }];
         let sampled = ((train.len() as f64 * settings.rows) as usize).max(1);
         for round in 0..settings.rounds {
             if round > 0 && limits.is_over() {
@@ -74,24 +80,31 @@ impl Boost {
                 1 => lanes.iter_mut().enumerate().map(step).collect(),
                 _ => lanes.par_iter_mut().enumerate().map(step).collect(),
             };
+            let unseen: Vec<u32> = match settings.rows < 1.0 {
+                true => {
+                    rows.iter().for_each(|&row| seen_in[row as usize] = round);
+                    train.iter().copied().filter(|&row| seen_in[row as usize] != round).collect()
+                }
+                false => Vec::new(),
+            };
             for ((grown, lane), scores) in grown.into_iter().zip(&lanes).zip(&mut scores) {
                 for &(from, to, value) in &grown.leaves {
                     lane.rows[from..to].iter().for_each(|&row| scores[row as usize] += value);
                 }
-                let unseen: Box<dyn Iterator<Item = &u32>> = match settings.rows < 1.0 {
-                    true => Box::new(train.iter().filter(|row| rows.binary_search(row).is_err())),
-                    false => Box::new(std::iter::empty()),
-                };
-                for &row in unseen.chain(valid.unwrap_or_default()) {
+                for &row in unseen.iter().chain(valid.unwrap_or_default()) {
                     scores[row as usize] += grown.tree.values(data.bins.row(row as usize))[0];
                 }
                 model.trees.push(grown.tree);
             }
             let Some(valid) = valid else { continue };
             let loss = loss(data, &scores, valid);
+            if loss < best.0 * (1.0 - WORTHWHILE) {
+                progress = round;
+            }
             if loss < best.0 {
                 best = (loss, round + 1);
-            } else if round + 1 >= best.1 + settings.patience {
+            }
+            if round >= progress + settings.patience {
                 break;
             }
         }

@@ -18,15 +18,25 @@ const FOLDS: u64 = 5;
 /// Rows that decide where the bins of a number are cut.
 const CUT_SAMPLE: usize = 200_000;
 
+/// Places that a histogram keeps for each feature: one for each byte.
+pub(crate) const STRIDE: usize = 256;
+
 /// A byte for each feature of each row, row after row. 0 is missing.
 pub(crate) struct Bins {
     pub(crate) width: usize,
     pub(crate) bytes: Vec<u8>,
+    /// How many different bytes each feature may have.
+    pub(crate) counts: Vec<u16>,
 }
 
 impl Bins {
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         &self.bytes[row * self.width..(row + 1) * self.width]
+    }
+
+    /// The places of a feature that are used in a histogram of all features.
+    pub(crate) fn table(&self, feature: usize) -> std::ops::Range<usize> {
+        feature * STRIDE..feature * STRIDE + usize::from(self.counts[feature])
     }
 }
 
@@ -64,6 +74,13 @@ impl Binner {
             _ if value.is_nan() => 0,
             Self::Cuts(cuts) => 1 + cuts.partition_point(|cut| *cut < value) as u8,
             Self::Levels(bins) => bins.get(value as usize).copied().filter(|_| value >= 0.0).unwrap_or(1),
+        }
+    }
+
+    fn count(&self) -> u16 {
+        match self {
+            Self::Cuts(cuts) => cuts.len() as u16 + 2,
+            Self::Levels(bins) => u16::from(bins.iter().copied().max().unwrap_or(1).max(1)) + 1,
         }
     }
 }
@@ -127,7 +144,7 @@ impl Encoder {
             0..=CHUNK => fill((0, &mut bytes)),
             _ => bytes.par_chunks_mut(CHUNK * width).enumerate().for_each(fill),
         }
-        Bins { width, bytes }
+        Bins { width, bytes, counts: self.binners.iter().map(Binner::count).collect() }
     }
 
     /// Which encoded features are categories, whose bins have no order.

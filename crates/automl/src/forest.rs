@@ -116,6 +116,10 @@ struct Grower<'a> {
     rng: Rng,
     features: Vec<u32>,
     gains: Vec<f64>,
+    /// Of the rows of the node at hand: weight, weighted number to split by, bin.
+    weights: Vec<f32>,
+    values: Vec<f32>,
+    bins: Vec<u8>,
     cells: Vec<Cell>,
     order: Vec<u8>,
     /// For three and more labels: (label, weight) of the node's rows by bin.
@@ -141,6 +145,9 @@ impl<'a> Grower<'a> {
             plan,
             features: (0..plan.data.bins.width as u32).collect(),
             gains: vec![0.0; plan.data.bins.width],
+            weights: Vec::new(),
+            values: Vec::new(),
+            bins: Vec::new(),
             cells: vec![Cell::default(); 256],
             order: Vec::new(),
             sorted: Vec::new(),
@@ -206,6 +213,7 @@ impl<'a> Grower<'a> {
         if self.is_pure(rows) {
             return None;
         }
+        self.gather(rows);
         let mut best: Option<Best> = None;
         let (mut tried, mut next) = (0, 0);
         while tried < self.plan.tried && next < self.features.len() {
@@ -233,25 +241,53 @@ impl<'a> Grower<'a> {
         rows.windows(2).all(|pair| same(pair[0], pair[1]))
     }
 
+    /// Brings together what every feature of a node needs.
+    fn gather(&mut self, rows: &[u32]) {
+        let data = self.plan.data;
+        self.weights.clear();
+        self.weights.extend(rows.iter().map(|&row| data.weight(row) as f32));
+        let value = |&row: &u32| match data.target {
+            Target::Class { labels, count: 2 } => labels[row as usize] as f32,
+            Target::Class { labels, .. } => self.codes[labels[row as usize] as usize],
+            Target::Value(values) => values[row as usize] as f32,
+        };
+        self.values.clear();
+        self.values.extend(rows.iter().map(value).zip(&self.weights).map(|(value, weight)| value * weight));
+    }
+
     /// `None` when the feature is constant here; `Some(None)` when no split of
     /// it leaves enough rows on both sides.
     fn try_feature(&mut self, rows: &[u32], feature: usize) -> Option<Option<(f64, Split)>> {
         let data = self.plan.data;
-        let bin_of = |row: u32| data.bins.bytes[row as usize * data.bins.width + feature];
-        let mut used = [0u64; 4];
-        for &row in rows {
-            let bin = bin_of(row);
-            let value = match data.target {
-                Target::Class { labels, count: 2 } => labels[row as usize] as f32,
-                Target::Class { labels, .. } => self.codes[labels[row as usize] as usize],
-                Target::Value(values) => values[row as usize] as f32,
+        self.bins.clear();
+        self.bins.extend(rows.iter().map(|&row| data.bins.bytes[row as usize * data.bins.width + feature]));
+        let (least, most) = self.bins.iter().fold((u8::MAX, 0), |(least, most), &bin| (least.min(bin), most.max(bin)));
+        if least >= most {
+            return None;
+        }
+        let is_level = data.is_level[feature];
+        if self.plan.extra {
+            let split = match is_level {
+                true => Split::Among([(); 4].map(|()| self.rng.next())),
+                false => {
+                    let limit = least + self.rng.below(usize::from(most - least)) as u8;
+                    Split::Below { limit, missing_left: true }
+                }
             };
-            let weight = data.weight(row) as f32;
+            self.bins.iter_mut().for_each(|bin| *bin = u8::from(split.is_left(*bin)));
+            let gain = match self.codes.is_empty() {
+                true => self.gain_of_values(),
+                false => self.gain_of_labels(rows),
+            };
+            return Some(gain.map(|gain| (gain, split)));
+        }
+        let mut used = [0u64; 4];
+        for ((&bin, &weight), &value) in self.bins.iter().zip(&self.weights).zip(&self.values) {
             used[usize::from(bin >> 6)] |= 1 << (bin & 63);
             let cell = &mut self.cells[usize::from(bin)];
             cell.rows += 1;
             cell.weight += weight;
-            cell.sum += weight * value;
+            cell.sum += value;
         }
         self.order.clear();
         for (word, mut bits) in used.into_iter().enumerate() {
@@ -260,27 +296,69 @@ impl<'a> Grower<'a> {
                 bits &= bits - 1;
             }
         }
-        let is_level = data.is_level[feature];
         if is_level {
             let mean = |bin: u8| {
                 let cell = self.cells[usize::from(bin)];
                 cell.sum / cell.weight.max(1e-12)
             };
-            match self.plan.extra {
-                true => self.rng.shuffle(&mut self.order),
-                false => self.order.sort_by(|&a, &b| mean(a).total_cmp(&mean(b))),
-            }
+            self.order.sort_by(|&a, &b| mean(a).total_cmp(&mean(b)));
         }
-        let found = (self.order.len() > 1).then(|| {
-            let only = self.plan.extra.then(|| self.rng.below(self.order.len() - 1));
-            let best = match self.codes.is_empty() {
-                true => self.scan_values(rows.len(), only),
-                false => self.scan_labels(rows, feature, only),
-            };
-            best.map(|(gain, position)| (gain, self.split(position, is_level)))
-        });
+        let best = match self.codes.is_empty() {
+            true => self.scan_values(rows.len()),
+            false => self.scan_labels(rows),
+        };
+        let found = best.map(|(gain, position)| (gain, self.split(position, is_level)));
         self.order.iter().for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
-        found
+        Some(found)
+    }
+
+    /// How much the variance falls when rows whose `bins` are now 1 go left.
+    fn gain_of_values(&self) -> Option<f64> {
+        let count: usize = self.bins.iter().map(|left| usize::from(*left)).sum();
+        // Eight lanes each, so that the compiler may use vector instructions.
+        let sum_of = |numbers: &[f32], masked: bool| -> f64 {
+            let mask = |left: u8| if masked { f32::from(left) } else { 1.0 };
+            let mut lanes = [0.0f32; 8];
+            let (numbers, rest) = numbers.as_chunks::<8>();
+            let (sides, rest_sides) = self.bins.as_chunks::<8>();
+            for (numbers, sides) in numbers.iter().zip(sides) {
+                for lane in 0..8 {
+                    lanes[lane] += numbers[lane] * mask(sides[lane]);
+                }
+            }
+            let rest = rest.iter().zip(rest_sides).map(|(number, side)| f64::from(number * mask(*side)));
+            rest.sum::<f64>() + lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>()
+        };
+        let (all, sum) = (sum_of(&self.weights, false), sum_of(&self.values, false));
+        let (weight, part) = (sum_of(&self.weights, true), sum_of(&self.values, true));
+        if count < self.plan.min_rows || self.bins.len() - count < self.plan.min_rows {
+            return None;
+        }
+        let rest = sum - part;
+        let squares = part * part / weight.max(1e-12) + rest * rest / (all - weight).max(1e-12);
+        Some(squares - sum * sum / all.max(1e-12))
+    }
+
+    /// How much the Gini impurity falls when rows whose `bins` are now 1 go left.
+    fn gain_of_labels(&mut self, rows: &[u32]) -> Option<f64> {
+        let Target::Class { labels, .. } = self.plan.data.target else { return None };
+        self.left.fill(0.0);
+        self.right.fill(0.0);
+        let mut count = 0;
+        for ((&row, &bin), &weight) in rows.iter().zip(&self.bins).zip(&self.weights) {
+            let side = if bin == 1 { &mut self.left } else { &mut self.right };
+            side[labels[row as usize] as usize] += f64::from(weight);
+            count += usize::from(bin);
+        }
+        if count < self.plan.min_rows || rows.len() - count < self.plan.min_rows {
+            return None;
+        }
+        let purity = |(squares, sum): (f64, f64)| squares / sum.max(1e-12);
+        let add = |(squares, sum): (f64, f64), one: f64| (squares + one * one, sum + one);
+        let both = self.left.iter().zip(&self.right).map(|(left, right)| left + right);
+        let left = self.left.iter().copied().fold((0.0, 0.0), add);
+        let right = self.right.iter().copied().fold((0.0, 0.0), add);
+        Some(purity(left) + purity(right) - purity(both.fold((0.0, 0.0), add)))
     }
 
     fn split(&self, position: usize, is_level: bool) -> Split {
@@ -294,7 +372,7 @@ impl<'a> Grower<'a> {
     }
 
     /// Best position in `order` to cut after, by variance.
-    fn scan_values(&self, rows: usize, only: Option<usize>) -> Option<(f64, usize)> {
+    fn scan_values(&self, rows: usize) -> Option<(f64, usize)> {
         let cells = self.order.iter().map(|&bin| self.cells[usize::from(bin)]);
         let (total, sum) =
             cells.clone().fold((0.0, 0.0), |all, cell| (all.0 + f64::from(cell.weight), all.1 + f64::from(cell.sum)));
@@ -305,7 +383,7 @@ impl<'a> Grower<'a> {
             count += cell.rows as usize;
             weight += f64::from(cell.weight);
             part += f64::from(cell.sum);
-            if only.is_some_and(|only| only != position) || count < self.plan.min_rows || rows - count < self.plan.min_rows {
+            if count < self.plan.min_rows || rows - count < self.plan.min_rows {
                 continue;
             }
             let rest = sum - part;
@@ -319,9 +397,8 @@ impl<'a> Grower<'a> {
 
     /// Best position in `order` to cut after, by Gini impurity. Rows are put in
     /// order of their bins, so that the cost does not grow with the labels.
-    fn scan_labels(&mut self, rows: &[u32], feature: usize, only: Option<usize>) -> Option<(f64, usize)> {
-        let data = self.plan.data;
-        let Target::Class { labels, .. } = data.target else { return None };
+    fn scan_labels(&mut self, rows: &[u32]) -> Option<(f64, usize)> {
+        let Target::Class { labels, .. } = self.plan.data.target else { return None };
         let mut start = 0;
         for &bin in &self.order {
             self.starts[usize::from(bin)] = start;
@@ -331,13 +408,12 @@ impl<'a> Grower<'a> {
         self.left.fill(0.0);
         self.right.fill(0.0);
         let mut total = 0.0;
-        for &row in rows {
-            let bin = data.bins.bytes[row as usize * data.bins.width + feature];
+        for ((&row, &bin), &weight) in rows.iter().zip(&self.bins).zip(&self.weights) {
             let at = &mut self.starts[usize::from(bin)];
-            let (label, weight) = (labels[row as usize], data.weight(row));
-            self.sorted[*at as usize] = (label, weight as f32);
-            self.right[label as usize] += weight;
-            total += weight;
+            let label = labels[row as usize];
+            self.sorted[*at as usize] = (label, weight);
+            self.right[label as usize] += f64::from(weight);
+            total += f64::from(weight);
             *at += 1;
         }
         let mut right_square: f64 = self.right.iter().map(|sum| sum * sum).sum();
@@ -356,7 +432,7 @@ impl<'a> Grower<'a> {
                 weight += w;
             }
             at = end;
-            if only.is_some_and(|only| only != position) || at < self.plan.min_rows || rows.len() - at < self.plan.min_rows {
+            if at < self.plan.min_rows || rows.len() - at < self.plan.min_rows {
                 continue;
             }
             let gain = left_square / weight.max(1e-12) + right_square / (total - weight).max(1e-12) - parent;

@@ -4,7 +4,7 @@
 //! that a histogram needs one addition for each value, a sibling is an exact
 //! subtraction, and sums do not depend on the order or number of threads.
 
-use crate::encode::Bins;
+use crate::encode::{Bins, STRIDE};
 use crate::rng::Rng;
 use crate::tree::{Slot, Split, Tree};
 
@@ -35,6 +35,9 @@ const CATEGORY_ROWS: f64 = 10.0;
 const CATEGORY_SIDE: usize = 32;
 /// Values in a leaf from which two threads are faster than one.
 const PARALLEL: usize = 1 << 19;
+
+/// The half of a packed number that holds the hessian.
+const HESSIAN: i64 = 0xffff_ffff;
 
 /// Row gradients as whole numbers, and the numbers' worth.
 pub(crate) struct Gradients {
@@ -69,7 +72,7 @@ impl Gradients {
     }
 
     fn sums(&self, packed: i64) -> (f64, f64) {
-        ((packed >> 32) as f64 * self.gradient_unit, (packed & 0xffff_ffff) as f64 * self.hessian_unit)
+        ((packed >> 32) as f64 * self.gradient_unit, (packed & HESSIAN) as f64 * self.hessian_unit)
     }
 }
 
@@ -111,8 +114,6 @@ struct Best {
     split: Split,
     left: i64,
 }
-
-const STRIDE: usize = 256;
 
 impl Grower<'_> {
     /// Grows a tree on `rows`, which it sorts by leaf, and adds each split's
@@ -159,7 +160,7 @@ impl Grower<'_> {
             if !last {
                 self.fill(&mut small, gradients, &rows[range], &features);
                 for &feature in &features {
-                    let at = feature as usize * STRIDE..(feature as usize + 1) * STRIDE;
+                    let at = self.bins.table(feature as usize);
                     large[at.clone()].iter_mut().zip(&small[at]).for_each(|(all, part)| *all -= part);
                 }
             }
@@ -204,7 +205,9 @@ impl Grower<'_> {
             histogram.iter_mut().zip(&other).for_each(|(sum, part)| *sum += part);
             return;
         }
-        histogram.fill(0);
+        for &feature in features {
+            histogram[self.bins.table(feature as usize)].fill(0);
+        }
         let (tables, _) = histogram.as_chunks_mut::<STRIDE>();
         if features.len() == self.bins.width {
             for &row in rows {
@@ -247,25 +250,29 @@ impl Grower<'_> {
         if leaf.depth >= self.shape.depth || rows < 2.0 * self.shape.min_rows {
             return;
         }
-        let (g, h) = gradients.sums(leaf.total);
+        let unit = gradients.hessian_unit;
+        let (g, h) = ((leaf.total >> 32) as f64, (leaf.total & HESSIAN) as f64);
+        let l2 = self.shape.l2 / unit;
         // Rows are told from hessians, which saves a count in each bin.
         let finder = Finder {
-            gradients,
             total: leaf.total,
-            l2: self.shape.l2,
-            min_hessian: MIN_HESSIAN.max(self.shape.min_rows * h / rows),
+            l2,
+            category_l2: l2 + CATEGORY_L2 / unit,
+            min_hessian: (MIN_HESSIAN / unit).max(self.shape.min_rows * h / rows) as i64 + 1,
             row_hessian: h / rows,
-            parent: g * g / (h + self.shape.l2),
+            parent: g * g / (h + l2),
         };
+        // From gain in those units to the loss.
+        let worth = gradients.gradient_unit * gradients.gradient_unit / unit;
         for &feature in features {
             let feature = feature as usize;
-            let table = &leaf.histogram[feature * STRIDE..(feature + 1) * STRIDE];
+            let table = &leaf.histogram[self.bins.table(feature)];
             let found = match (self.is_level[feature], self.shape.random_limits) {
                 (true, _) => finder.categories(table),
                 (false, false) => finder.limits(table, None),
                 (false, true) => finder.limits(table, Some(rng)),
             };
-            if let Some((gain, split, left)) = found
+            if let Some((gain, split, left)) = found.map(|(gain, split, left)| ((gain - finder.parent) * worth, split, left))
                 && gain > leaf.best.map_or(1e-9, |best| best.gain)
             {
                 leaf.best = Some(Best { gain, feature, split, left });
@@ -274,59 +281,78 @@ impl Grower<'_> {
     }
 }
 
-struct Finder<'a> {
-    gradients: &'a Gradients,
+/// Looks for the best split of one leaf. All numbers are in units of the packed
+/// gradients, so that nothing is multiplied by them in the inner loop.
+struct Finder {
     total: i64,
     l2: f64,
-    min_hessian: f64,
+    category_l2: f64,
+    min_hessian: i64,
     row_hessian: f64,
     parent: f64,
 }
 
 type Found = Option<(f64, Split, i64)>;
 
-impl Finder<'_> {
+impl Finder {
     /// The loss that is saved by sending `left` to the left.
     fn gain(&self, left: i64, l2: f64) -> Option<f64> {
-        let (gl, hl) = self.gradients.sums(left);
-        let (gr, hr) = self.gradients.sums(self.total - left);
+        let (hl, hr) = (left & HESSIAN, (self.total - left) & HESSIAN);
         if hl < self.min_hessian || hr < self.min_hessian {
             return None;
         }
-        Some(gl * gl / (hl + l2) + gr * gr / (hr + l2) - self.parent)
+        let (gl, gr) = ((left >> 32) as f64, ((self.total - left) >> 32) as f64);
+        let (hl, hr) = (hl as f64 + l2, hr as f64 + l2);
+        // One division instead of two.
+        Some((gl * gl * hr + gr * gr * hl) / (hl * hr))
     }
 
-    /// The best limit of an ordered feature, or the best side of the missing for
-    /// one limit drawn at random.
+    /// The best limit of an ordered feature, or one drawn at random.
     fn limits(&self, table: &[i64], rng: Option<&mut Rng>) -> Found {
         let missing = table[0];
         let first = 1 + table[1..].iter().position(|sum| *sum != 0)?;
         let last = table.iter().rposition(|sum| *sum != 0)?;
-        let (mut from, mut to) = (first, last);
-        let mut sum = 0;
-        if let Some(rng) = rng {
-            // One limit; what lies below it is summed beforehand.
-            let limit = if missing != 0 { first + rng.below(last - first + 1) } else { first + rng.below((last - first).max(1)) };
-            sum = table[first..limit].iter().sum();
-            (from, to) = (limit, limit + 1);
-        } else if missing != 0 {
-            to = last + 1;
+        // Missing values against all others is a split as well.
+        let to = if missing == 0 { last } else { last + 1 };
+        if to == first {
+            return None;
         }
-        let mut best: Found = None;
-        for limit in from..to {
-            sum += table[limit];
-            // With nothing missing, unseen missing values go to the larger side.
-            let sides: &[bool] = match missing {
-                0 => &[(sum & 0xffff_ffff) * 2 >= (self.total & 0xffff_ffff)],
-                _ => &[false, true],
-            };
-            for &missing_left in sides {
-                let left = if missing_left { sum + missing } else { sum };
-                if let Some(gain) = self.gain(left, self.l2)
-                    && best.is_none_or(|best| gain > best.0)
-                {
-                    best = Some((gain, Split::Below { limit: limit as u8, missing_left }, left));
-                }
+        let (from, to, before) = match rng {
+            None => (first, to, 0),
+            Some(rng) => {
+                let limit = first + rng.below(to - first);
+                (limit, limit + 1, table[first..limit].iter().sum())
+            }
+        };
+        let mut best = self.scan(table, from..to, before);
+        let mut missing_left = false;
+        if missing != 0 {
+            let other = self.scan(table, from..to, before + missing);
+            if other.0 > best.0 {
+                (best, missing_left) = (other, true);
+            }
+        } else {
+            // Missing values that come later go to the larger side.
+            missing_left = (best.2 & HESSIAN) * 2 >= (self.total & HESSIAN);
+        }
+        let (gain, limit, left) = best;
+        (gain > self.parent).then_some((gain, Split::Below { limit: limit as u8, missing_left }, left))
+    }
+
+    /// The best gain, limit and left sum over some limits, with `sum` to the left of all.
+    fn scan(&self, table: &[i64], limits: std::ops::Range<usize>, mut sum: i64) -> (f64, usize, i64) {
+        let mut best = (f64::NEG_INFINITY, 0, 0);
+        let single = limits.len() == 1;
+        for (limit, &cell) in limits.clone().zip(&table[limits]) {
+            // Where no row lies, the split is the one before.
+            if cell == 0 && !single {
+                continue;
+            }
+            sum += cell;
+            match self.gain(sum, self.l2) {
+                Some(gain) if gain > best.0 => best = (gain, limit, sum),
+                None if (self.total - sum) & HESSIAN < self.min_hessian => break,
+                _ => {}
             }
         }
         best
@@ -354,7 +380,7 @@ impl Finder<'_> {
         let mut sorted: Vec<(f64, (usize, i64))> = used
             .into_iter()
             .filter_map(|one| {
-                let (g, h) = self.gradients.sums(one.1);
+                let (g, h) = ((one.1 >> 32) as f64, (one.1 & HESSIAN) as f64);
                 (h >= least).then_some((g / (h + least), one))
             })
             .collect();
@@ -364,7 +390,7 @@ impl Finder<'_> {
             let mut left = 0;
             for count in 1..=bins.len().saturating_sub(1).min(CATEGORY_SIDE) {
                 left += bins[count - 1].1;
-                offer(left, self.l2 + CATEGORY_L2, &bins[..count]);
+                offer(left, self.category_l2, &bins[..count]);
             }
             bins.reverse();
         }

@@ -22,9 +22,9 @@ pub(crate) struct Spec {
 pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
     let shape = Shape { leaves: 31, depth: 12, min_rows: 20.0, l2: 1.0, features: 1.0, random_limits: false };
     // A round costs a tree for each output.
-    let rounds = (6_000 / outputs).clamp(60, 1_500);
-    let boost = BoostSettings { rate: 0.1, rounds, patience: 40, rows: 1.0, shape };
-    let trees = if outputs > 30 { 80 } else { 160 };
+    let rounds = (3_000 / outputs).clamp(60, 1_500);
+    let boost = BoostSettings { rate: 0.1, rounds, patience: 30, rows: 1.0, shape };
+    let trees = if outputs > 30 { 60 } else { 100 };
     let forest = ForestSettings { trees, extra: false, features: None, min_rows: 1 };
     let extra = ForestSettings { extra: true, features: Some(0.5), min_rows: 2, ..forest };
     let mut specs = vec![

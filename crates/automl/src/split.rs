@@ -38,7 +38,7 @@ impl Split {
         };
         let (valid_columns, valid_extra) = (gather(columns), gather(&extra));
         let bytes = valid.iter().flat_map(|&row| bins.row(row as usize)).copied().collect();
-        let valid_bins = Bins { width: bins.width, bytes };
+        let valid_bins = Bins { width: bins.width, bytes, counts: bins.counts.clone() };
         let is_level = encoder.is_level();
         Self { train, valid, encoder, is_level, extra, bins, valid_columns, valid_extra, valid_bins }
     }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use crosspilot_metrics::Direction;
 
 use crate::analysis::Prepared;
-use crate::encode::Bins;
 use crate::ensemble::weigh;
 use crate::error::TrainError;
 use crate::learn::{Data, Limits, Part};
@@ -224,7 +223,6 @@ impl Run<'_> {
     /// The part's numbers for the held-out rows of a split.
     fn predict(&self, part: &Part, split: &Split) -> Vec<f32> {
         let mut out = vec![0.0; split.valid.len() * self.prepared.target.outputs()];
-        let Bins { .. } = split.valid_bins;
         part.predict(&split.valid_bins, &split.valid_columns, &split.valid_extra, &mut out);
         out
     }

@@ -1,2 +1,36 @@
-//! Placeholder.
-fn main() {}
+//! `crosspilot`: the command line of operators, and of everybody who wants to
+//! see the whole thing run on their own machine.
+
+mod args;
+mod data;
+mod demo;
+mod failure;
+mod local;
+mod place;
+mod show;
+mod tenants;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let home = arguments.home.clone();
+    let done = match arguments.command {
+        Command::Demo(options) => demo::run(&home, options).await,
+        Command::Local(command) => local::run(&home, command).await,
+        Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{} {failure}", console::style("error:").for_stderr().red().bold());
+            failure.exit_code()
+        }
+    }
+}

@@ -1,4 +1,23 @@
-//! The local cloud.
+//! The local cloud: two AWS accounts on this machine, in which the same
+//! binaries, state machines and templates run as on AWS.
+//!
+//! - [`cloud`] brings it up and takes it down: the emulator (MiniStack) for all
+//!   general AWS services, deployed to through CloudFormation.
+//! - [`sagemaker`] is the one service that no emulator has: it really trains,
+//!   ranks, deploys and predicts.
+//! - [`authority`] lets it ask the emulator who is calling and what they may do,
+//!   so the permissions that count are the ones deployed from our templates.
+//! - [`identity`] stands for the vendor's identity provider.
+//! - [`state`] is what a running cloud leaves on disk for other commands.
 
 pub mod authority;
+pub mod cloud;
+mod emulator;
+mod functions;
+pub mod identity;
+mod install;
 pub mod sagemaker;
+mod stacks;
+pub mod state;
+
+pub use cloud::{CloudError, LocalCloud, Onboarding, Options};

@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn a_first_prediction_does_not_know_the_answer() {
         let table = table("a,y,b\n1,yes,2\n3,no,4\n").unwrap().first_row_without("y");
-        assert_eq!(table.header, ["a", "b"].as_slice());
-        assert_eq!(table.rows, [["1", "2"].as_slice()]);
+        assert_eq!(table.header, vec!["a", "b"]);
+        assert_eq!(table.rows, [vec!["1", "2"]]);
     }
 
     proptest! {

@@ -125,6 +125,7 @@ fn own_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn asked(operation: &str, request: Value) -> Vec<(String, String)> {

@@ -101,6 +101,7 @@ fn pack(manifest: &Manifest, model: Option<&[u8]>) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -192,6 +192,7 @@ fn channels(config: &Value) -> Result<(Channel, Option<Channel>), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn request(tabular: Value) -> Value {

@@ -8,29 +8,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crosspilot_metrics::{Metric, ProblemType};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
     Cloud,
-    artifact::Artifact,
-    automl_job::{AutoMlJob, Candidate, Objective, Status, Step},
+    automl_job::{AutoMlJob, Status},
     automl_request::{Channel, Mode, Plan},
-    container::{ContainerDefinition, Environment},
     error::ApiError,
-    http::hex,
+    recipe::{Recipe, put_json},
     report,
     s3::{RoleS3, S3Error, S3Uri},
     store::{Place, now},
-    trainer::{Files, Outcome, Trained, Training},
+    trainer::{Files, Outcome, Training},
 };
 use crate::authority::AuthorityError;
 
 /// AUTO ensembles below this size, as Autopilot does.
 const ENSEMBLING_BELOW: usize = 100 << 20;
-const CSV_KEYS: &str = "predicted_label,probability,probabilities,labels";
 
 /// A session of the role, or the refusal of a role that SageMaker cannot assume.
 pub(super) async fn assume_role(cloud: &Cloud, place: &Place, role: &str, arn: &str) -> Result<RoleS3, ApiError> {
@@ -162,7 +157,7 @@ impl Run {
             // A session of a long job expires: each upload has its own.
             let s3 = self.s3(plan, job).await?;
             let containers = recipe.upload(&s3, &candidate).await?;
-            let candidate = recipe.candidate(&candidate, containers, job, ended);
+            let candidate = recipe.candidate(&candidate, containers, ended);
             self.change(|job| {
                 job.candidates.push(candidate);
                 job.best = recipe.best_of(&job.candidates);
@@ -243,185 +238,6 @@ impl Run {
     }
 }
 
-/// How a job's candidates are named, stored and served.
-struct Recipe {
-    job: String,
-    place: Place,
-    output: S3Uri,
-    mode: Mode,
-    problem: ProblemType,
-    metric: Metric,
-}
-
-impl Recipe {
-    fn candidate_name(&self, number: usize) -> String {
-        match self.mode {
-            Mode::Ensembling => format!("{}-trial-t{number}-1", self.job),
-            Mode::Tuning => {
-                let id = hex(&Sha256::digest(format!("{}-{number}", self.job)));
-                format!("{}-dpp0-{number:03}-{}", self.job, &id[..8])
-            }
-        }
-    }
-
-    /// The name of the best of these.
-    fn best_of(&self, candidates: &[Candidate]) -> Option<String> {
-        let better = |a: &&Candidate, b: &&Candidate| {
-            self.metric.improvement(a.objective.value, b.objective.value).total_cmp(&0.0).reverse()
-        };
-        candidates.iter().max_by(better).map(|best| best.name.clone())
-    }
-
-    /// Put the candidate's artifacts where its containers look for them.
-    async fn upload(&self, s3: &RoleS3, trained: &Trained) -> Result<Vec<ContainerDefinition>, String> {
-        let name = self.candidate_name(trained.number);
-        let ensembling = self.mode == Mode::Ensembling;
-        let at = match self.mode {
-            Mode::Ensembling => format!("sagemaker-automl-candidates/model/{name}/model.tar.gz"),
-            Mode::Tuning => format!("tuning/{}-dpp0/{name}/output/model.tar.gz", self.job),
-        };
-        let (model, predictor) = (self.output.join(&at), trained.predictor.clone());
-        let pack = move || Artifact::pack_model(&predictor.save(), ensembling);
-        let archive = tokio::task::spawn_blocking(pack).await.map_err(|error| error.to_string())?;
-        put(s3, &model, "application/x-tar", archive.map_err(|error| error.to_string())?).await?;
-        if ensembling {
-            return Ok(vec![self.ensemble_container(&name, &model)]);
-        }
-        let processor = self.output.join(&format!("data-processor-models/{}-dpp0/output/model.tar.gz", self.job));
-        let archive = Artifact::pack_processor(trained.predictor.columns(), trained.predictor.labels());
-        put(s3, &processor, "application/x-tar", archive.map_err(|error| error.to_string())?).await?;
-        Ok(self.pipeline(&processor, &model))
-    }
-
-    fn ensemble_container(&self, name: &str, model: &S3Uri) -> ContainerDefinition {
-        let mut environment = environment(&[
-            ("MODEL_NAME", name),
-            ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv"),
-            ("SAGEMAKER_PROGRAM", "sagemaker_serve.py"),
-            ("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code"),
-        ]);
-        if self.problem.is_classification() {
-            environment.extend(response_keys(CSV_KEYS, None));
-        }
-        let registry = format!("763104351884.dkr.ecr.{}.amazonaws.com", self.place.region);
-        container(format!("{registry}/autogluon-inference:0.4.3-cpu-py38-ubuntu20.04"), model, environment)
-    }
-
-    /// Feature transform, algorithm and, for classes, the way back to labels.
-    fn pipeline(&self, processor: &S3Uri, model: &S3Uri) -> Vec<ContainerDefinition> {
-        let registry = format!("683313688378.dkr.ecr.{}.amazonaws.com", self.place.region);
-        let sklearn = format!("{registry}/sagemaker-sklearn-automl:2.5-1-cpu-py3");
-        let serve = [("SAGEMAKER_PROGRAM", "sagemaker_serve"), ("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/sagemaker_serve.py")];
-        let mut transform = environment(&serve);
-        transform.extend(environment(&[
-            ("AUTOML_SPARSE_ENCODE_RECORDIO_PROTOBUF", "1"),
-            ("AUTOML_TRANSFORM_MODE", "feature-transform"),
-            ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/x-recordio-protobuf"),
-        ]));
-        let mut algorithm =
-            environment(&[("MAX_CONTENT_LENGTH", "20971520"), ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv")]);
-        let mut containers = vec![container(sklearn.clone(), processor, transform)];
-        if self.problem.is_classification() {
-            algorithm.extend(response_keys("predicted_label,probability,probabilities", None));
-        }
-        containers.push(container(format!("{registry}/sagemaker-xgboost:1.3-1-cpu-py3"), model, algorithm));
-        if self.problem.is_classification() {
-            let mut inverse = environment(&serve);
-            inverse.extend(environment(&[
-                ("AUTOML_TRANSFORM_MODE", "inverse-label-transform"),
-                ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv"),
-            ]));
-            inverse.extend(response_keys("predicted_label,probability,labels,probabilities", Some("predicted_label")));
-            containers.push(container(sklearn, processor, inverse));
-        }
-        containers
-    }
-
-    fn candidate(
-        &self,
-        trained: &Trained,
-        containers: Vec<ContainerDefinition>,
-        job: &AutoMlJob,
-        ended: f64,
-    ) -> Candidate {
-        let name = self.candidate_name(trained.number);
-        let step = |kind: &str, resource: &str| Step {
-            kind: format!("AWS::SageMaker::{kind}"),
-            arn: self.place.arn(resource, &name),
-            name: name.clone(),
-        };
-        let steps = match self.mode {
-            Mode::Ensembling => vec![step("TrainingJob", "training-job")],
-            Mode::Tuning => vec![
-                step("ProcessingJob", "processing-job"),
-                step("TrainingJob", "training-job"),
-                step("TransformJob", "transform-job"),
-            ],
-        };
-        Candidate {
-            name: name.clone(),
-            created: job.modified.min(ended),
-            ended,
-            objective: Objective {
-                name: self.objective_name(trained.algorithm),
-                standard: self.metric,
-                value: trained.objective,
-            },
-            containers,
-            metrics: trained.metrics.clone(),
-            explainability: None,
-            insights: None,
-            steps,
-        }
-    }
-
-    /// What Autopilot calls the objective: ensembling its standard name, tuning
-    /// the name that the algorithm's own log has for it.
-    fn objective_name(&self, algorithm: &str) -> String {
-        if self.mode == Mode::Ensembling {
-            return self.metric.to_string();
-        }
-        let log = match self.metric {
-            Metric::F1 if algorithm == "linear" => "binary_f_beta",
-            Metric::F1 => "f1_binary",
-            Metric::F1Macro => "f1_macro",
-            Metric::Auc => "auc",
-            Metric::Accuracy => "accuracy",
-            Metric::BalancedAccuracy => "balanced_accuracy",
-            Metric::Precision => "precision",
-            Metric::PrecisionMacro => "precision_macro",
-            Metric::Recall => "recall",
-            Metric::RecallMacro => "recall_macro",
-            Metric::LogLoss => "logloss",
-            Metric::Mae => "mae",
-            Metric::Mse => "mse",
-            Metric::Rmse => "rmse",
-            Metric::R2 => "r2",
-        };
-        format!("validation:{log}")
-    }
-}
-
-fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-}
-
-fn response_keys(supported: &str, input: Option<&str>) -> Environment {
-    let mut keys =
-        environment(&[("SAGEMAKER_INFERENCE_SUPPORTED", supported), ("SAGEMAKER_INFERENCE_OUTPUT", "predicted_label")]);
-    keys.extend(input.map(|input| ("SAGEMAKER_INFERENCE_INPUT".to_owned(), input.to_owned())));
-    keys
-}
-
-fn container(image: String, model: &S3Uri, environment: Environment) -> ContainerDefinition {
-    ContainerDefinition {
-        image: Some(image),
-        model_data_url: Some(model.to_string()),
-        container_hostname: None,
-        environment,
-    }
-}
-
 /// The objects that a manifest file lists: a prefix, then what follows it.
 fn manifest(text: &[u8]) -> Result<Vec<S3Uri>, String> {
     let malformed = || "ClientError: The manifest file is not a JSON array of a prefix and its objects.".to_owned();
@@ -430,13 +246,4 @@ fn manifest(text: &[u8]) -> Result<Vec<S3Uri>, String> {
     let prefix = first.get("prefix").and_then(Value::as_str).ok_or_else(malformed)?;
     let object = |entry: &Value| S3Uri::parse(&format!("{prefix}{}", entry.as_str()?));
     rest.iter().map(|entry| object(entry).ok_or_else(malformed)).collect()
-}
-
-async fn put_json(s3: &RoleS3, at: &S3Uri, document: &Value) -> Result<(), String> {
-    put(s3, at, "application/json", document.to_string().into_bytes()).await
-}
-
-async fn put(s3: &RoleS3, at: &S3Uri, content_type: &str, body: Vec<u8>) -> Result<(), String> {
-    let put = s3.put(at, content_type, body).await;
-    put.map_err(|error| format!("ClientError: Failed to write to the S3 output path: {error}."))
 }

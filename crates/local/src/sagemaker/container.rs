@@ -40,7 +40,7 @@ pub(super) struct ContainerDefinition {
 pub(super) struct ContainerError {
     pub(super) status: u16,
     pub(super) message: String,
-    /// Which container it was, in the words of the endpoint.
+    /// Which container it was.
     pub(super) container: String,
 }
 
@@ -76,6 +76,8 @@ impl Pipeline {
     pub(super) fn start(
         containers: impl IntoIterator<Item = (ContainerDefinition, Vec<u8>)>,
     ) -> Result<Self, ArtifactError> {
+        let containers: Vec<_> = containers.into_iter().collect();
+        let alone = containers.len() == 1;
         let start = |(i, (definition, archive)): (usize, (ContainerDefinition, Vec<u8>))| {
             let mode = definition.environment.get(TRANSFORM_MODE).map(String::as_str);
             let work = match (Artifact::unpack(&archive)?, mode) {
@@ -84,7 +86,8 @@ impl Pipeline {
                 (Artifact::Processor { labels, .. }, Some("inverse-label-transform")) => Work::InverseLabel { labels },
                 (Artifact::Processor { columns, .. }, _) => Work::FeatureTransform { columns },
             };
-            let name = definition.container_hostname.unwrap_or_else(|| format!("container-{}", i + 1));
+            let name = if alone { "primary".into() } else { format!("container-{}", i + 1) };
+            let name = definition.container_hostname.unwrap_or(name);
             Ok(Container { name, environment: definition.environment, work })
         };
         containers.into_iter().enumerate().map(start).collect::<Result<_, _>>().map(Self)
@@ -94,11 +97,7 @@ impl Pipeline {
     pub(super) fn invoke(&self, content_type: &str, accept: &str, body: Vec<u8>) -> Result<Vec<u8>, ContainerError> {
         let mut payload = Payload::Csv(body);
         for (i, container) in self.0.iter().enumerate() {
-            let fail = |(status, message)| ContainerError {
-                status,
-                message,
-                container: if self.0.len() == 1 { "primary".into() } else { container.name.clone() },
-            };
+            let fail = |(status, message)| ContainerError { status, message, container: container.name.clone() };
             if i == 0 && media_type(content_type) != "text/csv" {
                 return Err(fail((415, format!("Content type {content_type} is not supported; send text/csv"))));
             }
@@ -111,7 +110,7 @@ impl Pipeline {
             Payload::Answers(rows) => Ok(write_csv(&rows)),
             _ => Err(ContainerError {
                 status: 406,
-                message: "the last container answers application/x-recordio-protobuf, not text/csv".into(),
+                message: "feature-transform answers application/x-recordio-protobuf only".into(),
                 container: self.0.last().map(|container| container.name.clone()).unwrap_or_default(),
             }),
         }
@@ -224,8 +223,16 @@ fn write_csv(rows: &[Vec<String>]) -> Vec<u8> {
     text
 }
 
+/// A float as Python shows it: its exponent has a sign and two digits.
 fn python_number(number: f64) -> String {
-    if number.is_nan() { "nan".into() } else { format!("{number:?}") }
+    if number.is_nan() {
+        return "nan".into();
+    }
+    let text = format!("{number:?}");
+    match text.split_once('e').and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?))) {
+        Some((mantissa, exponent)) => format!("{mantissa}e{exponent:+03}"),
+        None => text,
+    }
 }
 
 fn python_list(items: impl Iterator<Item = String>) -> String {
@@ -248,4 +255,64 @@ fn python_text(text: &str) -> String {
     }
     shown.push(quote);
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn inverse(environment: &[(&str, &str)]) -> Container {
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let labels = vec!["False.".to_owned(), "it's".to_owned()];
+        Container { name: "container-3".into(), environment, work: Work::InverseLabel { labels } }
+    }
+
+    fn answer(container: &Container, row: &[&str]) -> String {
+        let row = row.iter().map(|field| field.to_string()).collect();
+        match container.serve(Payload::Answers(vec![row])).unwrap() {
+            Payload::Answers(rows) => String::from_utf8(write_csv(&rows)).unwrap(),
+            _ => panic!("no answers"),
+        }
+    }
+
+    #[test]
+    fn the_inverse_transform_acts_on_its_environment() {
+        let all = inverse(&[(INPUT, "predicted_label,probability"), (OUTPUT, "labels,probability,predicted_label")]);
+        assert_eq!(answer(&all, &["1", "0.9"]), "\"['False.', \"\"it's\"\"]\",0.9,it's");
+        let default = inverse(&[]);
+        assert_eq!(answer(&default, &["0"]), "False.");
+        // What it was not told to receive, it cannot pass on.
+        let deaf = inverse(&[(INPUT, "predicted_label"), (OUTPUT, "predicted_label,probability")]);
+        assert_eq!(answer(&deaf, &["1", "0.9"]), "it's,nan");
+    }
+
+    #[test]
+    fn a_pipeline_refuses_what_its_containers_do_not_take() {
+        let transform = Container {
+            name: "container-1".into(),
+            environment: Environment::new(),
+            work: Work::FeatureTransform { columns: 2 },
+        };
+        let pipeline = Pipeline(vec![transform]);
+        let status = |content_type: &str, accept: &str, body: &str| {
+            pipeline.invoke(content_type, accept, body.as_bytes().to_vec()).unwrap_err().status
+        };
+        assert_eq!(status("application/json", "text/csv", "1,2"), 415);
+        assert_eq!(status("text/csv", "application/json", "1,2"), 406);
+        assert_eq!(status("text/csv", "text/csv", "1,2,3"), 400);
+        assert_eq!(status("text/csv", "text/csv", ""), 400);
+        assert_eq!(status("text/csv; charset=utf-8", "", "1,2"), 406);
+    }
+
+    #[test]
+    fn texts_and_numbers_look_like_pythons() {
+        assert_eq!(python_number(1.0428337478694307e-6), "1.0428337478694307e-06");
+        assert_eq!(python_number(1.0), "1.0");
+        assert_eq!(python_number(1e22), "1e+22");
+        assert_eq!(python_number(f64::NAN), "nan");
+        for (text, shown) in [("a", "'a'"), ("it's", "\"it's\""), ("'\"", "'\\'\"'"), ("a\\b\n", "'a\\\\b\\n'")] {
+            assert_eq!(python_text(text), shown);
+        }
+    }
 }

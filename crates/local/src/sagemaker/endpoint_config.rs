@@ -113,6 +113,7 @@ fn find(cloud: &Cloud, call: &Call) -> Result<Definition, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -116,6 +116,7 @@ fn model_error(place: &Place, endpoint: &str, error: super::container::Container
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

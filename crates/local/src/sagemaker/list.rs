@@ -88,6 +88,7 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn names(request: Value) -> (Vec<String>, Option<String>) {

@@ -21,6 +21,7 @@ mod invoke;
 mod list;
 mod model;
 mod operations;
+mod recipe;
 mod report;
 mod s3;
 mod shapes;

@@ -83,6 +83,7 @@ pub(super) struct Trained {
     pub(super) objective: f64,
     pub(super) metrics: Vec<(Metric, f64)>,
     pub(super) importance: Vec<(String, f64)>,
+    pub(super) seconds: f64,
     pub(super) predictor: Predictor,
 }
 
@@ -153,6 +154,7 @@ impl From<&crosspilot_automl::Candidate> for Trained {
             objective: candidate.objective,
             metrics: candidate.metrics.clone(),
             importance: candidate.importance.clone(),
+            seconds: candidate.fit_seconds,
             predictor: Predictor(candidate.model.clone()),
         }
     }

@@ -147,6 +147,7 @@ fn write(records: impl Iterator<Item = csv::StringRecord>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const LINES: Processing = Processing {

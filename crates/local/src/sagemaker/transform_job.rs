@@ -290,6 +290,7 @@ fn unzip(content: &[u8]) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn request(uri: &str) -> Value {

@@ -1,0 +1,207 @@
+//! The demo's data: a file of yours, or a churn-like data set that is made.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fastrand::Rng;
+use start_job::preflight::{self, Sample};
+
+use crate::failure::Failure;
+
+/// Rows of the made data set.
+const MADE_ROWS: usize = 5000;
+
+/// Training and held-out rows, both with the header and all columns.
+pub(crate) struct Split {
+    /// What the data is, for people.
+    pub(crate) name: String,
+    /// Name of the model that is trained on it.
+    pub(crate) model: String,
+    /// The column to predict.
+    pub(crate) target: String,
+    pub(crate) header: Vec<String>,
+    pub(crate) training: Vec<u8>,
+    pub(crate) training_rows: usize,
+    pub(crate) held_out: Vec<u8>,
+    pub(crate) held_out_rows: usize,
+    /// The first held-out row, for one prediction through the API.
+    pub(crate) example: Vec<String>,
+}
+
+/// Reads or makes the data, checks that it can be trained on, and splits it 80
+/// to 20.
+pub(crate) fn prepare(
+    data: Option<(&Path, &str)>,
+    seed: u64,
+) -> Result<Split, Failure> {
+    let (name, target, model, bytes) = match data {
+        Some((path, target)) => {
+            let bytes = fs::read(path).map_err(|e| Failure::Unreadable(path.to_owned(), e))?;
+            (path.display().to_string(), target.to_owned(), model_name(path), bytes)
+        }
+        None => {
+            let made = make_churn(MADE_ROWS, seed);
+            (format!("{MADE_ROWS} made rows"), "Churn?".to_owned(), "churn".to_owned(), made)
+        }
+    };
+    let sample = Sample { name: name.clone(), size: bytes.len() as u64, bytes };
+    preflight::inspect(&sample, sample.size, &target)?;
+    let split = split(&sample.bytes, name, model, target, seed)?;
+    let training = Sample {
+        name: format!("the training part (80 %) of {}", split.name),
+        size: split.training.len() as u64,
+        bytes: split.training.clone(),
+    };
+    preflight::inspect(&training, training.size, &split.target)?;
+    Ok(split)
+}
+
+/// The file's name as a model name, or `demo` if it cannot be one.
+fn model_name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let slug: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(20).collect();
+    let slug = slug.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+    if slug.parse::<crosspilot_core::ids::ModelName>().is_ok() { slug } else { "demo".to_owned() }
+}
+
+fn split(
+    bytes: &[u8],
+    name: String,
+    model: String,
+    target: String,
+    seed: u64,
+) -> Result<Split, Failure> {
+    let unreadable = |error: csv::Error| {
+        Failure::Unreadable(PathBuf::from(&name), std::io::Error::other(error))
+    };
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut reader = csv::Reader::from_reader(text);
+    let header = reader.headers().map_err(unreadable)?.clone();
+    let mut rows: Vec<csv::StringRecord> =
+        reader.records().collect::<Result<_, _>>().map_err(unreadable)?;
+    Rng::with_seed(seed).shuffle(&mut rows);
+    let held_out_rows = rows.len() / 5;
+    let (held_out, training) = rows.split_at(held_out_rows);
+    let write = |rows: &[csv::StringRecord]| -> Result<Vec<u8>, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&header)?;
+        rows.iter().try_for_each(|row| writer.write_record(row))?;
+        writer.into_inner().map_err(|error| error.into_error().into())
+    };
+    Ok(Split {
+        training: write(training).map_err(unreadable)?,
+        training_rows: training.len(),
+        held_out: write(held_out).map_err(unreadable)?,
+        held_out_rows,
+        example: held_out.first().map(|row| row.iter().map(str::to_owned).collect()).unwrap_or_default(),
+        header: header.iter().map(str::to_owned).collect(),
+        name,
+        model,
+        target,
+    })
+}
+
+/// Makes customers of a telephone company, half of whom leave.
+///
+/// Each gets a tenure, a plan, a contract and usage. A customer's inclination to
+/// leave grows with support calls (steeply from the fourth on), with a bill out
+/// of proportion to the usage, with international use without the plan for it,
+/// and with dropped calls; it falls with tenure and with a yearly contract.
+/// Noise is added, and the upper half of inclinations leaves. Some cells are
+/// missing, phone numbers identify, and the state means nothing.
+fn make_churn(rows: usize, seed: u64) -> Vec<u8> {
+    const STATES: [&str; 8] = ["CA", "IL", "MA", "NJ", "NY", "OH", "TX", "WA"];
+    let mut rng = Rng::with_seed(seed);
+    let mut customers: Vec<(f64, String)> = (0..rows)
+        .map(|_| {
+            let tenure = rng.u32(1..=72);
+            let yearly = rng.f64() < 0.4;
+            let intl_plan = rng.f64() < 0.3;
+            let day_minutes = (normal(&mut rng) * 55.0 + 180.0).max(0.0);
+            let night_minutes = (normal(&mut rng) * 50.0 + 200.0).max(0.0);
+            let intl_minutes = (normal(&mut rng) * 3.0 + 9.0).max(0.0);
+            let calls = (rng.f64() * rng.f64() * 9.0) as u32;
+            let dropped = (rng.f64() * rng.f64() * 12.0) as u32;
+            let fair = day_minutes * 0.17 + night_minutes * 0.045 + intl_minutes * 0.27;
+            let bill = fair * (0.75 + 0.6 * rng.f64());
+            let inclination = if calls > 3 { 1.6 + 0.35 * f64::from(calls) } else { 0.15 * f64::from(calls) }
+                + 4.0 * (bill / fair.max(1.0) - 1.0)
+                + if intl_plan { -0.4 } else { 0.16 * (intl_minutes - 9.0) }
+                + if dropped > 5 { 1.2 } else { 0.0 }
+                - 0.022 * f64::from(tenure)
+                - if yearly { 1.1 } else { 0.0 }
+                + 0.35 * normal(&mut rng);
+            let tenure = if rng.f64() < 0.02 { String::new() } else { tenure.to_string() };
+            let dropped = if rng.f64() < 0.03 { String::new() } else { dropped.to_string() };
+            let row = format!(
+                "{},{tenure},{:03}-{:04},{},{},{day_minutes:.1},{night_minutes:.1},{intl_minutes:.1},{calls},{dropped},{bill:.2}",
+                STATES[rng.usize(..STATES.len())],
+                rng.u32(200..1000),
+                rng.u32(0..10_000),
+                if yearly { "yearly" } else { "monthly" },
+                if intl_plan { "yes" } else { "no" },
+            );
+            (inclination, row)
+        })
+        .collect();
+    let mut inclinations: Vec<f64> = customers.iter().map(|(inclination, _)| *inclination).collect();
+    inclinations.sort_by(f64::total_cmp);
+    let median = inclinations.get(rows / 2).copied().unwrap_or_default();
+    let mut text = String::from(
+        "State,Tenure,Phone,Contract,Int'l Plan,Day Mins,Night Mins,Intl Mins,CustServ Calls,Dropped Calls,Bill,Churn?\n",
+    );
+    for (inclination, row) in customers.drain(..) {
+        text.push_str(&row);
+        text.push_str(if inclination > median { ",True.\n" } else { ",False.\n" });
+    }
+    text.into_bytes()
+}
+
+/// A standard normal number, by Box and Muller.
+fn normal(rng: &mut Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.f64()).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_made_data_is_the_same_for_a_seed_and_half_of_it_leaves() {
+        let made = String::from_utf8(make_churn(1000, 3)).unwrap();
+        assert_eq!(made.as_bytes(), make_churn(1000, 3));
+        assert_ne!(made.as_bytes(), make_churn(1000, 4));
+        assert_eq!(made.lines().filter(|line| line.ends_with(",True.")).count(), 499);
+    }
+
+    #[test]
+    fn a_fifth_is_held_out_and_no_row_is_lost() {
+        let split = prepare(None, 3).unwrap();
+        assert_eq!((split.training_rows, split.held_out_rows), (4000, 1000));
+        assert_eq!(split.training.iter().filter(|b| **b == b'\n').count(), 4001);
+        assert_eq!(split.example.len(), split.header.len());
+    }
+
+    #[test]
+    fn a_file_names_its_model() {
+        assert_eq!(model_name(Path::new("x/Telco Churn (1).csv")), "telco-churn-1");
+        assert_eq!(model_name(Path::new("2024.csv")), "demo");
+    }
+
+    #[test]
+    fn a_split_that_leaves_too_little_to_train_on_says_so() {
+        let directory = std::env::temp_dir().join(format!("crosspilot-data-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("small.csv");
+        let mut text = String::from("a,y\n");
+        (0..600).for_each(|row| text.push_str(&format!("{row},{}\n", row % 2)));
+        fs::write(&path, text).unwrap();
+        let error = prepare(Some((&path, "y")), 1).err().unwrap().to_string();
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(error.contains("the training part (80 %)") && error.contains("480 rows"), "{error}");
+    }
+}

@@ -1,0 +1,266 @@
+//! `crosspilot demo`: the main job, end to end, on the local cloud.
+
+mod summary;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crosspilot_core::aws::s3::Client as S3;
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::ids::{InvalidId, ModelName};
+use crosspilot_core::layout;
+use crosspilot_core::run::RunRef;
+use crosspilot_core::tenant::{ModelSettings, Tenant};
+use crosspilot_core::vendor::Vendor;
+use crosspilot_local::CloudError;
+use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
+use crosspilot_local::identity::Signer;
+use crosspilot_local::state::{Endpoints, Running};
+use serde_json::{Map, Value, json};
+
+use crate::args::DemoOptions;
+use crate::data::{self, Split};
+use crate::failure::Failure;
+use crate::show::Steps;
+use crate::{local, watch};
+
+/// What the demo works on: the local cloud that is up, or one of its own.
+struct Site {
+    endpoints: Endpoints,
+    signer: Signer,
+    vendor: Vendor,
+}
+
+/// All that a demo shows at its end.
+struct Outcome {
+    tenant: Tenant,
+    model: ModelName,
+    data: Split,
+    ended: watch::Ended,
+    job: String,
+    candidates: Vec<Candidate>,
+    endpoint_status: String,
+    /// What the run scored, as `predict` says.
+    prediction: Value,
+    /// The API's answer for one held-out row.
+    answer: Value,
+    /// Where the results lie on this machine.
+    files: PathBuf,
+    seconds: Vec<(&'static str, f64)>,
+}
+
+struct Candidate {
+    name: String,
+    algorithm: Option<String>,
+    metric: Option<String>,
+    value: Option<f64>,
+    seconds: Option<f64>,
+}
+
+pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure> {
+    let file = options.data.as_deref().zip(options.target.as_deref());
+    let data = data::prepare(file, options.seed)?;
+    let started = Instant::now();
+    if options.keep && Running::find(home).await?.is_none() {
+        local::up_detached(home, None, options.seed, true).await?;
+    }
+    let steps = Steps::new();
+    let work = async {
+        let running = Running::find(home).await?;
+        let (site, own) = match running {
+            Some(running) => {
+                let config = running.endpoints.administrator(SAAS_ACCOUNT);
+                let vendor = Vendor::connect(config, SAAS_STACK).await?;
+                (Site { endpoints: running.endpoints, signer: running.signer, vendor }, None)
+            }
+            None => {
+                let cloud = local::start(home, None, options.seed, |step| steps.step(step)).await?;
+                let site = Site {
+                    endpoints: cloud.endpoints().clone(),
+                    signer: cloud.signer().clone(),
+                    vendor: cloud.vendor().clone(),
+                };
+                (site, Some(cloud))
+            }
+        };
+        let up = started.elapsed().as_secs_f64();
+        let outcome = main_job(home, &site, data, up, &steps).await;
+        if let Some(cloud) = own {
+            cloud.stop().await;
+        }
+        outcome
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome?,
+        () = local::interrupted() => return Err(Failure::Interrupted),
+    };
+    steps.done();
+    if options.json { summary::print_json(&outcome) } else { summary::print(&outcome, options.keep) }
+    Ok(())
+}
+
+async fn main_job(
+    home: &Path,
+    site: &Site,
+    data: Split,
+    up: f64,
+    steps: &Steps,
+) -> Result<Outcome, Failure> {
+    let began = Instant::now();
+    let id = local::TENANT.parse().map_err(CloudError::from)?;
+    let model: ModelName = data.model.parse().map_err(CloudError::from)?;
+    let tenant = site.vendor.registry.tenant(&id).await?;
+    site.vendor.set_model(&id, &model, &ModelSettings::predicting(&data.target)).await?;
+
+    steps.step("uploading the data to the customer's bucket");
+    let s3 = S3::new(&site.endpoints.administrator(tenant.account.as_str()));
+    let test = format!("{}held-out.csv", layout::test_prefix(&tenant.prefix, &model));
+    upload(&s3, &tenant, &test, &data.held_out).await?;
+    let training = format!("{}training.csv", layout::train_prefix(&tenant.prefix, &model));
+    let version = upload(&s3, &tenant, &training, &data.training).await?;
+
+    steps.step("waiting for the upload to start a run");
+    let is_ours = |input: &Value| {
+        let object = input.pointer("/detail/object");
+        let field = |name: &str| object.and_then(|o| o.get(name)).and_then(Value::as_str);
+        field("key") == Some(&training) && (version.is_none() || field("version-id") == version.as_deref())
+    };
+    let arn = watch::find(&site.vendor, is_ours).await?;
+    let ended = watch::follow(&site.vendor, &arn, |now| steps.step(now)).await?;
+
+    steps.step("asking the prediction API");
+    let part = |pointer: &str| ended.output.pointer(pointer).cloned().unwrap_or_default();
+    let run: RunRef = serde_json::from_value(part("/run"))?;
+    let job = run.job_name();
+    let (candidates, endpoint_status) = look(site, &tenant, &run).await?;
+    let prediction = part("/prediction");
+    let answer = ask(site, &tenant, &model, &data).await?;
+    let files = home.join("demo").join(run.run_id.as_str());
+    download(&s3, &tenant, &layout::results_prefix(&tenant.prefix, &run), &files).await?;
+
+    let mut seconds = vec![("local cloud", up)];
+    seconds.extend(&ended.seconds);
+    seconds.push(("total", up + began.elapsed().as_secs_f64()));
+    Ok(Outcome {
+        tenant,
+        model,
+        data,
+        ended,
+        job,
+        candidates,
+        endpoint_status,
+        prediction,
+        answer,
+        files,
+        seconds,
+    })
+}
+
+/// Gives the version of the object, if the bucket keeps versions.
+async fn upload(
+    s3: &S3,
+    tenant: &Tenant,
+    key: &str,
+    body: &[u8],
+) -> Result<Option<String>, CallError> {
+    let put = s3
+        .put_object()
+        .bucket(tenant.bucket.as_str())
+        .key(key)
+        .content_type("text/csv")
+        .body(ByteStream::from(body.to_vec()))
+        .send()
+        .await
+        .map_err(|e| CallError::new("s3:PutObject", layout::uri(tenant, key), &e))?;
+    Ok(put.version_id)
+}
+
+/// The leaderboard and the endpoint, as the customer's administrator sees them.
+async fn look(
+    site: &Site,
+    tenant: &Tenant,
+    run: &RunRef,
+) -> Result<(Vec<Candidate>, String), Failure> {
+    let sagemaker = site.endpoints.sagemaker_of(tenant.account.as_str());
+    let job = run.job_name();
+    let mut candidates = Vec::new();
+    let mut pages =
+        sagemaker.list_candidates_for_auto_ml_job().auto_ml_job_name(&job).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page =
+            page.map_err(|e| CallError::new("sagemaker:ListCandidatesForAutoMLJob", &job, &e))?;
+        candidates.extend(page.candidates().iter().map(|candidate| {
+            let metric = candidate.final_auto_ml_job_objective_metric();
+            let start = candidate.creation_time().map(|t| t.as_secs_f64());
+            let end = candidate.end_time().map(|t| t.as_secs_f64());
+            let environment = candidate.inference_containers().first().and_then(|c| c.environment());
+            Candidate {
+                name: candidate.candidate_name().unwrap_or_default().to_owned(),
+                algorithm: environment.and_then(|e| e.get("CROSSPILOT_ALGORITHM")).cloned(),
+                metric: metric.and_then(|m| m.metric_name()).map(|n| n.as_str().to_owned()),
+                value: metric.and_then(|m| m.value()).map(f64::from),
+                seconds: start.zip(end).map(|(start, end)| end - start),
+            }
+        }));
+    }
+    let name = run.endpoint_name();
+    let endpoint = sagemaker
+        .describe_endpoint()
+        .endpoint_name(&name)
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:DescribeEndpoint", &name, &e))?;
+    let status = endpoint.endpoint_status().map_or("Unknown", |status| status.as_str());
+    Ok((candidates, status.to_owned()))
+}
+
+/// One prediction the way a product asks: JSON by column name, with a token.
+async fn ask(
+    site: &Site,
+    tenant: &Tenant,
+    model: &ModelName,
+    data: &Split,
+) -> Result<Value, Failure> {
+    let record: Map<String, Value> = data
+        .header
+        .iter()
+        .zip(&data.example)
+        .filter(|(column, _)| **column != data.target)
+        .map(|(column, value)| (column.clone(), Value::from(value.as_str())))
+        .collect();
+    let token = site.signer.token(tenant.tenant.as_str())?;
+    let answer = reqwest::Client::new()
+        .post(format!("{}/v1/models/{model}/predictions", site.endpoints.api))
+        .bearer_auth(token)
+        .json(&json!({"records": [record]}))
+        .send()
+        .await?;
+    let status = answer.status().as_u16();
+    let body = answer.text().await?;
+    if status == 200 { Ok(serde_json::from_str(&body)?) } else { Err(Failure::Api { status, body }) }
+}
+
+/// Copies what the run left to this machine: the cloud may be gone soon.
+async fn download(s3: &S3, tenant: &Tenant, prefix: &str, to: &Path) -> Result<(), Failure> {
+    let unwritable = |error| Failure::Unwritable(to.to_owned(), error);
+    fs::create_dir_all(to).map_err(unwritable)?;
+    for file in ["predictions.csv", "evaluation.json", "report.html"] {
+        let key = format!("{prefix}{file}");
+        let uri = layout::uri(tenant, &key);
+        let object = s3.get_object().bucket(tenant.bucket.as_str()).key(&key).send().await;
+        let object = object.map_err(|e| CallError::new("s3:GetObject", &uri, &e))?;
+        let body = object.body.collect().await.map_err(|e| {
+            CallError::refused(Code::Unavailable, "s3:GetObject", &uri, "BadAnswer", e.to_string())
+        })?;
+        fs::write(to.join(file), body.into_bytes()).map_err(unwritable)?;
+    }
+    Ok(())
+}
+
+impl From<InvalidId> for Failure {
+    fn from(error: InvalidId) -> Self {
+        Failure::Cloud(CloudError::from(error))
+    }
+}

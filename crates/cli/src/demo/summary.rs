@@ -1,0 +1,152 @@
+//! What a demo shows at its end.
+
+use console::style;
+use crosspilot_core::run::endpoint_name;
+use serde_json::{Map, Value, json};
+
+use super::{Candidate, Outcome};
+use crate::show;
+
+/// Best first, by the objective metric.
+fn ranked(outcome: &Outcome) -> Vec<&Candidate> {
+    let smaller_is_better = outcome
+        .ended
+        .output
+        .pointer("/deployment/score/smaller_is_better")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    let mut candidates: Vec<&Candidate> = outcome.candidates.iter().collect();
+    candidates.sort_by(|a, b| {
+        let value = |c: &Candidate| c.value.unwrap_or(f64::NAN) * if smaller_is_better { 1.0 } else { -1.0 };
+        value(a).total_cmp(&value(b))
+    });
+    candidates
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("-")
+}
+
+/// One JSON object on standard output.
+pub(super) fn print_json(outcome: &Outcome) {
+    let candidates: Vec<Value> = ranked(outcome)
+        .into_iter()
+        .map(|c| json!({"name": c.name, "algorithm": c.algorithm, "metric": c.metric, "value": c.value, "seconds": c.seconds}))
+        .collect();
+    let seconds: Map<String, Value> =
+        outcome.seconds.iter().map(|(stage, s)| (stage.replace(' ', "_"), json!(s))).collect();
+    show::json(&json!({
+        "tenant": outcome.tenant.tenant,
+        "model": outcome.model,
+        "execution": {"status": outcome.ended.status, "arn": outcome.ended.arn},
+        "job": {
+            "name": outcome.job,
+            "status": "Completed",
+            "best": candidates.first(),
+            "candidates": candidates,
+        },
+        "endpoint": {
+            "name": endpoint_name(&outcome.tenant.tenant, &outcome.model),
+            "status": outcome.endpoint_status,
+        },
+        "evaluation": outcome.prediction.get("evaluation"),
+        "predictions_uri": outcome.prediction.get("predictions_uri"),
+        "report_uri": outcome.prediction.get("report_uri"),
+        "api": outcome.answer,
+        "files": outcome.files,
+        "seconds": seconds,
+    }));
+}
+
+/// The summary for people.
+pub(super) fn print(outcome: &Outcome, kept: bool) {
+    let data = &outcome.data;
+    show::heading("Trained");
+    show::pairs(&[
+        ("data", &format!("{}: {} rows to train on, {} held out", data.name, data.training_rows, data.held_out_rows)),
+        ("in account", outcome.tenant.account.as_str()),
+        ("AutoML job", &outcome.job),
+    ]);
+    show::line("");
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.4}"));
+    let metric = outcome.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");
+    let rows: Vec<Vec<String>> = ranked(outcome)
+        .into_iter()
+        .enumerate()
+        .map(|(place, c)| {
+            vec![
+                (place + 1).to_string(),
+                c.algorithm.clone().unwrap_or_else(|| c.name.clone()),
+                number(c.value),
+                c.seconds.map_or("-".to_owned(), |s| format!("{s:.1} s")),
+            ]
+        })
+        .collect();
+    show::table(&["#", "candidate", metric, "time"], &rows);
+
+    show::heading("Deployed");
+    let endpoint = endpoint_name(&outcome.tenant.tenant, &outcome.model);
+    show::pairs(&[
+        ("endpoint", &format!("{endpoint} ({})", outcome.endpoint_status)),
+        ("why", text(&outcome.ended.output, "/deployment/decision/reason")),
+    ]);
+
+    show::heading("Evaluated on rows it has never seen");
+    print_evaluation(&outcome.prediction);
+
+    show::heading("Asked through the prediction API");
+    print_answer(outcome);
+
+    show::heading("Results");
+    show::pairs(&[
+        ("predictions", text(&outcome.prediction, "/predictions_uri")),
+        ("report", text(&outcome.prediction, "/report_uri")),
+        ("copies", &format!("{}  (open report.html)", outcome.files.display())),
+    ]);
+
+    show::heading("Time");
+    let rows: Vec<Vec<String>> = outcome
+        .seconds
+        .iter()
+        .map(|(stage, seconds)| vec![(*stage).to_owned(), format!("{seconds:.1} s")])
+        .collect();
+    show::table(&["stage", "seconds"], &rows);
+    if kept {
+        show::line("\nThe local cloud stays up: `crosspilot local status` shows it, `crosspilot local down` ends it.");
+    }
+}
+
+fn print_evaluation(prediction: &Value) {
+    let Some(evaluation) = prediction.get("evaluation").filter(|e| e.is_object()) else {
+        show::line("  no held-out rows with labels");
+        return;
+    };
+    let shown = [("accuracy", "accuracy"), ("f1", "F1"), ("auc", "AUC"), ("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R2")];
+    let rows: Vec<(&str, String)> = shown
+        .iter()
+        .filter_map(|(key, name)| Some((*name, format!("{:.4}", evaluation.get(key)?.as_f64()?))))
+        .collect();
+    let count = evaluation.get("rows").and_then(Value::as_u64).unwrap_or_default().to_string();
+    let mut pairs: Vec<(&str, &str)> = vec![("rows", &count)];
+    pairs.extend(rows.iter().map(|(name, value)| (*name, value.as_str())));
+    show::pairs(&pairs);
+}
+
+fn print_answer(outcome: &Outcome) {
+    let target = &outcome.data.target;
+    let position = outcome.data.header.iter().position(|column| column == target);
+    let actual = position.and_then(|p| outcome.data.example.get(p)).map_or("-", String::as_str);
+    let prediction = outcome.answer.pointer("/predictions/0").cloned().unwrap_or_default();
+    let predicted = match prediction.get("label").and_then(Value::as_str) {
+        Some(label) => {
+            let probability = prediction
+                .get("probabilities")
+                .and_then(|p| p.get(label))
+                .and_then(Value::as_f64)
+                .map_or(String::new(), |p| format!(" with probability {p:.3}"));
+            format!("{}{probability}", style(label).green())
+        }
+        None => prediction.get("value").map_or("-".to_owned(), Value::to_string),
+    };
+    show::pairs(&[("predicted", &format!("{target} = {predicted}")), ("in truth", &format!("{target} = {actual}"))]);
+}

@@ -1,0 +1,64 @@
+//! Why a command did not succeed, in one sentence a person can act on.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crosspilot_core::error::CallError;
+use crosspilot_core::registry::RegistryError;
+use crosspilot_core::vendor::VendorError;
+use crosspilot_local::CloudError;
+use crosspilot_local::identity::IdentityError;
+use crosspilot_local::state::StateError;
+use start_job::preflight::Unfit;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("cannot read {0}: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    #[error("cannot write {0}: {1}")]
+    Unwritable(PathBuf, std::io::Error),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Vendor(#[from] VendorError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("no local cloud is up under {0}: bring it up with `crosspilot local up`, or name an AWS profile with --profile")]
+    NotUp(PathBuf),
+    #[error("a local cloud is up already at {0}: use it, or take it down with `crosspilot local down`")]
+    AlreadyUp(String),
+    #[error("the local cloud did not come up; the end of {0}:\n{1}")]
+    Detached(PathBuf, String),
+    #[error("process {0} cannot be ended: {1}")]
+    Unstoppable(u32, String),
+    #[error("the upload started no run within {0} s: the event did not arrive")]
+    NoRun(u64),
+    #[error("the run {status} at {stage}: {code}: {cause}\n       execution {arn}")]
+    RunFailed { status: String, stage: String, code: String, cause: String, arn: String },
+    #[error("the prediction API answered {status}: {body}")]
+    Api { status: u16, body: String },
+    #[error("the prediction API cannot be reached: {0}")]
+    Unreachable(#[from] reqwest::Error),
+    #[error("the run's output is not what the state machine promises: {0}")]
+    Output(#[from] serde_json::Error),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// 1 for a failure, 130 for Ctrl-C as shells have it.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Interrupted => ExitCode::from(130),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}

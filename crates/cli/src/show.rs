@@ -1,0 +1,103 @@
+//! How things are shown: aligned, coloured only on a terminal, progress on
+//! standard error, results on standard output.
+#![allow(clippy::print_stdout, reason = "this is where standard output is written")]
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use console::style;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One line on standard output.
+pub(crate) fn line(text: &str) {
+    println!("{text}");
+}
+
+/// One JSON value on standard output.
+pub(crate) fn json(value: &serde_json::Value) {
+    println!("{value:#}");
+}
+
+/// A heading on standard output.
+pub(crate) fn heading(text: &str) {
+    println!("\n{}", style(text).bold());
+}
+
+/// Names and values in two columns.
+pub(crate) fn pairs(rows: &[(&str, &str)]) {
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in rows {
+        println!("  {}{}  {value}", style(name).dim(), " ".repeat(width - name.chars().count()));
+    }
+}
+
+/// A table with a header. Columns whose every cell is a number are aligned
+/// right.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
+    let columns = header.len();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| console::measure_text_width(cell));
+        cells.chain([console::measure_text_width(header[column])]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let numeric: Vec<bool> = (0..columns)
+        .map(|column| {
+            rows.iter().filter_map(|row| row.get(column)).all(|cell| {
+                cell == "-" || cell.trim_end_matches([' ', 's', '%']).parse::<f64>().is_ok()
+            })
+        })
+        .collect();
+    let cell = |text: &str, column: usize| {
+        let space = " ".repeat(widths[column].saturating_sub(console::measure_text_width(text)));
+        if numeric[column] { format!("{space}{text}") } else { format!("{text}{space}") }
+    };
+    let titles: Vec<String> = header.iter().enumerate().map(|(i, text)| cell(text, i)).collect();
+    println!("  {}", style(titles.join("  ").trim_end()).dim());
+    for row in rows {
+        let cells: Vec<String> = row.iter().enumerate().map(|(i, text)| cell(text, i)).collect();
+        println!("  {}", cells.join("  ").trim_end());
+    }
+}
+
+/// Progress through named steps: a moving line on a terminal, a line for each
+/// step elsewhere.
+pub(crate) struct Steps {
+    bar: Option<ProgressBar>,
+    last: std::sync::Mutex<String>,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            let template = "{spinner:.cyan} {elapsed:>4} {msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self { bar, last: std::sync::Mutex::default() }
+    }
+
+    /// What happens now. Saying the same again shows nothing new.
+    pub(crate) fn step(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => {
+                let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if *last != text {
+                    eprintln!("{text}");
+                    text.clone_into(&mut last);
+                }
+            }
+        }
+    }
+
+    /// All steps are done.
+    pub(crate) fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

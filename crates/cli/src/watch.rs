@@ -1,0 +1,174 @@
+//! Watches an execution of the state machine from its own history, which is
+//! all that a vendor's operator needs to see.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crosspilot_core::aws::sfn::Client;
+use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
+use crosspilot_core::error::CallError;
+use crosspilot_core::vendor::Vendor;
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// An execution that has ended well.
+pub(crate) struct Ended {
+    pub(crate) arn: String,
+    pub(crate) status: String,
+    pub(crate) output: Value,
+    /// Seconds by stage, in the order of the stages.
+    pub(crate) seconds: Vec<(&'static str, f64)>,
+}
+
+/// Where a state belongs, for people.
+fn stage(state: &str) -> Option<&'static str> {
+    Some(match state {
+        "Assume" | "Decision" => "assume",
+        "StartJob" => "start-job",
+        "WaitForJob" | "CheckJob" | "JobPhase" => "train",
+        "DeployBest" | "DeployDecision" | "WaitForEndpoint" | "CheckEndpoint" | "EndpointPhase" => {
+            "deploy"
+        }
+        "Predict" => "predict",
+        _ => return None,
+    })
+}
+
+/// Waits for the execution that `started_by` recognises by its input.
+pub(crate) async fn find(
+    vendor: &Vendor,
+    started_by: impl Fn(&Value) -> bool,
+) -> Result<String, Failure> {
+    const LIMIT: u64 = 30;
+    let client = vendor.step_functions();
+    let machine = &vendor.deployment.state_machine;
+    for _ in 0..LIMIT * 5 {
+        let list = client.list_executions().state_machine_arn(machine).max_results(20).send().await;
+        let list = list.map_err(|e| CallError::new("states:ListExecutions", machine, &e))?;
+        for execution in list.executions() {
+            let arn = execution.execution_arn();
+            let found = describe(&client, arn).await?;
+            let input = found.input().unwrap_or_default();
+            if serde_json::from_str(input).is_ok_and(|input| started_by(&input)) {
+                return Ok(arn.to_owned());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(Failure::NoRun(LIMIT))
+}
+
+/// Follows an execution to its end. `report` is told what happens now.
+pub(crate) async fn follow(
+    vendor: &Vendor,
+    arn: &str,
+    report: impl Fn(&str),
+) -> Result<Ended, Failure> {
+    let client = vendor.step_functions();
+    loop {
+        let found = describe(&client, arn).await?;
+        let status = found.status();
+        if *status == ExecutionStatus::Running {
+            let history = client
+                .get_execution_history()
+                .execution_arn(arn)
+                .reverse_order(true)
+                .max_results(30)
+                .send()
+                .await
+                .map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+            if let Some(text) = progress(history.events()) {
+                report(&text);
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            continue;
+        }
+        if *status == ExecutionStatus::Succeeded {
+            let output = serde_json::from_str(found.output().unwrap_or("null"))?;
+            let seconds = seconds(&client, arn).await?;
+            return Ok(Ended { arn: arn.to_owned(), status: status.as_str().to_owned(), output, seconds });
+        }
+        return Err(failed(arn, status, found.error(), found.cause()));
+    }
+}
+
+async fn describe(
+    client: &Client,
+    arn: &str,
+) -> Result<crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput, CallError>
+{
+    client
+        .describe_execution()
+        .execution_arn(arn)
+        .send()
+        .await
+        .map_err(|e| CallError::new("states:DescribeExecution", arn, &e))
+}
+
+/// The failure path puts stage, code and cause into the execution's cause.
+fn failed(arn: &str, status: &ExecutionStatus, error: Option<&str>, cause: Option<&str>) -> Failure {
+    let cause = cause.unwrap_or_default();
+    let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
+    let part = |name: &str, otherwise: &str| {
+        parsed.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
+    };
+    Failure::RunFailed {
+        status: status.as_str().to_owned(),
+        stage: part("stage", "an unknown stage"),
+        code: part("code", error.unwrap_or("no code")),
+        cause: part("cause", cause),
+        arn: arn.to_owned(),
+    }
+}
+
+/// What the newest events say, newest first.
+fn progress(events: &[HistoryEvent]) -> Option<String> {
+    let now = events
+        .iter()
+        .filter_map(|event| event.state_entered_event_details())
+        .find_map(|entered| stage(entered.name()))?;
+    let look = events.iter().filter_map(|event| event.state_exited_event_details()).find_map(|exited| {
+        let is_look = exited.name() == "CheckJob" || exited.name() == "CheckEndpoint";
+        is_look.then(|| serde_json::from_str::<Value>(exited.output().unwrap_or_default()).ok())?
+    });
+    let Some(look) = look.filter(|_| now == "train" || now == "deploy") else {
+        return Some(now.to_owned());
+    };
+    let mut text = now.to_owned();
+    let status = look.get("secondary_status").or(look.get("status")).and_then(Value::as_str);
+    if let Some(status) = status {
+        text.push_str(&format!(" · {status}"));
+    }
+    if let Some(candidates) = look.get("candidates").and_then(Value::as_u64).filter(|_| now == "train") {
+        text.push_str(&format!(" · {candidates} candidates"));
+    }
+    let best = look.get("best");
+    let metric = best.and_then(|best| best.get("metric")).and_then(Value::as_str);
+    let value = best.and_then(|best| best.get("value")).and_then(Value::as_f64);
+    if let (Some(metric), Some(value)) = (metric, value) {
+        text.push_str(&format!(" · best {metric} {value:.4}"));
+    }
+    Some(text)
+}
+
+/// How long each stage took.
+async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>, CallError> {
+    let mut entered = Vec::new();
+    let mut pages = client.get_execution_history().execution_arn(arn).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+        entered.extend(page.events().iter().filter_map(|event| {
+            let name = event.state_entered_event_details()?.name();
+            Some((stage(name), event.timestamp().as_secs_f64()))
+        }));
+    }
+    let mut total = BTreeMap::<&str, f64>::new();
+    for pair in entered.windows(2) {
+        if let [(Some(stage), from), (_, to)] = pair {
+            *total.entry(stage).or_default() += to - from;
+        }
+    }
+    let order = ["assume", "start-job", "train", "deploy", "predict"];
+    Ok(order.into_iter().filter_map(|stage| Some((stage, *total.get(stage)?))).collect())
+}

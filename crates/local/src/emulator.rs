@@ -1,0 +1,120 @@
+//! The emulator's process: started, watched, and ended with whoever started it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, ChildStdin, Command};
+
+const LAUNCHER: &str = include_str!("../emulator/launch.py");
+const AUTHORITY: &str = include_str!("../emulator/authority.py");
+
+/// A start takes about two seconds; this long means that it never will.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why the emulator does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatorError {
+    /// It could not be started.
+    #[error("the emulator could not be started: {0}")]
+    Start(#[from] io::Error),
+    /// It ended or never answered.
+    #[error("the emulator {what}; the end of its log {log}:\n{tail}")]
+    Died {
+        /// What it did instead of answering.
+        what: &'static str,
+        /// Where its log is.
+        log: PathBuf,
+        /// The last lines of it.
+        tail: String,
+    },
+}
+
+/// A running emulator. Dropping it ends it and all its functions.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    /// The emulator ends when this closes, even if this process is killed.
+    _lifeline: Option<ChildStdin>,
+}
+
+/// How to start one.
+pub(crate) struct Launch<'a> {
+    /// The Python that has it installed.
+    pub(crate) python: &'a Path,
+    /// Where its files and its log go.
+    pub(crate) directory: &'a Path,
+    pub(crate) port: u16,
+    /// Lets this process, and nobody else, ask its authority.
+    pub(crate) token: &'a str,
+    /// What the functions inherit besides.
+    pub(crate) environment: &'a [(&'a str, String)],
+}
+
+impl Emulator {
+    pub(crate) async fn start(launch: Launch<'_>) -> Result<Self, EmulatorError> {
+        let directory = launch.directory;
+        let temporary = directory.join("tmp");
+        fs::create_dir_all(&temporary)?;
+        fs::write(directory.join("launch.py"), LAUNCHER)?;
+        fs::write(directory.join("authority.py"), AUTHORITY)?;
+        let log = directory.join("emulator.log");
+        let output = File::create(&log)?;
+        let mut child = Command::new(launch.python)
+            .arg(directory.join("launch.py"))
+            .env_clear()
+            .envs(["PATH", "HOME", "LANG"].iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))))
+            .env("TMPDIR", &temporary)
+            .env("AUTH", "true")
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", launch.port.to_string())
+            .env("CROSSPILOT_AUTHORITY_TOKEN", launch.token)
+            .envs(launch.environment.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // A group of its own: Ctrl-C reaches us only, and its functions end with it.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let lifeline = child.stdin.take();
+        let mut emulator = Self { child, _lifeline: lifeline };
+        match emulator.answers(launch.port).await {
+            Ok(()) => Ok(emulator),
+            Err(what) => Err(EmulatorError::Died { what, tail: tail(&log), log }),
+        }
+    }
+
+    async fn answers(&mut self, port: u16) -> Result<(), &'static str> {
+        let url = format!("http://127.0.0.1:{port}/_ministack/health");
+        let client = reqwest::Client::new();
+        let started = Instant::now();
+        while started.elapsed() < START_LIMIT {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return Err("ended at its start");
+            }
+            if client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err("did not answer in a minute")
+    }
+
+    /// Ends it and waits until it has ended.
+    pub async fn stop(mut self) {
+        self._lifeline = None;
+        if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+            // It no longer reads its standard input; kill_on_drop does the rest.
+            let _ = self.child.kill().await;
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(12)..].join("\n")
+}

@@ -1,0 +1,133 @@
+//! The local identity provider: stands for the vendor's own, whose tokens the
+//! prediction API accepts. It signs tokens and publishes the key to check them.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use axum::routing::get;
+use axum::{Json, Router};
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// Audience that the prediction API demands.
+pub const AUDIENCE: &str = "crosspilot";
+const KEY_ID: &str = "local";
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
+
+/// Why there are no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The port could not be had.
+    #[error("the local identity provider cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The key could not be made or used.
+    #[error("the local identity provider has no usable key: {0}")]
+    Key(String),
+}
+
+/// What signs tokens. Kept in the local cloud's state file, readable by its
+/// owner only, so that `crosspilot local token` can sign too.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Signer {
+    issuer: String,
+    /// The private key, PKCS #1 in base64.
+    key: String,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: &'a str,
+    iat: u64,
+    exp: u64,
+    tenant: &'a str,
+}
+
+impl Signer {
+    /// Who the tokens say they are from.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// A token for a user of this tenant, good for an hour.
+    pub fn token(&self, tenant: &str) -> Result<String, IdentityError> {
+        self.token_for(tenant, AUDIENCE)
+    }
+
+    /// A token for another audience, which the prediction API must refuse.
+    pub fn token_for(&self, tenant: &str, audience: &str) -> Result<String, IdentityError> {
+        let der = BASE64_STANDARD.decode(&self.key).map_err(|e| IdentityError::Key(e.to_string()))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let claims = Claims {
+            iss: &self.issuer,
+            aud: audience,
+            sub: "local-user",
+            iat: now,
+            exp: now + TOKEN_LIFE.as_secs(),
+            tenant,
+        };
+        let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::RS256) };
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_rsa_der(&der))
+            .map_err(|e| IdentityError::Key(e.to_string()))
+    }
+}
+
+/// The running provider.
+#[derive(Debug)]
+pub(crate) struct IdentityProvider {
+    pub(crate) signer: Signer,
+    server: JoinHandle<()>,
+}
+
+impl Drop for IdentityProvider {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl IdentityProvider {
+    pub(crate) async fn start() -> Result<Self, IdentityError> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let issuer = format!("http://{}", listener.local_addr()?);
+        let key = KeyPair::generate(KeySize::Rsa2048)
+            .map_err(|_| IdentityError::Key("it could not be generated".into()))?;
+        let (modulus, exponent) =
+            (key.public_key().modulus(), key.public_key().exponent());
+        let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        let keys = json!({"keys": [{
+            "kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID,
+            "n": part(modulus.big_endian_without_leading_zero()),
+            "e": part(exponent.big_endian_without_leading_zero()),
+        }]});
+        let der = key.as_der().map_err(|_| IdentityError::Key("it could not be written".into()))?;
+        let pkcs8: &[u8] = der.as_ref();
+        let signer = Signer { issuer: issuer.clone(), key: BASE64_STANDARD.encode(pkcs8) };
+        let configuration = json!({
+            "issuer": issuer, "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+            "id_token_signing_alg_values_supported": ["RS256"],
+        });
+        let routes = Router::new()
+            .route("/.well-known/openid-configuration", get(move || async move { Json(configuration) }))
+            .route("/.well-known/jwks.json", get(move || async move { Json(keys) }));
+        let server = tokio::spawn(async move {
+            // Ends only with the runtime: loopback listeners do not fail.
+            let _ = axum::serve(listener, routes).await;
+        });
+        Ok(Self { signer, server })
+    }
+}

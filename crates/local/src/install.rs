@@ -1,0 +1,71 @@
+//! Installs the pinned emulator into a private virtual environment, once.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+/// All packages of the emulator, pinned.
+const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
+
+/// Why the emulator could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// There is no usable Python.
+    #[error("the local cloud needs Python 3.10 or newer as `{0}`, which could not be run: {1}; install it (Debian: apt-get install python3 python3-venv) or name it in CROSSPILOT_PYTHON")]
+    NoPython(String, String),
+    /// pip did not succeed.
+    #[error("the emulator could not be installed from PyPI: {0}; check the network and pip's settings, then try again")]
+    Pip(String),
+    /// The file system refused.
+    #[error("cannot prepare {0}: {1}")]
+    Files(PathBuf, io::Error),
+}
+
+/// The Python of a virtual environment under `home` that holds the emulator.
+/// Installs it if need be; several processes may ask at once.
+pub fn emulator_python(
+    home: &Path,
+    report: impl FnOnce(&str),
+) -> Result<PathBuf, InstallError> {
+    let files = |error| InstallError::Files(home.to_owned(), error);
+    fs::create_dir_all(home).map_err(files)?;
+    let digest = Sha256::digest(REQUIREMENTS);
+    let version: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let environment = home.join(format!("emulator-{version}"));
+    let python = environment.join("bin/python");
+    let complete = environment.join("complete");
+    let lock = File::create(home.join("install.lock")).map_err(files)?;
+    lock.lock().map_err(files)?;
+    if complete.exists() {
+        return Ok(python);
+    }
+    report("installing the emulator (once)");
+    if environment.exists() {
+        // An earlier attempt was interrupted.
+        fs::remove_dir_all(&environment).map_err(files)?;
+    }
+    let base = std::env::var("CROSSPILOT_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let made = run(Command::new(&base).args(["-m", "venv"]).arg(&environment));
+    made.map_err(|reason| InstallError::NoPython(base, reason))?;
+    let requirements = environment.join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS).map_err(files)?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
+        .arg(&requirements))
+    .map_err(InstallError::Pip)?;
+    fs::write(&complete, "").map_err(files)?;
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output");
+    Err(last.trim().to_owned())
+}

@@ -1,0 +1,141 @@
+//! Deploys templates through CloudFormation, as a person would.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crosspilot_core::aws::aws_config::SdkConfig;
+use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
+use crosspilot_core::aws::cloudformation::Client;
+use crosspilot_core::error::CallError;
+
+/// The emulator takes a few seconds for the largest stack.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Why a stack is not deployed.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// CloudFormation refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It ended otherwise than hoped.
+    #[error("stack {stack} ended as {status}: {reasons}")]
+    Failed {
+        /// The stack.
+        stack: String,
+        /// Its status.
+        status: String,
+        /// What its events say.
+        reasons: String,
+    },
+    /// The stack lacks an output.
+    #[error("stack {stack} has no output {output}")]
+    NoOutput {
+        /// The stack.
+        stack: String,
+        /// The output.
+        output: String,
+    },
+    /// A template does not refer to what is to be uploaded for it.
+    #[error("infra/saas.yaml refers to {reference:?} {found} times instead of once: it cannot be packaged")]
+    Reference {
+        /// The path in the template.
+        reference: String,
+        /// How often it is there.
+        found: usize,
+    },
+}
+
+/// Replaces a local path in a template by where it was uploaded to, as
+/// `sam package` does.
+pub(crate) fn point_to(
+    template: &str,
+    reference: &str,
+    uploaded: &str,
+) -> Result<String, StackError> {
+    match template.matches(reference).count() {
+        1 => Ok(template.replace(reference, uploaded)),
+        found => Err(StackError::Reference { reference: reference.to_owned(), found }),
+    }
+}
+
+/// Creates a stack and waits for it. Gives its outputs.
+pub(crate) async fn deploy(
+    config: &SdkConfig,
+    stack: &str,
+    template: &str,
+    parameters: &[(&str, &str)],
+) -> Result<HashMap<String, String>, StackError> {
+    let client = Client::new(config);
+    let parameters = parameters.iter().map(|(key, value)| {
+        Parameter::builder().parameter_key(*key).parameter_value(*value).build()
+    });
+    client
+        .create_stack()
+        .stack_name(stack)
+        .template_body(template)
+        .set_parameters(Some(parameters.collect()))
+        .capabilities(Capability::CapabilityNamedIam)
+        .capabilities(Capability::CapabilityAutoExpand)
+        .send()
+        .await
+        .map_err(|e| CallError::new("cloudformation:CreateStack", stack, &e))?;
+    let started = Instant::now();
+    loop {
+        let answer = client
+            .describe_stacks()
+            .stack_name(stack)
+            .send()
+            .await
+            .map_err(|e| CallError::new("cloudformation:DescribeStacks", stack, &e))?;
+        let found = answer.stacks.unwrap_or_default().into_iter().next();
+        let status = found.as_ref().and_then(|s| s.stack_status()).map_or("missing", |s| s.as_str());
+        match status {
+            "CREATE_COMPLETE" => {
+                return Ok(found
+                    .and_then(|s| s.outputs)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|output| Some((output.output_key?, output.output_value?)))
+                    .collect());
+            }
+            "CREATE_IN_PROGRESS" if started.elapsed() < LIMIT => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            _ => {
+                let reasons = failures(&client, stack).await;
+                return Err(StackError::Failed {
+                    stack: stack.to_owned(),
+                    status: status.to_owned(),
+                    reasons,
+                });
+            }
+        }
+    }
+}
+
+/// An output that must be there.
+pub(crate) fn output(
+    outputs: &HashMap<String, String>,
+    stack: &str,
+    output: &str,
+) -> Result<String, StackError> {
+    outputs.get(output).cloned().ok_or_else(|| StackError::NoOutput {
+        stack: stack.to_owned(),
+        output: output.to_owned(),
+    })
+}
+
+async fn failures(client: &Client, stack: &str) -> String {
+    let events = client.describe_stack_events().stack_name(stack).send().await;
+    let reasons: Vec<String> = events
+        .ok()
+        .and_then(|answer| answer.stack_events)
+        .unwrap_or_default()
+        .iter()
+        .filter(|event| event.resource_status().is_some_and(|s| s.as_str().ends_with("FAILED")))
+        .filter_map(|event| {
+            Some(format!("{}: {}", event.logical_resource_id()?, event.resource_status_reason()?))
+        })
+        .collect();
+    if reasons.is_empty() { "its events give no reason".into() } else { reasons.join("; ") }
+}

@@ -1,0 +1,216 @@
+//! The report's cards.
+
+use crosspilot_metrics::{calibration, roc_curve};
+
+use super::html::{bar, card, count, figure, key, percent, quoted, table, text};
+use super::words::{held_up, shown};
+use super::{Report, chart};
+use crate::answer::Prediction;
+use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
+
+/// Labels in the confusion matrix: more do not fit a page.
+const MATRIX_LABELS: usize = 8;
+/// Rows in a table of examples, and columns of the data in it.
+const EXAMPLES: usize = 6;
+const EXAMPLE_COLUMNS: usize = 4;
+/// Labels in the table of all answers.
+const LISTED_LABELS: usize = 30;
+
+fn classification(c: &Classification) -> String {
+    let mut cards = vec![confusion(c)];
+    match (&c.positive, c.report.positive_label()) {
+        (Some((scores, truth)), Some(label)) => {
+            let other = c.report.labels.iter().find(|other| *other != label).map_or(String::new(), |other| quoted(other));
+            let label = quoted(label);
+            if let Some(auc) = c.report.auc {
+                let sentence = format!(
+                    "Of a random {label} and a random {other}, the model ranks the right one higher in {} of 100 pairs. The dashed line is a coin toss.",
+                    figure((auc * 100.0).round())
+                );
+                let title = format!("Finding more, at the price of false alarms · AUC {}", figure(auc));
+                cards.push(card(false, &title, &sentence, &chart::roc(&roc_curve(scores, truth, 200))));
+            }
+            let sentence = format!("How probable {label} is to the model, in cases that truly are so and in those that are not. The further apart, the better.");
+            let content = chart::two_histograms("predicted probability", scores, truth) + &key(&format!("truly {other}"), &format!("truly {label}"));
+            cards.push(card(false, "Does it tell them apart?", &sentence, &content));
+            let sentence = format!("Where the model says 70%, about 70 of 100 cases should truly be {label}: the closer to the dashed line, the more its probabilities can be taken at their word.");
+            cards.push(card(false, "Can its probabilities be trusted?", &sentence, &chart::calibration(&calibration(scores, truth, 10))));
+        }
+        _ => {
+            cards.push(answers(c));
+            if let Some((scores, right)) = &c.confidence {
+                let sentence = "How sure the model is of its answers, when it is right and when it is wrong. Wrong answers should be the unsure ones.";
+                let content = chart::two_histograms("probability of its answer", scores, right) + &key("it is wrong", "it is right");
+                cards.push(card(false, "Does it know when it does not know?", sentence, &content));
+                let sentence = "Where the model is 70% sure, about 70 of 100 answers should be right: the closer to the dashed line, the better.";
+                cards.push(card(false, "Can its probabilities be trusted?", sentence, &chart::calibration(&calibration(scores, right, 10))));
+            }
+        }
+    }
+    cards.concat()
+}
+
+/// The confusion matrix as a heat map, row by row in percent.
+fn confusion(c: &Classification) -> String {
+    let report = &c.report;
+    let support = |k: usize| report.confusion[k].iter().sum::<u64>();
+    let mut kept: Vec<usize> = (0..report.labels.len()).collect();
+    kept.sort_by_key(|k| std::cmp::Reverse(support(*k)));
+    kept.truncate(MATRIX_LABELS);
+    kept.sort_unstable();
+    let mut html = String::from("<div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"axis\">truly ↓ · predicted →</th>");
+    for &k in &kept {
+        html += &format!("<th>{}</th>", text(&report.labels[k]));
+    }
+    html += "</tr></thead><tbody>";
+    for &row in &kept {
+        html += &format!("<tr><th>{}</th>", text(&report.labels[row]));
+        for &column in &kept {
+            let cell = report.confusion[row][column];
+            let share = cell as f64 / support(row).max(1) as f64;
+            let class = if share > 0.75 { " class=\"deep\"" } else { "" };
+            html += &format!("<td{class} style=\"--share:{share:.3}\"><b>{}</b><small>{}</small></td>", count(cell), percent(share));
+        }
+        html += "</tr>";
+    }
+    html += "</tbody></table></div>";
+    let mut sentence = "Each row is what was true, each column what the model said. The diagonal is right.".to_owned();
+    if kept.len() < report.labels.len() {
+        sentence += &format!(" These are the {} most frequent of {} answers.", kept.len(), report.labels.len());
+    }
+    card(report.labels.len() > 4, "What was true, what it said", &sentence, &html)
+}
+
+/// Precision and recall of each answer.
+fn answers(c: &Classification) -> String {
+    let mut classes = c.report.classes();
+    classes.sort_by_key(|class| std::cmp::Reverse(class.support));
+    let rows = classes.iter().take(LISTED_LABELS).map(|class| {
+        vec![text(&class.label), count(class.support), bar(class.recall), bar(class.precision), figure(class.f1)]
+    });
+    let heads = ["Answer", "Cases", "Found (recall)", "Right when said (precision)", "F1"].map(str::to_owned);
+    let sentence = "How well each answer is found, the most frequent first.";
+    card(true, "Answer by answer", sentence, &table(&heads, &rows.collect::<Vec<_>>()))
+}
+
+fn regression(r: &Regression) -> String {
+    let close = card(
+        false,
+        "Predicted against true",
+        "Each dot is a case. On the dashed line, the prediction is exactly right.",
+        &chart::scatter(&r.truth, &r.predicted),
+    );
+    let errors = card(
+        false,
+        "How far off, and which way",
+        "Errors should gather around zero. A lean to the left means that the model predicts too little, to the right too much.",
+        &chart::residuals(&r.truth, &r.predicted),
+    );
+    close + &errors
+}
+
+/// A few rows with what the model says of them, evenly spread over the file.
+pub(super) fn examples(report: &Report<'_>) -> String {
+    let rows = report.predictions.len();
+    let count = rows.min(EXAMPLES);
+    let picked: Vec<usize> = (0..count).map(|n| n * rows / count).collect();
+    let title = if rows == 1 { "The first prediction" } else { "A few predictions" };
+    card(true, title, "Rows spread evenly over the file, with some of their columns.", &rows_table(report, &picked))
+}
+
+/// The wrong answers that the model was surest of: often it is the data.
+pub(super) fn surest_mistakes(report: &Report<'_>) -> Option<String> {
+    let truth = report.truth.as_ref()?;
+    let sureness = |row: usize| report.predictions[row].probability_of(report.predictions[row].label());
+    let mut wrong: Vec<(usize, f64)> = (0..report.predictions.len())
+        .filter(|&row| !truth[row].is_empty() && truth[row] != report.predictions[row].label())
+        .filter_map(|row| Some((row, sureness(row)?)))
+        .collect();
+    if wrong.is_empty() {
+        return None;
+    }
+    wrong.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let picked: Vec<usize> = wrong.iter().take(EXAMPLES).map(|(row, _)| *row).collect();
+    let sentence = "Where the model was sure and the file says otherwise. Look here first: sometimes the data is wrong, sometimes a column is missing.";
+    Some(card(true, "Its surest mistakes", sentence, &rows_table(report, &picked)))
+}
+
+fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
+    let held = &report.source.table;
+    let shown: Vec<usize> =
+        (0..held.header.len()).filter(|&column| held.header.get(column) != Some(report.target)).take(EXAMPLE_COLUMNS).collect();
+    let cells = |row: &csv::StringRecord| -> Vec<String> {
+        shown.iter().map(|&column| text(row.get(column).unwrap_or_default())).collect()
+    };
+    let mut heads = vec!["Row".to_owned()];
+    heads.extend(cells(&held.header));
+    heads.push("Predicted".into());
+    if report.truth.is_some() {
+        heads.push("True".into());
+    }
+    let row = |&index: &usize| {
+        let prediction = &report.predictions[index];
+        let mut row = vec![count(index as u64 + 1)];
+        row.extend(cells(&held.rows[index]));
+        row.push(match prediction {
+            Prediction::Value(value) => figure(*value),
+            Prediction::Label { label, .. } => {
+                let sure = prediction.probability_of(label).map_or(String::new(), |p| format!("<br>{}", bar(p)));
+                format!("{}{sure}", text(label))
+            }
+        });
+        if let Some(truth) = &report.truth {
+            let actual = truth[index];
+            row.push(match prediction {
+                _ if actual.is_empty() => "–".to_owned(),
+                Prediction::Value(_) => text(actual),
+                Prediction::Label { label, .. } if label == actual => format!("<span class=\"yes\">✓ {}</span>", text(actual)),
+                Prediction::Label { .. } => format!("<span class=\"no\">✗ {}</span>", text(actual)),
+            });
+        }
+        row
+    };
+    table(&heads, &picked.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Which model this is, and what it was measured on.
+pub(super) fn about(report: &Report<'_>) -> String {
+    let request = report.request;
+    let code = |raw: &str| format!("<code>{}</code>", text(raw));
+    let mut facts: Vec<(&str, String)> = vec![
+        ("Model", code(request.run.model.as_str())),
+        ("Version (run)", code(request.run.run_id.as_str())),
+        ("Predicts", quoted(report.target)),
+        ("Candidate", code(&request.candidate)),
+        ("AutoML job", code(&request.job)),
+        ("Endpoint", code(&request.endpoint)),
+    ];
+    if let Some(decision) = &request.decision {
+        facts.push(("Why it serves", text(&decision.reason)));
+    }
+    if let (Some(name), Some(value)) = (&request.score.metric, request.score.value) {
+        facts.push(("Chosen by", format!("{} {} on the validation data", text(name), figure(value))));
+        let metric = metric_named(name);
+        if let Some((metric, held_out)) = metric.and_then(|m| Some((m, report.evaluation?.get(m)?))) {
+            let verdict = held_up(metric, value, held_out);
+            facts.push(("On held-out rows", format!("{} {}: {verdict}", metric.as_str(), shown(metric, held_out))));
+        }
+    }
+    let rows = count(report.predictions.len() as u64);
+    let measured = match report.evaluation.map(|evaluation| evaluation.summary(false).unlabelled) {
+        Some(0) => format!("{rows} rows"),
+        Some(unlabelled) => format!("{rows} rows, {} of them without a true value and not compared", count(unlabelled as u64)),
+        None => format!("{rows} rows, not compared"),
+    };
+    let cut = if report.source.truncated { "; the file is larger: these are its first rows" } else { "" };
+    facts.push(("Measured on", format!("{}<br>{measured}{cut}", code(&report.source.uri))));
+    let facts: String = facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
+    format!("<section class=\"card wide\"><h2>About this model</h2><dl>{facts}</dl></section>")
+}
+
+pub(super) fn charts(evaluation: &Evaluation) -> String {
+    match evaluation {
+        Evaluation::Classification(c) => classification(c),
+        Evaluation::Regression(r) => regression(r),
+    }
+}

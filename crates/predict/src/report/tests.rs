@@ -1,0 +1,143 @@
+//! Reports of made-up predictions. With `REPORT_DIR` set, they are written
+//! there to be looked at.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::{Report, html};
+use crate::answer::Prediction;
+use crate::data::Source;
+use crate::evaluation::Evaluation;
+use crate::run::RunRequest;
+use crate::table::Table;
+
+const HOSTILE: &str = "<script>alert('x')</script>\" onload=\"x";
+
+/// Numbers from 0 to 1 that look random and never change.
+fn noise(seed: usize) -> f64 {
+    let mut x = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    for _ in 0..3 {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x = x.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    }
+    (x >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+fn request(metric: &str, value: f64) -> RunRequest {
+    serde_json::from_value(json!({
+        "run": {"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"},
+        "candidate": "crosspilot-churn-3f9a2c71b0-trial-t1-1", "job": "crosspilot-churn-3f9a2c71b0",
+        "endpoint": "crosspilot-acme-churn", "score": {"metric": metric, "value": value},
+        "decision": {"verdict": "deploy", "reason": "F1 0.9144 beats the champion's 0.9012 by more than 0.005"},
+    }))
+    .unwrap()
+}
+
+/// The report of rows `(true cell, prediction)`.
+fn page(target: &str, request: &RunRequest, rows: &[(String, Prediction)], held_out: bool) -> String {
+    let mut text = csv::Writer::from_writer(Vec::new());
+    text.write_record(["Account Length", "Int'l Plan", HOSTILE, target]).unwrap();
+    for (index, (actual, _)) in rows.iter().enumerate() {
+        let plan = if noise(index) > 0.8 { "yes" } else { "no" };
+        text.write_record([&(index * 7 % 243).to_string(), plan, "K&R <b>", actual]).unwrap();
+    }
+    let uri = "s3://acme-ml/crosspilot/churn/test/held-out-2026-01.csv";
+    let table = Table::read(uri, &text.into_inner().unwrap(), true).unwrap();
+    let source = Source { uri: uri.into(), held_out, truncated: false, table };
+    let truth: Vec<&str> = rows.iter().map(|(actual, _)| actual.as_str()).collect();
+    let predictions: Vec<Prediction> = rows.iter().map(|(_, prediction)| prediction.clone()).collect();
+    let evaluation = Evaluation::new(&truth, &predictions).unwrap();
+    html(&Report { request, target, source: &source, predictions: &predictions, truth: Some(truth), evaluation: evaluation.as_ref() })
+}
+
+fn labelled(labels: &[&str], probabilities: Vec<f64>) -> Prediction {
+    let best = (0..labels.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap();
+    let names: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+    Prediction::Label { label: names[best].clone(), probability: None, labels: names.into(), probabilities }
+}
+
+/// Like the churn data: one case in seven is positive.
+fn binary(rows: usize, labels: [&str; 2]) -> Vec<(String, Prediction)> {
+    let row = |i: usize| {
+        let positive = noise(i) < 0.145;
+        let z = if positive { 1.6 } else { -3.0 } + 4.2 * (noise(i + 10_000) + noise(i + 20_000) - 1.0);
+        let p = 1.0 / (1.0 + f64::exp(-z));
+        (labels[usize::from(positive)].to_owned(), labelled(&labels, vec![1.0 - p, p]))
+    };
+    (0..rows).map(row).collect()
+}
+
+fn multiclass(rows: usize, labels: &[&str]) -> Vec<(String, Prediction)> {
+    let row = |i: usize| {
+        let truth = ((noise(i).powi(2)) * labels.len() as f64) as usize;
+        let weights: Vec<f64> =
+            (0..labels.len()).map(|k| f64::exp(3.0 * noise(i * 97 + k * 13 + 1) + if k == truth { 1.9 } else { 0.0 })).collect();
+        let total: f64 = weights.iter().sum();
+        (labels[truth].to_owned(), labelled(labels, weights.iter().map(|w| w / total).collect()))
+    };
+    (0..rows).map(row).collect()
+}
+
+fn regression(rows: usize) -> Vec<(String, Prediction)> {
+    let row = |i: usize| {
+        let truth = 80_000.0 + 420_000.0 * noise(i).powi(2);
+        let error = (noise(i + 5_000) + noise(i + 6_000) + noise(i + 7_000) - 1.5) * 0.22 * truth;
+        (format!("{truth:.0}"), Prediction::Value(truth * 0.97 + 6_000.0 + error))
+    };
+    (0..rows).map(row).collect()
+}
+
+fn keep(name: &str, page: &str) {
+    if let Ok(place) = std::env::var("REPORT_DIR") {
+        std::fs::write(format!("{place}/{name}.html"), page).unwrap();
+    }
+}
+
+#[test]
+fn a_binary_report_shows_all_its_charts() {
+    let page = page("Churn?", &request("F1", 0.9144), &binary(1000, ["False.", "True."]), true);
+    for part in ["ROC curve", "Calibration", "Distribution of scores", "truly ↓", "Its surest mistakes", "Always answering"] {
+        assert!(page.contains(part), "{part}");
+    }
+    keep("binary", &page);
+}
+
+#[test]
+fn a_multiclass_report_lists_its_answers() {
+    let labels = ["bronze", "gold", "none", "platinum", "silver"];
+    let page = page("Tier", &request("Accuracy", 0.71), &multiclass(1500, &labels), true);
+    assert!(page.contains("Answer by answer") && !page.contains("ROC curve"));
+    keep("multiclass", &page);
+}
+
+#[test]
+fn a_regression_report_shows_errors() {
+    let page = page("Price", &request("validation:rmse", 31_500.0), &regression(2000), true);
+    assert!(page.contains("Predicted against true values") && page.contains("R²"));
+    keep("regression", &page);
+}
+
+#[test]
+fn without_held_out_rows_it_says_how_to_get_an_evaluation() {
+    let rows = [(String::new(), binary(1, ["False.", "True."])[0].1.clone())];
+    let page = page("Churn?", &request("F1", 0.9144), &rows, false);
+    assert!(page.contains("in service and answers") && page.contains("test folder"));
+    keep("smoke", &page);
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let page = page(HOSTILE, &request(HOSTILE, 0.5), &binary(40, [HOSTILE, "&<b>"]), true);
+    assert!(!page.contains("<script") && !page.contains("onload=\"") && !page.contains("<b> "), "{page}");
+    assert!(page.contains("&lt;script&gt;") && page.contains("40 held-out rows"));
+    keep("hostile", &page);
+}
+
+#[test]
+fn the_same_report_is_the_same_text() {
+    let make = || page("Churn?", &request("F1", 0.9), &binary(200, ["no", "yes"]), true);
+    assert_eq!(make(), make());
+}

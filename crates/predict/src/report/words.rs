@@ -1,0 +1,203 @@
+//! The report's result in words, for people who do not know the metrics.
+
+use crosspilot_metrics::{Direction, Metric};
+
+use super::Report;
+use super::html::{Tile, count, figure, percent, quoted};
+use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
+
+/// Fewer held-out rows than this, and every figure is a rough one.
+const FEW_ROWS: u64 = 100;
+
+/// The result in one sentence, and in a few more.
+pub(super) struct Words {
+    pub(super) headline: String,
+    pub(super) lead: String,
+    /// What should make the reader careful, if anything.
+    pub(super) warning: Option<String>,
+}
+
+pub(super) fn words(report: &Report<'_>) -> Words {
+    let Some(evaluation) = report.evaluation else { return unevaluated(report) };
+    let words = match evaluation {
+        Evaluation::Classification(c) => classification(report.target, c),
+        Evaluation::Regression(r) => regression(report.target, r),
+    };
+    let rows = evaluation.summary(false).rows;
+    let few = || format!("Only {} held-out rows could be compared: all figures here are rough.", count(rows));
+    let warning = words.warning.or_else(|| (rows < FEW_ROWS).then(few));
+    Words { warning, ..words }
+}
+
+fn classification(target: &str, c: &Classification) -> Words {
+    let report = &c.report;
+    let accuracy = report.get(Metric::Accuracy).unwrap_or_default();
+    let (rows, classes) = (report.rows(), report.classes());
+    let headline = format!(
+        "It predicts {} correctly in {} of {} cases that it had never seen.",
+        quoted(target),
+        percent(accuracy),
+        count(rows)
+    );
+    let most = classes.iter().max_by_key(|class| class.support);
+    let baseline = most.map_or(0.0, |class| class.support as f64 / rows.max(1) as f64);
+    let always = most.map_or(String::new(), |class| quoted(&class.label));
+    let mut lead = format!("Always answering {always} would be right in {}.", percent(baseline));
+    let positive = report.positive.and_then(|index| classes.get(index));
+    let hardest = classes.iter().filter(|class| class.support > 0).min_by(|a, b| a.f1.total_cmp(&b.f1));
+    if let Some(class) = positive {
+        lead += &format!(
+            " Of the {} cases that truly are {}, the model finds {}; when it says so, it is right in {}.",
+            count(class.support),
+            quoted(&class.label),
+            percent(class.recall),
+            percent(class.precision)
+        );
+    } else if let Some(class) = hardest {
+        lead += &format!(
+            " It tells {} answers apart; {} is the hardest: the model finds {} of those.",
+            report.labels.len(),
+            quoted(&class.label),
+            percent(class.recall)
+        );
+    }
+    let warning = (accuracy <= baseline && baseline < 1.0).then(|| {
+        format!("By share of right answers, the model is no better than always answering {always}: look at the charts before relying on it.")
+    });
+    Words { headline, lead, warning }
+}
+
+fn regression(target: &str, r: &Regression) -> Words {
+    let report = &r.report;
+    let headline = format!(
+        "It predicts {} to within {} on average, over {} cases that it had never seen.",
+        quoted(target),
+        figure(report.mae),
+        count(report.rows as u64)
+    );
+    let mean = r.truth.iter().sum::<f64>() / report.rows as f64;
+    let lead = match report.r2 {
+        Some(r2) if r2 > 0.0 => format!(
+            "Always answering the average, {}, would leave all the differences between cases unexplained; the model explains {} of them.",
+            figure(mean),
+            percent(r2)
+        ),
+        _ => format!("The average of all true values is {}.", figure(mean)),
+    };
+    let warning = report.r2.filter(|r2| *r2 <= 0.0).map(|_| {
+        "The model is no better than always answering the average: look at the charts before relying on it.".to_owned()
+    });
+    Words { headline, lead, warning }
+}
+
+fn unevaluated(report: &Report<'_>) -> Words {
+    let target = quoted(report.target);
+    let headline = format!("The model for {target} is in service and answers.");
+    let lead = if report.source.held_out {
+        format!("The held-out file has no column {target} with true values, so its rows were predicted but not judged. Add the column, and the next run tells how good the model is.")
+    } else {
+        format!("There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a .csv file with true values of {target} into the model's test folder, and the next run tells how good the model is.")
+    };
+    Words { headline, lead, warning: None }
+}
+
+/// The figures, the one that the model was chosen by first.
+pub(super) fn tiles(report: &Report<'_>, evaluation: &Evaluation) -> Vec<Tile> {
+    let score = &report.request.score;
+    let objective = score.metric.as_deref().and_then(metric_named);
+    let mut metrics: Vec<Metric> = match evaluation {
+        Evaluation::Classification(c) if c.report.positive.is_some() => vec![
+            Metric::Accuracy,
+            Metric::F1,
+            Metric::Precision,
+            Metric::Recall,
+            Metric::Auc,
+            Metric::BalancedAccuracy,
+            Metric::LogLoss,
+        ],
+        Evaluation::Classification(_) => vec![
+            Metric::Accuracy,
+            Metric::BalancedAccuracy,
+            Metric::F1Macro,
+            Metric::PrecisionMacro,
+            Metric::RecallMacro,
+            Metric::LogLoss,
+        ],
+        Evaluation::Regression(_) => vec![Metric::Mae, Metric::Rmse, Metric::R2, Metric::Mse],
+    };
+    if let Some(objective) = objective {
+        metrics.retain(|metric| *metric != objective);
+        metrics.insert(0, objective);
+    }
+    let tile = |metric: Metric| {
+        let (name, meaning) = meaning(metric);
+        let mut meaning = meaning.to_owned();
+        if let (true, Some(validation)) = (Some(metric) == objective, score.value) {
+            meaning += &format!("; {} in training's own validation", shown(metric, validation));
+        }
+        Some(Tile { value: shown(metric, evaluation.get(metric)?), name, meaning })
+    };
+    metrics.into_iter().filter_map(tile).collect()
+}
+
+/// How the objective held up on rows that training had not seen.
+pub(super) fn held_up(metric: Metric, validation: f64, held_out: f64) -> &'static str {
+    let loss = metric.improvement(held_out, validation);
+    let scale = match metric.direction() {
+        Direction::Maximize => 1.0,
+        Direction::Minimize => validation.abs(),
+    };
+    if loss > 0.1 * scale {
+        "clearly worse than in training: the held-out rows may differ from the training data"
+    } else if loss > 0.03 * scale {
+        "a little worse than in training, as one expects"
+    } else {
+        "as good as in training"
+    }
+}
+
+/// Shares in percent; what has a unit or no upper bound as a plain number.
+pub(super) fn shown(metric: Metric, value: f64) -> String {
+    match metric {
+        Metric::Accuracy
+        | Metric::BalancedAccuracy
+        | Metric::Precision
+        | Metric::PrecisionMacro
+        | Metric::Recall
+        | Metric::RecallMacro => percent(value),
+        _ => figure(value),
+    }
+}
+
+fn meaning(metric: Metric) -> (&'static str, &'static str) {
+    match metric {
+        Metric::Accuracy => ("Accuracy", "right answers, of all"),
+        Metric::BalancedAccuracy => ("Balanced accuracy", "as if all answers were equally frequent"),
+        Metric::F1 => ("F1", "precision and recall in one; 1 is perfect"),
+        Metric::F1Macro => ("F1, mean", "precision and recall in one, over all answers; 1 is perfect"),
+        Metric::Auc => ("AUC", "how well it ranks; 0.5 is a coin toss, 1 perfect"),
+        Metric::Precision => ("Precision", "right, when it says yes"),
+        Metric::PrecisionMacro => ("Precision, mean", "right when it says so, over all answers"),
+        Metric::Recall => ("Recall", "found, of all that are so"),
+        Metric::RecallMacro => ("Recall, mean", "found, over all answers"),
+        Metric::LogLoss => ("Log loss", "how honest its probabilities are; 0 is perfect"),
+        Metric::Mae => ("Mean error", "how far off it is on average"),
+        Metric::Mse => ("Mean squared error", "weighs large errors most"),
+        Metric::Rmse => ("Typical error (RMSE)", "weighs large errors more"),
+        Metric::R2 => ("R²", "share of the differences explained; 1 is perfect"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_measured_in_the_metrics_own_direction() {
+        assert_eq!(held_up(Metric::F1, 0.90, 0.91), "as good as in training");
+        assert!(held_up(Metric::F1, 0.90, 0.85).starts_with("a little worse"));
+        assert!(held_up(Metric::F1, 0.90, 0.70).starts_with("clearly worse"));
+        assert_eq!(held_up(Metric::Rmse, 100.0, 95.0), "as good as in training");
+        assert!(held_up(Metric::Rmse, 100.0, 150.0).starts_with("clearly worse"));
+    }
+}
