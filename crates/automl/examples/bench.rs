@@ -25,9 +25,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             None => words.push(argument),
         }
     }
-    let [file, target] = words.as_slice() else { return Err("usage: bench FILE TARGET [--test FILE] ...".into()) };
-    let number = |name: &str, otherwise: u64| options.get(name).map_or(Ok(otherwise), |text| text.parse());
-    let read = |file: &str| -> Result<Table, Box<dyn Error>> { Ok(Table::read_csv(BufReader::new(File::open(file)?), true)?) };
+    let [file, target] = words.as_slice() else {
+        return Err("usage: bench FILE TARGET [--test FILE] ...".into());
+    };
+    let number =
+        |name: &str, otherwise: u64| options.get(name).map_or(Ok(otherwise), |text| text.parse());
+    let read = |file: &str| -> Result<Table, Box<dyn Error>> {
+        Ok(Table::read_csv(BufReader::new(File::open(file)?), true)?)
+    };
     let seed = number("seed", 0)?;
     let start = Instant::now();
     let table = read(file)?;
@@ -35,7 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (table, test) = match options.get("test") {
         Some(file) => (table, read(file)?),
         None => {
-            let held_out = |row: &usize| (row.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed as usize) % 5 == 0;
+            let held_out = |row: &usize| {
+                (row.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed as usize).is_multiple_of(5)
+            };
             let (test, rest): (Vec<usize>, Vec<usize>) = (0..table.rows()).partition(held_out);
             (table.take(&rest), table.take(&test))
         }
@@ -55,9 +62,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("refitting after {:.2} s", start.elapsed().as_secs_f64());
         }
     };
-    let board = train(&table, None, &settings, &mut observe, &AtomicBool::new(false))?;
+    let board = train(
+        &table,
+        None,
+        &settings,
+        &mut observe,
+        &AtomicBool::new(false),
+    )?;
     let seconds = start.elapsed().as_secs_f64();
-    println!("read {} rows in {read_seconds:.2} s, {:?}", table.rows(), board.analysis.problem_type);
+    println!(
+        "read {} rows in {read_seconds:.2} s, {:?}",
+        table.rows(),
+        board.analysis.problem_type
+    );
     for candidate in &board.candidates {
         let tested = score(candidate, &test)?;
         println!(
@@ -66,7 +83,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             candidate.algorithm.as_str(),
             candidate.objective,
             candidate.fit_seconds,
-            tested.iter().map(|(metric, value)| format!("{metric} {value:.4}")).collect::<Vec<_>>().join(" "),
+            tested
+                .iter()
+                .map(|(metric, value)| format!("{metric} {value:.4}"))
+                .collect::<Vec<_>>()
+                .join(" "),
             candidate.description
         );
     }
@@ -78,8 +99,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         scored += best.model.predict(&records)?.len();
     }
     let rate = scored as f64 / start.elapsed().as_secs_f64();
-    let metrics: Vec<String> = score(best, &test)?.iter().map(|(metric, value)| format!("\"{metric}\": {value}")).collect();
-    let first = board.candidates.iter().find(|candidate| candidate.number == 1).map_or(0.0, |first| first.fit_seconds);
+    let metrics: Vec<String> = score(best, &test)?
+        .iter()
+        .map(|(metric, value)| format!("\"{metric}\": {value}"))
+        .collect();
+    let first = board
+        .candidates
+        .iter()
+        .find(|candidate| candidate.number == 1)
+        .map_or(0.0, |first| first.fit_seconds);
     println!(
         "{{\"model\": \"crosspilot\", \"seconds\": {seconds:.3}, \"first_seconds\": {first:.3}, \"rows_per_second\": {rate:.0}, \"bytes\": {}, {}}}",
         best.model.save().len(),
@@ -92,18 +120,36 @@ fn score(candidate: &Candidate, test: &Table) -> Result<Vec<(Metric, f64)>, Box<
     let model = &candidate.model;
     let target = test.position(model.target())?;
     let answers = model.predict(&test.select(model.features())?)?;
-    let (mut labels, mut rows, mut truth, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut numbers, mut known) = (Vec::new(), model.labels().iter().map(String::as_str).collect::<Vec<_>>());
+    let (mut labels, mut rows, mut truth, mut values) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut numbers, mut known) = (
+        Vec::new(),
+        model
+            .labels()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    );
     for (row, answer) in answers.into_iter().enumerate() {
-        let Some(cell) = test.cell(row, target) else { continue };
+        let Some(cell) = test.cell(row, target) else {
+            continue;
+        };
         match answer {
-            Prediction::Class { label, probabilities } => {
+            Prediction::Class {
+                label,
+                probabilities,
+            } => {
                 labels.push(label);
                 rows.push(probabilities);
-                truth.push(known.iter().position(|label| *label == cell).unwrap_or_else(|| {
-                    known.push(cell);
-                    known.len() - 1
-                }));
+                truth.push(
+                    known
+                        .iter()
+                        .position(|label| *label == cell)
+                        .unwrap_or_else(|| {
+                            known.push(cell);
+                            known.len() - 1
+                        }),
+                );
             }
             Prediction::Value(value) => {
                 values.push(value);

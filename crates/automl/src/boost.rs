@@ -49,9 +49,21 @@ impl Boost {
         gains: &mut [f64],
     ) -> (Self, usize) {
         let outputs = data.target.outputs();
-        let mut model = Self { classes: data.target.classes() as u32, base: base(data, train), trees: Vec::new() };
-        let grower = Grower { bins: data.bins, is_level: data.is_level, shape: settings.shape };
-        let mut scores: Vec<Vec<f32>> = model.base.iter().map(|base| vec![*base; data.rows()]).collect();
+        let mut model = Self {
+            classes: data.target.classes() as u32,
+            base: base(data, train),
+            trees: Vec::new(),
+        };
+        let grower = Grower {
+            bins: data.bins,
+            is_level: data.is_level,
+            shape: settings.shape,
+        };
+        let mut scores: Vec<Vec<f32>> = model
+            .base
+            .iter()
+            .map(|base| vec![*base; data.rows()])
+            .collect();
         let mut lanes: Vec<Lane> = (0..outputs).map(|_| Lane::new(data.bins.width)).collect();
         let mut rng = Rng::new(seed, 1);
         let mut best = (f64::INFINITY, 0);
@@ -63,17 +75,35 @@ impl Boost {
             if round > 0 && limits.is_over() {
                 break;
             }
-            let rows = if settings.rows < 1.0 { rng.sample(train, sampled) } else { train.to_vec() };
+            let rows = if settings.rows < 1.0 {
+                rng.sample(train, sampled)
+            } else {
+                train.to_vec()
+            };
             let stream = rng.next();
             let norms = normalisers(data, &scores, train);
             let step = |(output, lane): (usize, &mut Lane)| {
                 lane.pairs.resize(data.rows(), (0.0, 0.0));
-                gradients(data, &scores[output], norms.as_deref(), output, &rows, &mut lane.pairs);
+                gradients(
+                    data,
+                    &scores[output],
+                    norms.as_deref(),
+                    output,
+                    &rows,
+                    &mut lane.pairs,
+                );
                 lane.gradients.pack(&rows, &lane.pairs);
                 lane.rows.clear();
                 lane.rows.extend_from_slice(&rows);
                 let mut rng = Rng::new(stream, output as u64);
-                grower.grow(&lane.gradients, &mut lane.rows, settings.rate, &mut rng, &mut lane.work, &mut lane.gains)
+                grower.grow(
+                    &lane.gradients,
+                    &mut lane.rows,
+                    settings.rate,
+                    &mut rng,
+                    &mut lane.work,
+                    &mut lane.gains,
+                )
             };
             // Outputs are independent within a round; a single one uses threads inside.
             let grown: Vec<_> = match outputs {
@@ -83,13 +113,19 @@ impl Boost {
             let unseen: Vec<u32> = match settings.rows < 1.0 {
                 true => {
                     rows.iter().for_each(|&row| seen_in[row as usize] = round);
-                    train.iter().copied().filter(|&row| seen_in[row as usize] != round).collect()
+                    train
+                        .iter()
+                        .copied()
+                        .filter(|&row| seen_in[row as usize] != round)
+                        .collect()
                 }
                 false => Vec::new(),
             };
             for ((grown, lane), scores) in grown.into_iter().zip(&lanes).zip(&mut scores) {
                 for &(from, to, value) in &grown.leaves {
-                    lane.rows[from..to].iter().for_each(|&row| scores[row as usize] += value);
+                    lane.rows[from..to]
+                        .iter()
+                        .for_each(|&row| scores[row as usize] += value);
                 }
                 for &row in unseen.iter().chain(valid.unwrap_or_default()) {
                     scores[row as usize] += grown.tree.values(data.bins.row(row as usize))[0];
@@ -112,7 +148,10 @@ impl Boost {
             model.trees.truncate(best.1.max(1) * outputs);
         }
         for lane in &lanes {
-            gains.iter_mut().zip(&lane.gains).for_each(|(sum, gain)| *sum += gain);
+            gains
+                .iter_mut()
+                .zip(&lane.gains)
+                .for_each(|(sum, gain)| *sum += gain);
         }
         let rounds = model.trees.len() / outputs;
         (model, rounds)
@@ -121,14 +160,16 @@ impl Boost {
     /// Predicts rows of `width` bins each into rows of outputs.
     pub(crate) fn predict(&self, bins: &[u8], width: usize, out: &mut [f32]) {
         let outputs = self.base.len();
-        out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(&self.base));
+        out.chunks_exact_mut(outputs)
+            .for_each(|row| row.copy_from_slice(&self.base));
         for (number, tree) in self.trees.iter().enumerate() {
             let output = number % outputs;
-            for (row, out) in bins.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
-                out[output] += tree.values(row)[0];
-            }
+            tree.each(bins, width, |row, values| {
+                out[row * outputs + output] += values[0]
+            });
         }
-        out.chunks_exact_mut(outputs).for_each(|row| link(self.classes as usize, row));
+        out.chunks_exact_mut(outputs)
+            .for_each(|row| link(self.classes as usize, row));
     }
 
     pub(crate) fn is_sound(&self, outputs: usize, classes: usize, width: usize) -> bool {
@@ -152,7 +193,11 @@ impl Lane {
     fn new(width: usize) -> Self {
         Self {
             pairs: Vec::new(),
-            gradients: Gradients { packed: Vec::new(), gradient_unit: 1.0, hessian_unit: 1.0 },
+            gradients: Gradients {
+                packed: Vec::new(),
+                gradient_unit: 1.0,
+                hessian_unit: 1.0,
+            },
             rows: Vec::new(),
             work: Workspace::default(),
             gains: vec![0.0; width],
@@ -167,7 +212,8 @@ pub(crate) fn link(classes: usize, row: &mut [f32]) {
         2 => row[0] = 1.0 / (1.0 + (-row[0]).exp()),
         _ => {
             let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|score| *score = (*score - top).exp());
+            row.iter_mut()
+                .for_each(|score| *score = (*score - top).exp());
             let sum: f32 = row.iter().sum();
             row.iter_mut().for_each(|score| *score /= sum);
         }
@@ -176,10 +222,17 @@ pub(crate) fn link(classes: usize, row: &mut [f32]) {
 
 /// The best constant score of each output.
 fn base(data: &Data<'_>, train: &[u32]) -> Vec<f32> {
-    let total: f64 = train.iter().map(|&row| data.weight(row)).sum::<f64>().max(1e-12);
+    let total: f64 = train
+        .iter()
+        .map(|&row| data.weight(row))
+        .sum::<f64>()
+        .max(1e-12);
     (0..data.target.outputs())
         .map(|output| {
-            let sum: f64 = train.iter().map(|&row| data.weight(row) * data.target.output(row as usize, output)).sum();
+            let sum: f64 = train
+                .iter()
+                .map(|&row| data.weight(row) * data.target.output(row as usize, output))
+                .sum();
             let mean = sum / total;
             let share = mean.clamp(1e-6, 1.0 - 1e-6);
             match data.target.classes() {
@@ -199,17 +252,36 @@ fn normalisers(data: &Data<'_>, scores: &[Vec<f32>], rows: &[u32]) -> Option<Vec
     let mut norms = vec![0.0; data.rows()];
     for &row in rows {
         let row = row as usize;
-        let top = scores.iter().map(|score| score[row]).fold(f32::NEG_INFINITY, f32::max);
-        norms[row] = top + scores.iter().map(|score| (score[row] - top).exp()).sum::<f32>().ln();
+        let top = scores
+            .iter()
+            .map(|score| score[row])
+            .fold(f32::NEG_INFINITY, f32::max);
+        norms[row] = top
+            + scores
+                .iter()
+                .map(|score| (score[row] - top).exp())
+                .sum::<f32>()
+                .ln();
     }
     Some(norms)
 }
 
 /// Gradient and hessian of the loss at each row's score.
-fn gradients(data: &Data<'_>, scores: &[f32], norms: Option<&[f32]>, output: usize, rows: &[u32], pairs: &mut [(f32, f32)]) {
+fn gradients(
+    data: &Data<'_>,
+    scores: &[f32],
+    norms: Option<&[f32]>,
+    output: usize,
+    rows: &[u32],
+    pairs: &mut [(f32, f32)],
+) {
     let classes = data.target.classes();
     // Friedman's correction for scores that may all shift together.
-    let factor = if classes > 2 { classes as f32 / (classes as f32 - 1.0) } else { 1.0 };
+    let factor = if classes > 2 {
+        classes as f32 / (classes as f32 - 1.0)
+    } else {
+        1.0
+    };
     for &row in rows {
         let at = row as usize;
         let weight = data.weight(row) as f32;
@@ -218,9 +290,15 @@ fn gradients(data: &Data<'_>, scores: &[f32], norms: Option<&[f32]>, output: usi
             Target::Class { labels, .. } => {
                 let (p, is) = match norms {
                     None => (1.0 / (1.0 + (-scores[at]).exp()), labels[at] == 1),
-                    Some(norms) => ((scores[at] - norms[at]).exp(), labels[at] as usize == output),
+                    Some(norms) => (
+                        (scores[at] - norms[at]).exp(),
+                        labels[at] as usize == output,
+                    ),
                 };
-                (p - f32::from(u8::from(is)), (factor * p * (1.0 - p)).max(1e-7))
+                (
+                    p - f32::from(u8::from(is)),
+                    (factor * p * (1.0 - p)).max(1e-7),
+                )
             }
         };
         pairs[at] = (weight * g, weight * h);
@@ -232,7 +310,9 @@ fn loss(data: &Data<'_>, scores: &[Vec<f32>], rows: &[u32]) -> f64 {
     let mut out = vec![0.0; scores.len()];
     let (mut sum, mut total) = (0.0, 0.0);
     for &row in rows {
-        out.iter_mut().zip(scores).for_each(|(out, score)| *out = score[row as usize]);
+        out.iter_mut()
+            .zip(scores)
+            .for_each(|(out, score)| *out = score[row as usize]);
         link(data.target.classes(), &mut out);
         sum += data.weight(row) * data.target.loss(row as usize, &out);
         total += data.weight(row);

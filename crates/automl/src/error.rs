@@ -22,7 +22,9 @@ pub enum TableError {
         name: String,
     },
     /// A record is longer or shorter than the first line.
-    #[error("line {line} has {got} fields where {expected} are expected; quote fields that contain commas")]
+    #[error(
+        "line {line} has {got} fields where {expected} are expected; quote fields that contain commas"
+    )]
     Ragged {
         /// Line number in the file, counted from 1.
         line: u64,
@@ -38,7 +40,9 @@ pub enum TableError {
         line: u64,
     },
     /// Another file's columns differ.
-    #[error("the columns differ: column {column} (from 1) is `{got}` where `{expected}` is expected; give all files the same header")]
+    #[error(
+        "the columns differ: column {column} (from 1) is `{got}` where `{expected}` is expected; give all files the same header"
+    )]
     HeaderMismatch {
         /// Position of the first column that differs, counted from 1.
         column: usize,
@@ -86,7 +90,9 @@ pub enum TrainError {
         reason: String,
     },
     /// Too few rows have a target.
-    #[error("{rows} rows have a value in `{target}`, but at least {minimum} are needed; add more data")]
+    #[error(
+        "{rows} rows have a value in `{target}`, but at least {minimum} are needed; add more data"
+    )]
     TooFewRows {
         /// The target column.
         target: String,
@@ -104,7 +110,9 @@ pub enum TrainError {
         label: String,
     },
     /// The target fits no problem type.
-    #[error("cannot tell what to predict: `{target}` has {distinct} different texts in {rows} rows; {hint}")]
+    #[error(
+        "cannot tell what to predict: `{target}` has {distinct} different texts in {rows} rows; {hint}"
+    )]
     CannotInfer {
         /// The target column.
         target: String,
@@ -134,7 +142,9 @@ pub enum TrainError {
         problem: ProblemType,
     },
     /// No column is left to learn from.
-    #[error("no column besides `{target}` can be learned from: all are constant, empty or identifiers")]
+    #[error(
+        "no column besides `{target}` can be learned from: all are constant, empty or identifiers"
+    )]
     NoFeatures {
         /// The target column.
         target: String,
@@ -167,7 +177,9 @@ pub enum ModelError {
     #[error("this is not a Crosspilot model; give the file that training wrote")]
     NotAModel,
     /// The model comes from another version.
-    #[error("the model has format {got}, this program reads format {expected}; train again or use the other version")]
+    #[error(
+        "the model has format {got}, this program reads format {expected}; train again or use the other version"
+    )]
     Version {
         /// The model's format.
         got: u16,
@@ -178,7 +190,9 @@ pub enum ModelError {
     #[error("the model is damaged ({0}); copy it again from where it was trained")]
     Damaged(String),
     /// The records have the wrong number of columns.
-    #[error("the records have {got} columns where the model expects {expected}; send the training columns in their order, without the target and without a header")]
+    #[error(
+        "the records have {got} columns where the model expects {expected}; send the training columns in their order, without the target and without a header"
+    )]
     Columns {
         /// Columns in the records.
         got: usize,
@@ -188,7 +202,12 @@ pub enum ModelError {
 }
 
 fn names(problem: &ProblemType) -> String {
-    problem.objectives().iter().map(|metric| metric.as_str()).collect::<Vec<_>>().join(", ")
+    problem
+        .objectives()
+        .iter()
+        .map(|metric| metric.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn suggestion(names: &[String]) -> String {

@@ -22,7 +22,7 @@ pub(crate) struct ForestSettings {
 }
 
 /// Numbers that all leaves of a forest may hold, so that a model stays small.
-const MAX_VALUES: usize = 8_000_000;
+const MAX_VALUES: usize = 2_000_000;
 const MAX_DEPTH: usize = 60;
 
 /// A trained forest.
@@ -64,26 +64,37 @@ impl Forest {
                 let mut rng = Rng::new(seed, 100 + number as u64);
                 let rows = match settings.extra {
                     true => train.to_vec(),
-                    false => (0..train.len()).map(|_| train[rng.below(train.len())]).collect(),
+                    false => (0..train.len())
+                        .map(|_| train[rng.below(train.len())])
+                        .collect(),
                 };
                 Some(Grower::new(&plan, rng).grow(rows))
             })
             .collect();
         let mut trees = Vec::with_capacity(grown.len());
         for (tree, more) in grown {
-            gains.iter_mut().zip(more).for_each(|(sum, gain)| *sum += gain);
+            gains
+                .iter_mut()
+                .zip(more)
+                .for_each(|(sum, gain)| *sum += gain);
             trees.push(tree);
         }
-        Self { outputs: outputs as u32, trees }
+        Self {
+            outputs: outputs as u32,
+            trees,
+        }
     }
 
     pub(crate) fn predict(&self, bins: &[u8], width: usize, out: &mut [f32]) {
         let outputs = self.outputs as usize;
         out.fill(0.0);
         for tree in &self.trees {
-            for (row, out) in bins.chunks_exact(width).zip(out.chunks_exact_mut(outputs)) {
-                out.iter_mut().zip(tree.values(row)).for_each(|(sum, value)| *sum += value);
-            }
+            tree.each(bins, width, |row, values| {
+                let out = &mut out[row * outputs..(row + 1) * outputs];
+                out.iter_mut()
+                    .zip(values)
+                    .for_each(|(sum, value)| *sum += value);
+            });
         }
         let share = 1.0 / self.trees.len() as f32;
         out.iter_mut().for_each(|value| *value *= share);
@@ -165,7 +176,8 @@ impl<'a> Grower<'a> {
         let mut spare = Vec::new();
         while let Some((slot, from, to, depth)) = open.pop() {
             let node = &mut rows[from..to];
-            let may_split = node.len() >= 2 * self.plan.min_rows && depth < MAX_DEPTH && tree.has_room();
+            let may_split =
+                node.len() >= 2 * self.plan.min_rows && depth < MAX_DEPTH && tree.has_room();
             let Some(best) = may_split.then(|| self.search(node)).flatten() else {
                 tree.leaf(slot, &self.leaf(node));
                 continue;
@@ -176,7 +188,10 @@ impl<'a> Grower<'a> {
             let mut kept = 0;
             for at in 0..node.len() {
                 let row = node[at];
-                if best.split.is_left(bins.bytes[row as usize * bins.width + best.feature]) {
+                if best
+                    .split
+                    .is_left(bins.bytes[row as usize * bins.width + best.feature])
+                {
                     node[kept] = row;
                     kept += 1;
                 } else {
@@ -200,7 +215,9 @@ impl<'a> Grower<'a> {
             let weight = data.weight(row);
             total += weight;
             match data.target {
-                Target::Class { labels, count } if *count > 2 => sums[labels[row as usize] as usize] += weight,
+                Target::Class { labels, count } if *count > 2 => {
+                    sums[labels[row as usize] as usize] += weight
+                }
                 target => sums[0] += weight * target.output(row as usize, 0),
             }
         }
@@ -226,7 +243,11 @@ impl<'a> Grower<'a> {
                 if let Some((gain, split)) = found
                     && gain > best.as_ref().map_or(1e-9, |best| best.gain)
                 {
-                    best = Some(Best { gain, feature, split });
+                    best = Some(Best {
+                        gain,
+                        feature,
+                        split,
+                    });
                 }
             }
         }
@@ -245,14 +266,20 @@ impl<'a> Grower<'a> {
     fn gather(&mut self, rows: &[u32]) {
         let data = self.plan.data;
         self.weights.clear();
-        self.weights.extend(rows.iter().map(|&row| data.weight(row) as f32));
+        self.weights
+            .extend(rows.iter().map(|&row| data.weight(row) as f32));
         let value = |&row: &u32| match data.target {
             Target::Class { labels, count: 2 } => labels[row as usize] as f32,
             Target::Class { labels, .. } => self.codes[labels[row as usize] as usize],
             Target::Value(values) => values[row as usize] as f32,
         };
         self.values.clear();
-        self.values.extend(rows.iter().map(value).zip(&self.weights).map(|(value, weight)| value * weight));
+        self.values.extend(
+            rows.iter()
+                .map(value)
+                .zip(&self.weights)
+                .map(|(value, weight)| value * weight),
+        );
     }
 
     /// `None` when the feature is constant here; `Some(None)` when no split of
@@ -260,8 +287,13 @@ impl<'a> Grower<'a> {
     fn try_feature(&mut self, rows: &[u32], feature: usize) -> Option<Option<(f64, Split)>> {
         let data = self.plan.data;
         self.bins.clear();
-        self.bins.extend(rows.iter().map(|&row| data.bins.bytes[row as usize * data.bins.width + feature]));
-        let (least, most) = self.bins.iter().fold((u8::MAX, 0), |(least, most), &bin| (least.min(bin), most.max(bin)));
+        self.bins.extend(
+            rows.iter()
+                .map(|&row| data.bins.bytes[row as usize * data.bins.width + feature]),
+        );
+        let (least, most) = self.bins.iter().fold((u8::MAX, 0), |(least, most), &bin| {
+            (least.min(bin), most.max(bin))
+        });
         if least >= most {
             return None;
         }
@@ -271,10 +303,15 @@ impl<'a> Grower<'a> {
                 true => Split::Among([(); 4].map(|()| self.rng.next())),
                 false => {
                     let limit = least + self.rng.below(usize::from(most - least)) as u8;
-                    Split::Below { limit, missing_left: true }
+                    Split::Below {
+                        limit,
+                        missing_left: true,
+                    }
                 }
             };
-            self.bins.iter_mut().for_each(|bin| *bin = u8::from(split.is_left(*bin)));
+            self.bins
+                .iter_mut()
+                .for_each(|bin| *bin = u8::from(split.is_left(*bin)));
             let gain = match self.codes.is_empty() {
                 true => self.gain_of_values(),
                 false => self.gain_of_labels(rows),
@@ -292,7 +329,8 @@ impl<'a> Grower<'a> {
         self.order.clear();
         for (word, mut bits) in used.into_iter().enumerate() {
             while bits != 0 {
-                self.order.push((word * 64) as u8 + bits.trailing_zeros() as u8);
+                self.order
+                    .push((word * 64) as u8 + bits.trailing_zeros() as u8);
                 bits &= bits - 1;
             }
         }
@@ -308,7 +346,9 @@ impl<'a> Grower<'a> {
             false => self.scan_labels(rows),
         };
         let found = best.map(|(gain, position)| (gain, self.split(position, is_level)));
-        self.order.iter().for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
+        self.order
+            .iter()
+            .for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
         Some(found)
     }
 
@@ -326,7 +366,10 @@ impl<'a> Grower<'a> {
                     lanes[lane] += numbers[lane] * mask(sides[lane]);
                 }
             }
-            let rest = rest.iter().zip(rest_sides).map(|(number, side)| f64::from(number * mask(*side)));
+            let rest = rest
+                .iter()
+                .zip(rest_sides)
+                .map(|(number, side)| f64::from(number * mask(*side)));
             rest.sum::<f64>() + lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>()
         };
         let (all, sum) = (sum_of(&self.weights, false), sum_of(&self.values, false));
@@ -341,12 +384,18 @@ impl<'a> Grower<'a> {
 
     /// How much the Gini impurity falls when rows whose `bins` are now 1 go left.
     fn gain_of_labels(&mut self, rows: &[u32]) -> Option<f64> {
-        let Target::Class { labels, .. } = self.plan.data.target else { return None };
+        let Target::Class { labels, .. } = self.plan.data.target else {
+            return None;
+        };
         self.left.fill(0.0);
         self.right.fill(0.0);
         let mut count = 0;
         for ((&row, &bin), &weight) in rows.iter().zip(&self.bins).zip(&self.weights) {
-            let side = if bin == 1 { &mut self.left } else { &mut self.right };
+            let side = if bin == 1 {
+                &mut self.left
+            } else {
+                &mut self.right
+            };
             side[labels[row as usize] as usize] += f64::from(weight);
             count += usize::from(bin);
         }
@@ -355,7 +404,11 @@ impl<'a> Grower<'a> {
         }
         let purity = |(squares, sum): (f64, f64)| squares / sum.max(1e-12);
         let add = |(squares, sum): (f64, f64), one: f64| (squares + one * one, sum + one);
-        let both = self.left.iter().zip(&self.right).map(|(left, right)| left + right);
+        let both = self
+            .left
+            .iter()
+            .zip(&self.right)
+            .map(|(left, right)| left + right);
         let left = self.left.iter().copied().fold((0.0, 0.0), add);
         let right = self.right.iter().copied().fold((0.0, 0.0), add);
         Some(purity(left) + purity(right) - purity(both.fold((0.0, 0.0), add)))
@@ -364,18 +417,24 @@ impl<'a> Grower<'a> {
     fn split(&self, position: usize, is_level: bool) -> Split {
         if !is_level {
             // Missing values are bin 0 and so lie to the left.
-            return Split::Below { limit: self.order[position], missing_left: true };
+            return Split::Below {
+                limit: self.order[position],
+                missing_left: true,
+            };
         }
         let mut set = [0u64; 4];
-        self.order[..=position].iter().for_each(|&bin| set[usize::from(bin >> 6)] |= 1 << (bin & 63));
+        self.order[..=position]
+            .iter()
+            .for_each(|&bin| set[usize::from(bin >> 6)] |= 1 << (bin & 63));
         Split::Among(set)
     }
 
     /// Best position in `order` to cut after, by variance.
     fn scan_values(&self, rows: usize) -> Option<(f64, usize)> {
         let cells = self.order.iter().map(|&bin| self.cells[usize::from(bin)]);
-        let (total, sum) =
-            cells.clone().fold((0.0, 0.0), |all, cell| (all.0 + f64::from(cell.weight), all.1 + f64::from(cell.sum)));
+        let (total, sum) = cells.clone().fold((0.0, 0.0), |all, cell| {
+            (all.0 + f64::from(cell.weight), all.1 + f64::from(cell.sum))
+        });
         let parent = sum * sum / total.max(1e-12);
         let (mut count, mut weight, mut part) = (0, 0.0, 0.0);
         let mut best = None;
@@ -387,7 +446,8 @@ impl<'a> Grower<'a> {
                 continue;
             }
             let rest = sum - part;
-            let gain = part * part / weight.max(1e-12) + rest * rest / (total - weight).max(1e-12) - parent;
+            let gain = part * part / weight.max(1e-12) + rest * rest / (total - weight).max(1e-12)
+                - parent;
             if best.is_none_or(|(most, _)| gain > most) {
                 best = Some((gain, position));
             }
@@ -398,7 +458,9 @@ impl<'a> Grower<'a> {
     /// Best position in `order` to cut after, by Gini impurity. Rows are put in
     /// order of their bins, so that the cost does not grow with the labels.
     fn scan_labels(&mut self, rows: &[u32]) -> Option<(f64, usize)> {
-        let Target::Class { labels, .. } = self.plan.data.target else { return None };
+        let Target::Class { labels, .. } = self.plan.data.target else {
+            return None;
+        };
         let mut start = 0;
         for &bin in &self.order {
             self.starts[usize::from(bin)] = start;
@@ -424,7 +486,10 @@ impl<'a> Grower<'a> {
             let end = at + self.cells[usize::from(bin)].rows as usize;
             for &(label, w) in &self.sorted[at..end] {
                 let w = f64::from(w);
-                let (left, right) = (&mut self.left[label as usize], &mut self.right[label as usize]);
+                let (left, right) = (
+                    &mut self.left[label as usize],
+                    &mut self.right[label as usize],
+                );
                 left_square += w * (2.0 * *left + w);
                 right_square -= w * (2.0 * *right - w);
                 *left += w;
@@ -435,7 +500,8 @@ impl<'a> Grower<'a> {
             if at < self.plan.min_rows || rows.len() - at < self.plan.min_rows {
                 continue;
             }
-            let gain = left_square / weight.max(1e-12) + right_square / (total - weight).max(1e-12) - parent;
+            let gain = left_square / weight.max(1e-12) + right_square / (total - weight).max(1e-12)
+                - parent;
             if best.is_none_or(|(most, _)| gain > most) {
                 best = Some((gain, position));
             }

@@ -61,7 +61,10 @@ impl Gradients {
         let room = f64::from(1u32 << 30) - rows.len() as f64;
         self.gradient_unit = (gradients / room).max(f64::MIN_POSITIVE);
         self.hessian_unit = (hessians / (2.0 * room)).max(f64::MIN_POSITIVE);
-        let (g_scale, h_scale) = ((1.0 / self.gradient_unit) as f32, (1.0 / self.hessian_unit) as f32);
+        let (g_scale, h_scale) = (
+            (1.0 / self.gradient_unit) as f32,
+            (1.0 / self.hessian_unit) as f32,
+        );
         self.packed.resize(pairs.len(), 0);
         for &row in rows {
             let (g, h) = pairs[row as usize];
@@ -72,7 +75,10 @@ impl Gradients {
     }
 
     fn sums(&self, packed: i64) -> (f64, f64) {
-        ((packed >> 32) as f64 * self.gradient_unit, (packed & HESSIAN) as f64 * self.hessian_unit)
+        (
+            (packed >> 32) as f64 * self.gradient_unit,
+            (packed & HESSIAN) as f64 * self.hessian_unit,
+        )
     }
 }
 
@@ -128,46 +134,82 @@ impl Grower<'_> {
         gains: &mut [f64],
     ) -> Grown {
         let all: Vec<u32> = (0..self.bins.width as u32).collect();
-        let count = ((all.len() as f64 * self.shape.features).ceil() as usize).clamp(1, all.len().max(1));
+        let count =
+            ((all.len() as f64 * self.shape.features).ceil() as usize).clamp(1, all.len().max(1));
         let features = rng.sample(&all, count);
         let mut tree = Tree::new(1);
         let total = rows.iter().map(|&row| gradients.packed[row as usize]).sum();
-        let mut histogram = work.spare.pop().unwrap_or_else(|| vec![0; all.len() * STRIDE]);
+        let mut histogram = work
+            .spare
+            .pop()
+            .unwrap_or_else(|| vec![0; all.len() * STRIDE]);
         self.fill(&mut histogram, gradients, rows, &features);
-        let mut root = Leaf { slot: Slot::ROOT, from: 0, to: rows.len(), depth: 0, total, histogram, best: None };
+        let mut root = Leaf {
+            slot: Slot::ROOT,
+            from: 0,
+            to: rows.len(),
+            depth: 0,
+            total,
+            histogram,
+            best: None,
+        };
         self.search(&mut root, gradients, &features, rng);
         let mut open = vec![root];
         let mut leaves = 1;
         while leaves < self.shape.leaves && tree.has_room() {
             let gain = |leaf: &Leaf| leaf.best.map_or(0.0, |best| best.gain);
-            let Some(at) = (0..open.len()).max_by(|&a, &b| gain(&open[a]).total_cmp(&gain(&open[b])).then(b.cmp(&a)))
+            let Some(at) = (0..open.len())
+                .max_by(|&a, &b| gain(&open[a]).total_cmp(&gain(&open[b])).then(b.cmp(&a)))
             else {
                 break;
             };
             let Some(best) = open[at].best else { break };
             let leaf = open.swap_remove(at);
             gains[best.feature] += best.gain;
-            let middle = leaf.from + self.partition(&mut rows[leaf.from..leaf.to], best, &mut work.right);
+            let middle =
+                leaf.from + self.partition(&mut rows[leaf.from..leaf.to], best, &mut work.right);
             let slots = tree.split(leaf.slot, best.feature, best.split);
             let [left_rows, right_rows] = [middle - leaf.from, leaf.to - middle];
             leaves += 1;
             // The smaller child is counted, the larger is what remains.
-            let mut small = work.spare.pop().unwrap_or_else(|| vec![0; all.len() * STRIDE]);
+            let mut small = work
+                .spare
+                .pop()
+                .unwrap_or_else(|| vec![0; all.len() * STRIDE]);
             let mut large = leaf.histogram;
             let small_is_left = left_rows <= right_rows;
-            let range = if small_is_left { leaf.from..middle } else { middle..leaf.to };
+            let range = if small_is_left {
+                leaf.from..middle
+            } else {
+                middle..leaf.to
+            };
             let last = leaves >= self.shape.leaves;
             if !last {
                 self.fill(&mut small, gradients, &rows[range], &features);
                 for &feature in &features {
                     let at = self.bins.table(feature as usize);
-                    large[at.clone()].iter_mut().zip(&small[at]).for_each(|(all, part)| *all -= part);
+                    large[at.clone()]
+                        .iter_mut()
+                        .zip(&small[at])
+                        .for_each(|(all, part)| *all -= part);
                 }
             }
-            let (left, right) = if small_is_left { (small, large) } else { (large, small) };
+            let (left, right) = if small_is_left {
+                (small, large)
+            } else {
+                (large, small)
+            };
             let depth = leaf.depth + 1;
             let children = [
-                Leaf { slot: slots[0], from: leaf.from, to: middle, depth, total: best.left, histogram: left, best: None },
+                Leaf {
+                    slot: slots[0],
+                    from: leaf.from,
+                    to: middle,
+                    depth,
+                    total: best.left,
+                    histogram: left,
+                    best: None,
+                },
                 Leaf {
                     slot: slots[1],
                     from: middle,
@@ -201,8 +243,14 @@ impl Grower<'_> {
         if rows.len() * features.len() >= PARALLEL {
             let (a, b) = rows.split_at(rows.len() / 2);
             let mut other = vec![0; histogram.len()];
-            rayon::join(|| self.fill(histogram, gradients, a, features), || self.fill(&mut other, gradients, b, features));
-            histogram.iter_mut().zip(&other).for_each(|(sum, part)| *sum += part);
+            rayon::join(
+                || self.fill(histogram, gradients, a, features),
+                || self.fill(&mut other, gradients, b, features),
+            );
+            histogram
+                .iter_mut()
+                .zip(&other)
+                .for_each(|(sum, part)| *sum += part);
             return;
         }
         for &feature in features {
@@ -233,7 +281,10 @@ impl Grower<'_> {
         let mut kept = 0;
         for at in 0..rows.len() {
             let row = rows[at];
-            if best.split.is_left(self.bins.bytes[row as usize * self.bins.width + best.feature]) {
+            if best
+                .split
+                .is_left(self.bins.bytes[row as usize * self.bins.width + best.feature])
+            {
                 rows[kept] = row;
                 kept += 1;
             } else {
@@ -272,10 +323,16 @@ impl Grower<'_> {
                 (false, false) => finder.limits(table, None),
                 (false, true) => finder.limits(table, Some(rng)),
             };
-            if let Some((gain, split, left)) = found.map(|(gain, split, left)| ((gain - finder.parent) * worth, split, left))
+            if let Some((gain, split, left)) =
+                found.map(|(gain, split, left)| ((gain - finder.parent) * worth, split, left))
                 && gain > leaf.best.map_or(1e-9, |best| best.gain)
             {
-                leaf.best = Some(Best { gain, feature, split, left });
+                leaf.best = Some(Best {
+                    gain,
+                    feature,
+                    split,
+                    left,
+                });
             }
         }
     }
@@ -336,11 +393,23 @@ impl Finder {
             missing_left = (best.2 & HESSIAN) * 2 >= (self.total & HESSIAN);
         }
         let (gain, limit, left) = best;
-        (gain > self.parent).then_some((gain, Split::Below { limit: limit as u8, missing_left }, left))
+        (gain > self.parent).then_some((
+            gain,
+            Split::Below {
+                limit: limit as u8,
+                missing_left,
+            },
+            left,
+        ))
     }
 
     /// The best gain, limit and left sum over some limits, with `sum` to the left of all.
-    fn scan(&self, table: &[i64], limits: std::ops::Range<usize>, mut sum: i64) -> (f64, usize, i64) {
+    fn scan(
+        &self,
+        table: &[i64],
+        limits: std::ops::Range<usize>,
+        mut sum: i64,
+    ) -> (f64, usize, i64) {
         let mut best = (f64::NEG_INFINITY, 0, 0);
         let single = limits.len() == 1;
         for (limit, &cell) in limits.clone().zip(&table[limits]) {
@@ -361,19 +430,26 @@ impl Finder {
     /// The best set of categories: one alone where there are few, else a run of
     /// categories sorted by their mean.
     fn categories(&self, table: &[i64]) -> Found {
-        let used: Vec<(usize, i64)> = table.iter().copied().enumerate().filter(|(_, sum)| *sum != 0).collect();
+        let used: Vec<(usize, i64)> = table
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, sum)| *sum != 0)
+            .collect();
         let mut best: Found = None;
         let mut offer = |left: i64, l2: f64, bins: &[(usize, i64)]| {
             if let Some(gain) = self.gain(left, l2)
                 && best.is_none_or(|best| gain > best.0)
             {
                 let mut set = [0; 4];
-                bins.iter().for_each(|(bin, _)| set[bin >> 6] |= 1u64 << (bin & 63));
+                bins.iter()
+                    .for_each(|(bin, _)| set[bin >> 6] |= 1u64 << (bin & 63));
                 best = Some((gain, Split::Among(set), left));
             }
         };
         if used.len() <= 4 {
-            used.iter().for_each(|one| offer(one.1, self.l2, std::slice::from_ref(one)));
+            used.iter()
+                .for_each(|one| offer(one.1, self.l2, std::slice::from_ref(one)));
             return best;
         }
         let least = CATEGORY_ROWS * self.row_hessian;

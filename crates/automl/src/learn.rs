@@ -34,7 +34,8 @@ impl Data<'_> {
     }
 
     pub(crate) fn weight(&self, row: u32) -> f64 {
-        self.weights.map_or(1.0, |weights| f64::from(weights[row as usize]))
+        self.weights
+            .map_or(1.0, |weights| f64::from(weights[row as usize]))
     }
 }
 
@@ -47,7 +48,10 @@ pub(crate) struct Limits<'a> {
 
 impl Limits<'_> {
     pub(crate) fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.stop.load(Ordering::Relaxed)
+            || self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -96,16 +100,30 @@ impl Learner {
                 if let Some(effort) = effort {
                     settings.rounds = (effort.round() as usize).max(1);
                 }
-                let (model, rounds) = Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
-                Fit { part: Part::Boost(model), effort: rounds as f64, gains }
+                let (model, rounds) =
+                    Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
+                Fit {
+                    part: Part::Boost(model),
+                    effort: rounds as f64,
+                    gains,
+                }
             }
             Self::Forest(settings) => {
                 let model = Forest::fit(data, &train, settings, limits, seed, &mut gains);
-                Fit { part: Part::Forest(model), effort: 0.0, gains }
+                Fit {
+                    part: Part::Forest(model),
+                    effort: 0.0,
+                    gains,
+                }
             }
             Self::Linear(settings) => {
-                let (model, effort) = Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
-                Fit { part: Part::Linear(model), effort, gains }
+                let (model, effort) =
+                    Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
+                Fit {
+                    part: Part::Linear(model),
+                    effort,
+                    gains,
+                }
             }
         }
     }
@@ -116,14 +134,22 @@ impl Learner {
         match self {
             Self::Boost(_) => 2_000_000 / outputs.clamp(4, 40),
             Self::Forest(_) => 150_000,
-            Self::Linear(_) => (40_000_000 / (data.bins.width.max(10) * outputs)).clamp(5_000, 100_000),
+            Self::Linear(_) => {
+                (40_000_000 / (data.bins.width.max(10) * outputs)).clamp(5_000, 100_000)
+            }
         }
     }
 }
 
 impl Part {
     /// Predicts rows: one row of outputs for each.
-    pub(crate) fn predict(&self, bins: &Bins, columns: &[Vec<f64>], extra: &[Vec<f64>], out: &mut [f32]) {
+    pub(crate) fn predict(
+        &self,
+        bins: &Bins,
+        columns: &[Vec<f64>],
+        extra: &[Vec<f64>],
+        out: &mut [f32],
+    ) {
         match self {
             Self::Boost(model) => model.predict(&bins.bytes, bins.width, out),
             Self::Forest(model) => model.predict(&bins.bytes, bins.width, out),

@@ -56,6 +56,8 @@ pub use analysis::analyze;
 pub use error::{ModelError, TableError, TrainError};
 pub use model::{Model, Prediction};
 pub use schema::ColumnKind;
-pub use settings::{Algorithm, Analysis, Candidate, ColumnSummary, Ending, Event, Leaderboard, Settings};
+pub use settings::{
+    Algorithm, Analysis, Candidate, ColumnSummary, Ending, Event, Leaderboard, Settings,
+};
 pub use table::Table;
 pub use train::train;

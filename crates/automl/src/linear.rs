@@ -29,9 +29,17 @@ const CHUNK: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Input {
     /// (value - mean) x scale, and whether there is an input for "missing".
-    Number { mean: f64, scale: f64, missing: bool },
+    Number {
+        mean: f64,
+        scale: f64,
+        missing: bool,
+    },
     /// Input of each level; none for the rest.
-    Levels { inputs: Vec<Option<u16>>, count: u16, missing: Option<u16> },
+    Levels {
+        inputs: Vec<Option<u16>>,
+        count: u16,
+        missing: Option<u16>,
+    },
 }
 
 impl Input {
@@ -46,8 +54,12 @@ impl Input {
         match self {
             Self::Number { missing: true, .. } if value.is_nan() => out[1] = 1.0,
             Self::Number { .. } if value.is_nan() => {}
-            Self::Number { mean, scale, .. } => out[0] = (((value - mean) * scale) as f32).clamp(-CLIP, CLIP),
-            Self::Levels { inputs, missing, .. } => {
+            Self::Number { mean, scale, .. } => {
+                out[0] = (((value - mean) * scale) as f32).clamp(-CLIP, CLIP)
+            }
+            Self::Levels {
+                inputs, missing, ..
+            } => {
                 let input = match value {
                     _ if value.is_nan() => *missing,
                     _ if value < 0.0 => None,
@@ -82,17 +94,32 @@ impl Linear {
         limits: &Limits<'_>,
         gains: &mut [f64],
     ) -> (Self, f64) {
-        let inputs: Vec<Input> = (0..data.bins.width).map(|feature| input(data, feature, train)).collect();
+        let inputs: Vec<Input> = (0..data.bins.width)
+            .map(|feature| input(data, feature, train))
+            .collect();
         let width: usize = inputs.iter().map(Input::width).sum();
         let outputs = data.target.outputs();
         let zero = vec![vec![0.0; width + 1]; outputs];
-        let mut model = Self { classes: data.target.classes() as u32, inputs, weights: zero };
+        let mut model = Self {
+            classes: data.target.classes() as u32,
+            inputs,
+            weights: zero,
+        };
         let matrix = model.matrix(data.columns, data.extra, train);
-        let mut problem = Problem { data, rows: train, matrix: &matrix, width: width + 1, strength: 0.0 };
+        let mut problem = Problem {
+            data,
+            rows: train,
+            matrix: &matrix,
+            width: width + 1,
+            strength: 0.0,
+        };
         let mut point: Vec<f64> = vec![0.0; (width + 1) * outputs];
         let strengths: Vec<f64> = match strength {
             Some(strength) => vec![strength],
-            None => [1000.0, 100.0, 10.0, 1.0].iter().map(|s| s / train.len() as f64).collect(),
+            None => [1000.0, 100.0, 10.0, 1.0]
+                .iter()
+                .map(|s| s / train.len() as f64)
+                .collect(),
         };
         let held_out = valid.map(|rows| (rows, model.matrix(data.columns, data.extra, rows)));
         let mut best = (f64::INFINITY, model.weights.clone(), strengths[0]);
@@ -102,11 +129,19 @@ impl Linear {
             }
             problem.strength = strength;
             minimise(&problem, &mut point, settings.iterations, limits);
-            let weights: Vec<Vec<f32>> =
-                point.chunks(width + 1).map(|output| output.iter().map(|w| *w as f32).collect()).collect();
+            let weights: Vec<Vec<f32>> = point
+                .chunks(width + 1)
+                .map(|output| output.iter().map(|w| *w as f32).collect())
+                .collect();
             let loss = match &held_out {
                 Some((rows, matrix)) => {
-                    let held_out = Problem { data, rows, matrix, width: width + 1, strength: 0.0 };
+                    let held_out = Problem {
+                        data,
+                        rows,
+                        matrix,
+                        width: width + 1,
+                        strength: 0.0,
+                    };
                     held_out.evaluate(&point, None)
                 }
                 None => 0.0,
@@ -120,7 +155,12 @@ impl Linear {
         model.weights = best.1;
         let mut at = 0;
         for (gain, input) in gains.iter_mut().zip(&model.inputs) {
-            *gain += model.weights.iter().flat_map(|output| &output[at..at + input.width()]).map(|w| f64::from(w.abs())).sum::<f64>();
+            *gain += model
+                .weights
+                .iter()
+                .flat_map(|output| &output[at..at + input.width()])
+                .map(|w| f64::from(w.abs()))
+                .sum::<f64>();
             at += input.width();
         }
         (model, best.2)
@@ -162,28 +202,56 @@ impl Linear {
         let inputs = self.inputs.iter().map(Input::width).sum::<usize>();
         let level = |input: &Input| match input {
             Input::Number { mean, scale, .. } => mean.is_finite() && scale.is_finite(),
-            Input::Levels { inputs, count, missing } => inputs.iter().chain([missing]).flatten().all(|at| at < count),
+            Input::Levels {
+                inputs,
+                count,
+                missing,
+            } => inputs
+                .iter()
+                .chain([missing])
+                .flatten()
+                .all(|at| at < count),
         };
         self.classes as usize == classes
             && self.inputs.len() == width
             && self.inputs.iter().all(level)
             && self.weights.len() == outputs
-            && self.weights.iter().all(|output| output.len() == inputs + 1 && output.iter().all(|w| w.is_finite()))
+            && self
+                .weights
+                .iter()
+                .all(|output| output.len() == inputs + 1 && output.iter().all(|w| w.is_finite()))
     }
 }
 
 /// Learns from training rows how a feature enters the model.
 fn input(data: &Data<'_>, feature: usize, train: &[u32]) -> Input {
-    let column = data.columns.get(feature).unwrap_or_else(|| &data.extra[feature - data.columns.len()]);
+    let column = data
+        .columns
+        .get(feature)
+        .unwrap_or_else(|| &data.extra[feature - data.columns.len()]);
     let values = train.iter().map(|&row| column[row as usize]);
     if !data.is_level[feature] {
         let known: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
         let count = known.len().max(1) as f64;
         let mean = known.iter().sum::<f64>() / count;
-        let deviation = (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
-        let usable = mean.is_finite() && deviation.is_finite() && deviation > 1e-12 * mean.abs().max(1e-300);
-        let (mean, scale) = if usable { (mean, 1.0 / deviation) } else { (0.0, 0.0) };
-        return Input::Number { mean, scale, missing: known.len() < train.len() };
+        let deviation = (known
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+            / count)
+            .sqrt();
+        let usable =
+            mean.is_finite() && deviation.is_finite() && deviation > 1e-12 * mean.abs().max(1e-300);
+        let (mean, scale) = if usable {
+            (mean, 1.0 / deviation)
+        } else {
+            (0.0, 0.0)
+        };
+        return Input::Number {
+            mean,
+            scale,
+            missing: known.len() < train.len(),
+        };
     }
     let mut counts: Vec<usize> = Vec::new();
     let mut missing = 0;
@@ -198,7 +266,9 @@ fn input(data: &Data<'_>, feature: usize, train: &[u32]) -> Input {
             }
         }
     }
-    let mut frequent: Vec<usize> = (0..counts.len()).filter(|&level| counts[level] >= LEVEL_ROWS).collect();
+    let mut frequent: Vec<usize> = (0..counts.len())
+        .filter(|&level| counts[level] >= LEVEL_ROWS)
+        .collect();
     frequent.sort_by(|&a, &b| counts[b].cmp(&counts[a]).then(a.cmp(&b)));
     frequent.truncate(MAX_LEVELS);
     let mut inputs = vec![None; counts.len()];
@@ -208,7 +278,11 @@ fn input(data: &Data<'_>, feature: usize, train: &[u32]) -> Input {
         count += 1;
     }
     let missing = (missing >= LEVEL_ROWS).then_some(count);
-    Input::Levels { inputs, count: count + u16::from(missing.is_some()), missing }
+    Input::Levels {
+        inputs,
+        count: count + u16::from(missing.is_some()),
+        missing,
+    }
 }
 
 /// Mean loss plus regularisation, as a function of all weights.
@@ -226,20 +300,36 @@ impl Problem<'_> {
         let weights: Vec<f32> = point.iter().map(|w| *w as f32).collect();
         let wanted = gradient.is_some();
         let chunk = |(rows, matrix): (&[u32], &[f32])| self.chunk(rows, matrix, &weights, wanted);
-        let pairs = || self.rows.chunks(CHUNK).zip(self.matrix.chunks(CHUNK * self.width));
+        let pairs = || {
+            self.rows
+                .chunks(CHUNK)
+                .zip(self.matrix.chunks(CHUNK * self.width))
+        };
         let parts: Vec<(f64, f64, Vec<f32>)> = match self.matrix.len() < 100_000 {
             true => pairs().map(chunk).collect(),
-            false => pairs().collect::<Vec<_>>().into_par_iter().map(chunk).collect(),
+            false => pairs()
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .map(chunk)
+                .collect(),
         };
         let total: f64 = parts.iter().map(|part| part.1).sum::<f64>().max(1e-12);
         let mut loss = parts.iter().map(|part| part.0).sum::<f64>() / total;
         // The constant at the end of each output is free.
         let is_free = |at: usize| (at + 1).is_multiple_of(self.width);
-        loss += point.iter().enumerate().filter(|(at, _)| !is_free(*at)).map(|(_, w)| 0.5 * self.strength * w * w).sum::<f64>();
+        loss += point
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !is_free(*at))
+            .map(|(_, w)| 0.5 * self.strength * w * w)
+            .sum::<f64>();
         if let Some(gradient) = gradient {
             gradient.fill(0.0);
             for part in &parts {
-                gradient.iter_mut().zip(&part.2).for_each(|(sum, g)| *sum += f64::from(*g));
+                gradient
+                    .iter_mut()
+                    .zip(&part.2)
+                    .for_each(|(sum, g)| *sum += f64::from(*g));
             }
             for (at, (g, w)) in gradient.iter_mut().zip(point).enumerate() {
                 *g = *g / total + if is_free(at) { 0.0 } else { self.strength * w };
@@ -249,7 +339,13 @@ impl Problem<'_> {
     }
 
     /// Sum of losses, of weights, and of gradients of some rows.
-    fn chunk(&self, rows: &[u32], matrix: &[f32], weights: &[f32], wanted: bool) -> (f64, f64, Vec<f32>) {
+    fn chunk(
+        &self,
+        rows: &[u32],
+        matrix: &[f32],
+        weights: &[f32],
+        wanted: bool,
+    ) -> (f64, f64, Vec<f32>) {
         let outputs = weights.len() / self.width;
         let mut gradient = vec![0.0f32; if wanted { weights.len() } else { 0 }];
         let mut out = vec![0.0f32; outputs];
@@ -263,12 +359,20 @@ impl Problem<'_> {
             total += weight;
             let row = row as usize;
             // Half the squared error, so that the gradient is the plain error.
-            let half = if matches!(self.data.target, Target::Value(_)) { 0.5 } else { 1.0 };
+            let half = if matches!(self.data.target, Target::Value(_)) {
+                0.5
+            } else {
+                1.0
+            };
             loss += half * weight * self.data.target.loss(row, &out);
             if wanted {
                 for (output, gradient) in gradient.chunks_exact_mut(self.width).enumerate() {
-                    let error = weight as f32 * (out[output] - self.data.target.output(row, output) as f32);
-                    gradient.iter_mut().zip(x).for_each(|(g, x)| *g += error * x);
+                    let error =
+                        weight as f32 * (out[output] - self.data.target.output(row, output) as f32);
+                    gradient
+                        .iter_mut()
+                        .zip(x)
+                        .for_each(|(g, x)| *g += error * x);
                 }
             }
         }
@@ -303,7 +407,10 @@ fn minimise(problem: &Problem<'_>, point: &mut Vec<f64>, iterations: usize, limi
         let mut alphas = Vec::with_capacity(memory.len());
         for (s, y, rho) in memory.iter().rev() {
             let alpha = rho * product(s, &direction);
-            direction.iter_mut().zip(y).for_each(|(d, y)| *d -= alpha * y);
+            direction
+                .iter_mut()
+                .zip(y)
+                .for_each(|(d, y)| *d -= alpha * y);
             alphas.push(alpha);
         }
         if let Some((_, y, rho)) = memory.back() {
@@ -312,17 +419,26 @@ fn minimise(problem: &Problem<'_>, point: &mut Vec<f64>, iterations: usize, limi
         }
         for ((s, y, rho), alpha) in memory.iter().zip(alphas.iter().rev()) {
             let beta = rho * product(y, &direction);
-            direction.iter_mut().zip(s).for_each(|(d, s)| *d += (alpha - beta) * s);
+            direction
+                .iter_mut()
+                .zip(s)
+                .for_each(|(d, s)| *d += (alpha - beta) * s);
         }
         let slope = product(&direction, &gradient);
         if slope >= -1e-12 {
             return;
         }
-        let mut step = if memory.is_empty() { 1.0 / product(&gradient, &gradient).sqrt().max(1.0) } else { 1.0 };
+        let mut step = if memory.is_empty() {
+            1.0 / product(&gradient, &gradient).sqrt().max(1.0)
+        } else {
+            1.0
+        };
         let mut next = point.clone();
         let mut next_gradient = vec![0.0; point.len()];
         let next_loss = loop {
-            next.iter_mut().zip(point.iter().zip(&direction)).for_each(|(n, (p, d))| *n = p + step * d);
+            next.iter_mut()
+                .zip(point.iter().zip(&direction))
+                .for_each(|(n, (p, d))| *n = p + step * d);
             let value = problem.evaluate(&next, Some(&mut next_gradient));
             if value <= loss + 1e-4 * step * slope {
                 break value;
@@ -333,7 +449,11 @@ fn minimise(problem: &Problem<'_>, point: &mut Vec<f64>, iterations: usize, limi
             }
         };
         let s: Vec<f64> = next.iter().zip(point.iter()).map(|(n, p)| n - p).collect();
-        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(n, g)| n - g).collect();
+        let y: Vec<f64> = next_gradient
+            .iter()
+            .zip(&gradient)
+            .map(|(n, g)| n - g)
+            .collect();
         let curvature = product(&s, &y);
         if curvature > 1e-12 {
             memory.push_back((s, y, 1.0 / curvature));

@@ -19,22 +19,36 @@ pub(crate) fn measure(
     analysis: &Analysis,
 ) -> Vec<(Metric, f64)> {
     let width = target.outputs();
-    let numbers = |row: &[f32]| row.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
-    let predictions = outputs.chunks_exact(width).map(|row| model.prediction(&numbers(row)));
+    let numbers = |row: &[f32]| {
+        row.iter()
+            .map(|value| f64::from(*value))
+            .collect::<Vec<f64>>()
+    };
+    let predictions = outputs
+        .chunks_exact(width)
+        .map(|row| model.prediction(&numbers(row)));
     match target {
         Target::Value(values) => {
             let (mean, deviation) = model.shared.unit;
-            let truth: Vec<f64> = rows.iter().map(|&row| mean + deviation * values[row as usize]).collect();
+            let truth: Vec<f64> = rows
+                .iter()
+                .map(|&row| mean + deviation * values[row as usize])
+                .collect();
             let predicted: Vec<f64> = predictions
                 .map(|prediction| match prediction {
                     Prediction::Value(value) => value,
                     Prediction::Class { .. } => f64::NAN,
                 })
                 .collect();
-            RegressionReport::new(&truth, &predicted).map(|report| report.metrics()).unwrap_or_default()
+            RegressionReport::new(&truth, &predicted)
+                .map(|report| report.metrics())
+                .unwrap_or_default()
         }
         Target::Class { labels, .. } => {
-            let truth: Vec<usize> = rows.iter().map(|&row| labels[row as usize] as usize).collect();
+            let truth: Vec<usize> = rows
+                .iter()
+                .map(|&row| labels[row as usize] as usize)
+                .collect();
             let probabilities: Vec<Vec<f64>> = predictions
                 .map(|prediction| match prediction {
                     Prediction::Class { probabilities, .. } => probabilities,
@@ -42,12 +56,16 @@ pub(crate) fn measure(
                 })
                 .collect();
             let names = model.labels().to_vec();
-            let report = |decision: &[f64], probabilities: Option<&[Vec<f64>]>, all: &[Vec<f64>]| {
+            let report = |decision: &[f64],
+                          probabilities: Option<&[Vec<f64>]>,
+                          all: &[Vec<f64>]| {
                 let predicted: Vec<usize> = all.iter().map(|row| decide(row, decision)).collect();
                 ClassificationReport::new(&names, None, &truth, &predicted, probabilities)
             };
             let score = |decision: &[f64]| {
-                report(decision, None, &probabilities).ok().and_then(|report| report.get(analysis.metric))
+                report(decision, None, &probabilities)
+                    .ok()
+                    .and_then(|report| report.get(analysis.metric))
             };
             model.decision = tune(analysis, score);
             report(&model.decision, Some(&probabilities), &probabilities)
@@ -61,10 +79,15 @@ pub(crate) fn measure(
 /// number is tuned, so there is little to overfit.
 fn tune(analysis: &Analysis, score: impl Fn(&[f64]) -> Option<f64>) -> Vec<f64> {
     let plain = vec![1.0; analysis.labels.len()];
-    if !matches!(analysis.metric, Metric::F1 | Metric::F1Macro | Metric::BalancedAccuracy | Metric::RecallMacro) {
+    if !matches!(
+        analysis.metric,
+        Metric::F1 | Metric::F1Macro | Metric::BalancedAccuracy | Metric::RecallMacro
+    ) {
         return plain;
     }
-    let Some(before) = score(&plain) else { return plain };
+    let Some(before) = score(&plain) else {
+        return plain;
+    };
     let mut best = (before + WORTHWHILE, plain);
     for step in 1..=10 {
         let power = f64::from(step) / 10.0;

@@ -20,45 +20,109 @@ pub(crate) struct Spec {
 /// early, so that a small number is a good choice too. Beyond the hand-picked
 /// ones, settings are drawn at random.
 pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
-    let shape = Shape { leaves: 31, depth: 12, min_rows: 20.0, l2: 1.0, features: 1.0, random_limits: false };
-    // A round costs a tree for each output.
-    let rounds = (3_000 / outputs).clamp(60, 1_500);
-    let boost = BoostSettings { rate: 0.1, rounds, patience: 30, rows: 1.0, shape };
+    let shape = Shape {
+        leaves: 31,
+        depth: 12,
+        min_rows: 20.0,
+        l2: 1.0,
+        features: 1.0,
+        random_limits: false,
+    };
+    // A round costs a tree for each output: with several, larger steps have to do.
+    let (rounds, slow): (usize, f64) = match outputs {
+        1 => (1_500, 0.05),
+        _ => ((1_500 / outputs).clamp(40, 300), 0.1),
+    };
+    let boost = BoostSettings {
+        rate: 0.1,
+        rounds,
+        patience: 30,
+        rows: 1.0,
+        shape,
+    };
     let trees = if outputs > 30 { 60 } else { 100 };
-    let forest = ForestSettings { trees, extra: false, features: None, min_rows: 1 };
-    let extra = ForestSettings { extra: true, features: Some(0.5), min_rows: 2, ..forest };
+    let forest = ForestSettings {
+        trees,
+        extra: false,
+        features: None,
+        min_rows: 1,
+    };
+    let extra = ForestSettings {
+        extra: true,
+        features: Some(0.5),
+        min_rows: 2,
+        ..forest
+    };
     let mut specs = vec![
-        boosted("31 leaves, rate 0.1", boost),
+        boosted(&format!("31 leaves, rate {}", boost.rate), boost),
         forested("half of the features at each node", extra),
+        boosted(
+            &format!("random limits, 63 leaves, rate {slow}"),
+            BoostSettings {
+                rate: slow,
+                patience: 60,
+                shape: Shape {
+                    leaves: 63,
+                    random_limits: true,
+                    ..shape
+                },
+                ..boost
+            },
+        ),
         Spec {
             algorithm: Algorithm::Linear,
-            description: "standardised numbers, one input a category, L2 strength by validation".to_owned(),
+            description: "standardised numbers, one input a category, L2 strength by validation"
+                .to_owned(),
             learner: Learner::Linear(LinearSettings { iterations: 60 }),
         },
         boosted(
-            "15 leaves, rate 0.05, half of the features and 80 % of the rows each round",
+            &format!(
+                "15 leaves, rate {slow}, half of the features and 80 % of the rows each round"
+            ),
             BoostSettings {
-                rate: 0.05,
+                rate: slow,
                 rows: 0.8,
                 patience: 60,
-                shape: Shape { leaves: 15, features: 0.5, l2: 5.0, ..shape },
+                shape: Shape {
+                    leaves: 15,
+                    features: 0.5,
+                    l2: 5.0,
+                    ..shape
+                },
                 ..boost
             },
         ),
         forested("bootstrap, few features at each node", forest),
         boosted(
-            "random limits, 63 leaves, rate 0.06",
-            BoostSettings { rate: 0.06, patience: 60, shape: Shape { leaves: 63, random_limits: true, ..shape }, ..boost },
-        ),
-        boosted("stumps and pairs: 4 leaves, rate 0.1", BoostSettings { shape: Shape { leaves: 4, ..shape }, ..boost }),
-        forested("all features at each node", ForestSettings { features: Some(1.0), min_rows: 1, ..extra }),
-        boosted(
-            "63 leaves of at least 8 rows, rate 0.05, 40 % of the features and 70 % of the rows each round",
+            &format!("4 leaves, rate {}", boost.rate),
             BoostSettings {
-                rate: 0.05,
+                shape: Shape { leaves: 4, ..shape },
+                ..boost
+            },
+        ),
+        forested(
+            "all features at each node",
+            ForestSettings {
+                features: Some(1.0),
+                min_rows: 1,
+                ..extra
+            },
+        ),
+        boosted(
+            &format!(
+                "63 leaves of at least 8 rows, rate {slow}, 40 % of the features and 70 % of the rows each round"
+            ),
+            BoostSettings {
+                rate: slow,
                 rows: 0.7,
                 patience: 60,
-                shape: Shape { leaves: 63, min_rows: 8.0, features: 0.4, l2: 3.0, ..shape },
+                shape: Shape {
+                    leaves: 63,
+                    min_rows: 8.0,
+                    features: 0.4,
+                    l2: 3.0,
+                    ..shape
+                },
                 ..boost
             },
         ),
@@ -66,13 +130,32 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
     let mut rng = Rng::new(seed, 3);
     while specs.len() < count {
         let mut pick = |values: &[f64]| values[rng.below(values.len())];
-        let (leaves, rate) = (pick(&[6.0, 12.0, 24.0, 48.0, 96.0]), pick(&[0.03, 0.05, 0.08, 0.12]));
+        let (leaves, rate) = (
+            pick(&[6.0, 12.0, 24.0, 48.0, 96.0]),
+            pick(&[0.03, 0.05, 0.08, 0.12]),
+        );
         let (features, rows) = (pick(&[0.3, 0.5, 0.7, 1.0]), pick(&[0.6, 0.8, 1.0]));
         let (min_rows, l2) = (pick(&[4.0, 10.0, 20.0, 40.0]), pick(&[0.1, 1.0, 5.0, 20.0]));
-        let description =
-            format!("{leaves} leaves of at least {min_rows} rows, rate {rate}, features {features}, rows {rows}, L2 {l2}");
-        let shape = Shape { leaves: leaves as usize, min_rows, l2, features, ..shape };
-        specs.push(boosted(&description, BoostSettings { rate, rows, patience: (4.0 / rate) as usize, shape, ..boost }));
+        let description = format!(
+            "{leaves} leaves of at least {min_rows} rows, rate {rate}, features {features}, rows {rows}, L2 {l2}"
+        );
+        let shape = Shape {
+            leaves: leaves as usize,
+            min_rows,
+            l2,
+            features,
+            ..shape
+        };
+        specs.push(boosted(
+            &description,
+            BoostSettings {
+                rate,
+                rows,
+                patience: (4.0 / rate) as usize,
+                shape,
+                ..boost
+            },
+        ));
     }
     specs.truncate(count);
     specs
@@ -87,9 +170,17 @@ fn boosted(description: &str, settings: BoostSettings) -> Spec {
 }
 
 fn forested(description: &str, settings: ForestSettings) -> Spec {
-    let algorithm = if settings.extra { Algorithm::ExtraTrees } else { Algorithm::RandomForest };
+    let algorithm = if settings.extra {
+        Algorithm::ExtraTrees
+    } else {
+        Algorithm::RandomForest
+    };
     let description = format!("{} trees, {description}", settings.trees);
-    Spec { algorithm, description, learner: Learner::Forest(settings) }
+    Spec {
+        algorithm,
+        description,
+        learner: Learner::Forest(settings),
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +193,7 @@ mod tests {
             assert_eq!(plan(count, 1, 5).len(), count);
         }
         let few = plan(3, 1, 5);
-        assert!(few[0].algorithm != few[1].algorithm && few[1].algorithm != few[2].algorithm);
+        assert!(few[0].algorithm != few[1].algorithm && few[0].learner != few[2].learner);
         assert_eq!(plan(30, 1, 5), plan(30, 1, 5));
     }
 }

@@ -34,13 +34,34 @@ impl Split {
     ) -> Self {
         let (encoder, extra, bins) = Encoder::fit(features, columns, target, &train, MAX_BINS);
         let gather = |columns: &[Vec<f64>]| -> Vec<Vec<f64>> {
-            columns.iter().map(|column| valid.iter().map(|&row| column[row as usize]).collect()).collect()
+            columns
+                .iter()
+                .map(|column| valid.iter().map(|&row| column[row as usize]).collect())
+                .collect()
         };
         let (valid_columns, valid_extra) = (gather(columns), gather(&extra));
-        let bytes = valid.iter().flat_map(|&row| bins.row(row as usize)).copied().collect();
-        let valid_bins = Bins { width: bins.width, bytes, counts: bins.counts.clone() };
+        let bytes = valid
+            .iter()
+            .flat_map(|&row| bins.row(row as usize))
+            .copied()
+            .collect();
+        let valid_bins = Bins {
+            width: bins.width,
+            bytes,
+            counts: bins.counts.clone(),
+        };
         let is_level = encoder.is_level();
-        Self { train, valid, encoder, is_level, extra, bins, valid_columns, valid_extra, valid_bins }
+        Self {
+            train,
+            valid,
+            encoder,
+            is_level,
+            extra,
+            bins,
+            valid_columns,
+            valid_extra,
+            valid_bins,
+        }
     }
 
     pub(crate) fn data<'a>(
@@ -49,31 +70,53 @@ impl Split {
         target: &'a Target,
         weights: Option<&'a [f32]>,
     ) -> Data<'a> {
-        Data { bins: &self.bins, is_level: &self.is_level, columns, extra: &self.extra, target, weights }
+        Data {
+            bins: &self.bins,
+            is_level: &self.is_level,
+            columns,
+            extra: &self.extra,
+            target,
+            weights,
+        }
     }
 }
 
 /// Deals rows into `folds` of equal size, each with its share of every label.
 /// Without folds (1), `fraction` of the rows is held out.
-pub(crate) fn deal(target: &Target, rows: usize, fraction: f64, seed: u64) -> Vec<(Vec<u32>, Vec<u32>)> {
+pub(crate) fn deal(
+    target: &Target,
+    rows: usize,
+    fraction: f64,
+    seed: u64,
+) -> Vec<(Vec<u32>, Vec<u32>)> {
     let mut order: Vec<u32> = (0..rows as u32).collect();
     Rng::new(seed, 2).shuffle(&mut order);
     if let Target::Class { labels, .. } = target {
         // Stable: rows stay shuffled within their label.
         order.sort_by_key(|&row| labels[row as usize]);
     }
-    let folds = ((1.0 / fraction).round() as usize).clamp(2, 10);
+    let mut folds = ((1.0 / fraction).round() as usize).clamp(2, 10);
+    // Several outputs cost that many times as much.
+    if rows * target.outputs() > FOLD_ROWS {
+        folds = folds.min(3);
+    }
     let cut = |is_valid: &dyn Fn(usize) -> bool| {
         let (mut train, mut valid) = (Vec::new(), Vec::new());
         for (position, &row) in order.iter().enumerate() {
-            if is_valid(position) { valid.push(row) } else { train.push(row) }
+            if is_valid(position) {
+                valid.push(row)
+            } else {
+                train.push(row)
+            }
         }
         train.sort_unstable();
         valid.sort_unstable();
         (train, valid)
     };
     if rows <= FOLD_ROWS {
-        return (0..folds).map(|fold| cut(&|position| position % folds == fold)).collect();
+        return (0..folds)
+            .map(|fold| cut(&|position| position % folds == fold))
+            .collect();
     }
     // Every position at which the running share passes a whole number.
     let share = |position: usize| (position as f64 * fraction) as usize;
@@ -87,7 +130,10 @@ mod tests {
     #[test]
     fn folds_hold_out_every_row_once_and_keep_the_shares() {
         let labels: Vec<u32> = (0..1_000).map(|row| u32::from(row % 10 == 0)).collect();
-        let target = Target::Class { labels: labels.clone(), count: 2 };
+        let target = Target::Class {
+            labels: labels.clone(),
+            count: 2,
+        };
         let splits = deal(&target, 1_000, 0.2, 4);
         assert_eq!(splits.len(), 5);
         let mut seen: Vec<u32> = splits.iter().flat_map(|(_, valid)| valid.clone()).collect();
@@ -95,7 +141,13 @@ mod tests {
         assert_eq!(seen, (0..1_000).collect::<Vec<u32>>());
         for (train, valid) in &splits {
             assert_eq!(train.len(), 800);
-            assert_eq!(valid.iter().filter(|row| labels[**row as usize] == 1).count(), 20);
+            assert_eq!(
+                valid
+                    .iter()
+                    .filter(|row| labels[**row as usize] == 1)
+                    .count(),
+                20
+            );
         }
     }
 

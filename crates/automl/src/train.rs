@@ -40,30 +40,56 @@ pub fn train(
     let mut prepared = Prepared::new(table, settings)?;
     let features = prepared.schema.features();
     let rows = prepared.table.rows();
-    let mut columns = prepared.schema.read(&prepared.table, &prepared.columns, 0..rows);
+    let mut columns = prepared
+        .schema
+        .read(&prepared.table, &prepared.columns, 0..rows);
     let splits = match validation {
         Some(table) => {
             let (kept, target) = prepared.validation(table, settings)?;
             let kept = table.take(&kept);
-            let more = prepared.schema.read(&kept, &prepared.columns, 0..kept.rows());
-            columns.iter_mut().zip(more).for_each(|(column, more)| column.extend(more));
+            let more = prepared
+                .schema
+                .read(&kept, &prepared.columns, 0..kept.rows());
+            columns
+                .iter_mut()
+                .zip(more)
+                .for_each(|(column, more)| column.extend(more));
             prepared.add_validation(target);
-            vec![((0..rows as u32).collect(), (rows as u32..(rows + kept.rows()) as u32).collect())]
+            vec![(
+                (0..rows as u32).collect(),
+                (rows as u32..(rows + kept.rows()) as u32).collect(),
+            )]
         }
-        None => deal(&prepared.target, rows, settings.validation_fraction, settings.seed),
+        None => deal(
+            &prepared.target,
+            rows,
+            settings.validation_fraction,
+            settings.seed,
+        ),
     };
     observe(Event::Analyzed(&prepared.analysis));
     let target = &prepared.target;
     let fold = |(train, valid)| Split::new(&features, &columns, target, train, valid);
     let splits: Vec<Split> = splits.into_iter().map(fold).collect();
     // Folds together have seen every row, so a model of all rows comes after them.
-    let all = || Split::new(&features, &columns, target, (0..rows as u32).collect(), Vec::new());
+    let all = || {
+        Split::new(
+            &features,
+            &columns,
+            target,
+            (0..rows as u32).collect(),
+            Vec::new(),
+        )
+    };
     let whole = (splits.len() > 1).then(all);
     let run = Run {
         prepared: &prepared,
         columns: &columns,
         shared: prepared.shared(settings, whole.as_ref().unwrap_or(&splits[0])),
-        valid: splits.iter().flat_map(|split| split.valid.iter().copied()).collect(),
+        valid: splits
+            .iter()
+            .flat_map(|split| split.valid.iter().copied())
+            .collect(),
         splits,
         whole,
         settings,
@@ -71,13 +97,21 @@ pub fn train(
         deadline: start.checked_add(settings.time_budget),
     };
     let ensemble = settings.max_candidates >= 3;
-    let specs = plan(settings.max_candidates - usize::from(ensemble), target.outputs(), settings.seed);
+    let specs = plan(
+        settings.max_candidates - usize::from(ensemble),
+        target.outputs(),
+        settings.seed,
+    );
     let mut trained = run.candidates(&specs, observe);
     trained.sort_by_key(|trained| trained.candidate.number);
     if ensemble && trained.len() >= 2 {
         let number = specs.len() + 1;
         let description = "weighted mean of the candidates before";
-        observe(Event::Started { number, algorithm: Algorithm::WeightedEnsemble, description });
+        observe(Event::Started {
+            number,
+            algorithm: Algorithm::WeightedEnsemble,
+            description,
+        });
         let last = run.ensemble(number, &trained);
         observe(Event::Finished(&last.candidate));
         trained.push(last);
@@ -97,8 +131,15 @@ pub fn train(
         () if trained.len() < specs.len() + usize::from(ensemble) => Ending::OutOfTime,
         () => Ending::Completed,
     };
-    let candidates = trained.into_iter().map(|trained| trained.candidate).collect();
-    Ok(Leaderboard { analysis: prepared.analysis, candidates, ending })
+    let candidates = trained
+        .into_iter()
+        .map(|trained| trained.candidate)
+        .collect();
+    Ok(Leaderboard {
+        analysis: prepared.analysis,
+        candidates,
+        ending,
+    })
 }
 
 /// A candidate with what the ensemble and the last fit need.
@@ -131,11 +172,19 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn data<'a>(&'a self, split: &'a Split) -> Data<'a> {
-        split.data(self.columns, &self.prepared.target, self.prepared.weights.as_deref())
+        split.data(
+            self.columns,
+            &self.prepared.target,
+            self.prepared.weights.as_deref(),
+        )
     }
 
     fn is_over(&self) -> bool {
-        Limits { deadline: self.deadline, stop: self.stop }.is_over()
+        Limits {
+            deadline: self.deadline,
+            stop: self.stop,
+        }
+        .is_over()
     }
 
     /// Trains candidates on as many threads as there are cores. Events reach the
@@ -145,7 +194,10 @@ impl Run<'_> {
             Started(usize),
             Finished(Box<Trained>),
         }
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(specs.len());
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4)
+            .min(specs.len());
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         let mut all = Vec::with_capacity(specs.len());
@@ -155,7 +207,9 @@ impl Run<'_> {
                 scope.spawn(move || {
                     loop {
                         let position = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(spec) = specs.get(position) else { break };
+                        let Some(spec) = specs.get(position) else {
+                            break;
+                        };
                         if position > 0 && self.is_over() {
                             break;
                         }
@@ -170,8 +224,16 @@ impl Run<'_> {
             for message in receiver {
                 match message {
                     Message::Started(position) => {
-                        let Spec { algorithm, description, .. } = &specs[position];
-                        observe(Event::Started { number: position + 1, algorithm: *algorithm, description });
+                        let Spec {
+                            algorithm,
+                            description,
+                            ..
+                        } = &specs[position];
+                        observe(Event::Started {
+                            number: position + 1,
+                            algorithm: *algorithm,
+                            description,
+                        });
                     }
                     Message::Finished(trained) => {
                         observe(Event::Finished(&trained.candidate));
@@ -185,16 +247,29 @@ impl Run<'_> {
 
     fn candidate(&self, number: usize, spec: &Spec) -> Trained {
         let start = Instant::now();
-        let trial = self.settings.trial_budget.and_then(|budget| start.checked_add(budget));
+        let trial = self
+            .settings
+            .trial_budget
+            .and_then(|budget| start.checked_add(budget));
         let deadline = [self.deadline, trial].into_iter().flatten().min();
-        let limits = Limits { deadline, stop: self.stop };
+        let limits = Limits {
+            deadline,
+            stop: self.stop,
+        };
         let seed = self.settings.seed.wrapping_add(1_000 * number as u64);
         let mut outputs = Vec::with_capacity(self.valid.len() * self.prepared.target.outputs());
         let mut gains = vec![0.0; self.prepared.columns.len()];
         let mut efforts = Vec::new();
         let mut last = None;
         for split in &self.splits {
-            let fit = spec.learner.fit(&self.data(split), &split.train, Some(&split.valid), None, &limits, seed);
+            let fit = spec.learner.fit(
+                &self.data(split),
+                &split.train,
+                Some(&split.valid),
+                None,
+                &limits,
+                seed,
+            );
             outputs.extend(self.predict(&fit.part, split));
             efforts.push(fit.effort);
             for (gain, source) in fit.gains.iter().zip(&split.encoder.sources) {
@@ -206,8 +281,22 @@ impl Run<'_> {
         let part = match &self.whole {
             // Its length is known, so it needs no limit but the caller's.
             Some(whole) => {
-                let limits = Limits { deadline: None, stop: self.stop };
-                Some(spec.learner.fit(&self.data(whole), &whole.train, None, Some(effort), &limits, seed).part)
+                let limits = Limits {
+                    deadline: None,
+                    stop: self.stop,
+                };
+                Some(
+                    spec.learner
+                        .fit(
+                            &self.data(whole),
+                            &whole.train,
+                            None,
+                            Some(effort),
+                            &limits,
+                            seed,
+                        )
+                        .part,
+                )
             }
             None => last,
         };
@@ -215,7 +304,15 @@ impl Run<'_> {
         let total: f64 = gains.iter().sum();
         gains.iter_mut().for_each(|gain| *gain /= total.max(1e-300));
         let (algorithm, description) = (spec.algorithm, spec.description.clone());
-        let mut trained = self.finish(number, algorithm, description, parts, outputs, gains, start.elapsed());
+        let mut trained = self.finish(
+            number,
+            algorithm,
+            description,
+            parts,
+            outputs,
+            gains,
+            start.elapsed(),
+        );
         trained.effort = effort;
         trained
     }
@@ -223,7 +320,12 @@ impl Run<'_> {
     /// The part's numbers for the held-out rows of a split.
     fn predict(&self, part: &Part, split: &Split) -> Vec<f32> {
         let mut out = vec![0.0; split.valid.len() * self.prepared.target.outputs()];
-        part.predict(&split.valid_bins, &split.valid_columns, &split.valid_extra, &mut out);
+        part.predict(
+            &split.valid_bins,
+            &split.valid_columns,
+            &split.valid_extra,
+            &mut out,
+        );
         out
     }
 
@@ -238,15 +340,32 @@ impl Run<'_> {
         gains: Vec<f64>,
         took: Duration,
     ) -> Trained {
-        let Prepared { analysis, target, schema, .. } = self.prepared;
-        let mut model = Model { shared: self.shared.clone(), parts, decision: vec![1.0; analysis.labels.len()] };
+        let Prepared {
+            analysis,
+            target,
+            schema,
+            ..
+        } = self.prepared;
+        let mut model = Model {
+            shared: self.shared.clone(),
+            parts,
+            decision: vec![1.0; analysis.labels.len()],
+        };
         let metrics = measure(&mut model, &outputs, &self.valid, target, analysis);
-        let objective = metrics.iter().find(|(metric, _)| *metric == analysis.metric).map(|(_, value)| *value);
+        let objective = metrics
+            .iter()
+            .find(|(metric, _)| *metric == analysis.metric)
+            .map(|(_, value)| *value);
         let worst = match analysis.metric.direction() {
             Direction::Maximize => 0.0,
             Direction::Minimize => f64::MAX,
         };
-        let mut importance: Vec<(String, f64)> = schema.names.iter().cloned().zip(gains.iter().copied()).collect();
+        let mut importance: Vec<(String, f64)> = schema
+            .names
+            .iter()
+            .cloned()
+            .zip(gains.iter().copied())
+            .collect();
         importance.retain(|(_, share)| *share > 0.0);
         importance.sort_by(|a, b| b.1.total_cmp(&a.1));
         let candidate = Candidate {
@@ -259,26 +378,63 @@ impl Run<'_> {
             importance,
             model,
         };
-        Trained { candidate, outputs, effort: 0.0, gains, members: vec![(number, 1.0)] }
+        Trained {
+            candidate,
+            outputs,
+            effort: 0.0,
+            gains,
+            members: vec![(number, 1.0)],
+        }
     }
 
     fn ensemble(&self, number: usize, trained: &[Trained]) -> Trained {
         let start = Instant::now();
-        let outputs: Vec<&[f32]> = trained.iter().map(|trained| trained.outputs.as_slice()).collect();
+        let outputs: Vec<&[f32]> = trained
+            .iter()
+            .map(|trained| trained.outputs.as_slice())
+            .collect();
         let weights = weigh(&outputs, &self.valid, &self.prepared.target);
         let mut mean = vec![0.0; outputs[0].len()];
         let mut gains = vec![0.0; self.prepared.columns.len()];
         let (mut parts, mut members, mut words) = (Vec::new(), Vec::new(), Vec::new());
-        for (member, &weight) in trained.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0) {
-            mean.iter_mut().zip(&member.outputs).for_each(|(sum, value)| *sum += weight * value);
-            gains.iter_mut().zip(&member.gains).for_each(|(sum, gain)| *sum += f64::from(weight) * gain);
-            parts.extend(member.candidate.model.parts.iter().map(|(_, part)| (weight, part.clone())));
+        for (member, &weight) in trained
+            .iter()
+            .zip(&weights)
+            .filter(|(_, weight)| **weight > 0.0)
+        {
+            mean.iter_mut()
+                .zip(&member.outputs)
+                .for_each(|(sum, value)| *sum += weight * value);
+            gains
+                .iter_mut()
+                .zip(&member.gains)
+                .for_each(|(sum, gain)| *sum += f64::from(weight) * gain);
+            parts.extend(
+                member
+                    .candidate
+                    .model
+                    .parts
+                    .iter()
+                    .map(|(_, part)| (weight, part.clone())),
+            );
             members.push((member.candidate.number, weight));
-            words.push(format!("{:.0} % of candidate {}", 100.0 * weight, member.candidate.number));
+            words.push(format!(
+                "{:.0} % of candidate {}",
+                100.0 * weight,
+                member.candidate.number
+            ));
         }
         let description = format!("weighted mean: {}", words.join(", "));
         let algorithm = Algorithm::WeightedEnsemble;
-        let mut out = self.finish(number, algorithm, description, parts, mean, gains, start.elapsed());
+        let mut out = self.finish(
+            number,
+            algorithm,
+            description,
+            parts,
+            mean,
+            gains,
+            start.elapsed(),
+        );
         out.members = members;
         out
     }
@@ -287,23 +443,38 @@ impl Run<'_> {
     fn has_time_for(&self, best: &Trained, all: &[Trained]) -> bool {
         let seconds: f64 = all
             .iter()
-            .filter(|one| best.members.iter().any(|(number, _)| *number == one.candidate.number))
+            .filter(|one| {
+                best.members
+                    .iter()
+                    .any(|(number, _)| *number == one.candidate.number)
+            })
             .map(|one| one.candidate.fit_seconds)
             .sum();
         let needed = Duration::try_from_secs_f64(1.5 * seconds).unwrap_or(Duration::MAX);
         let end = Instant::now().checked_add(needed);
-        !self.stop.load(Ordering::Relaxed) && end.is_some_and(|end| self.deadline.is_none_or(|deadline| end < deadline))
+        !self.stop.load(Ordering::Relaxed)
+            && end.is_some_and(|end| self.deadline.is_none_or(|deadline| end < deadline))
     }
 
     /// Trains the best candidate on all rows and puts the model in its place.
     fn refit(&self, specs: &[Spec], trained: &mut [Trained], whole: Split) {
-        let limits = Limits { deadline: None, stop: self.stop };
+        let limits = Limits {
+            deadline: None,
+            stop: self.stop,
+        };
         let members = trained[0].members.clone();
         let fit = |&(number, weight): &(usize, f32)| {
             let member = trained.iter().find(|one| one.candidate.number == number)?;
             let seed = self.settings.seed.wrapping_add(1_000 * number as u64);
             let learner = &specs.get(number - 1)?.learner;
-            let fit = learner.fit(&self.data(&whole), &whole.train, None, Some(member.effort), &limits, seed);
+            let fit = learner.fit(
+                &self.data(&whole),
+                &whole.train,
+                None,
+                Some(member.effort),
+                &limits,
+                seed,
+            );
             Some((weight, Arc::new(fit.part)))
         };
         let parts: Option<Vec<_>> = members.iter().map(fit).collect();
@@ -311,7 +482,11 @@ impl Run<'_> {
         if let Some(parts) = parts.filter(|_| !self.stop.load(Ordering::Relaxed)) {
             let shared = self.prepared.shared(self.settings, &whole);
             let decision = trained[0].candidate.model.decision.clone();
-            trained[0].candidate.model = Model { shared, parts, decision };
+            trained[0].candidate.model = Model {
+                shared,
+                parts,
+                decision,
+            };
         }
     }
 }
@@ -321,7 +496,12 @@ impl Prepared<'_> {
         Arc::new(Shared {
             problem_type: self.analysis.problem_type,
             target: settings.target.clone(),
-            labels: self.analysis.labels.iter().map(|(label, _)| label.clone()).collect(),
+            labels: self
+                .analysis
+                .labels
+                .iter()
+                .map(|(label, _)| label.clone())
+                .collect(),
             unit: self.unit,
             schema: self.schema.clone(),
             encoder: split.encoder.clone(),

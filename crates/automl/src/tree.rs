@@ -60,15 +60,29 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new(outputs: usize) -> Self {
-        Self { outputs: outputs as u32, nodes: Vec::new(), sets: Vec::new(), values: Vec::new() }
+        Self {
+            outputs: outputs as u32,
+            nodes: Vec::new(),
+            sets: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Adds a decision and returns the slots of its left and right child.
     pub(crate) fn split(&mut self, slot: Slot, feature: usize, split: Split) -> [Slot; 2] {
         let number = self.nodes.len() as u32;
-        let mut node = Node { feature: feature as u32, limit: 0, shift: 0, set: 0, children: [LEAF; 2] };
+        let mut node = Node {
+            feature: feature as u32,
+            limit: 0,
+            shift: 0,
+            set: 0,
+            children: [LEAF; 2],
+        };
         match split {
-            Split::Below { limit, missing_left } => {
+            Split::Below {
+                limit,
+                missing_left,
+            } => {
                 node.shift = u8::from(!missing_left);
                 node.limit = limit - node.shift;
             }
@@ -80,7 +94,9 @@ impl Tree {
         }
         self.nodes.push(node);
         self.hang(slot, number);
-        [0, 1].map(|child| Slot { parent: Some((number, child)) })
+        [0, 1].map(|child| Slot {
+            parent: Some((number, child)),
+        })
     }
 
     /// Whether another node with a bin set may be added.
@@ -103,16 +119,51 @@ impl Tree {
 
     /// The values of the leaf that a row of bins falls into.
     pub(crate) fn values(&self, row: &[u8]) -> &[f32] {
-        let mut at = if self.nodes.is_empty() { LEAF } else { 0 };
+        let mut at = self.root();
         while at & LEAF == 0 {
-            let node = &self.nodes[at as usize];
-            let bin = row[node.feature as usize];
-            let left = match node.shift {
-                SET => self.sets[usize::from(node.set)][usize::from(bin >> 6)] >> (bin & 63) & 1 == 1,
-                shift => bin.wrapping_sub(shift) <= node.limit,
-            };
-            at = node.children[usize::from(!left)];
+            at = self.step(at, row);
         }
+        self.leaf_values(at)
+    }
+
+    /// Hands over the leaf values of each row of `width` bins, in order. Eight
+    /// rows walk down side by side: each waits for memory, so all wait at once.
+    pub(crate) fn each(&self, rows: &[u8], width: usize, mut take: impl FnMut(usize, &[f32])) {
+        const LANES: usize = 8;
+        let mut first = 0;
+        for block in rows.chunks(LANES * width) {
+            let mut at = [LEAF; LANES];
+            let lanes = block.len() / width;
+            at[..lanes].fill(self.root());
+            while at.iter().any(|at| at & LEAF == 0) {
+                for (at, row) in at.iter_mut().zip(block.chunks_exact(width)) {
+                    if *at & LEAF == 0 {
+                        *at = self.step(*at, row);
+                    }
+                }
+            }
+            for (lane, at) in at[..lanes].iter().enumerate() {
+                take(first + lane, self.leaf_values(*at));
+            }
+            first += lanes;
+        }
+    }
+
+    fn root(&self) -> u32 {
+        if self.nodes.is_empty() { LEAF } else { 0 }
+    }
+
+    fn step(&self, at: u32, row: &[u8]) -> u32 {
+        let node = &self.nodes[at as usize];
+        let bin = row[node.feature as usize];
+        let left = match node.shift {
+            SET => self.sets[usize::from(node.set)][usize::from(bin >> 6)] >> (bin & 63) & 1 == 1,
+            shift => bin.wrapping_sub(shift) <= node.limit,
+        };
+        node.children[usize::from(!left)]
+    }
+
+    fn leaf_values(&self, at: u32) -> &[f32] {
         let (leaf, outputs) = ((at & !LEAF) as usize, self.outputs as usize);
         &self.values[leaf * outputs..(leaf + 1) * outputs]
     }
@@ -162,7 +213,10 @@ mod tests {
 
     #[test]
     fn a_damaged_tree_is_not_sound() {
-        let mut tree = stump(Split::Below { limit: 3, missing_left: true });
+        let mut tree = stump(Split::Below {
+            limit: 3,
+            missing_left: true,
+        });
         assert!(tree.is_sound(1, 1));
         assert!(!tree.is_sound(1, 0));
         tree.nodes[0].children[0] = 0;

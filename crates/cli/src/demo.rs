@@ -4,7 +4,7 @@ mod summary;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crosspilot_core::aws::s3::Client as S3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
@@ -119,15 +119,16 @@ async fn main_job(
     let test = format!("{}held-out.csv", layout::test_prefix(&tenant.prefix, &model));
     upload(&s3, &tenant, &test, &data.held_out).await?;
     let training = format!("{}training.csv", layout::train_prefix(&tenant.prefix, &model));
-    let version = upload(&s3, &tenant, &training, &data.training).await?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    upload(&s3, &tenant, &training, &data.training).await?;
 
     steps.step("waiting for the upload to start a run");
     let is_ours = |input: &Value| {
-        let object = input.pointer("/detail/object");
-        let field = |name: &str| object.and_then(|o| o.get(name)).and_then(Value::as_str);
-        field("key") == Some(&training) && (version.is_none() || field("version-id") == version.as_deref())
+        let field = |pointer: &str| input.pointer(pointer).and_then(Value::as_str);
+        field("/detail/bucket/name") == Some(tenant.bucket.as_str())
+            && field("/detail/object/key") == Some(&training)
     };
-    let arn = watch::find(&site.vendor, is_ours).await?;
+    let arn = watch::find(&site.vendor, since, is_ours).await?;
     let ended = watch::follow(&site.vendor, &arn, |now| steps.step(now)).await?;
 
     steps.step("asking the prediction API");
@@ -158,14 +159,8 @@ async fn main_job(
     })
 }
 
-/// Gives the version of the object, if the bucket keeps versions.
-async fn upload(
-    s3: &S3,
-    tenant: &Tenant,
-    key: &str,
-    body: &[u8],
-) -> Result<Option<String>, CallError> {
-    let put = s3
+async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), CallError> {
+    s3
         .put_object()
         .bucket(tenant.bucket.as_str())
         .key(key)
@@ -174,7 +169,7 @@ async fn upload(
         .send()
         .await
         .map_err(|e| CallError::new("s3:PutObject", layout::uri(tenant, key), &e))?;
-    Ok(put.version_id)
+    Ok(())
 }
 
 /// The leaderboard and the endpoint, as the customer's administrator sees them.

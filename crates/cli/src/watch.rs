@@ -35,9 +35,11 @@ fn stage(state: &str) -> Option<&'static str> {
     })
 }
 
-/// Waits for the execution that `started_by` recognises by its input.
+/// Waits for an execution, started since `since` (seconds since 1970), that
+/// `started_by` recognises by its input.
 pub(crate) async fn find(
     vendor: &Vendor,
+    since: f64,
     started_by: impl Fn(&Value) -> bool,
 ) -> Result<String, Failure> {
     const LIMIT: u64 = 30;
@@ -46,7 +48,7 @@ pub(crate) async fn find(
     for _ in 0..LIMIT * 5 {
         let list = client.list_executions().state_machine_arn(machine).max_results(20).send().await;
         let list = list.map_err(|e| CallError::new("states:ListExecutions", machine, &e))?;
-        for execution in list.executions() {
+        for execution in list.executions().iter().filter(|e| e.start_date().as_secs_f64() >= since) {
             let arn = execution.execution_arn();
             let found = describe(&client, arn).await?;
             let input = found.input().unwrap_or_default();

@@ -7,9 +7,10 @@ It lives as long as its standard input stays open: whoever started it holds the
 other end, so that it ends with its owner, even one that was killed. With it end
 the functions' processes, which share its process group.
 
-It also fills three gaps of the pinned MiniStack release, each as AWS does it:
+It also fills four gaps of the pinned MiniStack release, each as AWS does it:
 an event bus as target in another account, the context attributes of EventBridge
-Scheduler, and the roles of rules and schedules, which must allow what they do.
+Scheduler, the roles of rules and schedules, which must allow what they do, and
+IAM groups and access keys in CloudFormation.
 """
 
 import json
@@ -27,6 +28,7 @@ def main():
     from ministack import app
 
     _deliver_across_accounts()
+    _provision_identities()
     gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]
@@ -123,6 +125,44 @@ def _deliver_across_accounts():
 
     eventbridge._dispatch_to_event_bus = to_event_bus
     eventbridge._invoke_target = invoke_target
+
+
+def _provision_identities():
+    from ministack.services import iam
+    from ministack.services.cloudformation import provisioners
+
+    def call(operation, parameters):
+        status, _headers, body = operation(parameters)
+        if status >= 400:
+            raise ValueError(f"{operation.__name__}: {body!r}")
+
+    def create_group(logical_id, properties, stack_name):
+        name = properties.get("GroupName") or f"{stack_name}-{logical_id}"
+        call(iam._create_group, {"GroupName": name, "Path": properties.get("Path", "/")})
+        for policy in properties.get("Policies") or []:
+            call(iam._put_group_policy, {
+                "GroupName": name, "PolicyName": policy["PolicyName"],
+                "PolicyDocument": json.dumps(policy["PolicyDocument"])})
+        for arn in properties.get("ManagedPolicyArns") or []:
+            call(iam._attach_group_policy, {"GroupName": name, "PolicyArn": arn})
+        return name, {"Arn": iam._groups[name]["Arn"]}
+
+    def delete_group(physical_id, _properties):
+        iam._groups.pop(physical_id, None)
+        iam._group_inline_policies.pop(physical_id, None)
+
+    def create_key(_logical_id, properties, _stack_name):
+        before = {key for key, _ in iam._access_keys.items()}
+        call(iam._create_access_key, {"UserName": properties["UserName"]})
+        key, record = next((k, r) for k, r in iam._access_keys.items() if k not in before)
+        return key, {"SecretAccessKey": record["SecretAccessKey"]}
+
+    def delete_key(physical_id, _properties):
+        iam._access_keys.pop(physical_id, None)
+
+    handlers = provisioners._RESOURCE_HANDLERS
+    handlers["AWS::IAM::Group"] = {"create": create_group, "delete": delete_group}
+    handlers["AWS::IAM::AccessKey"] = {"create": create_key, "delete": delete_key}
 
 
 def _with_context(text, schedule, event):

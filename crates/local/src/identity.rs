@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use axum::routing::get;
@@ -38,7 +38,7 @@ pub enum IdentityError {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Signer {
     issuer: String,
-    /// The private key, PKCS #1 in base64.
+    /// The private key, PKCS #8 in PEM.
     key: String,
 }
 
@@ -71,7 +71,8 @@ impl Signer {
 
     /// A token for another audience, which the prediction API must refuse.
     pub fn token_for(&self, tenant: &str, audience: &str) -> Result<String, IdentityError> {
-        let der = BASE64_STANDARD.decode(&self.key).map_err(|e| IdentityError::Key(e.to_string()))?;
+        let unusable = |error: jsonwebtoken::errors::Error| IdentityError::Key(error.to_string());
+        let key = EncodingKey::from_rsa_pem(self.key.as_bytes()).map_err(unusable)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let claims = Claims {
             iss: &self.issuer,
@@ -82,8 +83,7 @@ impl Signer {
             tenant,
         };
         let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::RS256) };
-        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_rsa_der(&der))
-            .map_err(|e| IdentityError::Key(e.to_string()))
+        jsonwebtoken::encode(&header, &claims, &key).map_err(unusable)
     }
 }
 
@@ -114,9 +114,10 @@ impl IdentityProvider {
             "n": part(modulus.big_endian_without_leading_zero()),
             "e": part(exponent.big_endian_without_leading_zero()),
         }]});
-        let der = key.as_der().map_err(|_| IdentityError::Key("it could not be written".into()))?;
-        let pkcs8: &[u8] = der.as_ref();
-        let signer = Signer { issuer: issuer.clone(), key: BASE64_STANDARD.encode(pkcs8) };
+        let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| IdentityError::Key("it could not be written".into()))?;
+        let body = BASE64_STANDARD.encode(der.as_ref());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+        let signer = Signer { issuer: issuer.clone(), key: pem };
         let configuration = json!({
             "issuer": issuer, "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
             "id_token_signing_alg_values_supported": ["RS256"],

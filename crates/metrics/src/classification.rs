@@ -38,10 +38,18 @@ pub enum MetricsError {
 }
 
 impl MetricsError {
-    pub(crate) fn check_lengths(expected: usize, what: &'static str, got: usize) -> Result<(), Self> {
+    pub(crate) fn check_lengths(
+        expected: usize,
+        what: &'static str,
+        got: usize,
+    ) -> Result<(), Self> {
         match expected {
             0 => Err(Self::Empty),
-            _ if got != expected => Err(Self::Length { what, got, expected }),
+            _ if got != expected => Err(Self::Length {
+                what,
+                got,
+                expected,
+            }),
             _ => Ok(()),
         }
     }
@@ -51,14 +59,28 @@ impl fmt::Display for MetricsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "there are no rows to evaluate; give at least one"),
-            Self::Length { what, got, expected } => {
-                write!(f, "{got} {what} for {expected} true values; give one for each row")
+            Self::Length {
+                what,
+                got,
+                expected,
+            } => {
+                write!(
+                    f,
+                    "{got} {what} for {expected} true values; give one for each row"
+                )
             }
             Self::UnknownLabel(label) => {
-                write!(f, "`{label}` is not in the list of labels; labels are compared exactly, spaces included")
+                write!(
+                    f,
+                    "`{label}` is not in the list of labels; labels are compared exactly, spaces included"
+                )
             }
-            Self::LabelIndex { index, labels } => write!(f, "label number {index} of a list of {labels} labels"),
-            Self::NotFinite { row } => write!(f, "row {row} (from 0) is not a finite number; leave it out"),
+            Self::LabelIndex { index, labels } => {
+                write!(f, "label number {index} of a list of {labels} labels")
+            }
+            Self::NotFinite { row } => {
+                write!(f, "row {row} (from 0) is not a finite number; leave it out")
+            }
         }
     }
 }
@@ -120,21 +142,42 @@ impl ClassificationReport {
     ) -> Result<Self, MetricsError> {
         MetricsError::check_lengths(truth.len(), "predictions", predicted.len())?;
         let count = labels.len();
-        if let Some(&index) = truth.iter().chain(predicted).chain(&positive).find(|&&index| index >= count) {
-            return Err(MetricsError::LabelIndex { index, labels: count });
+        if let Some(&index) = truth
+            .iter()
+            .chain(predicted)
+            .chain(&positive)
+            .find(|&&index| index >= count)
+        {
+            return Err(MetricsError::LabelIndex {
+                index,
+                labels: count,
+            });
         }
         let mut confusion = vec![vec![0u64; count]; count];
         for (&t, &p) in truth.iter().zip(predicted) {
             confusion[t][p] += 1;
         }
         let positive = (count == 2).then(|| positive.unwrap_or(1));
-        let mut report = Self { labels: labels.to_vec(), positive, confusion, auc: None, log_loss: None };
+        let mut report = Self {
+            labels: labels.to_vec(),
+            positive,
+            confusion,
+            auc: None,
+            log_loss: None,
+        };
         if let Some(rows) = probabilities {
             MetricsError::check_lengths(truth.len(), "rows of probabilities", rows.len())?;
-            if let Some(row) = rows.iter().position(|row| row.len() != count || row.iter().any(|p| !p.is_finite())) {
+            if let Some(row) = rows
+                .iter()
+                .position(|row| row.len() != count || row.iter().any(|p| !p.is_finite()))
+            {
                 return Err(MetricsError::NotFinite { row });
             }
-            let loss: f64 = truth.iter().zip(rows).map(|(&t, row)| -row[t].clamp(1e-15, 1.0).ln()).sum();
+            let loss: f64 = truth
+                .iter()
+                .zip(rows)
+                .map(|(&t, row)| -row[t].clamp(1e-15, 1.0).ln())
+                .sum();
             report.log_loss = Some(loss / truth.len() as f64);
             if let Some(positive) = positive {
                 let scores: Vec<f64> = rows.iter().map(|row| row[positive]).collect();
@@ -174,21 +217,41 @@ impl ClassificationReport {
                 .map_err(|_| MetricsError::UnknownLabel(label.to_owned()))
         };
         let positive = positive.map(index).transpose()?;
-        let truth: Vec<usize> = truth.iter().map(|label| index(label.as_ref())).collect::<Result<_, _>>()?;
-        let predicted: Vec<usize> = predicted.iter().map(|label| index(label.as_ref())).collect::<Result<_, _>>()?;
+        let truth: Vec<usize> = truth
+            .iter()
+            .map(|label| index(label.as_ref()))
+            .collect::<Result<_, _>>()?;
+        let predicted: Vec<usize> = predicted
+            .iter()
+            .map(|label| index(label.as_ref()))
+            .collect::<Result<_, _>>()?;
         let rows = match probabilities {
             None => None,
             Some(table) => {
-                let columns: Vec<usize> = table.labels.iter().map(|label| index(label)).collect::<Result<_, _>>()?;
+                let columns: Vec<usize> = table
+                    .labels
+                    .iter()
+                    .map(|label| index(label))
+                    .collect::<Result<_, _>>()?;
                 let spread = |(number, row): (usize, &Vec<f64>)| {
                     let mut full = vec![0.0; labels.len()];
                     if row.len() != columns.len() {
                         return Err(MetricsError::NotFinite { row: number });
                     }
-                    columns.iter().zip(row).for_each(|(&column, &p)| full[column] = p);
+                    columns
+                        .iter()
+                        .zip(row)
+                        .for_each(|(&column, &p)| full[column] = p);
                     Ok(full)
                 };
-                Some(table.rows.iter().enumerate().map(spread).collect::<Result<Vec<_>, _>>()?)
+                Some(
+                    table
+                        .rows
+                        .iter()
+                        .enumerate()
+                        .map(spread)
+                        .collect::<Result<Vec<_>, _>>()?,
+                )
             }
         };
         Self::new(&labels, positive, &truth, &predicted, rows.as_deref())
@@ -201,12 +264,20 @@ impl ClassificationReport {
 
     /// The positive label, when there are exactly two labels.
     pub fn positive_label(&self) -> Option<&str> {
-        self.positive.and_then(|index| self.labels.get(index)).map(String::as_str)
+        self.positive
+            .and_then(|index| self.labels.get(index))
+            .map(String::as_str)
     }
 
     /// Precision, recall and F1 of each label, in the order of the labels.
     pub fn classes(&self) -> Vec<ClassReport> {
-        let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let share = |part: u64, whole: u64| {
+            if whole == 0 {
+                0.0
+            } else {
+                part as f64 / whole as f64
+            }
+        };
         (0..self.labels.len())
             .map(|k| {
                 let hit = self.confusion[k][k];
@@ -231,10 +302,15 @@ impl ClassificationReport {
         let positive = self.positive.and_then(|index| classes.get(index));
         // A label that neither occurs nor is predicted says nothing.
         let called = |k: usize| self.confusion.iter().any(|row| row[k] > 0);
-        let seen: Vec<&ClassReport> =
-            classes.iter().enumerate().filter(|(k, class)| class.support > 0 || called(*k)).map(|(_, c)| c).collect();
+        let seen: Vec<&ClassReport> = classes
+            .iter()
+            .enumerate()
+            .filter(|(k, class)| class.support > 0 || called(*k))
+            .map(|(_, c)| c)
+            .collect();
         let mean = |of: &[&ClassReport], value: fn(&ClassReport) -> f64| {
-            (!of.is_empty()).then(|| of.iter().map(|class| value(class)).sum::<f64>() / of.len() as f64)
+            (!of.is_empty())
+                .then(|| of.iter().map(|class| value(class)).sum::<f64>() / of.len() as f64)
         };
         match metric {
             Metric::Accuracy => {
@@ -242,7 +318,8 @@ impl ClassificationReport {
                 (self.rows() > 0).then(|| hits as f64 / self.rows() as f64)
             }
             Metric::BalancedAccuracy => {
-                let present: Vec<&ClassReport> = classes.iter().filter(|class| class.support > 0).collect();
+                let present: Vec<&ClassReport> =
+                    classes.iter().filter(|class| class.support > 0).collect();
                 mean(&present, |class| class.recall)
             }
             Metric::F1 => positive.map(|class| class.f1),
@@ -264,7 +341,11 @@ impl ClassificationReport {
             Some(_) => ProblemType::BinaryClassification,
             None => ProblemType::MulticlassClassification,
         };
-        problem.metrics().into_iter().filter_map(|metric| Some((metric, self.get(metric)?))).collect()
+        problem
+            .metrics()
+            .into_iter()
+            .filter_map(|metric| Some((metric, self.get(metric)?)))
+            .collect()
     }
 }
 
@@ -282,14 +363,21 @@ mod tests {
         let report = ClassificationReport::from_labels(&TRUTH, &PREDICTED, None, None).unwrap();
         assert_eq!(report.positive_label(), Some("b"));
         assert_eq!(report.get(Metric::Recall), Some(0.75));
-        let report = ClassificationReport::from_labels(&TRUTH, &PREDICTED, None, Some("a")).unwrap();
+        let report =
+            ClassificationReport::from_labels(&TRUTH, &PREDICTED, None, Some("a")).unwrap();
         assert_eq!(report.get(Metric::Recall), Some(0.5));
         assert_eq!(report.get(Metric::BalancedAccuracy), Some(0.625));
     }
 
     #[test]
     fn labels_keep_their_spaces() {
-        let report = ClassificationReport::from_labels(&[" <=50K", "<=50K"], &["<=50K", "<=50K"], None, None).unwrap();
+        let report = ClassificationReport::from_labels(
+            &[" <=50K", "<=50K"],
+            &["<=50K", "<=50K"],
+            None,
+            None,
+        )
+        .unwrap();
         assert_eq!(report.labels, [" <=50K", "<=50K"]);
         assert_eq!(report.get(Metric::Accuracy), Some(0.5));
     }
@@ -297,16 +385,33 @@ mod tests {
     #[test]
     fn probabilities_follow_their_own_label_order() {
         let labels = ["b".to_owned(), "a".to_owned()];
-        let rows: Vec<Vec<f64>> = TRUTH.iter().map(|t| if *t == "b" { vec![0.9, 0.1] } else { vec![0.2, 0.8] }).collect();
-        let table = ProbabilityTable { labels: &labels, rows: &rows };
-        let report = ClassificationReport::from_labels(&TRUTH, &PREDICTED, Some(table), None).unwrap();
+        let rows: Vec<Vec<f64>> = TRUTH
+            .iter()
+            .map(|t| {
+                if *t == "b" {
+                    vec![0.9, 0.1]
+                } else {
+                    vec![0.2, 0.8]
+                }
+            })
+            .collect();
+        let table = ProbabilityTable {
+            labels: &labels,
+            rows: &rows,
+        };
+        let report =
+            ClassificationReport::from_labels(&TRUTH, &PREDICTED, Some(table), None).unwrap();
         assert_eq!(report.auc, Some(1.0));
-        assert!((report.log_loss.unwrap() + (4.0 * 0.9f64.ln() + 2.0 * 0.8f64.ln()) / 6.0).abs() < 1e-12);
+        assert!(
+            (report.log_loss.unwrap() + (4.0 * 0.9f64.ln() + 2.0 * 0.8f64.ln()) / 6.0).abs()
+                < 1e-12
+        );
     }
 
     #[test]
     fn one_class_is_fine_and_has_no_auc() {
-        let report = ClassificationReport::from_labels(&["x", "x"], &["x", "x"], None, None).unwrap();
+        let report =
+            ClassificationReport::from_labels(&["x", "x"], &["x", "x"], None, None).unwrap();
         assert_eq!(report.get(Metric::Accuracy), Some(1.0));
         assert_eq!(report.get(Metric::Auc), None);
         assert_eq!(report.get(Metric::F1), None);

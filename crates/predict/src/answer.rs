@@ -204,7 +204,8 @@ fn label(line: &StringRecord, names: &mut Names) -> Result<Prediction, String> {
     for field in line.iter().skip(1) {
         if field.trim_start().starts_with('[') {
             lists.push(field);
-        } else {
+        } else if !field.trim().eq_ignore_ascii_case("nan") {
+            // A container writes nan for a key that it cannot give.
             probability = Some(share(field)?);
         }
     }
@@ -262,6 +263,8 @@ mod tests {
     fn fewer_keys_give_less() {
         assert_eq!(json("True.,0.91"), r#"{"label":"True.","probability":0.91}"#);
         assert_eq!(json("True.,0.91,\"[0.09, 0.91]\""), r#"{"label":"True.","probability":0.91}"#);
+        assert_eq!(json("True.,0.91,nan,\"['False.', 'True.']\""), r#"{"label":"True.","probability":0.91}"#);
+        assert_eq!(json("True.,nan"), r#"{"label":"True."}"#);
         assert_eq!(json("True."), r#"{"label":"True."}"#);
     }
 
@@ -300,7 +303,7 @@ mod tests {
         let fine = "a,0.5,\"[0.5, 0.5]\",\"['a', 'b']\"\n";
         for (line, problem) in [
             ("a,2.0", "not a number from 0 to 1"),
-            ("a,nan", "not a number from 0 to 1"),
+            ("a,inf", "not a number from 0 to 1"),
             ("a,0.5,\"[0.5]\",\"['a', 'b']\"", "1 probabilities for 2 labels"),
             ("a,0.5,\"[0.5, 0.5]\",\"['a', 'a']\"", "one label twice"),
             ("a,0.5,\"[0.5, 0.5]\",\"['a', 'b\"", "a string without its end"),

@@ -21,8 +21,6 @@ pub(crate) struct Source {
     pub(crate) uri: String,
     /// Whether they are held-out rows and not just one row of training data.
     pub(crate) held_out: bool,
-    /// Whether the file has more rows than were read.
-    pub(crate) truncated: bool,
     pub(crate) table: Table,
 }
 
@@ -47,15 +45,14 @@ impl Bucket<'_> {
         // finds the same one.
         let newest = files.iter().max_by_key(|file| (file.modified, &file.key));
         if let Some(file) = newest {
-            let (table, truncated) = self.read(file, LIMIT).await?;
-            return Ok(Source { uri: self.uri(&file.key), held_out: true, truncated, table });
+            let table = self.read(file, LIMIT).await?;
+            return Ok(Source { uri: self.uri(&file.key), held_out: true, table });
         }
         let prefix = layout::train_prefix(&self.tenant.prefix, model);
         let files = self.list(&prefix).await?;
         let file = files.first().ok_or_else(|| Unfit::NoFiles { place: self.uri(&prefix) })?;
-        let (table, _) = self.read(file, FIRST_ROW).await?;
-        let table = table.first_row_without(target);
-        Ok(Source { uri: self.uri(&file.key), held_out: false, truncated: false, table })
+        let table = self.read(file, FIRST_ROW).await?.first_row_without(target);
+        Ok(Source { uri: self.uri(&file.key), held_out: false, table })
     }
 
     /// Writes a result and gives its address.
@@ -94,8 +91,8 @@ impl Bucket<'_> {
         Ok(files)
     }
 
-    /// The rows in a file's first `limit` bytes, and whether there are more.
-    async fn read(&self, file: &File, limit: u64) -> Result<(Table, bool), Error> {
+    /// The rows in a file's first `limit` bytes.
+    async fn read(&self, file: &File, limit: u64) -> Result<Table, Error> {
         let uri = self.uri(&file.key);
         let object = self
             .s3
@@ -109,7 +106,6 @@ impl Bucket<'_> {
         let body = object.body.collect().await.map_err(|e| {
             CallError::refused(Code::Unavailable, "s3:GetObject", &uri, "BadAnswer", e.to_string())
         })?;
-        let truncated = file.size > limit;
-        Ok((Table::read(&uri, &body.into_bytes(), !truncated)?, truncated))
+        Ok(Table::read(&uri, &body.into_bytes(), file.size <= limit)?)
     }
 }

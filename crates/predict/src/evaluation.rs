@@ -43,7 +43,6 @@ pub(crate) struct Regression {
 /// more than two labels, `f1`, `precision` and `recall` are the unweighted means
 /// over the labels.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-#[serde(default)]
 pub struct Summary {
     /// Rows with a true value, all of them compared.
     pub rows: u64,

@@ -167,7 +167,7 @@ impl<'a> Results<'a> {
     }
 
     fn summary(&self) -> Option<Summary> {
-        self.evaluation.as_ref().map(|evaluation| evaluation.summary(self.source.truncated))
+        self.evaluation.as_ref().map(|evaluation| evaluation.summary(self.source.table.truncated))
     }
 
     /// The rows as they came, with what the model says of each.
@@ -211,7 +211,7 @@ impl<'a> Results<'a> {
                 "uri": self.source.uri,
                 "held_out": self.source.held_out,
                 "rows": self.predictions.len(),
-                "truncated": self.source.truncated,
+                "truncated": self.source.table.truncated,
             },
             "evaluation": self.summary(),
             "details": self.evaluation.as_ref().map(Evaluation::details),

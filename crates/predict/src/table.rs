@@ -2,6 +2,10 @@
 
 use csv::StringRecord;
 
+/// Rows that are read: more make the figures no truer, only the function slower
+/// than it may be.
+const MAX_ROWS: usize = 100_000;
+
 /// Why a held-out file cannot be scored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -37,12 +41,14 @@ pub enum Unfit {
     },
 }
 
-/// A file's header and complete rows.
+/// A file's header and its complete rows, or the first of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
     file: String,
     pub(crate) header: StringRecord,
     pub(crate) rows: Vec<StringRecord>,
+    /// Whether the file has more rows than these.
+    pub(crate) truncated: bool,
 }
 
 impl Table {
@@ -53,7 +59,7 @@ impl Table {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
         let header = reader.headers().map_err(|e| not_csv(e.to_string()))?.clone();
         let mut rows: Vec<StringRecord> = Vec::new();
-        for row in reader.records() {
+        for row in reader.records().take(MAX_ROWS + 1) {
             match row {
                 Ok(row) => rows.push(row),
                 // A character may be cut too.
@@ -61,7 +67,8 @@ impl Table {
                 Err(error) => return Err(not_csv(error.to_string())),
             }
         }
-        if !whole {
+        let truncated = !whole || rows.len() > MAX_ROWS;
+        if truncated {
             rows.pop();
         }
         if let Some(row) = rows.iter().find(|row| row.len() != header.len()) {
@@ -71,7 +78,7 @@ impl Table {
         if rows.is_empty() {
             return Err(Unfit::NoRows { file: file.to_owned() });
         }
-        Ok(Self { file: file.to_owned(), header, rows })
+        Ok(Self { file: file.to_owned(), header, rows, truncated })
     }
 
     /// Where each of `columns` stands in this file.
@@ -98,12 +105,11 @@ impl Table {
     /// Keeps the first row and leaves out a column.
     pub(crate) fn first_row_without(mut self, column: &str) -> Self {
         self.rows.truncate(1);
+        self.truncated = false;
         if let Some(position) = self.position(column) {
-            let without = |row: &StringRecord| {
-                row.iter().enumerate().filter(|(index, _)| *index != position).map(|(_, cell)| cell).collect()
-            };
-            self.header = without(&self.header);
-            self.rows = self.rows.iter().map(without).collect();
+            for record in self.rows.iter_mut().chain([&mut self.header]) {
+                *record = record.iter().enumerate().filter(|(index, _)| *index != position).map(|(_, cell)| cell).collect();
+            }
         }
         self
     }
@@ -153,8 +159,16 @@ mod tests {
     #[test]
     fn a_cut_end_is_left_out() {
         let cut = Table::read("t.csv", b"a,b\n1,2\n3,4\n5,\xc3", false).unwrap();
-        assert_eq!(cut.rows.len(), 1);
+        assert_eq!((cut.rows.len(), cut.truncated), (1, true));
         assert!(Table::read("t.csv", b"a,b\n1,2\n3,4\n5,\xc3", true).is_err());
+    }
+
+    #[test]
+    fn of_a_long_file_the_first_rows_speak_for_all() {
+        let short = table(&format!("a,b\n{}", "1,2\n".repeat(MAX_ROWS))).unwrap();
+        assert_eq!((short.rows.len(), short.truncated), (MAX_ROWS, false));
+        let long = table(&format!("a,b\n{}", "1,2\n".repeat(MAX_ROWS + 5))).unwrap();
+        assert_eq!((long.rows.len(), long.truncated), (MAX_ROWS, true));
     }
 
     #[test]

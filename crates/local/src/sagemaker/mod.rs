@@ -11,6 +11,8 @@ mod artifact;
 mod automl_job;
 mod automl_request;
 mod autopilot;
+#[cfg(test)]
+mod client_test;
 mod container;
 mod endpoint;
 mod endpoint_config;

@@ -9,10 +9,10 @@ use super::html::figure;
 
 const WIDTH: f64 = 520.0;
 const HEIGHT: f64 = 330.0;
-const LEFT: f64 = 58.0;
-const RIGHT: f64 = 506.0;
-const TOP: f64 = 12.0;
-const BOTTOM: f64 = 278.0;
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 494.0;
+const TOP: f64 = 32.0;
+const BOTTOM: f64 = 282.0;
 
 /// One direction of a chart.
 struct Axis {
@@ -26,7 +26,7 @@ struct Axis {
 impl Axis {
     /// From `low` to `high` in percent.
     fn percent(title: &'static str, high: f64) -> Self {
-        let ticks = steps(0.0, high).into_iter().map(|tick| (tick, format!("{}%", figure(tick * 100.0)))).collect();
+        let ticks = steps(0.0, high).into_iter().map(|tick| (tick, format!("{}%", name(tick * 100.0)))).collect();
         Self { title, low: 0.0, high, ticks }
     }
 
@@ -34,7 +34,7 @@ impl Axis {
     fn number(title: &'static str, low: f64, high: f64) -> Self {
         let room = if high > low { (high - low) * 0.03 } else { low.abs().max(1.0) * 0.1 };
         let (low, high) = (low - room, high + room);
-        let ticks = steps(low, high).into_iter().map(|tick| (tick, figure(tick))).collect();
+        let ticks = steps(low, high).into_iter().map(|tick| (tick, name(tick))).collect();
         Self { title, low, high, ticks }
     }
 
@@ -43,6 +43,15 @@ impl Axis {
         // Halved first: the span of the largest numbers has no number itself.
         let place = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
         if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.5 }
+    }
+}
+
+/// A tick's name: without the zeros that other figures keep.
+fn name(tick: f64) -> String {
+    let name = figure(tick);
+    match name.contains('.') && !name.contains('e') {
+        true => name.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => name,
     }
 }
 
@@ -88,13 +97,12 @@ impl Chart {
                 BOTTOM + 18.0
             );
         }
-        let (middle, centre) = ((LEFT + RIGHT) / 2.0, (TOP + BOTTOM) / 2.0);
         let _ = write!(
             svg,
-            "<text x=\"{middle}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text><text transform=\"rotate(-90)\" x=\"{:.1}\" y=\"12\" text-anchor=\"middle\">{}</text>",
+            "<text class=\"title\" x=\"{RIGHT}\" y=\"{:.1}\" text-anchor=\"end\">{} →</text><text class=\"title\" x=\"{:.1}\" y=\"14\">↑ {}</text>",
             HEIGHT - 8.0,
             chart.x.title,
-            -centre,
+            LEFT - 8.0,
             chart.y.title
         );
         chart.svg = svg;
@@ -153,14 +161,21 @@ impl Chart {
     }
 }
 
-/// The ROC curve over the diagonal of a coin toss.
-pub(super) fn roc(points: &[RocPoint]) -> String {
+/// The ROC curve over the diagonal of a coin toss, with its area.
+pub(super) fn roc(points: &[RocPoint], auc: f64) -> String {
     let x = Axis::percent("false alarms, of all negatives", 1.0);
     let mut chart = Chart::new("ROC curve", x, Axis::percent("found, of all positives", 1.0));
     let points: Vec<_> = points.iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect();
     chart.area(&points);
     chart.line("guide", &[(0.0, 0.0), (1.0, 1.0)]);
     chart.line("line", &points);
+    let _ = write!(
+        chart.svg,
+        "<text class=\"big\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">AUC {}</text>",
+        RIGHT - 14.0,
+        BOTTOM - 18.0,
+        figure(auc)
+    );
     chart.done()
 }
 
@@ -228,7 +243,7 @@ pub(super) fn residuals(truth: &[f64], predicted: &[f64]) -> String {
         bins[((place.clamp(0.0, 1.0) * BINS as f64) as usize).min(BINS - 1)] += 1.0 / errors.len() as f64;
     }
     let highest = bins.iter().copied().fold(0.0, f64::max);
-    let ticks = steps(-reach, reach).into_iter().map(|tick| (tick, figure(tick))).collect();
+    let ticks = steps(-reach, reach).into_iter().map(|tick| (tick, name(tick))).collect();
     let x = Axis { title: "predicted − true", low: -reach, high: reach, ticks };
     let y = Axis::percent("share of rows", (highest * 1.05).clamp(0.01, 1.0));
     let top = y.high;
@@ -266,7 +281,7 @@ mod tests {
                 scatter(&truth, &scores),
                 residuals(&truth, &scores),
                 two_histograms("x", &scores, &flags),
-                roc(&crosspilot_metrics::roc_curve(&scores, &flags, 50)),
+                roc(&crosspilot_metrics::roc_curve(&scores, &flags, 50), 0.5),
                 calibration(&crosspilot_metrics::calibration(&scores, &flags, 10)),
             ] {
                 prop_assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>"));

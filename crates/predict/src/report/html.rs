@@ -73,9 +73,9 @@ pub(super) fn bar(share: f64) -> String {
     format!("<span class=\"bar\"><i style=\"width:{width:.0}%\"></i></span>{}", percent(share))
 }
 
-/// What the two colours of a chart stand for.
-pub(super) fn key(a: &str, b: &str) -> String {
-    format!("<div class=\"key\"><span><i class=\"a\"></i>{a}</span><span><i class=\"b\"></i>{b}</span></div>")
+/// What the two groups of a chart stand for.
+pub(super) fn key(first: &str, second: &str) -> String {
+    format!("<div class=\"key\"><span><i class=\"b\"></i>{first}</span><span><i class=\"a\"></i>{second}</span></div>")
 }
 
 /// A share as people read it.

@@ -27,8 +27,8 @@ fn classification(c: &Classification) -> String {
                     "Of a random {label} and a random {other}, the model ranks the right one higher in {} of 100 pairs. The dashed line is a coin toss.",
                     figure((auc * 100.0).round())
                 );
-                let title = format!("Finding more, at the price of false alarms · AUC {}", figure(auc));
-                cards.push(card(false, &title, &sentence, &chart::roc(&roc_curve(scores, truth, 200))));
+                let content = chart::roc(&roc_curve(scores, truth, 200), auc);
+                cards.push(card(false, "Finding more, at the price of false alarms", &sentence, &content));
             }
             let sentence = format!("How probable {label} is to the model, in cases that truly are so and in those that are not. The further apart, the better.");
             let content = chart::two_histograms("predicted probability", scores, truth) + &key(&format!("truly {other}"), &format!("truly {label}"));
@@ -58,7 +58,8 @@ fn confusion(c: &Classification) -> String {
     kept.sort_by_key(|k| std::cmp::Reverse(support(*k)));
     kept.truncate(MATRIX_LABELS);
     kept.sort_unstable();
-    let mut html = String::from("<div class=\"scroll\"><table class=\"heat\"><thead><tr><th class=\"axis\">truly ↓ · predicted →</th>");
+    let size = if kept.len() <= 3 { "heat roomy" } else { "heat" };
+    let mut html = format!("<div class=\"scroll\"><table class=\"{size}\"><thead><tr><th class=\"axis\">truly ↓ predicted →</th>");
     for &k in &kept {
         html += &format!("<th>{}</th>", text(&report.labels[k]));
     }
@@ -114,8 +115,11 @@ pub(super) fn examples(report: &Report<'_>) -> String {
     let rows = report.predictions.len();
     let count = rows.min(EXAMPLES);
     let picked: Vec<usize> = (0..count).map(|n| n * rows / count).collect();
-    let title = if rows == 1 { "The first prediction" } else { "A few predictions" };
-    card(true, title, "Rows spread evenly over the file, with some of their columns.", &rows_table(report, &picked))
+    let (title, sentence) = match rows {
+        1 => ("The first prediction", "The row, with some of its columns."),
+        _ => ("A few predictions", "Rows spread evenly over the file, with some of their columns."),
+    };
+    card(true, title, sentence, &rows_table(report, &picked))
 }
 
 /// The wrong answers that the model was surest of: often it is the data.
@@ -146,7 +150,7 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
     heads.extend(cells(&held.header));
     heads.push("Predicted".into());
     if report.truth.is_some() {
-        heads.push("True".into());
+        heads.push("Actually".into());
     }
     let row = |&index: &usize| {
         let prediction = &report.predictions[index];
@@ -163,7 +167,7 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
             let actual = truth[index];
             row.push(match prediction {
                 _ if actual.is_empty() => "–".to_owned(),
-                Prediction::Value(_) => text(actual),
+                Prediction::Value(_) => actual.trim().parse().map_or_else(|_| text(actual), figure),
                 Prediction::Label { label, .. } if label == actual => format!("<span class=\"yes\">✓ {}</span>", text(actual)),
                 Prediction::Label { .. } => format!("<span class=\"no\">✗ {}</span>", text(actual)),
             });
@@ -196,13 +200,16 @@ pub(super) fn about(report: &Report<'_>) -> String {
             facts.push(("On held-out rows", format!("{} {}: {verdict}", metric.as_str(), shown(metric, held_out))));
         }
     }
-    let rows = count(report.predictions.len() as u64);
-    let measured = match report.evaluation.map(|evaluation| evaluation.summary(false).unlabelled) {
-        Some(0) => format!("{rows} rows"),
-        Some(unlabelled) => format!("{rows} rows, {} of them without a true value and not compared", count(unlabelled as u64)),
-        None => format!("{rows} rows, not compared"),
+    let rows = match report.predictions.len() {
+        1 => "1 row".to_owned(),
+        rows => format!("{} rows", count(rows as u64)),
     };
-    let cut = if report.source.truncated { "; the file is larger: these are its first rows" } else { "" };
+    let measured = match report.evaluation.map(|evaluation| evaluation.summary(false).unlabelled) {
+        Some(0) => rows,
+        Some(unlabelled) => format!("{rows}, {} of them without a true value and not compared", count(unlabelled as u64)),
+        None => format!("{rows}, not compared"),
+    };
+    let cut = if report.source.table.truncated { "; the file is larger: these are its first rows" } else { "" };
     facts.push(("Measured on", format!("{}<br>{measured}{cut}", code(&report.source.uri))));
     let facts: String = facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
     format!("<section class=\"card wide\"><h2>About this model</h2><dl>{facts}</dl></section>")

@@ -46,7 +46,7 @@ fn page(target: &str, request: &RunRequest, rows: &[(String, Prediction)], held_
     }
     let uri = "s3://acme-ml/crosspilot/churn/test/held-out-2026-01.csv";
     let table = Table::read(uri, &text.into_inner().unwrap(), true).unwrap();
-    let source = Source { uri: uri.into(), held_out, truncated: false, table };
+    let source = Source { uri: uri.into(), held_out, table };
     let truth: Vec<&str> = rows.iter().map(|(actual, _)| actual.as_str()).collect();
     let predictions: Vec<Prediction> = rows.iter().map(|(_, prediction)| prediction.clone()).collect();
     let evaluation = Evaluation::new(&truth, &predictions).unwrap();
