@@ -41,7 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(file) => (table, read(file)?),
         None => {
             let held_out = |row: &usize| {
-                (row.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed as usize).is_multiple_of(5)
+                (row.wrapping_mul(2_654_435_761) >> 7)
+                    .wrapping_add(seed as usize)
+                    .is_multiple_of(5)
             };
             let (test, rest): (Vec<usize>, Vec<usize>) = (0..table.rows()).partition(held_out);
             (table.take(&rest), table.take(&test))

@@ -7,6 +7,7 @@ use crosspilot_metrics::ProblemType;
 
 use crate::cells;
 use crate::error::{TableError, TrainError};
+use crate::rng::Rng;
 use crate::schema::Schema;
 use crate::settings::{Analysis, ColumnSummary, Settings};
 use crate::table::Table;
@@ -18,6 +19,11 @@ const MAX_LABELS: usize = 1_000;
 const MAX_CODES: usize = 20;
 /// The same for numbers with a fraction.
 const MAX_FRACTIONS: usize = 5;
+
+/// More rows than this are sampled.
+const MAX_ROWS: usize = 2_000_000;
+/// The same for the numbers that are predicted, one a label, for all rows.
+const MAX_NUMBERS: usize = 20_000_000;
 
 /// Looks at a table before training: the problem type, the metric, the labels
 /// and what each column was taken for.
@@ -99,7 +105,8 @@ impl<'a> Prepared<'a> {
             return Err(too_few(kept.len()));
         }
         let dropped_rows = table.rows() - kept.len();
-        let table = if dropped_rows == 0 {
+        let kept = sample(kept, labels.len(), settings.seed);
+        let table = if kept.len() == table.rows() {
             Cow::Borrowed(table)
         } else {
             Cow::Owned(table.take(&kept))
@@ -215,6 +222,25 @@ impl<'a> Prepared<'a> {
         };
         Ok((kept, target))
     }
+}
+
+/// Some of the rows, in order, where all of them would not fit into memory.
+fn sample(rows: Vec<usize>, labels: usize, seed: u64) -> Vec<usize> {
+    let most = (MAX_NUMBERS / labels.max(1)).min(MAX_ROWS);
+    if rows.len() <= most {
+        return rows;
+    }
+    let mut rng = Rng::new(seed, 4);
+    let mut left = rows.len();
+    let mut wanted = most;
+    rows.into_iter()
+        .filter(|_| {
+            let take = rng.below(left) < wanted;
+            left -= 1;
+            wanted -= usize::from(take);
+            take
+        })
+        .collect()
 }
 
 fn check(settings: &Settings) -> Result<(), TrainError> {

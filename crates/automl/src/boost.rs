@@ -3,7 +3,9 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::grow::{Gradients, Grower, Shape, Workspace};
+use crate::encode::STRIDE;
+use crate::gradients::Gradients;
+use crate::grow::{Grower, Shape, Workspace};
 use crate::learn::{Data, Limits};
 use crate::rng::Rng;
 use crate::target::Target;
@@ -23,6 +25,8 @@ pub(crate) struct BoostSettings {
     pub(crate) shape: Shape,
 }
 
+/// Places of 8 bytes in all histograms of one model.
+const MAX_PLACES: usize = 32_000_000;
 /// A round has to lower the loss by this share to count as progress.
 const WORTHWHILE: f64 = 3e-4;
 
@@ -54,10 +58,14 @@ impl Boost {
             base: base(data, train),
             trees: Vec::new(),
         };
+        // A leaf keeps a histogram while it is open: bound what all of them take.
+        let most = MAX_PLACES / (STRIDE * data.bins.width.max(1) * outputs);
+        let mut shape = settings.shape;
+        shape.leaves = shape.leaves.min(most.max(4));
         let grower = Grower {
             bins: data.bins,
             is_level: data.is_level,
-            shape: settings.shape,
+            shape,
         };
         let mut scores: Vec<Vec<f32>> = model
             .base

@@ -1,10 +1,8 @@
 //! Growing one tree of a boosted model, best leaf first, from histograms.
-//!
-//! Gradient and hessian of a row are whole numbers packed into one `i64`, so
-//! that a histogram needs one addition for each value, a sibling is an exact
-//! subtraction, and sums do not depend on the order or number of threads.
 
 use crate::encode::{Bins, STRIDE};
+use crate::find::Finder;
+use crate::gradients::Gradients;
 use crate::rng::Rng;
 use crate::tree::{Slot, Split, Tree};
 
@@ -25,62 +23,8 @@ pub(crate) struct Shape {
     pub(crate) random_limits: bool,
 }
 
-/// Smallest sum of hessians in a leaf.
-const MIN_HESSIAN: f64 = 1e-3;
-/// Extra pull on splits by category, which fit noise more easily.
-const CATEGORY_L2: f64 = 10.0;
-/// A category needs this many rows to be placed by its own mean.
-const CATEGORY_ROWS: f64 = 10.0;
-/// Most categories on the smaller side of a split.
-const CATEGORY_SIDE: usize = 32;
 /// Values in a leaf from which two threads are faster than one.
 const PARALLEL: usize = 1 << 19;
-
-/// The half of a packed number that holds the hessian.
-const HESSIAN: i64 = 0xffff_ffff;
-
-/// Row gradients as whole numbers, and the numbers' worth.
-pub(crate) struct Gradients {
-    /// `gradient << 32 + hessian`, for each row of the data.
-    pub(crate) packed: Vec<i64>,
-    pub(crate) gradient_unit: f64,
-    pub(crate) hessian_unit: f64,
-}
-
-impl Gradients {
-    /// Packs the gradients and hessians of `rows`. The units are chosen so that
-    /// no sum over the rows leaves its half of the number.
-    pub(crate) fn pack(&mut self, rows: &[u32], pairs: &[(f32, f32)]) {
-        let (mut gradients, mut hessians) = (0.0, 0.0);
-        for &row in rows {
-            let (g, h) = pairs[row as usize];
-            gradients += f64::from(g.abs());
-            hessians += f64::from(h);
-        }
-        // Half a unit of rounding for each row has to fit too.
-        let room = f64::from(1u32 << 30) - rows.len() as f64;
-        self.gradient_unit = (gradients / room).max(f64::MIN_POSITIVE);
-        self.hessian_unit = (hessians / (2.0 * room)).max(f64::MIN_POSITIVE);
-        let (g_scale, h_scale) = (
-            (1.0 / self.gradient_unit) as f32,
-            (1.0 / self.hessian_unit) as f32,
-        );
-        self.packed.resize(pairs.len(), 0);
-        for &row in rows {
-            let (g, h) = pairs[row as usize];
-            // Float to integer casts saturate, so a stray infinity stays in range.
-            let (g, h) = ((g * g_scale).round() as i32, (h * h_scale).round() as u32);
-            self.packed[row as usize] = (i64::from(g) << 32) + i64::from(h);
-        }
-    }
-
-    fn sums(&self, packed: i64) -> (f64, f64) {
-        (
-            (packed >> 32) as f64 * self.gradient_unit,
-            (packed & HESSIAN) as f64 * self.hessian_unit,
-        )
-    }
-}
 
 /// What the grower knows of the data, the same for all trees.
 pub(crate) struct Grower<'a> {
@@ -301,20 +245,7 @@ impl Grower<'_> {
         if leaf.depth >= self.shape.depth || rows < 2.0 * self.shape.min_rows {
             return;
         }
-        let unit = gradients.hessian_unit;
-        let (g, h) = ((leaf.total >> 32) as f64, (leaf.total & HESSIAN) as f64);
-        let l2 = self.shape.l2 / unit;
-        // Rows are told from hessians, which saves a count in each bin.
-        let finder = Finder {
-            total: leaf.total,
-            l2,
-            category_l2: l2 + CATEGORY_L2 / unit,
-            min_hessian: (MIN_HESSIAN / unit).max(self.shape.min_rows * h / rows) as i64 + 1,
-            row_hessian: h / rows,
-            parent: g * g / (h + l2),
-        };
-        // From gain in those units to the loss.
-        let worth = gradients.gradient_unit * gradients.gradient_unit / unit;
+        let finder = Finder::new(gradients, leaf.total, rows, &self.shape);
         for &feature in features {
             let feature = feature as usize;
             let table = &leaf.histogram[self.bins.table(feature)];
@@ -323,8 +254,7 @@ impl Grower<'_> {
                 (false, false) => finder.limits(table, None),
                 (false, true) => finder.limits(table, Some(rng)),
             };
-            if let Some((gain, split, left)) =
-                found.map(|(gain, split, left)| ((gain - finder.parent) * worth, split, left))
+            if let Some((gain, split, left)) = found
                 && gain > leaf.best.map_or(1e-9, |best| best.gain)
             {
                 leaf.best = Some(Best {
@@ -335,141 +265,5 @@ impl Grower<'_> {
                 });
             }
         }
-    }
-}
-
-/// Looks for the best split of one leaf. All numbers are in units of the packed
-/// gradients, so that nothing is multiplied by them in the inner loop.
-struct Finder {
-    total: i64,
-    l2: f64,
-    category_l2: f64,
-    min_hessian: i64,
-    row_hessian: f64,
-    parent: f64,
-}
-
-type Found = Option<(f64, Split, i64)>;
-
-impl Finder {
-    /// The loss that is saved by sending `left` to the left.
-    fn gain(&self, left: i64, l2: f64) -> Option<f64> {
-        let (hl, hr) = (left & HESSIAN, (self.total - left) & HESSIAN);
-        if hl < self.min_hessian || hr < self.min_hessian {
-            return None;
-        }
-        let (gl, gr) = ((left >> 32) as f64, ((self.total - left) >> 32) as f64);
-        let (hl, hr) = (hl as f64 + l2, hr as f64 + l2);
-        // One division instead of two.
-        Some((gl * gl * hr + gr * gr * hl) / (hl * hr))
-    }
-
-    /// The best limit of an ordered feature, or one drawn at random.
-    fn limits(&self, table: &[i64], rng: Option<&mut Rng>) -> Found {
-        let missing = table[0];
-        let first = 1 + table[1..].iter().position(|sum| *sum != 0)?;
-        let last = table.iter().rposition(|sum| *sum != 0)?;
-        // Missing values against all others is a split as well.
-        let to = if missing == 0 { last } else { last + 1 };
-        if to == first {
-            return None;
-        }
-        let (from, to, before) = match rng {
-            None => (first, to, 0),
-            Some(rng) => {
-                let limit = first + rng.below(to - first);
-                (limit, limit + 1, table[first..limit].iter().sum())
-            }
-        };
-        let mut best = self.scan(table, from..to, before);
-        let mut missing_left = false;
-        if missing != 0 {
-            let other = self.scan(table, from..to, before + missing);
-            if other.0 > best.0 {
-                (best, missing_left) = (other, true);
-            }
-        } else {
-            // Missing values that come later go to the larger side.
-            missing_left = (best.2 & HESSIAN) * 2 >= (self.total & HESSIAN);
-        }
-        let (gain, limit, left) = best;
-        (gain > self.parent).then_some((
-            gain,
-            Split::Below {
-                limit: limit as u8,
-                missing_left,
-            },
-            left,
-        ))
-    }
-
-    /// The best gain, limit and left sum over some limits, with `sum` to the left of all.
-    fn scan(
-        &self,
-        table: &[i64],
-        limits: std::ops::Range<usize>,
-        mut sum: i64,
-    ) -> (f64, usize, i64) {
-        let mut best = (f64::NEG_INFINITY, 0, 0);
-        let single = limits.len() == 1;
-        for (limit, &cell) in limits.clone().zip(&table[limits]) {
-            // Where no row lies, the split is the one before.
-            if cell == 0 && !single {
-                continue;
-            }
-            sum += cell;
-            match self.gain(sum, self.l2) {
-                Some(gain) if gain > best.0 => best = (gain, limit, sum),
-                None if (self.total - sum) & HESSIAN < self.min_hessian => break,
-                _ => {}
-            }
-        }
-        best
-    }
-
-    /// The best set of categories: one alone where there are few, else a run of
-    /// categories sorted by their mean.
-    fn categories(&self, table: &[i64]) -> Found {
-        let used: Vec<(usize, i64)> = table
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, sum)| *sum != 0)
-            .collect();
-        let mut best: Found = None;
-        let mut offer = |left: i64, l2: f64, bins: &[(usize, i64)]| {
-            if let Some(gain) = self.gain(left, l2)
-                && best.is_none_or(|best| gain > best.0)
-            {
-                let mut set = [0; 4];
-                bins.iter()
-                    .for_each(|(bin, _)| set[bin >> 6] |= 1u64 << (bin & 63));
-                best = Some((gain, Split::Among(set), left));
-            }
-        };
-        if used.len() <= 4 {
-            used.iter()
-                .for_each(|one| offer(one.1, self.l2, std::slice::from_ref(one)));
-            return best;
-        }
-        let least = CATEGORY_ROWS * self.row_hessian;
-        let mut sorted: Vec<(f64, (usize, i64))> = used
-            .into_iter()
-            .filter_map(|one| {
-                let (g, h) = ((one.1 >> 32) as f64, (one.1 & HESSIAN) as f64);
-                (h >= least).then_some((g / (h + least), one))
-            })
-            .collect();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut bins: Vec<(usize, i64)> = sorted.into_iter().map(|(_, one)| one).collect();
-        for _ in 0..2 {
-            let mut left = 0;
-            for count in 1..=bins.len().saturating_sub(1).min(CATEGORY_SIDE) {
-                left += bins[count - 1].1;
-                offer(left, self.category_l2, &bins[..count]);
-            }
-            bins.reverse();
-        }
-        best
     }
 }

@@ -21,7 +21,7 @@ pub struct Settings {
     pub max_candidates: usize,
     /// Wall-clock time for everything. Default 10 minutes.
     pub time_budget: Duration,
-    /// Wall-clock time for each candidate.
+    /// Wall-clock time for each candidate; two fifths of `time_budget` when `None`.
     pub trial_budget: Option<Duration>,
     /// Share of the rows held out to measure candidates, above 0 and up to 0.5,
     /// when there is no validation table. Default 0.2. Small tables are measured
@@ -59,7 +59,7 @@ pub struct Analysis {
     pub problem_type: ProblemType,
     /// What candidates are ranked by.
     pub metric: Metric,
-    /// Rows to learn from and to measure on.
+    /// Rows to learn from and to measure on; of millions of rows, a random part.
     pub rows: usize,
     /// Rows left out because their target is missing or, for regression, no number.
     pub dropped_rows: usize,

@@ -17,7 +17,9 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +78,9 @@ pub struct ServiceSession {
 
 impl std::fmt::Debug for ServiceSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServiceSession").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+        f.debug_struct("ServiceSession")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +119,11 @@ struct Refusal {
 impl Authority {
     /// An authority at the emulator's URL, which was started with this token.
     pub fn new(emulator_url: impl Into<String>, token: impl Into<String>) -> Self {
-        Self { client: reqwest::Client::new(), url: emulator_url.into(), token: token.into() }
+        Self {
+            client: reqwest::Client::new(),
+            url: emulator_url.into(),
+            token: token.into(),
+        }
     }
 
     /// Whether this text is the token that the emulator was started with.
@@ -137,7 +145,15 @@ impl Authority {
             checks: &'a [Check],
             resource_tags: &'a ResourceTags,
         }
-        self.ask("authorize", &Question { request, checks, resource_tags }).await
+        self.ask(
+            "authorize",
+            &Question {
+                request,
+                checks,
+                resource_tags,
+            },
+        )
+        .await
     }
 
     /// A session of `role_arn` for an AWS service that acts for `source_arn`,
@@ -165,7 +181,9 @@ impl Authority {
             expired: u64,
         }
         let question = serde_json::json!({ "principal_prefix": principal_prefix });
-        self.ask("expire-sessions", &question).await.map(|answer: Expired| answer.expired)
+        self.ask("expire-sessions", &question)
+            .await
+            .map(|answer: Expired| answer.expired)
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(
@@ -183,13 +201,25 @@ impl Authority {
             .await
             .map_err(unavailable)?;
         if answer.status() != reqwest::StatusCode::OK {
-            return Err(AuthorityError::Unavailable(format!("{question} answered {}", answer.status())));
+            return Err(AuthorityError::Unavailable(format!(
+                "{question} answered {}",
+                answer.status()
+            )));
         }
         match answer.json().await.map_err(unavailable)? {
             Answer::Yes(yes) => Ok(yes),
-            Answer::No { error: Refusal { code, message, status } } => {
-                Err(AuthorityError::Refused { code, message, status })
-            }
+            Answer::No {
+                error:
+                    Refusal {
+                        code,
+                        message,
+                        status,
+                    },
+            } => Err(AuthorityError::Refused {
+                code,
+                message,
+                status,
+            }),
         }
     }
 }

@@ -176,6 +176,8 @@ impl LocalCloud {
                 ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
                 // Ten times faster than on AWS, where a job takes hours.
                 ("SFN_WAIT_SCALE", "0.1".to_owned()),
+                // Requests without AWS credentials (the prediction API's) are for the vendor.
+                ("MINISTACK_ACCOUNT_ID", SAAS_ACCOUNT.to_owned()),
                 ("LOG_LEVEL", "WARNING".to_owned()),
             ],
         })

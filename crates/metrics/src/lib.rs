@@ -20,10 +20,12 @@
 
 mod classification;
 mod curves;
+mod error;
 mod metric;
 mod regression;
 
-pub use classification::{ClassReport, ClassificationReport, MetricsError, ProbabilityTable};
+pub use classification::{ClassReport, ClassificationReport, ProbabilityTable};
 pub use curves::{CalibrationBin, LiftBin, RocPoint, auc, calibration, lift, roc_curve};
+pub use error::MetricsError;
 pub use metric::{Direction, Metric, ProblemType, UnknownName};
 pub use regression::RegressionReport;

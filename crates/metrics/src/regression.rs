@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::classification::MetricsError;
+use crate::error::MetricsError;
 use crate::metric::{Metric, ProblemType};
 
 /// The errors of predicted numbers against the true ones.

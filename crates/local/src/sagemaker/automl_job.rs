@@ -102,7 +102,11 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     let name = call.text("AutoMLJobName");
     let arn = call.place.arn("automl-job", name);
     let v1 = call.operation == "CreateAutoMLJob";
-    let mut request = if v1 { v2_of_v1(&call.input) } else { call.input.clone() };
+    let mut request = if v1 {
+        v2_of_v1(&call.input)
+    } else {
+        call.input.clone()
+    };
     if let Some(members) = request.as_object_mut() {
         members.remove("Tags");
     }
@@ -143,7 +147,11 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         tags::put_on(here, &arn, &call.input);
         Ok(())
     })?;
-    cloud.spawn(autopilot::run(cloud.clone(), call.place.clone(), name.to_lowercase()));
+    cloud.spawn(autopilot::run(
+        cloud.clone(),
+        call.place.clone(),
+        name.to_lowercase(),
+    ));
     Ok(json!({ "AutoMLJobArn": arn }))
 }
 
@@ -192,7 +200,11 @@ pub(super) fn stop(cloud: &Cloud, call: &Call) -> Answer {
         )));
     }
     cloud.store.at(&call.place, |here| {
-        if let Some(job) = here.automl_jobs.get_mut(&job.name.to_lowercase()).filter(|job| job.status.runs()) {
+        if let Some(job) = here
+            .automl_jobs
+            .get_mut(&job.name.to_lowercase())
+            .filter(|job| job.status.runs())
+        {
             job.status = Status::Stopping;
             job.secondary = "Stopping".into();
             job.modified = now();
@@ -218,7 +230,9 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
             Value::Object(summary)
         },
     };
-    let rows = cloud.store.at(&call.place, |here| here.automl_jobs.values().map(row).collect());
+    let rows = cloud.store.at(&call.place, |here| {
+        here.automl_jobs.values().map(row).collect()
+    });
     page(&call.input, "AutoMLJobSummaries", rows)
 }
 
@@ -232,14 +246,22 @@ pub(super) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
         value: Some(candidate.objective.value),
         summary: candidate.describe(),
     };
-    page(&call.input, "Candidates", job.candidates.iter().map(row).collect())
+    page(
+        &call.input,
+        "Candidates",
+        job.candidates.iter().map(row).collect(),
+    )
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {
     let name = call.text("AutoMLJobName");
-    let job = cloud.store.at(&call.place, |here| here.automl_jobs.get(&name.to_lowercase()).cloned());
+    let job = cloud.store.at(&call.place, |here| {
+        here.automl_jobs.get(&name.to_lowercase()).cloned()
+    });
     job.ok_or_else(|| {
-        ApiError::ResourceNotFound(format!("Amazon SageMaker can't find an AutoML job called {name}."))
+        ApiError::ResourceNotFound(format!(
+            "Amazon SageMaker can't find an AutoML job called {name}."
+        ))
     })
 }
 
@@ -263,7 +285,11 @@ impl AutoMlJob {
             ("LastModifiedTime".to_owned(), json!(self.modified)),
         ]);
         state.extend(self.ended.map(|ended| ("EndTime".to_owned(), json!(ended))));
-        state.extend(self.failure.as_ref().map(|reason| ("FailureReason".to_owned(), json!(reason))));
+        state.extend(
+            self.failure
+                .as_ref()
+                .map(|reason| ("FailureReason".to_owned(), json!(reason))),
+        );
         state
     }
 
@@ -273,10 +299,16 @@ impl AutoMlJob {
         answer.insert("AutoMLJobName".into(), json!(self.name));
         answer.insert("AutoMLJobArn".into(), json!(self.arn));
         answer.extend(self.state());
-        let best = self.candidates.iter().find(|candidate| Some(&candidate.name) == self.best.as_ref());
+        let best = self
+            .candidates
+            .iter()
+            .find(|candidate| Some(&candidate.name) == self.best.as_ref());
         answer.extend(best.map(|best| ("BestCandidate".to_owned(), best.describe())));
         if let Some(notebook) = &self.notebook {
-            answer.insert("AutoMLJobArtifacts".into(), json!({ "DataExplorationNotebookLocation": notebook }));
+            answer.insert(
+                "AutoMLJobArtifacts".into(),
+                json!({ "DataExplorationNotebookLocation": notebook }),
+            );
         }
         answer
     }
@@ -286,9 +318,9 @@ impl AutoMlJob {
         answer.insert("AutoMLProblemTypeConfigName".into(), json!("Tabular"));
         if let Some((problem, metric)) = &self.resolved {
             let tabular = json!({ "TabularResolvedAttributes": { "ProblemType": problem } });
-            let mut resolved =
-                json!({ "AutoMLJobObjective": { "MetricName": metric }, "AutoMLProblemTypeResolvedAttributes": tabular });
-            let criteria = &self.request["AutoMLProblemTypeConfig"]["TabularJobConfig"]["CompletionCriteria"];
+            let mut resolved = json!({ "AutoMLJobObjective": { "MetricName": metric }, "AutoMLProblemTypeResolvedAttributes": tabular });
+            let criteria =
+                &self.request["AutoMLProblemTypeConfig"]["TabularJobConfig"]["CompletionCriteria"];
             if !criteria.is_null() {
                 resolved["CompletionCriteria"] = criteria.clone();
             }
@@ -300,7 +332,8 @@ impl AutoMlJob {
     fn describe_v1(&self, request: &Value) -> Value {
         let mut answer = self.description(request);
         if let Some((problem, metric)) = &self.resolved {
-            let mut resolved = json!({ "AutoMLJobObjective": { "MetricName": metric }, "ProblemType": problem });
+            let mut resolved =
+                json!({ "AutoMLJobObjective": { "MetricName": metric }, "ProblemType": problem });
             let criteria = &request["AutoMLJobConfig"]["CompletionCriteria"];
             if !criteria.is_null() {
                 resolved["CompletionCriteria"] = criteria.clone();
@@ -315,17 +348,27 @@ impl Candidate {
     fn describe(&self) -> Value {
         let objective = &self.objective;
         let metric = |(metric, value): &(Metric, f64)| {
-            let mut datum = json!({ "StandardMetricName": metric, "Value": value, "Set": "Validation" });
+            let mut datum =
+                json!({ "StandardMetricName": metric, "Value": value, "Set": "Validation" });
             // LogLoss is no objective: it has a standard name only.
             if *metric != Metric::LogLoss {
                 datum["MetricName"] = json!(metric);
             }
             datum
         };
-        let mut properties = json!({ "CandidateMetrics": self.metrics.iter().map(metric).collect::<Vec<_>>() });
+        let mut properties =
+            json!({ "CandidateMetrics": self.metrics.iter().map(metric).collect::<Vec<_>>() });
         let mut locations = Map::new();
-        locations.extend(self.explainability.as_ref().map(|at| ("Explainability".to_owned(), json!(at))));
-        locations.extend(self.insights.as_ref().map(|at| ("ModelInsights".to_owned(), json!(at))));
+        locations.extend(
+            self.explainability
+                .as_ref()
+                .map(|at| ("Explainability".to_owned(), json!(at))),
+        );
+        locations.extend(
+            self.insights
+                .as_ref()
+                .map(|at| ("ModelInsights".to_owned(), json!(at))),
+        );
         if locations.contains_key("Explainability") {
             properties["CandidateArtifactLocations"] = Value::Object(locations);
         }

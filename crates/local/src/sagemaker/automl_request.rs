@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::s3::S3Uri;
 
+/// The largest share of rows that the engine holds out.
+const MAX_VALIDATION: f64 = 0.5;
+
 /// How candidates are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -44,18 +47,35 @@ pub(super) struct Plan {
 pub(super) fn v2_of_v1(request: &Value) -> Value {
     let mut tabular = Map::new();
     let config = &request["AutoMLJobConfig"];
-    let channels = request["InputDataConfig"].as_array().cloned().unwrap_or_default();
-    let take = |from: &Value, member: &str| from.get(member).filter(|value| !value.is_null()).cloned();
-    let target = channels.first().and_then(|channel| take(channel, "TargetAttributeName"));
+    let channels = request["InputDataConfig"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let take =
+        |from: &Value, member: &str| from.get(member).filter(|value| !value.is_null()).cloned();
+    let target = channels
+        .first()
+        .and_then(|channel| take(channel, "TargetAttributeName"));
     let generation = &config["CandidateGenerationConfig"];
     for (member, value) in [
         ("TargetAttributeName", target),
         ("ProblemType", take(request, "ProblemType")),
-        ("GenerateCandidateDefinitionsOnly", take(request, "GenerateCandidateDefinitionsOnly")),
+        (
+            "GenerateCandidateDefinitionsOnly",
+            take(request, "GenerateCandidateDefinitionsOnly"),
+        ),
         ("CompletionCriteria", take(config, "CompletionCriteria")),
         ("Mode", take(config, "Mode")),
-        ("FeatureSpecificationS3Uri", take(generation, "FeatureSpecificationS3Uri")),
-        ("SampleWeightAttributeName", channels.first().and_then(|first| take(first, "SampleWeightAttributeName"))),
+        (
+            "FeatureSpecificationS3Uri",
+            take(generation, "FeatureSpecificationS3Uri"),
+        ),
+        (
+            "SampleWeightAttributeName",
+            channels
+                .first()
+                .and_then(|first| take(first, "SampleWeightAttributeName")),
+        ),
     ] {
         tabular.extend(value.map(|value| (member.to_owned(), value)));
     }
@@ -63,13 +83,24 @@ pub(super) fn v2_of_v1(request: &Value) -> Value {
         .into_iter()
         .map(|mut channel| {
             if let Some(members) = channel.as_object_mut() {
-                members.retain(|name, _| !matches!(name.as_str(), "TargetAttributeName" | "SampleWeightAttributeName"));
+                members.retain(|name, _| {
+                    !matches!(
+                        name.as_str(),
+                        "TargetAttributeName" | "SampleWeightAttributeName"
+                    )
+                });
             }
             channel
         })
         .collect();
     let mut v2 = json!({ "AutoMLJobInputDataConfig": channels, "AutoMLProblemTypeConfig": { "TabularJobConfig": tabular } });
-    for member in ["AutoMLJobName", "OutputDataConfig", "RoleArn", "AutoMLJobObjective", "ModelDeployConfig"] {
+    for member in [
+        "AutoMLJobName",
+        "OutputDataConfig",
+        "RoleArn",
+        "AutoMLJobObjective",
+        "ModelDeployConfig",
+    ] {
         if let Some(value) = take(request, member) {
             v2[member] = value;
         }
@@ -85,21 +116,37 @@ pub(super) fn v2_of_v1(request: &Value) -> Value {
 impl Plan {
     /// Understand a V2 request; in AWS's place, say why it cannot be done.
     pub(super) fn read(request: &Value) -> Result<Self, String> {
-        let problem_config = request["AutoMLProblemTypeConfig"].as_object().cloned().unwrap_or_default();
+        let problem_config = request["AutoMLProblemTypeConfig"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
         if problem_config.len() != 1 {
-            return Err("Exactly one problem type configuration must be given in AutoMLProblemTypeConfig.".into());
+            return Err(
+                "Exactly one problem type configuration must be given in AutoMLProblemTypeConfig."
+                    .into(),
+            );
         }
         let Some(tabular) = problem_config.get("TabularJobConfig") else {
             return Err("The local SageMaker offers TabularJobConfig only.".into());
         };
         refuse_what_is_not_offered(request, tabular)?;
 
-        let text = |from: &Value, member: &str| from.get(member).and_then(Value::as_str).map(str::to_owned);
-        let objective = match (text(tabular, "ProblemType"), text(&request["AutoMLJobObjective"], "MetricName")) {
+        let text = |from: &Value, member: &str| {
+            from.get(member).and_then(Value::as_str).map(str::to_owned)
+        };
+        let objective = match (
+            text(tabular, "ProblemType"),
+            text(&request["AutoMLJobObjective"], "MetricName"),
+        ) {
             (None, None) => None,
             (Some(problem), Some(metric)) => {
-                let problem: ProblemType = problem.parse().map_err(|_| format!("Unknown ProblemType {problem}."))?;
-                let metric = metric.parse().ok().filter(|metric| problem.objectives().contains(metric));
+                let problem: ProblemType = problem
+                    .parse()
+                    .map_err(|_| format!("Unknown ProblemType {problem}."))?;
+                let metric = metric
+                    .parse()
+                    .ok()
+                    .filter(|metric| problem.objectives().contains(metric));
                 let metric = metric.ok_or_else(|| {
                     let supported: Vec<&str> = problem.objectives().iter().map(|metric| metric.as_str()).collect();
                     let supported = supported.join(", ");
@@ -107,7 +154,12 @@ impl Plan {
                 })?;
                 Some((problem, metric))
             }
-            _ => return Err("You must provide both ProblemType and AutoMLJobObjective, or neither of them.".into()),
+            _ => {
+                return Err(
+                    "You must provide both ProblemType and AutoMLJobObjective, or neither of them."
+                        .into(),
+                );
+            }
         };
         let mode = match text(tabular, "Mode").as_deref() {
             Some("ENSEMBLING") => Some(Mode::Ensembling),
@@ -123,8 +175,15 @@ impl Plan {
         if fraction.is_some_and(|fraction| fraction <= 0.0 || fraction >= 1.0) {
             return Err("ValidationFraction must be greater than 0 and less than 1.".into());
         }
+        if fraction.is_some_and(|fraction| fraction > MAX_VALIDATION) {
+            return Err(format!(
+                "The local SageMaker learns from at least half of the rows: {MAX_VALIDATION} at most."
+            ));
+        }
         if fraction.is_some() && validation.is_some() {
-            return Err("ValidationFraction cannot be given together with a validation channel.".into());
+            return Err(
+                "ValidationFraction cannot be given together with a validation channel.".into(),
+            );
         }
         let criteria = &tabular["CompletionCriteria"];
         let output = text(&request["OutputDataConfig"], "S3OutputPath").unwrap_or_default();
@@ -132,12 +191,15 @@ impl Plan {
             training,
             validation,
             validation_fraction: fraction.unwrap_or(0.2),
-            output: S3Uri::parse(&output).ok_or_else(|| format!("S3OutputPath {output} is not an S3 location."))?,
+            output: S3Uri::parse(&output)
+                .ok_or_else(|| format!("S3OutputPath {output} is not an S3 location."))?,
             role: text(request, "RoleArn").unwrap_or_default(),
             target: text(tabular, "TargetAttributeName").unwrap_or_default(),
             objective,
             mode,
-            max_candidates: criteria["MaxCandidates"].as_u64().and_then(|count| u32::try_from(count).ok()),
+            max_candidates: criteria["MaxCandidates"]
+                .as_u64()
+                .and_then(|count| u32::try_from(count).ok()),
             max_seconds: criteria["MaxAutoMLJobRuntimeInSeconds"].as_u64(),
             max_seconds_per_candidate: criteria["MaxRuntimePerTrainingJobInSeconds"].as_u64(),
             weight,
@@ -147,12 +209,22 @@ impl Plan {
 
 /// Nothing is taken and then left out: what the stand-in cannot do, it refuses.
 fn refuse_what_is_not_offered(request: &Value, tabular: &Value) -> Result<(), String> {
-    let given = |from: &Value, member: &str| from.get(member).is_some_and(|value| *value != json!(false));
+    let given =
+        |from: &Value, member: &str| from.get(member).is_some_and(|value| *value != json!(false));
     let refused = [
-        (given(tabular, "FeatureSpecificationS3Uri"), "FeatureSpecificationS3Uri"),
-        (given(tabular, "GenerateCandidateDefinitionsOnly"), "GenerateCandidateDefinitionsOnly"),
+        (
+            given(tabular, "FeatureSpecificationS3Uri"),
+            "FeatureSpecificationS3Uri",
+        ),
+        (
+            given(tabular, "GenerateCandidateDefinitionsOnly"),
+            "GenerateCandidateDefinitionsOnly",
+        ),
         (given(request, "ModelDeployConfig"), "ModelDeployConfig"),
-        (tabular.get("CandidateGenerationConfig").is_some(), "CandidateGenerationConfig"),
+        (
+            tabular.get("CandidateGenerationConfig").is_some(),
+            "CandidateGenerationConfig",
+        ),
     ];
     match refused.iter().find(|(given, _)| *given) {
         Some((_, member)) => Err(format!("{member} is not offered by the local SageMaker.")),
@@ -166,9 +238,16 @@ fn channels(config: &Value) -> Result<(Channel, Option<Channel>), String> {
     for given in config.as_array().into_iter().flatten() {
         let source = &given["DataSource"]["S3DataSource"];
         let uri = source["S3Uri"].as_str().unwrap_or_default();
-        let content_type = given["ContentType"].as_str().unwrap_or("text/csv;header=present");
-        if !matches!(content_type.replace(' ', "").as_str(), "text/csv;header=present" | "text/csv") {
-            return Err(format!("The content type {content_type} is not offered by the local SageMaker."));
+        let content_type = given["ContentType"]
+            .as_str()
+            .unwrap_or("text/csv;header=present");
+        if !matches!(
+            content_type.replace(' ', "").as_str(),
+            "text/csv;header=present" | "text/csv"
+        ) {
+            return Err(format!(
+                "The content type {content_type} is not offered by the local SageMaker."
+            ));
         }
         let manifest = match source["S3DataType"].as_str() {
             Some("ManifestFile") => true,
@@ -182,12 +261,18 @@ fn channels(config: &Value) -> Result<(Channel, Option<Channel>), String> {
             manifest,
             gzip: given["CompressionType"].as_str() == Some("Gzip"),
         };
-        let kind = if given["ChannelType"].as_str() == Some("validation") { &mut validation } else { &mut training };
+        let kind = if given["ChannelType"].as_str() == Some("validation") {
+            &mut validation
+        } else {
+            &mut training
+        };
         if kind.replace(channel).is_some() {
             return Err("Each channel type can be given once.".into());
         }
     }
-    training.map(|training| (training, validation)).ok_or_else(|| "A training channel is required.".into())
+    training
+        .map(|training| (training, validation))
+        .ok_or_else(|| "A training channel is required.".into())
 }
 
 #[cfg(test)]
@@ -206,10 +291,14 @@ mod tests {
 
     #[test]
     fn problem_and_objective_go_together() {
-        let mut both = request(json!({ "TargetAttributeName": "y", "ProblemType": "BinaryClassification" }));
+        let mut both =
+            request(json!({ "TargetAttributeName": "y", "ProblemType": "BinaryClassification" }));
         assert!(Plan::read(&both).unwrap_err().contains("both"));
         both["AutoMLJobObjective"] = json!({ "MetricName": "AUC" });
-        assert_eq!(Plan::read(&both).unwrap().objective, Some((ProblemType::BinaryClassification, Metric::Auc)));
+        assert_eq!(
+            Plan::read(&both).unwrap().objective,
+            Some((ProblemType::BinaryClassification, Metric::Auc))
+        );
         both["AutoMLJobObjective"] = json!({ "MetricName": "RMSE" });
         assert!(Plan::read(&both).unwrap_err().contains("objective metric"));
         let mut objective_only = request(json!({ "TargetAttributeName": "y" }));
@@ -221,7 +310,10 @@ mod tests {
     fn a_second_channel_is_for_validation_and_excludes_a_split() {
         let mut two = request(json!({ "TargetAttributeName": "y" }));
         let validation = json!({ "ChannelType": "validation", "DataSource": { "S3DataSource": { "S3DataType": "S3Prefix", "S3Uri": "s3://b/val" } } });
-        two["AutoMLJobInputDataConfig"].as_array_mut().unwrap().push(validation.clone());
+        two["AutoMLJobInputDataConfig"]
+            .as_array_mut()
+            .unwrap()
+            .push(validation.clone());
         assert_eq!(Plan::read(&two).unwrap().validation.unwrap().at.key, "val");
         two["DataSplitConfig"] = json!({ "ValidationFraction": 0.3 });
         assert!(Plan::read(&two).is_err());
@@ -231,7 +323,10 @@ mod tests {
 
     #[test]
     fn nothing_is_silently_left_out() {
-        for member in ["FeatureSpecificationS3Uri", "GenerateCandidateDefinitionsOnly"] {
+        for member in [
+            "FeatureSpecificationS3Uri",
+            "GenerateCandidateDefinitionsOnly",
+        ] {
             let mut tabular = json!({ "TargetAttributeName": "y" });
             tabular[member] = json!("s3://b/x");
             assert!(Plan::read(&request(tabular)).unwrap_err().contains(member));
@@ -251,6 +346,9 @@ mod tests {
             "AutoMLJobConfig": { "CompletionCriteria": { "MaxCandidates": 3 }, "Mode": "ENSEMBLING" },
         });
         let plan = Plan::read(&v2_of_v1(&v1)).unwrap();
-        assert_eq!((plan.target.as_str(), plan.max_candidates, plan.mode), ("Churn?", Some(3), Some(Mode::Ensembling)));
+        assert_eq!(
+            (plan.target.as_str(), plan.max_candidates, plan.mode),
+            ("Churn?", Some(3), Some(Mode::Ensembling))
+        );
     }
 }

@@ -28,7 +28,12 @@ use crate::authority::AuthorityError;
 const ENSEMBLING_BELOW: usize = 100 << 20;
 
 /// A session of the role, or the refusal of a role that SageMaker cannot assume.
-pub(super) async fn assume_role(cloud: &Cloud, place: &Place, role: &str, arn: &str) -> Result<RoleS3, ApiError> {
+pub(super) async fn assume_role(
+    cloud: &Cloud,
+    place: &Place,
+    role: &str,
+    arn: &str,
+) -> Result<RoleS3, ApiError> {
     cloud.role_s3(place, role, arn).await.map_err(|error| match error {
         AuthorityError::Refused { .. } => ApiError::Validation(format!(
             "Could not assume role {role}. Please ensure that the role exists and allows principal \
@@ -40,9 +45,19 @@ pub(super) async fn assume_role(cloud: &Cloud, place: &Place, role: &str, arn: &
 
 /// Work on a job until it ends, one way or another.
 pub(super) async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
-    let Some(job) = cloud.store.at(&place, |here| here.automl_jobs.get(&key).cloned()) else { return };
+    let Some(job) = cloud
+        .store
+        .at(&place, |here| here.automl_jobs.get(&key).cloned())
+    else {
+        return;
+    };
     let stop = cloud.stop_flag(&job.arn);
-    let run = Run { cloud: cloud.clone(), place, key, stop: stop.clone() };
+    let run = Run {
+        cloud: cloud.clone(),
+        place,
+        key,
+        stop: stop.clone(),
+    };
     let outcome = match Plan::read(&job.request) {
         Ok(plan) => run.work(&job, &plan).await,
         Err(reason) => Err(reason),
@@ -69,7 +84,9 @@ struct Run {
 impl Run {
     /// The secondary status of a completed job, or why it failed.
     async fn work(&self, job: &AutoMlJob, plan: &Plan) -> Result<&'static str, String> {
-        let deadline = plan.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let deadline = plan
+            .max_seconds
+            .map(|seconds| Instant::now() + Duration::from_secs(seconds));
         self.pause().await;
         let s3 = self.s3(plan, job).await?;
         let training = self.fetch(&s3, plan, &plan.training).await?;
@@ -77,24 +94,48 @@ impl Run {
             Some(channel) => Some(self.fetch(&s3, plan, channel).await?),
             None => None,
         };
-        let size: usize = training.files.iter().map(|(_, content)| content.len()).sum();
-        let mode = plan.mode.unwrap_or(if size < ENSEMBLING_BELOW { Mode::Ensembling } else { Mode::Tuning });
+        let size: usize = training
+            .files
+            .iter()
+            .map(|(_, content)| content.len())
+            .sum();
+        let mode = plan.mode.unwrap_or(if size < ENSEMBLING_BELOW {
+            Mode::Ensembling
+        } else {
+            Mode::Tuning
+        });
         let options = &self.cloud.options;
         let (first, main, default_candidates) = match mode {
-            Mode::Ensembling => ("PreTraining", "TrainingModels", options.default_candidates_ensembling),
-            Mode::Tuning => ("AnalyzingData", "ModelTuning", options.default_candidates_tuning),
+            Mode::Ensembling => (
+                "PreTraining",
+                "TrainingModels",
+                options.default_candidates_ensembling,
+            ),
+            Mode::Tuning => (
+                "AnalyzingData",
+                "ModelTuning",
+                options.default_candidates_tuning,
+            ),
         };
 
         self.stage(first).await;
         let candidates = plan.max_candidates.unwrap_or(default_candidates);
         let (read, seed) = (plan.clone(), options.seed);
         let prepare = move || Training::prepare(&read, training, validation, candidates, seed);
-        let prepared = tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?;
+        let prepared = tokio::task::spawn_blocking(prepare)
+            .await
+            .map_err(|error| error.to_string())?;
         let (training, analysis) = prepared?;
         let output = plan.output.join(&job.name);
-        let notebook = output
-            .join("sagemaker-automl-candidates/notebooks/SageMakerAutopilotDataExplorationNotebook.ipynb");
-        put_json(&s3, &notebook, &report::exploration(&job.name, &plan.target, &analysis)).await?;
+        let notebook = output.join(
+            "sagemaker-automl-candidates/notebooks/SageMakerAutopilotDataExplorationNotebook.ipynb",
+        );
+        put_json(
+            &s3,
+            &notebook,
+            &report::exploration(&job.name, &plan.target, &analysis),
+        )
+        .await?;
         self.change(|job| {
             job.resolved = Some((analysis.problem_type, analysis.metric));
             job.notebook = Some(notebook.to_string());
@@ -110,7 +151,8 @@ impl Run {
             problem: analysis.problem_type,
             metric: analysis.metric,
         };
-        let Outcome { best, out_of_time } = self.train(training, deadline, plan, job, &recipe).await?;
+        let Outcome { best, out_of_time } =
+            self.train(training, deadline, plan, job, &recipe).await?;
         if self.stopped() {
             return Ok("Stopped");
         }
@@ -118,21 +160,47 @@ impl Run {
         let s3 = self.s3(plan, job).await?;
         let name = recipe.candidate_name(best.number);
         self.stage("GeneratingExplainabilityReport").await;
-        let explainability = recipe.output.join(&format!("documentation/explainability/output/{name}"));
-        put_json(&s3, &explainability.join("analysis.json"), &report::explainability(&best, &analysis)).await?;
+        let explainability = recipe
+            .output
+            .join(&format!("documentation/explainability/output/{name}"));
+        put_json(
+            &s3,
+            &explainability.join("analysis.json"),
+            &report::explainability(&best, &analysis),
+        )
+        .await?;
         self.stage("GeneratingModelInsightsReport").await;
-        let insights = recipe.output.join(&format!("documentation/model_monitor/output/{name}"));
-        put_json(&s3, &insights.join("statistics.json"), &report::insights(&best, &analysis)).await?;
+        let insights = recipe
+            .output
+            .join(&format!("documentation/model_monitor/output/{name}"));
+        put_json(
+            &s3,
+            &insights.join("statistics.json"),
+            &report::insights(&best, &analysis),
+        )
+        .await?;
         self.change(|job| {
-            if let Some(best) = job.candidates.iter_mut().find(|candidate| candidate.name == name) {
+            if let Some(best) = job
+                .candidates
+                .iter_mut()
+                .find(|candidate| candidate.name == name)
+            {
                 best.explainability = Some(explainability.to_string());
                 best.insights = Some(insights.to_string());
             }
         });
-        let trained = self.cloud.store.at(&self.place, |here| here.automl_jobs[&self.key].candidates.len());
+        let trained = self.cloud.store.at(&self.place, |here| {
+            here.automl_jobs[&self.key].candidates.len()
+        });
         Ok(match mode {
             _ if out_of_time => "MaxAutoMLJobRuntimeReached",
-            Mode::Tuning if plan.max_candidates.is_some_and(|most| trained >= most as usize) => "MaxCandidatesReached",
+            Mode::Tuning
+                if plan
+                    .max_candidates
+                    .is_some_and(|most| trained >= most as usize) =>
+            {
+                "MaxCandidatesReached"
+            }
             _ => "Completed",
         })
     }
@@ -151,7 +219,9 @@ impl Run {
         let stop = self.stop.clone();
         let training = tokio::task::spawn_blocking(move || {
             // Nobody listens any more once the job is aborted.
-            training.run(deadline, &stop, |candidate| drop(report.send((now(), candidate))))
+            training.run(deadline, &stop, |candidate| {
+                drop(report.send((now(), candidate)))
+            })
         });
         while let Some((ended, candidate)) = trained.recv().await {
             // A session of a long job expires: each upload has its own.
@@ -172,7 +242,9 @@ impl Run {
     }
 
     async fn s3(&self, plan: &Plan, job: &AutoMlJob) -> Result<RoleS3, String> {
-        assume_role(&self.cloud, &self.place, &plan.role, &job.arn).await.map_err(|error| error.to_string())
+        assume_role(&self.cloud, &self.place, &plan.role, &job.arn)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// The files of a channel.
@@ -205,7 +277,10 @@ impl Run {
             let content = s3.get(&object).await.map_err(failed)?;
             files.push((object.to_string(), content));
         }
-        Ok(Files { gzip: channel.gzip, files })
+        Ok(Files {
+            gzip: channel.gzip,
+            files,
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut AutoMlJob)) {
@@ -240,10 +315,17 @@ impl Run {
 
 /// The objects that a manifest file lists: a prefix, then what follows it.
 fn manifest(text: &[u8]) -> Result<Vec<S3Uri>, String> {
-    let malformed = || "ClientError: The manifest file is not a JSON array of a prefix and its objects.".to_owned();
+    let malformed = || {
+        "ClientError: The manifest file is not a JSON array of a prefix and its objects.".to_owned()
+    };
     let entries: Vec<Value> = serde_json::from_slice(text).map_err(|_| malformed())?;
     let (first, rest) = entries.split_first().ok_or_else(malformed)?;
-    let prefix = first.get("prefix").and_then(Value::as_str).ok_or_else(malformed)?;
+    let prefix = first
+        .get("prefix")
+        .and_then(Value::as_str)
+        .ok_or_else(malformed)?;
     let object = |entry: &Value| S3Uri::parse(&format!("{prefix}{}", entry.as_str()?));
-    rest.iter().map(|entry| object(entry).ok_or_else(malformed)).collect()
+    rest.iter()
+        .map(|entry| object(entry).ok_or_else(malformed))
+        .collect()
 }

@@ -240,6 +240,12 @@ serve("crosspilot-silent", tuned["BestCandidate"]["InferenceContainers"])
 assert predict("crosspilot-silent", first) == [[label]]
 serve("crosspilot-alone", pipeline[1:2])
 refused("ModelError", predict, name="crosspilot-alone")
+assert "DataCaptureConfig" in refused(
+    "ValidationException", sagemaker.create_endpoint_config, EndpointConfigName="crosspilot-capture",
+    ProductionVariants=[{"VariantName": "v", "ModelName": "crosspilot-three", "InstanceType": "ml.m5.large",
+                         "InitialInstanceCount": 1}],
+    DataCaptureConfig={"InitialSamplingPercentage": 100, "DestinationS3Uri": "s3://acme-ml/captured",
+                       "CaptureOptions": [{"CaptureMode": "Input"}]})
 assert refused("ValidationException", configure, name="crosspilot-sl3", containers=pipeline,
                ServerlessConfig={"MemorySizeInMB": 2048, "MaxConcurrency": 1}).endswith("multiple containers.")
 number, seen = finish("crosspilot-number")
@@ -349,6 +355,7 @@ assert len(predict("crosspilot-churn", text([HEADER[:-1]]) + first)) == 2  # a h
 assert refused("ValidationError", predict, name="crosspilot-absent") == \
     f"Endpoint crosspilot-absent of account {CUSTOMER} not found."
 refused("ValidationError", predict, name="crosspilot-churn", TargetVariant="other")
+assert "failed to satisfy constraint" in refused("ValidationError", predict, name="not a name")
 refused("413", predict, name="crosspilot-churn", body=b"x" * (26 << 20))
 
 # -- Batch transform ------------------------------------------------------------------
@@ -416,6 +423,11 @@ client("sagemaker-runtime", narrow, SAGEMAKER).invoke_endpoint(
     EndpointName="crosspilot-churn", ContentType="text/csv", Body=first)
 elsewhere = client("sagemaker", root(VENDOR), SAGEMAKER)
 assert VENDOR in refused("ValidationException", elsewhere.describe_endpoint, EndpointName="crosspilot-churn")
+tagged = {"StringEquals": {"aws:ResourceTag/ManagedBy": "crosspilot"}}
+by_tag = client("sagemaker", session(allow(
+    statement("sagemaker:Describe*", "*", Condition=tagged))), SAGEMAKER)
+by_tag.describe_auto_ml_job_v2(AutoMLJobName="crosspilot-churn")
+refused("AccessDeniedException", by_tag.describe_auto_ml_job, AutoMLJobName="crosspilot-old")
 forged = client("sagemaker", (credentials[0], "forged", credentials[2]), SAGEMAKER)
 refused("InvalidSignatureException", forged.list_endpoints)
 tokenless = client("sagemaker", (credentials[0], credentials[1], None), SAGEMAKER)

@@ -79,30 +79,65 @@ impl Pipeline {
         let containers: Vec<_> = containers.into_iter().collect();
         let alone = containers.len() == 1;
         let start = |(i, (definition, archive)): (usize, (ContainerDefinition, Vec<u8>))| {
-            let mode = definition.environment.get(TRANSFORM_MODE).map(String::as_str);
+            let mode = definition
+                .environment
+                .get(TRANSFORM_MODE)
+                .map(String::as_str);
             let work = match (Artifact::unpack(&archive)?, mode) {
                 (Artifact::Predictor(predictor), _) => Work::Predictor(predictor),
                 (Artifact::Algorithm(predictor), _) => Work::Algorithm(predictor),
-                (Artifact::Processor { labels, .. }, Some("inverse-label-transform")) => Work::InverseLabel { labels },
+                (Artifact::Processor { labels, .. }, Some("inverse-label-transform")) => {
+                    Work::InverseLabel { labels }
+                }
                 (Artifact::Processor { columns, .. }, _) => Work::FeatureTransform { columns },
             };
-            let name = if alone { "primary".into() } else { format!("container-{}", i + 1) };
+            let name = if alone {
+                "primary".into()
+            } else {
+                format!("container-{}", i + 1)
+            };
             let name = definition.container_hostname.unwrap_or(name);
-            Ok(Container { name, environment: definition.environment, work })
+            Ok(Container {
+                name,
+                environment: definition.environment,
+                work,
+            })
         };
-        containers.into_iter().enumerate().map(start).collect::<Result<_, _>>().map(Self)
+        containers
+            .into_iter()
+            .enumerate()
+            .map(start)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// The answer to a request, as the last container writes it.
-    pub(super) fn invoke(&self, content_type: &str, accept: &str, body: Vec<u8>) -> Result<Vec<u8>, ContainerError> {
+    pub(super) fn invoke(
+        &self,
+        content_type: &str,
+        accept: &str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, ContainerError> {
         let mut payload = Payload::Csv(body);
         for (i, container) in self.0.iter().enumerate() {
-            let fail = |(status, message)| ContainerError { status, message, container: container.name.clone() };
+            let fail = |(status, message)| ContainerError {
+                status,
+                message,
+                container: container.name.clone(),
+            };
             if i == 0 && media_type(content_type) != "text/csv" {
-                return Err(fail((415, format!("Content type {content_type} is not supported; send text/csv"))));
+                return Err(fail((
+                    415,
+                    format!("Content type {content_type} is not supported; send text/csv"),
+                )));
             }
-            if i + 1 == self.0.len() && !matches!(media_type(accept), "" | "*/*" | "text/*" | "text/csv") {
-                return Err(fail((406, format!("Accept type {accept} is not supported; ask for text/csv"))));
+            if i + 1 == self.0.len()
+                && !matches!(media_type(accept), "" | "*/*" | "text/*" | "text/csv")
+            {
+                return Err(fail((
+                    406,
+                    format!("Accept type {accept} is not supported; ask for text/csv"),
+                )));
             }
             payload = container.serve(payload).map_err(fail)?;
         }
@@ -111,7 +146,11 @@ impl Pipeline {
             _ => Err(ContainerError {
                 status: 406,
                 message: "feature-transform answers application/x-recordio-protobuf only".into(),
-                container: self.0.last().map(|container| container.name.clone()).unwrap_or_default(),
+                container: self
+                    .0
+                    .last()
+                    .map(|container| container.name.clone())
+                    .unwrap_or_default(),
             }),
         }
     }
@@ -119,26 +158,48 @@ impl Pipeline {
 
 impl Container {
     fn keys(&self, variable: &str) -> Vec<&str> {
-        let keys = self.environment.get(variable).map_or(DEFAULT_KEY, String::as_str);
-        keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect()
+        let keys = self
+            .environment
+            .get(variable)
+            .map_or(DEFAULT_KEY, String::as_str);
+        keys.split(',')
+            .map(str::trim)
+            .filter(|key| !key.is_empty())
+            .collect()
     }
 
     fn serve(&self, payload: Payload) -> Result<Payload, (u16, String)> {
         match (&self.work, payload) {
             (Work::Predictor(predictor), Payload::Csv(body)) => {
                 let records = records(&body, predictor.columns())?;
-                let name = |class: usize| predictor.labels().get(class).cloned().unwrap_or_default();
+                let name =
+                    |class: usize| predictor.labels().get(class).cloned().unwrap_or_default();
                 self.answer(predictor, &records, name, false)
             }
-            (Work::FeatureTransform { columns }, Payload::Csv(body)) => Ok(Payload::Features(records(&body, *columns)?)),
+            (Work::FeatureTransform { columns }, Payload::Csv(body)) => {
+                Ok(Payload::Features(records(&body, *columns)?))
+            }
             (Work::Algorithm(predictor), Payload::Features(records)) => {
                 // The algorithm knows classes only by number, and a binary
                 // class's probability only as that of class 1.
-                self.answer(predictor, &records, |class| class.to_string(), predictor.labels().len() == 2)
+                self.answer(
+                    predictor,
+                    &records,
+                    |class| class.to_string(),
+                    predictor.labels().len() == 2,
+                )
             }
-            (Work::InverseLabel { labels }, Payload::Answers(rows)) => Ok(Payload::Answers(self.name_labels(labels, rows))),
-            (Work::Algorithm(_), _) => Err((400, "Unable to evaluate payload provided: could not convert to numbers".into())),
-            _ => Err((415, "the container before sent what this one does not take".into())),
+            (Work::InverseLabel { labels }, Payload::Answers(rows)) => {
+                Ok(Payload::Answers(self.name_labels(labels, rows)))
+            }
+            (Work::Algorithm(_), _) => Err((
+                400,
+                "Unable to evaluate payload provided: could not convert to numbers".into(),
+            )),
+            _ => Err((
+                415,
+                "the container before sent what this one does not take".into(),
+            )),
         }
     }
 
@@ -155,11 +216,16 @@ impl Container {
         let row = |prediction: &Prediction| match prediction {
             // Regression has no response keys.
             Prediction::Number(number) => vec![python_number(*number)],
-            Prediction::Class { class, probabilities } => {
+            Prediction::Class {
+                class,
+                probabilities,
+            } => {
                 let probability = if probability_of_class_1 { 1 } else { *class };
                 let column = |key: &&str| match *key {
                     "predicted_label" => name(*class),
-                    "probability" => python_number(probabilities.get(probability).copied().unwrap_or(f64::NAN)),
+                    "probability" => {
+                        python_number(probabilities.get(probability).copied().unwrap_or(f64::NAN))
+                    }
                     "probabilities" => python_list(probabilities.iter().map(|p| python_number(*p))),
                     "labels" if matches!(self.work, Work::Predictor(_)) => labels.clone(),
                     _ => "nan".into(),
@@ -176,17 +242,25 @@ impl Container {
         let (input, output) = (self.keys(INPUT), self.keys(OUTPUT));
         let list = python_list(labels.iter().map(|label| python_text(label)));
         let column = |row: &[String], key: &str| {
-            let given = input.iter().position(|given| *given == key).and_then(|at| row.get(at));
+            let given = input
+                .iter()
+                .position(|given| *given == key)
+                .and_then(|at| row.get(at));
             match key {
                 "labels" => list.clone(),
                 "predicted_label" => {
                     let class = given.and_then(|class| class.parse::<usize>().ok());
-                    class.and_then(|class| labels.get(class)).cloned().unwrap_or_else(|| "nan".into())
+                    class
+                        .and_then(|class| labels.get(class))
+                        .cloned()
+                        .unwrap_or_else(|| "nan".into())
                 }
                 _ => given.cloned().unwrap_or_else(|| "nan".into()),
             }
         };
-        rows.iter().map(|row| output.iter().map(|key| column(row, key)).collect()).collect()
+        rows.iter()
+            .map(|row| output.iter().map(|key| column(row, key)).collect())
+            .collect()
     }
 }
 
@@ -196,24 +270,37 @@ fn media_type(header: &str) -> &str {
 
 /// The records of a CSV body: no header, no target, one field a feature.
 fn records(body: &[u8], columns: usize) -> Result<Vec<Vec<String>>, (u16, String)> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(body);
     let mut records = Vec::new();
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|error| (400, format!("the body is not CSV: {error}")))?;
         if record.len() != columns {
             return Err((
                 400,
-                format!("record {} has {} columns, but the model was trained with {columns}", i + 1, record.len()),
+                format!(
+                    "record {} has {} columns, but the model was trained with {columns}",
+                    i + 1,
+                    record.len()
+                ),
             ));
         }
         records.push(record.iter().map(str::to_owned).collect());
     }
-    if records.is_empty() { Err((400, "the body has no records".into())) } else { Ok(records) }
+    if records.is_empty() {
+        Err((400, "the body has no records".into()))
+    } else {
+        Ok(records)
+    }
 }
 
 /// CSV as Python writes it, without the last newline.
 fn write_csv(rows: &[Vec<String>]) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .flexible(true)
+        .from_writer(Vec::new());
     for row in rows {
         // Writing into memory does not fail.
         let _ = writer.write_record(row);
@@ -229,7 +316,10 @@ fn python_number(number: f64) -> String {
         return "nan".into();
     }
     let text = format!("{number:?}");
-    match text.split_once('e').and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?))) {
+    match text
+        .split_once('e')
+        .and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?)))
+    {
         Some((mantissa, exponent)) => format!("{mantissa}e{exponent:+03}"),
         None => text,
     }
@@ -241,7 +331,11 @@ fn python_list(items: impl Iterator<Item = String>) -> String {
 
 /// A string as Python's `repr` shows it.
 fn python_text(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     let mut shown = String::from(quote);
     for char in text.chars() {
         match char {
@@ -263,9 +357,16 @@ mod tests {
     use super::*;
 
     fn inverse(environment: &[(&str, &str)]) -> Container {
-        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let environment = environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
         let labels = vec!["False.".to_owned(), "it's".to_owned()];
-        Container { name: "container-3".into(), environment, work: Work::InverseLabel { labels } }
+        Container {
+            name: "container-3".into(),
+            environment,
+            work: Work::InverseLabel { labels },
+        }
     }
 
     fn answer(container: &Container, row: &[&str]) -> String {
@@ -278,12 +379,21 @@ mod tests {
 
     #[test]
     fn the_inverse_transform_acts_on_its_environment() {
-        let all = inverse(&[(INPUT, "predicted_label,probability"), (OUTPUT, "labels,probability,predicted_label")]);
-        assert_eq!(answer(&all, &["1", "0.9"]), "\"['False.', \"\"it's\"\"]\",0.9,it's");
+        let all = inverse(&[
+            (INPUT, "predicted_label,probability"),
+            (OUTPUT, "labels,probability,predicted_label"),
+        ]);
+        assert_eq!(
+            answer(&all, &["1", "0.9"]),
+            "\"['False.', \"\"it's\"\"]\",0.9,it's"
+        );
         let default = inverse(&[]);
         assert_eq!(answer(&default, &["0"]), "False.");
         // What it was not told to receive, it cannot pass on.
-        let deaf = inverse(&[(INPUT, "predicted_label"), (OUTPUT, "predicted_label,probability")]);
+        let deaf = inverse(&[
+            (INPUT, "predicted_label"),
+            (OUTPUT, "predicted_label,probability"),
+        ]);
         assert_eq!(answer(&deaf, &["1", "0.9"]), "it's,nan");
     }
 
@@ -296,7 +406,10 @@ mod tests {
         };
         let pipeline = Pipeline(vec![transform]);
         let status = |content_type: &str, accept: &str, body: &str| {
-            pipeline.invoke(content_type, accept, body.as_bytes().to_vec()).unwrap_err().status
+            pipeline
+                .invoke(content_type, accept, body.as_bytes().to_vec())
+                .unwrap_err()
+                .status
         };
         assert_eq!(status("application/json", "text/csv", "1,2"), 415);
         assert_eq!(status("text/csv", "application/json", "1,2"), 406);
@@ -307,11 +420,19 @@ mod tests {
 
     #[test]
     fn texts_and_numbers_look_like_pythons() {
-        assert_eq!(python_number(1.0428337478694307e-6), "1.0428337478694307e-06");
+        assert_eq!(
+            python_number(1.0428337478694307e-6),
+            "1.0428337478694307e-06"
+        );
         assert_eq!(python_number(1.0), "1.0");
         assert_eq!(python_number(1e22), "1e+22");
         assert_eq!(python_number(f64::NAN), "nan");
-        for (text, shown) in [("a", "'a'"), ("it's", "\"it's\""), ("'\"", "'\\'\"'"), ("a\\b\n", "'a\\\\b\\n'")] {
+        for (text, shown) in [
+            ("a", "'a'"),
+            ("it's", "\"it's\""),
+            ("'\"", "'\\'\"'"),
+            ("a\\b\n", "'a\\\\b\\n'"),
+        ] {
             assert_eq!(python_text(text), shown);
         }
     }

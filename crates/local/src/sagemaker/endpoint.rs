@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Cloud, access,
-    container::{Environment, Pipeline},
-    endpoint_config,
+    Cloud,
     error::ApiError,
     list::{Row, page},
-    lock, model,
+    lock,
     operations::{Answer, Call},
-    s3::S3Uri,
+    serving::load,
     store::{Place, now},
     tags,
 };
@@ -43,7 +41,10 @@ impl Status {
 
     /// Whether an update or a deletion has to wait.
     fn in_progress(self) -> bool {
-        matches!(self, Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting)
+        matches!(
+            self,
+            Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting
+        )
     }
 
     /// Whether the endpoint answers: it does so all through an update.
@@ -78,25 +79,14 @@ struct Pending {
     deployment: Option<Value>,
 }
 
-/// The pipelines behind an endpoint.
-pub(super) struct Serving {
-    pub(super) variants: Vec<Variant>,
-}
-
-/// A production variant at work.
-pub(super) struct Variant {
-    pub(super) name: String,
-    pub(super) weight: f64,
-    pub(super) serverless: bool,
-    pub(super) pipeline: Pipeline,
-}
-
 pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Answer {
     let (name, config) = (call.text("EndpointName"), call.text("EndpointConfigName"));
     let arn = call.place.arn("endpoint", name);
     cloud.store.at(&call.place, |here| {
         if here.endpoints.contains_key(&name.to_lowercase()) {
-            return Err(ApiError::Validation(format!("Cannot create already existing endpoint \"{arn}\".")));
+            return Err(ApiError::Validation(format!(
+                "Cannot create already existing endpoint \"{arn}\"."
+            )));
         }
         if !here.endpoint_configs.contains_key(&config.to_lowercase()) {
             return Err(no_config(&call.place, config));
@@ -117,7 +107,11 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Answer {
         tags::put_on(here, &arn, &call.input);
         Ok(())
     })?;
-    cloud.spawn(deploy(cloud.clone(), call.place.clone(), name.to_lowercase()));
+    cloud.spawn(deploy(
+        cloud.clone(),
+        call.place.clone(),
+        name.to_lowercase(),
+    ));
     Ok(json!({ "EndpointArn": arn }))
 }
 
@@ -126,9 +120,14 @@ pub(super) fn update(cloud: &Arc<Cloud>, call: &Call) -> Answer {
     let arn = call.place.arn("endpoint", name);
     cloud.store.at(&call.place, |here| {
         let known = |config: &str| here.endpoint_configs.contains_key(&config.to_lowercase());
-        let endpoint = here.endpoints.get_mut(&name.to_lowercase()).ok_or_else(|| missing(&arn))?;
+        let endpoint = here
+            .endpoints
+            .get_mut(&name.to_lowercase())
+            .ok_or_else(|| missing(&arn))?;
         if endpoint.status.in_progress() {
-            return Err(ApiError::Validation(format!("Cannot update in-progress endpoint \"{arn}\".")));
+            return Err(ApiError::Validation(format!(
+                "Cannot update in-progress endpoint \"{arn}\"."
+            )));
         }
         // AWS needs the configuration that it replaces, too.
         for config in [config, &endpoint.config] {
@@ -137,13 +136,21 @@ pub(super) fn update(cloud: &Arc<Cloud>, call: &Call) -> Answer {
             }
         }
         let deployment = call.input.get("DeploymentConfig").cloned();
-        endpoint.pending = Some(Pending { config: config.into(), started: now(), deployment });
+        endpoint.pending = Some(Pending {
+            config: config.into(),
+            started: now(),
+            deployment,
+        });
         endpoint.status = Status::Updating;
         endpoint.failure = None;
         endpoint.modified = now();
         Ok(())
     })?;
-    cloud.spawn(deploy(cloud.clone(), call.place.clone(), name.to_lowercase()));
+    cloud.spawn(deploy(
+        cloud.clone(),
+        call.place.clone(),
+        name.to_lowercase(),
+    ));
     Ok(json!({ "EndpointArn": arn }))
 }
 
@@ -179,7 +186,9 @@ pub(super) fn delete(cloud: &Arc<Cloud>, call: &Call) -> Answer {
     cloud.store.at(&call.place, |here| {
         let endpoint = here.endpoints.get_mut(&name).ok_or_else(|| missing(&arn))?;
         if endpoint.status.in_progress() {
-            return Err(ApiError::Validation(format!("Cannot update in-progress endpoint \"{arn}\".")));
+            return Err(ApiError::Validation(format!(
+                "Cannot update in-progress endpoint \"{arn}\"."
+            )));
         }
         endpoint.status = Status::Deleting;
         endpoint.modified = now();
@@ -201,7 +210,9 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
             "CreationTime": endpoint.created, "LastModifiedTime": endpoint.modified,
         }),
     };
-    let rows = cloud.store.at(&call.place, |here| here.endpoints.values().map(row).collect());
+    let rows = cloud.store.at(&call.place, |here| {
+        here.endpoints.values().map(row).collect()
+    });
     page(&call.input, "Endpoints", rows)
 }
 
@@ -209,7 +220,10 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
 pub(super) fn resume(cloud: &Arc<Cloud>) {
     for place in cloud.store.places() {
         let endpoints: Vec<_> = cloud.store.at(&place, |here| {
-            here.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.status)).collect()
+            here.endpoints
+                .iter()
+                .map(|(name, endpoint)| (name.clone(), endpoint.status))
+                .collect()
         });
         for (name, status) in endpoints {
             match status {
@@ -223,7 +237,9 @@ pub(super) fn resume(cloud: &Arc<Cloud>) {
 
 fn find(cloud: &Cloud, call: &Call) -> Result<Endpoint, ApiError> {
     let name = call.text("EndpointName");
-    let endpoint = cloud.store.at(&call.place, |here| here.endpoints.get(&name.to_lowercase()).cloned());
+    let endpoint = cloud.store.at(&call.place, |here| {
+        here.endpoints.get(&name.to_lowercase()).cloned()
+    });
     endpoint.ok_or_else(|| missing(&call.place.arn("endpoint", name)))
 }
 
@@ -231,26 +247,39 @@ fn missing(arn: &str) -> ApiError {
     ApiError::Validation(format!("Could not find endpoint \"{arn}\"."))
 }
 
-fn no_config(place: &Place, name: &str) -> ApiError {
+pub(super) fn no_config(place: &Place, name: &str) -> ApiError {
     let arn = place.arn("endpoint-config", name);
     ApiError::Validation(format!("Could not find endpoint configuration \"{arn}\"."))
 }
 
 /// Bring an endpoint to the configuration that it is to have.
 async fn deploy(cloud: Arc<Cloud>, place: Place, name: String) {
-    let Some(endpoint) = cloud.store.at(&place, |here| here.endpoints.get(&name).cloned()) else { return };
+    let Some(endpoint) = cloud
+        .store
+        .at(&place, |here| here.endpoints.get(&name).cloned())
+    else {
+        return;
+    };
     // After a restart an update has nothing left that serves meanwhile.
     let serving_now = lock(&cloud.serving).contains_key(&endpoint.arn);
     if let Some(pending) = endpoint.pending.as_ref().filter(|_| !serving_now)
         && let Ok((serving, _)) = load(&cloud, &place, &endpoint.config).await
     {
-        tracing::debug!(endpoint = endpoint.arn, config = pending.config, "serving again before the update goes on");
+        tracing::debug!(
+            endpoint = endpoint.arn,
+            config = pending.config,
+            "serving again before the update goes on"
+        );
         lock(&cloud.serving).insert(endpoint.arn.clone(), Arc::new(serving));
     }
     if endpoint.status != Status::InService {
         tokio::time::sleep(cloud.options.endpoint_change).await;
     }
-    let target = endpoint.pending.as_ref().map_or(&endpoint.config, |pending| &pending.config).clone();
+    let target = endpoint
+        .pending
+        .as_ref()
+        .map_or(&endpoint.config, |pending| &pending.config)
+        .clone();
     let outcome = load(&cloud, &place, &target).await;
     let update = endpoint.pending.is_some();
     let change = |change: &dyn Fn(&mut Endpoint)| {
@@ -299,77 +328,4 @@ async fn remove(cloud: Arc<Cloud>, place: Place, name: String) {
             lock(&cloud.serving).remove(&endpoint.arn);
         }
     });
-}
-
-/// Start every variant of a configuration, and show what was started; why not,
-/// in the words of a `FailureReason`.
-async fn load(cloud: &Arc<Cloud>, place: &Place, config: &str) -> Result<(Serving, Vec<Value>), String> {
-    let config = cloud
-        .store
-        .at(place, |here| here.endpoint_configs.get(&config.to_lowercase()).cloned())
-        .ok_or_else(|| no_config(place, config).to_string())?;
-    let (mut variants, mut shown) = (Vec::new(), Vec::new());
-    for variant in endpoint_config::variants(&config.request) {
-        let text = |member: &str| variant.get(member).and_then(Value::as_str).unwrap_or_default();
-        let name = text("VariantName");
-        let pipeline = start_model(cloud, place, text("ModelName"), name, &Environment::new()).await?;
-        let weight = variant.get("InitialVariantWeight").and_then(Value::as_f64).unwrap_or(1.0);
-        let serverless = variant.get("ServerlessConfig");
-        let mut summary = json!({ "VariantName": name, "CurrentWeight": weight, "DesiredWeight": weight });
-        if let Some(count) = variant.get("InitialInstanceCount") {
-            summary["CurrentInstanceCount"] = count.clone();
-            summary["DesiredInstanceCount"] = count.clone();
-        }
-        if let Some(serverless) = serverless {
-            summary["CurrentServerlessConfig"] = serverless.clone();
-        }
-        shown.push(summary);
-        variants.push(Variant { name: name.into(), weight, serverless: serverless.is_some(), pipeline });
-    }
-    Ok((Serving { variants }, shown))
-}
-
-/// The running containers of a model, fetched with the model's execution role;
-/// `more` is added to their environment.
-pub(super) async fn start_model(
-    cloud: &Arc<Cloud>,
-    place: &Place,
-    model_name: &str,
-    variant: &str,
-    more: &Environment,
-) -> Result<Pipeline, String> {
-    let model = cloud.store.at(place, |here| here.models.get(&model_name.to_lowercase()).cloned());
-    let model = model.ok_or_else(|| format!("Could not find model \"{}\".", place.arn("model", model_name)))?;
-    let role = access::passed_role(&model.request).unwrap_or_default();
-    let s3 = cloud.role_s3(place, role, &model.arn).await.map_err(|_| {
-        format!(
-            "Could not assume role {role}. Please ensure that the role exists and allows principal \
-             'sagemaker.amazonaws.com' to assume the role."
-        )
-    })?;
-    let containers = model::containers(&model.request);
-    let several = containers.len() > 1;
-    let mut started = Vec::new();
-    for (i, mut container) in containers.into_iter().enumerate() {
-        container.environment.extend(more.clone());
-        let url = container.model_data_url.clone().unwrap_or_default();
-        let label = if several { format!("container_{}", i + 1) } else { "primary".into() };
-        let fetch = async { s3.get(&S3Uri::parse(&url)?).await.ok() };
-        let archive = fetch.await.ok_or_else(|| {
-            format!(
-                "Failed to download model data for container \"{label}\" from URL: \"{url}\". Please ensure that \
-                 there is an object located at the URL and that the role passed to CreateModel has permissions to \
-                 download the object."
-            )
-        })?;
-        started.push((container, archive));
-    }
-    let started = tokio::task::spawn_blocking(move || Pipeline::start(started)).await;
-    started.map_err(|error| error.to_string())?.map_err(|error| {
-        tracing::warn!(model = model.arn, %error, "a container does not start");
-        format!(
-            "The primary container for production variant {variant} did not pass the ping health check. Please check \
-             CloudWatch logs for this endpoint."
-        )
-    })
 }

@@ -30,10 +30,19 @@ pub(super) enum ApiError {
     TooLarge(String),
     /// The container behind an endpoint answered with an error.
     #[error("{message}")]
-    Model { message: String, original_status: u16, original_message: String, log_stream_arn: String },
+    Model {
+        message: String,
+        original_status: u16,
+        original_message: String,
+        log_stream_arn: String,
+    },
     /// A refusal with AWS's own code: authentication, authorisation, faults.
     #[error("{}", message.as_deref().unwrap_or(code))]
-    Coded { code: String, message: Option<String>, status: u16 },
+    Coded {
+        code: String,
+        message: Option<String>,
+        status: u16,
+    },
     /// The stand-in itself failed.
     #[error("{0}")]
     Internal(String),
@@ -70,10 +79,17 @@ impl ApiError {
     /// The members of the answer beside its code.
     pub(super) fn body(&self) -> Value {
         match self {
-            Self::ResourceNotFound(message) | Self::ResourceInUse(message) | Self::ResourceLimitExceeded(message) => {
+            Self::ResourceNotFound(message)
+            | Self::ResourceInUse(message)
+            | Self::ResourceLimitExceeded(message) => {
                 json!({ "Message": message })
             }
-            Self::Model { message, original_status, original_message, log_stream_arn } => json!({
+            Self::Model {
+                message,
+                original_status,
+                original_message,
+                log_stream_arn,
+            } => json!({
                 "Message": message,
                 "OriginalStatusCode": original_status,
                 "OriginalMessage": original_message,
@@ -85,12 +101,34 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// Refuses a request with a member that the stand-in has no counterpart
+    /// for: nothing is taken and then left out.
+    pub(super) fn unless_offered(request: &Value, not_offered: &[&str]) -> Result<(), Self> {
+        match not_offered
+            .iter()
+            .find(|member| request.get(**member).is_some())
+        {
+            Some(member) => Err(Self::Validation(format!(
+                "{member} is not offered by the local SageMaker."
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl From<AuthorityError> for ApiError {
     fn from(error: AuthorityError) -> Self {
         match error {
-            AuthorityError::Refused { code, message, status } => {
-                Self::Coded { code, message: Some(message), status }
-            }
+            AuthorityError::Refused {
+                code,
+                message,
+                status,
+            } => Self::Coded {
+                code,
+                message: Some(message),
+                status,
+            },
             AuthorityError::Unavailable(message) => Self::Internal(message),
         }
     }

@@ -40,18 +40,25 @@ pub(super) fn router(cloud: Arc<Cloud>) -> Router {
 async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return refuse_rest(&ApiError::TooLarge("Request size exceeds the maximum allowed.".into()));
+        return refuse_rest(&ApiError::TooLarge(
+            "Request size exceeds the maximum allowed.".into(),
+        ));
     };
     let mut response = match (&parts.method, parts.uri.path()) {
         (&Method::POST, "/") => json_call(&cloud, &parts, body).await,
         (&Method::POST, "/_crosspilot/faults") => add_fault(&cloud, &parts.headers, &body),
-        (method, path) => match path.strip_prefix("/endpoints/").and_then(|rest| rest.strip_suffix("/invocations")) {
+        (method, path) => match path
+            .strip_prefix("/endpoints/")
+            .and_then(|rest| rest.strip_suffix("/invocations"))
+        {
             Some(name) if method == Method::POST && !name.contains('/') => {
                 runtime_call(&cloud, &parts, name, body).await
             }
             _ => {
                 let operation = format!("{method} {path}");
-                refuse_rest(&ApiError::NotOffered(format!("{operation} is not offered by the local SageMaker")))
+                refuse_rest(&ApiError::NotOffered(format!(
+                    "{operation} is not offered by the local SageMaker"
+                )))
             }
         },
     };
@@ -64,22 +71,40 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 /// `POST /` with the operation in a header.
 async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
     let target = text(&parts.headers, "x-amz-target");
-    let operation = target.strip_prefix("SageMaker.").unwrap_or(target).to_owned();
+    let operation = target
+        .strip_prefix("SageMaker.")
+        .unwrap_or(target)
+        .to_owned();
     let struck = cloud.faults.strike(&operation);
     if let Some(response) = strike(struck).await {
         return response;
     }
     match perform(cloud, parts, &operation, body).await {
-        Ok(answer) => (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response(),
+        Ok(answer) => (
+            StatusCode::OK,
+            [(CONTENT_TYPE, JSON_1_1)],
+            answer.to_string(),
+        )
+            .into_response(),
         Err(error) => {
             let mut answer = error.body();
             answer["__type"] = json!(error.code().unwrap_or_default());
-            (status(&error), [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
+            (
+                status(&error),
+                [(CONTENT_TYPE, JSON_1_1)],
+                answer.to_string(),
+            )
+                .into_response()
         }
     }
 }
 
-async fn perform(cloud: &Arc<Cloud>, parts: &Parts, operation: &str, body: Bytes) -> Result<Value, ApiError> {
+async fn perform(
+    cloud: &Arc<Cloud>,
+    parts: &Parts,
+    operation: &str,
+    body: Bytes,
+) -> Result<Value, ApiError> {
     let received = received(parts, &body);
     let input = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Serialization(format!("the body is not JSON: {error}")))
@@ -93,10 +118,20 @@ async fn perform(cloud: &Arc<Cloud>, parts: &Parts, operation: &str, body: Bytes
         }
     };
     let place = authorize(cloud, &received, &access::checks(operation, &input)).await?;
-    let answer = operations::perform(cloud, &Call { operation, place, input }).await?;
+    let answer = operations::perform(
+        cloud,
+        &Call {
+            operation,
+            place,
+            input,
+        },
+    )
+    .await?;
     shapes::answer_is_sound(operation, &answer).map_err(|wrong| {
         tracing::error!(operation, %wrong, %answer, "an answer that AWS's model does not allow");
-        ApiError::Internal(format!("the local SageMaker's own answer is wrong: {wrong}"))
+        ApiError::Internal(format!(
+            "the local SageMaker's own answer is wrong: {wrong}"
+        ))
     })?;
     Ok(answer)
 }
@@ -107,9 +142,8 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     if let Some(response) = strike(struck).await {
         return response;
     }
-    let request = json!({ "EndpointName": name });
     let received = received(parts, &body);
-    let outcome = match authorize(cloud, &received, &access::checks("InvokeEndpoint", &request)).await {
+    let outcome = match authorize_invocation(cloud, &received, name).await {
         Ok(place) => {
             let request = invoke::Invocation {
                 endpoint: name,
@@ -124,9 +158,12 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     };
     match outcome {
         Ok(answer) => {
-            let mut response = ([(CONTENT_TYPE, "text/csv; charset=utf-8")], answer.body).into_response();
+            let mut response =
+                ([(CONTENT_TYPE, "text/csv; charset=utf-8")], answer.body).into_response();
             if let Ok(variant) = HeaderValue::from_str(&answer.variant) {
-                response.headers_mut().insert("x-amzn-invoked-production-variant", variant);
+                response
+                    .headers_mut()
+                    .insert("x-amzn-invoked-production-variant", variant);
             }
             response
         }
@@ -134,27 +171,68 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     }
 }
 
+async fn authorize_invocation(
+    cloud: &Cloud,
+    received: &ReceivedRequest,
+    name: &str,
+) -> Result<Place, ApiError> {
+    // Both services have the same rules for the name of an endpoint.
+    match shapes::accept("DescribeEndpoint", json!({ "EndpointName": name })) {
+        Ok(request) => {
+            authorize(cloud, received, &access::checks("InvokeEndpoint", &request)).await
+        }
+        Err(refusal) => {
+            authorize(cloud, received, &[]).await?;
+            Err(ApiError::RuntimeValidation(refusal.to_string()))
+        }
+    }
+}
+
 /// Where the request acts, if its sender may do all this.
-async fn authorize(cloud: &Cloud, received: &ReceivedRequest, checks: &[Check]) -> Result<Place, ApiError> {
-    let tags = match checks.first().and_then(|check| check.resource.split_once("{account}")) {
-        Some((_, end)) => cloud.store.tags_of(end),
-        // An ARN that is written out, or none.
-        None => checks.first().map(|check| cloud.store.tags_of(&check.resource)).unwrap_or_default(),
+async fn authorize(
+    cloud: &Cloud,
+    received: &ReceivedRequest,
+    checks: &[Check],
+) -> Result<Place, ApiError> {
+    // The account is not known yet: the emulator picks the tags of the right one.
+    let end = |check: &Check| {
+        check
+            .resource
+            .split_once("{account}")
+            .map_or(check.resource.clone(), |(_, end)| end.into())
     };
-    let caller = cloud.options.authority.authorize(received, checks, &tags).await?;
+    let tags = checks
+        .iter()
+        .flat_map(|check| cloud.store.tags_of(&end(check)))
+        .collect();
+    let caller = cloud
+        .options
+        .authority
+        .authorize(received, checks, &tags)
+        .await?;
     Ok(Place::from(&caller))
 }
 
 fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
     // A header is bytes; as Latin-1 each byte is one character, and back.
-    let latin_1 = |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+    let latin_1 = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .iter()
+            .map(|byte| char::from(*byte))
+            .collect()
+    };
     let digest = Sha256::digest(body);
     ReceivedRequest {
         service: "sagemaker",
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers.iter().map(|(name, value)| (name.to_string(), latin_1(value))).collect(),
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), latin_1(value)))
+            .collect(),
         body_sha256: hex(&digest),
     }
 }
@@ -162,18 +240,31 @@ fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
 /// The answer that a fault gives in place of the right one.
 async fn strike(effect: Option<Effect>) -> Option<Response> {
     let coded = |code: &str, message: Option<&str>, status: u16| {
-        let error = ApiError::Coded { code: code.into(), message: message.map(str::to_owned), status };
+        let error = ApiError::Coded {
+            code: code.into(),
+            message: message.map(str::to_owned),
+            status,
+        };
         // Both protocols find their code in this answer.
         refuse_rest(&error)
     };
     Some(match effect? {
         Effect::Throttle => coded("ThrottlingException", None, 400),
-        Effect::Fail { code, message, status } => coded(&code, Some(&message), status),
+        Effect::Fail {
+            code,
+            message,
+            status,
+        } => coded(&code, Some(&message), status),
         effect @ Effect::Delay(_) => {
             tokio::time::sleep(effect.delay()).await;
             return None;
         }
-        Effect::Garbage => (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], "<html>not what you asked for").into_response(),
+        Effect::Garbage => (
+            StatusCode::OK,
+            [(CONTENT_TYPE, JSON_1_1)],
+            "<html>not what you asked for",
+        )
+            .into_response(),
         Effect::Cut => {
             let broken = futures_util::stream::once(async { Err::<Bytes, _>("cut off") });
             ([("content-length", "1024")], Body::from_stream(broken)).into_response()
@@ -182,7 +273,11 @@ async fn strike(effect: Option<Effect>) -> Option<Response> {
 }
 
 fn add_fault(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
-    if !cloud.options.authority.is_token(text(headers, "x-crosspilot-token")) {
+    if !cloud
+        .options
+        .authority
+        .is_token(text(headers, "x-crosspilot-token"))
+    {
         return StatusCode::FORBIDDEN.into_response();
     }
     match serde_json::from_slice::<Fault>(body) {
@@ -212,7 +307,10 @@ fn status(error: &ApiError) -> StatusCode {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -226,7 +324,18 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// An identifier in the form of AWS's, different for every answer.
 fn request_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let seed = (std::process::id(), super::store::now().to_bits(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let seed = (
+        std::process::id(),
+        super::store::now().to_bits(),
+        COUNT.fetch_add(1, Ordering::Relaxed),
+    );
     let id = hex(&Sha256::digest(format!("{seed:?}")));
-    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..32])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &id[..8],
+        &id[8..12],
+        &id[12..16],
+        &id[16..20],
+        &id[20..32]
+    )
 }

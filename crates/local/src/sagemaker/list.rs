@@ -37,23 +37,32 @@ struct Query {
 /// One page of the rows that the request asks for, under the answer's `member`.
 pub(super) fn page(request: &Value, member: &str, rows: Vec<Row>) -> Result<Value, ApiError> {
     const PAGE: usize = 10;
-    let query: Query =
-        serde_json::from_value(request.clone()).map_err(|error| ApiError::Serialization(error.to_string()))?;
+    let query: Query = serde_json::from_value(request.clone())
+        .map_err(|error| ApiError::Serialization(error.to_string()))?;
     let mut rows: Vec<Row> = rows.into_iter().filter(|row| query.wants(row)).collect();
     // By name first: rows that are equal in what is asked for keep one order.
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     rows.sort_by(|a, b| query.order(a, b));
 
     let start: usize = query.next_token.as_deref().map_or(Ok(0), |token| {
-        let offset = token.strip_prefix("page-").and_then(|offset| offset.parse().ok());
+        let offset = token
+            .strip_prefix("page-")
+            .and_then(|offset| offset.parse().ok());
         offset.ok_or_else(|| ApiError::Validation("The NextToken is invalid.".into()))
     })?;
-    let end = start.saturating_add(query.max_results.unwrap_or(PAGE)).min(rows.len());
+    let end = start
+        .saturating_add(query.max_results.unwrap_or(PAGE))
+        .min(rows.len());
     let mut answer = Map::new();
     if end < rows.len() {
         answer.insert("NextToken".into(), json!(format!("page-{end}")));
     }
-    let page = rows.into_iter().take(end).skip(start).map(|row| row.summary).collect();
+    let page = rows
+        .into_iter()
+        .take(end)
+        .skip(start)
+        .map(|row| row.summary)
+        .collect();
     answer.insert(member.into(), Value::Array(page));
     Ok(Value::Object(answer))
 }
@@ -62,9 +71,17 @@ impl Query {
     fn wants(&self, row: &Row) -> bool {
         let after = |limit: Option<f64>, time: f64| limit.is_none_or(|limit| time > limit);
         let before = |limit: Option<f64>, time: f64| limit.is_none_or(|limit| time < limit);
-        self.name_contains.as_ref().is_none_or(|part| row.name.contains(part.as_str()))
-            && self.candidate_name_equals.as_ref().is_none_or(|name| row.name == *name)
-            && self.status_equals.as_ref().is_none_or(|status| row.status.as_ref() == Some(status))
+        self.name_contains
+            .as_ref()
+            .is_none_or(|part| row.name.contains(part.as_str()))
+            && self
+                .candidate_name_equals
+                .as_ref()
+                .is_none_or(|name| row.name == *name)
+            && self
+                .status_equals
+                .as_ref()
+                .is_none_or(|status| row.status.as_ref() == Some(status))
             && after(self.creation_time_after, row.created)
             && before(self.creation_time_before, row.created)
             && after(self.last_modified_time_after, row.modified)
@@ -82,7 +99,11 @@ impl Query {
             }
             _ => a.created.total_cmp(&b.created),
         };
-        if self.sort_order.as_deref() == Some("Ascending") { ascending } else { ascending.reverse() }
+        if self.sort_order.as_deref() == Some("Ascending") {
+            ascending
+        } else {
+            ascending.reverse()
+        }
     }
 }
 
@@ -96,13 +117,18 @@ mod tests {
             name: format!("job-{i:02}"),
             created: i as f64,
             modified: 0.0,
-            status: Some(if i % 2 == 0 { "Completed" } else { "Failed" }.into()),
+            status: Some(if i.is_multiple_of(2) { "Completed" } else { "Failed" }.into()),
             value: Some(-(i as f64)),
             summary: json!(format!("job-{i:02}")),
         };
         let answer = page(&request, "Rows", (0..25).map(row).collect()).unwrap();
-        let token = answer.get("NextToken").map(|token| token.as_str().unwrap().to_owned());
-        (serde_json::from_value(answer["Rows"].clone()).unwrap(), token)
+        let token = answer
+            .get("NextToken")
+            .map(|token| token.as_str().unwrap().to_owned());
+        (
+            serde_json::from_value(answer["Rows"].clone()).unwrap(),
+            token,
+        )
     }
 
     #[test]
@@ -120,19 +146,29 @@ mod tests {
     #[test]
     fn newest_first_unless_asked_otherwise() {
         assert_eq!(names(json!({ "MaxResults": 2 })).0, ["job-24", "job-23"]);
-        assert_eq!(names(json!({ "MaxResults": 1, "SortBy": "FinalObjectiveMetricValue" })).0, ["job-00"]);
+        assert_eq!(
+            names(json!({ "MaxResults": 1, "SortBy": "FinalObjectiveMetricValue" })).0,
+            ["job-00"]
+        );
     }
 
     #[test]
     fn filters_narrow() {
-        let (rows, token) = names(json!({ "StatusEquals": "Failed", "NameContains": "-1", "MaxResults": 100 }));
+        let (rows, token) =
+            names(json!({ "StatusEquals": "Failed", "NameContains": "-1", "MaxResults": 100 }));
         assert_eq!((rows.len(), token), (5, None));
-        assert_eq!(names(json!({ "CreationTimeAfter": 22, "CreationTimeBefore": 24 })).0, ["job-23"]);
+        assert_eq!(
+            names(json!({ "CreationTimeAfter": 22, "CreationTimeBefore": 24 })).0,
+            ["job-23"]
+        );
     }
 
     #[test]
     fn a_made_up_token_is_refused() {
-        assert!(matches!(page(&json!({ "NextToken": "x" }), "Rows", vec![]), Err(ApiError::Validation(_))));
+        assert!(matches!(
+            page(&json!({ "NextToken": "x" }), "Rows", vec![]),
+            Err(ApiError::Validation(_))
+        ));
         let past_the_end = page(&json!({ "NextToken": "page-99" }), "Rows", vec![]).unwrap();
         assert_eq!(past_the_end, json!({ "Rows": [] }));
     }

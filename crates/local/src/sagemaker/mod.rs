@@ -26,6 +26,7 @@ mod operations;
 mod recipe;
 mod report;
 mod s3;
+mod serving;
 mod shapes;
 mod store;
 mod tags;
@@ -45,14 +46,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
 
 pub use faults::{Effect, Fault};
 
 use self::{
-    endpoint::Serving,
     faults::Faults,
     s3::RoleS3,
+    serving::Serving,
     store::{Place, Store},
 };
 use crate::authority::{Authority, AuthorityError};
@@ -117,6 +121,8 @@ pub struct SageMaker {
     cloud: Arc<Cloud>,
     address: SocketAddr,
     server: JoinHandle<()>,
+    /// Lets open connections finish what they are at, and closes the others.
+    close: Option<oneshot::Sender<()>>,
 }
 
 impl SageMaker {
@@ -124,15 +130,21 @@ impl SageMaker {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let file = match &options.state_dir {
             Some(dir) => {
-                std::fs::create_dir_all(dir).map_err(|error| StartError::State(dir.clone(), error))?;
+                std::fs::create_dir_all(dir)
+                    .map_err(|error| StartError::State(dir.clone(), error))?;
                 Some(dir.join("sagemaker.json"))
             }
             None => None,
         };
-        let store = Store::open(file.clone()).map_err(|error| StartError::State(file.unwrap_or_default(), error))?;
+        let store = Store::open(file.clone())
+            .map_err(|error| StartError::State(file.unwrap_or_default(), error))?;
         let bind = options.bind;
-        let listener = tokio::net::TcpListener::bind(bind).await.map_err(|error| StartError::Listen(bind, error))?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
+        let listener = tokio::net::TcpListener::bind(bind)
+            .await
+            .map_err(|error| StartError::Listen(bind, error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError::Listen(bind, error))?;
         let cloud = Arc::new(Cloud {
             options,
             store,
@@ -142,8 +154,13 @@ impl SageMaker {
             tasks: Mutex::new(JoinSet::new()),
         });
         let router = http::router(cloud.clone());
+        let (close, closed) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            let server = axum::serve(listener, router).with_graceful_shutdown(async {
+                // A dropped handle closes as well.
+                let _ = closed.await;
+            });
+            if let Err(error) = server.await {
                 tracing::error!(%error, "the local SageMaker stopped listening");
             }
         });
@@ -151,7 +168,12 @@ impl SageMaker {
         endpoint::resume(&cloud);
         automl_job::resume(&cloud);
         transform_job::resume(&cloud);
-        Ok(Self { cloud, address, server })
+        Ok(Self {
+            cloud,
+            address,
+            server,
+            close: Some(close),
+        })
     }
 
     /// The endpoint URL for both SageMaker and SageMaker Runtime.
@@ -165,8 +187,16 @@ impl SageMaker {
     }
 
     /// Stop serving and training, and save what is to be kept.
-    pub async fn stop(self) {
-        self.server.abort();
+    pub async fn stop(mut self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        drop(self.close.take());
+        if tokio::time::timeout(PATIENCE, &mut self.server)
+            .await
+            .is_err()
+        {
+            tracing::warn!("a request to the local SageMaker was cut off");
+        }
+        self.cloud.end();
         if let Err(error) = self.cloud.store.save() {
             tracing::error!(%error, "the local SageMaker's state is not saved");
         }
@@ -200,8 +230,20 @@ impl Cloud {
     }
 
     /// S3 with a session of this role, for the resource `arn`.
-    async fn role_s3(&self, place: &Place, role_arn: &str, arn: &str) -> Result<RoleS3, AuthorityError> {
-        RoleS3::open(&self.options.authority, &self.options.emulator_url, place, role_arn, arn).await
+    async fn role_s3(
+        &self,
+        place: &Place,
+        role_arn: &str,
+        arn: &str,
+    ) -> Result<RoleS3, AuthorityError> {
+        RoleS3::open(
+            &self.options.authority,
+            &self.options.emulator_url,
+            place,
+            role_arn,
+            arn,
+        )
+        .await
     }
 
     /// A flag that ends the job `arn` when it is set.

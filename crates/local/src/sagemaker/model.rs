@@ -24,12 +24,21 @@ pub(super) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
         _ => Ok(containers(input)),
     };
     let containers = containers.map_err(|message| ApiError::Validation(message.into()))?;
-    if containers.iter().any(|container| container.image.is_none()) {
-        return Err(ApiError::Validation("A container needs an Image: the local SageMaker offers no model packages.".into()));
+    ApiError::unless_offered(input, &["InferenceExecutionConfig"])?;
+    if containers
+        .iter()
+        .any(|container| container.image.is_none() || container.model_data_url.is_none())
+    {
+        return Err(ApiError::Validation(
+            "The local SageMaker needs an Image and a ModelDataUrl for each container.".into(),
+        ));
     }
-    let role = access::passed_role(input)
-        .ok_or_else(|| ApiError::Validation("ExecutionRoleArn is required to read model data.".into()))?;
-    if cloud.store.at(&call.place, |here| here.models.contains_key(&name.to_lowercase())) {
+    let role = access::passed_role(input).ok_or_else(|| {
+        ApiError::Validation("ExecutionRoleArn is required to read model data.".into())
+    })?;
+    if cloud.store.at(&call.place, |here| {
+        here.models.contains_key(&name.to_lowercase())
+    }) {
         return Err(exists(&arn));
     }
     check_model_data(cloud, call, role, &arn, &containers).await?;
@@ -39,7 +48,12 @@ pub(super) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
             return Err(exists(&arn));
         }
         let request = call.input.clone();
-        let model = Definition { name: name.into(), arn: arn.clone(), created: now(), request };
+        let model = Definition {
+            name: name.into(),
+            arn: arn.clone(),
+            created: now(),
+            request,
+        };
         here.models.insert(name.to_lowercase(), model);
         tags::put_on(here, &arn, &call.input);
         Ok(json!({ "ModelArn": arn }))
@@ -48,9 +62,14 @@ pub(super) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
 
 /// The containers of a model's request, in the order in which they serve.
 pub(super) fn containers(request: &Value) -> Vec<ContainerDefinition> {
-    let several = request.get("Containers").and_then(Value::as_array).into_iter().flatten();
+    let several = request
+        .get("Containers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let all = request.get("PrimaryContainer").into_iter().chain(several);
-    all.filter_map(|container| serde_json::from_value(container.clone()).ok()).collect()
+    all.filter_map(|container| serde_json::from_value(container.clone()).ok())
+        .collect()
 }
 
 fn exists(arn: &str) -> ApiError {
@@ -67,7 +86,10 @@ async fn check_model_data(
     containers: &[ContainerDefinition],
 ) -> Result<(), ApiError> {
     let region = &call.place.region;
-    let urls: Vec<&str> = containers.iter().filter_map(|container| container.model_data_url.as_deref()).collect();
+    let urls: Vec<&str> = containers
+        .iter()
+        .filter_map(|container| container.model_data_url.as_deref())
+        .collect();
     let refuse = |url: &str| {
         ApiError::Validation(format!(
             "Could not access model data at {url}. Please ensure that the role \"{role}\" exists and that its trust \
@@ -76,7 +98,9 @@ async fn check_model_data(
              object is located in {region}."
         ))
     };
-    let Some(first) = urls.first() else { return Ok(()) };
+    let Some(first) = urls.first() else {
+        return Ok(());
+    };
     let s3 = match cloud.role_s3(&call.place, role, arn).await {
         Ok(s3) => s3,
         Err(AuthorityError::Refused { .. }) => return Err(refuse(first)),
@@ -96,7 +120,9 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
             answer.remove("Tags");
             answer.insert("ModelArn".into(), json!(model.arn));
             answer.insert("CreationTime".into(), json!(model.created));
-            answer.entry("EnableNetworkIsolation").or_insert(json!(false));
+            answer
+                .entry("EnableNetworkIsolation")
+                .or_insert(json!(false));
         }
         answer
     })
@@ -120,12 +146,21 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
         value: None,
         summary: json!({ "ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created }),
     };
-    let rows = cloud.store.at(&call.place, |here| here.models.values().map(row).collect());
+    let rows = cloud
+        .store
+        .at(&call.place, |here| here.models.values().map(row).collect());
     page(&call.input, "Models", rows)
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<Definition, ApiError> {
     let name = call.text("ModelName");
-    let model = cloud.store.at(&call.place, |here| here.models.get(&name.to_lowercase()).cloned());
-    model.ok_or_else(|| ApiError::Validation(format!("Could not find model \"{}\".", call.place.arn("model", name))))
+    let model = cloud.store.at(&call.place, |here| {
+        here.models.get(&name.to_lowercase()).cloned()
+    });
+    model.ok_or_else(|| {
+        ApiError::Validation(format!(
+            "Could not find model \"{}\".",
+            call.place.arn("model", name)
+        ))
+    })
 }

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Cloud, access, automl_job, endpoint, endpoint_config,
-    error::ApiError,
-    model,
-    store::Place,
+    Cloud, access, automl_job, endpoint, endpoint_config, error::ApiError, model, store::Place,
     tags, transform_job,
 };
 
@@ -23,7 +20,10 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// A string member; empty if it is optional and absent.
     pub(super) fn text(&self, member: &str) -> &str {
-        self.input.get(member).and_then(Value::as_str).unwrap_or_default()
+        self.input
+            .get(member)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 }
 
@@ -35,7 +35,9 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     if let Some(role) = access::passed_role(&call.input)
         && role.split(':').nth(4) != Some(call.place.account.as_str())
     {
-        return Err(ApiError::Validation("RoleArn: Cross-account pass role is not allowed.".into()));
+        return Err(ApiError::Validation(
+            "RoleArn: Cross-account pass role is not allowed.".into(),
+        ));
     }
     match call.operation {
         "CreateAutoMLJob" | "CreateAutoMLJobV2" => automl_job::create(cloud, call).await,
@@ -63,6 +65,8 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "AddTags" => tags::add(cloud, call),
         "ListTags" => tags::list(cloud, call),
         "DeleteTags" => tags::delete(cloud, call),
-        other => Err(ApiError::NotOffered(format!("{other} is not offered by the local SageMaker"))),
+        other => Err(ApiError::NotOffered(format!(
+            "{other} is not offered by the local SageMaker"
+        ))),
     }
 }

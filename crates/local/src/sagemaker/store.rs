@@ -26,7 +26,12 @@ pub(super) struct Place {
 impl Place {
     /// The ARN of a resource here. AWS lowercases the name in it.
     pub(super) fn arn(&self, kind: &str, name: &str) -> String {
-        format!("arn:aws:sagemaker:{}:{}:{kind}/{}", self.region, self.account, name.to_lowercase())
+        format!(
+            "arn:aws:sagemaker:{}:{}:{kind}/{}",
+            self.region,
+            self.account,
+            name.to_lowercase()
+        )
     }
 
     fn key(&self) -> String {
@@ -36,7 +41,10 @@ impl Place {
 
 impl From<&Caller> for Place {
     fn from(caller: &Caller) -> Self {
-        Self { account: caller.account.clone(), region: caller.region.clone() }
+        Self {
+            account: caller.account.clone(),
+            region: caller.region.clone(),
+        }
     }
 }
 
@@ -77,7 +85,11 @@ impl Store {
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => BTreeMap::new(),
         };
-        Ok(Self { places: Mutex::new(places), file, unsaved: AtomicBool::new(false) })
+        Ok(Self {
+            places: Mutex::new(places),
+            file,
+            unsaved: AtomicBool::new(false),
+        })
     }
 
     /// Look at or change one account's resources.
@@ -91,18 +103,29 @@ impl Store {
     pub(super) fn tags_of(&self, arn_end: &str) -> ResourceTags {
         let places = self.lock();
         let all = places.values().flat_map(|resources| &resources.tags);
-        all.filter(|(arn, _)| arn.ends_with(arn_end)).map(|(arn, tags)| (arn.clone(), tags.clone())).collect()
+        all.filter(|(arn, _)| arn.ends_with(arn_end))
+            .map(|(arn, tags)| (arn.clone(), tags.clone()))
+            .collect()
     }
 
     /// Every place with something in it.
     pub(super) fn places(&self) -> Vec<Place> {
-        let split = |key: &String| key.split_once('/').map(|(account, region)| (account.into(), region.into()));
-        self.lock().keys().filter_map(split).map(|(account, region)| Place { account, region }).collect()
+        let split = |key: &String| {
+            key.split_once('/')
+                .map(|(account, region)| (account.into(), region.into()))
+        };
+        self.lock()
+            .keys()
+            .filter_map(split)
+            .map(|(account, region)| Place { account, region })
+            .collect()
     }
 
     /// Write what changed since the last time, if this store is kept at all.
     pub(super) fn save(&self) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
         if !self.unsaved.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
@@ -130,7 +153,10 @@ mod tests {
 
     #[test]
     fn arns_are_lowercased_and_names_are_not() {
-        let place = Place { account: "222222222222".into(), region: "eu-west-1".into() };
+        let place = Place {
+            account: "222222222222".into(),
+            region: "eu-west-1".into(),
+        };
         assert_eq!(
             place.arn("endpoint", "Crosspilot-Acme"),
             "arn:aws:sagemaker:eu-west-1:222222222222:endpoint/crosspilot-acme"
@@ -139,10 +165,17 @@ mod tests {
 
     #[test]
     fn a_kept_store_comes_back() {
-        let file = std::env::temp_dir().join(format!("crosspilot-store-{}.json", std::process::id()));
-        let place = Place { account: "222222222222".into(), region: "us-east-1".into() };
+        let file =
+            std::env::temp_dir().join(format!("crosspilot-store-{}.json", std::process::id()));
+        let place = Place {
+            account: "222222222222".into(),
+            region: "us-east-1".into(),
+        };
         let store = Store::open(Some(file.clone())).unwrap();
-        store.at(&place, |here| here.tags.insert("arn".into(), BTreeMap::from([("k".into(), "v".into())])));
+        store.at(&place, |here| {
+            here.tags
+                .insert("arn".into(), BTreeMap::from([("k".into(), "v".into())]))
+        });
         store.save().unwrap();
         let again = Store::open(Some(file.clone())).unwrap();
         assert_eq!(again.places(), [place]);

@@ -20,7 +20,9 @@ pub(super) fn add(cloud: &Cloud, call: &Call) -> Answer {
         let mut tags = here.tags.get(&arn).cloned().unwrap_or_default();
         tags.extend(access::tags_of(&call.input));
         if tags.len() > MAX_TAGS {
-            return Err(ApiError::ResourceLimitExceeded(format!("A resource can have {MAX_TAGS} tags.")));
+            return Err(ApiError::ResourceLimitExceeded(format!(
+                "A resource can have {MAX_TAGS} tags."
+            )));
         }
         here.tags.insert(arn.clone(), tags.clone());
         Ok(json!({ "Tags": listed(&tags) }))
@@ -46,7 +48,13 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
 
 pub(super) fn delete(cloud: &Cloud, call: &Call) -> Answer {
     let arn = call.text("ResourceArn").to_lowercase();
-    let keys = call.input.get("TagKeys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let keys = call
+        .input
+        .get("TagKeys")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     cloud.store.at(&call.place, |here| {
         exists(here, &arn)?;
         if let Some(tags) = here.tags.get_mut(&arn) {
@@ -62,7 +70,9 @@ pub(super) fn put_on(here: &mut Resources, arn: &str, request: &Value) {
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Vec<Value> {
-    tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
+    tags.iter()
+        .map(|(key, value)| json!({ "Key": key, "Value": value }))
+        .collect()
 }
 
 /// A page of tags has 50 unless asked otherwise, where other pages have 10.
@@ -79,5 +89,7 @@ fn exists(here: &Resources, arn: &str) -> Result<(), ApiError> {
     if here.tags.contains_key(arn) {
         return Ok(());
     }
-    Err(ApiError::Validation(format!("Could not find resource \"{arn}\".")))
+    Err(ApiError::Validation(format!(
+        "Could not find resource \"{arn}\"."
+    )))
 }

@@ -19,13 +19,18 @@ pub(super) struct Predictor(Model);
 /// What a model says about one record.
 pub(super) enum Prediction {
     /// The class it decides for, and the probability of each.
-    Class { class: usize, probabilities: Vec<f64> },
+    Class {
+        class: usize,
+        probabilities: Vec<f64>,
+    },
     Number(f64),
 }
 
 impl Predictor {
     pub(super) fn load(bytes: &[u8]) -> Result<Self, String> {
-        Model::load(bytes).map(Self).map_err(|error| error.to_string())
+        Model::load(bytes)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     pub(super) fn save(&self) -> Vec<u8> {
@@ -55,7 +60,13 @@ impl Predictor {
 impl From<crosspilot_automl::Prediction> for Prediction {
     fn from(prediction: crosspilot_automl::Prediction) -> Self {
         match prediction {
-            crosspilot_automl::Prediction::Class { label, probabilities } => Self::Class { class: label, probabilities },
+            crosspilot_automl::Prediction::Class {
+                label,
+                probabilities,
+            } => Self::Class {
+                class: label,
+                probabilities,
+            },
             crosspilot_automl::Prediction::Value(number) => Self::Number(number),
         }
     }
@@ -110,16 +121,23 @@ impl Training {
             metric: plan.objective.map(|(_, metric)| metric),
             max_candidates: usize::try_from(max_candidates).unwrap_or(usize::MAX),
             trial_budget: plan.max_seconds_per_candidate.map(Duration::from_secs),
-            // The engine learns from at least half of the rows.
-            validation_fraction: plan.validation_fraction.min(0.5),
+            validation_fraction: plan.validation_fraction,
             weight_column: plan.weight.clone(),
             seed,
             ..defaults
         };
         let training = training.read()?;
         let validation = validation.map(Files::read).transpose()?;
-        let analysis = crosspilot_automl::analyze(&training, &settings).map_err(|error| error.to_string())?;
-        Ok((Self { training, validation, settings }, analysis))
+        let analysis =
+            crosspilot_automl::analyze(&training, &settings).map_err(|error| error.to_string())?;
+        Ok((
+            Self {
+                training,
+                validation,
+                settings,
+            },
+            analysis,
+        ))
     }
 
     /// Train candidates until the plan is done, `deadline` has come or `stop`
@@ -131,18 +149,29 @@ impl Training {
         mut report: impl FnMut(Trained),
     ) -> Result<Outcome, String> {
         const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
-        self.settings.time_budget =
-            deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(Instant::now()));
+        self.settings.time_budget = deadline.map_or(FOREVER, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
         let mut observe = |event: Event<'_>| {
             if let Event::Finished(candidate) = event {
                 report(Trained::from(candidate));
             }
         };
-        let board =
-            crosspilot_automl::train(&self.training, self.validation.as_ref(), &self.settings, &mut observe, stop);
-        let Leaderboard { candidates, ending, .. } = board.map_err(|error| error.to_string())?;
+        let board = crosspilot_automl::train(
+            &self.training,
+            self.validation.as_ref(),
+            &self.settings,
+            &mut observe,
+            stop,
+        );
+        let Leaderboard {
+            candidates, ending, ..
+        } = board.map_err(|error| error.to_string())?;
         let best = candidates.first().ok_or("No candidate could be trained.")?;
-        Ok(Outcome { best: Trained::from(best), out_of_time: ending == Ending::OutOfTime })
+        Ok(Outcome {
+            best: Trained::from(best),
+            out_of_time: ending == Ending::OutOfTime,
+        })
     }
 }
 

@@ -13,11 +13,11 @@ use super::{
     Cloud, access,
     automl_job::Status,
     container::{Environment, Pipeline},
-    endpoint::start_model,
     error::ApiError,
     list::{Row, page},
     operations::{Answer, Call},
     s3::S3Uri,
+    serving::start_model,
     store::{Place, now},
     tags,
     transform::{Filter, Processing, transform},
@@ -51,7 +51,11 @@ struct Plan {
 impl Plan {
     fn read(request: &Value) -> Result<Self, String> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let (input, output, data) = (&request["TransformInput"], &request["TransformOutput"], &request["DataProcessing"]);
+        let (input, output, data) = (
+            &request["TransformInput"],
+            &request["TransformOutput"],
+            &request["DataProcessing"],
+        );
         let source = &input["DataSource"]["S3DataSource"];
         if source["S3DataType"] != "S3Prefix" {
             return Err("The local SageMaker offers the S3DataType S3Prefix only.".into());
@@ -62,24 +66,36 @@ impl Plan {
         };
         let filter = |value: &Value| {
             let text = text(value).unwrap_or_default();
-            Filter::parse(&text).ok_or_else(|| format!("The filter {text} is not supported for CSV."))
+            Filter::parse(&text)
+                .ok_or_else(|| format!("The filter {text} is not supported for CSV."))
         };
         let by_line = match input["SplitType"].as_str() {
             None | Some("None") => false,
             Some("Line") => true,
-            Some(other) => return Err(format!("The SplitType {other} is not offered by the local SageMaker.")),
+            Some(other) => {
+                return Err(format!(
+                    "The SplitType {other} is not offered by the local SageMaker."
+                ));
+            }
         };
         let many = match request["BatchStrategy"].as_str() {
-            Some("MultiRecord") if !by_line => return Err("BatchStrategy MultiRecord needs a SplitType.".into()),
+            Some("MultiRecord") if !by_line => {
+                return Err("BatchStrategy MultiRecord needs a SplitType.".into());
+            }
             strategy => strategy != Some("SingleRecord"),
         };
         let megabytes = request["MaxPayloadInMB"].as_u64().unwrap_or(6);
         let concurrent = request["MaxConcurrentTransforms"].as_u64().unwrap_or(1);
         if megabytes * concurrent > 100 {
-            return Err("MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into());
+            return Err(
+                "MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into(),
+            );
         }
         let join = data["JoinSource"].as_str() == Some("Input");
-        let (input_filter, output_filter) = (filter(&data["InputFilter"])?, filter(&data["OutputFilter"])?);
+        let (input_filter, output_filter) = (
+            filter(&data["InputFilter"])?,
+            filter(&data["OutputFilter"])?,
+        );
         if !by_line && (join || input_filter != Filter::All || output_filter != Filter::All) {
             return Err("DataProcessing needs the SplitType Line.".into());
         }
@@ -166,10 +182,13 @@ pub(super) fn stop(cloud: &Cloud, call: &Call) -> Answer {
     let job = find(cloud, call)?;
     if !job.status.runs() {
         let status = job.status.name();
-        let message = format!("The request was rejected because the transform job is in status {status}.");
+        let message =
+            format!("The request was rejected because the transform job is in status {status}.");
         return Err(ApiError::Validation(message));
     }
-    change(cloud, &call.place, &job.name.to_lowercase(), |job| job.status = Status::Stopping);
+    change(cloud, &call.place, &job.name.to_lowercase(), |job| {
+        job.status = Status::Stopping
+    });
     cloud.stop_flag(&job.arn).store(true, Ordering::Release);
     Ok(json!({}))
 }
@@ -183,7 +202,9 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
         value: None,
         summary: Value::Object(job.state()),
     };
-    let rows = cloud.store.at(&call.place, |here| here.transform_jobs.values().map(row).collect());
+    let rows = cloud.store.at(&call.place, |here| {
+        here.transform_jobs.values().map(row).collect()
+    });
     page(&call.input, "TransformJobSummaries", rows)
 }
 
@@ -191,7 +212,10 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
 pub(super) fn resume(cloud: &Arc<Cloud>) {
     for place in cloud.store.places() {
         let running: Vec<String> = cloud.store.at(&place, |here| {
-            let running = here.transform_jobs.iter().filter(|(_, job)| job.status.runs());
+            let running = here
+                .transform_jobs
+                .iter()
+                .filter(|(_, job)| job.status.runs());
             running.map(|(name, _)| name.clone()).collect()
         });
         for name in running {
@@ -208,28 +232,46 @@ impl TransformJob {
             ("TransformJobStatus".to_owned(), json!(self.status.name())),
             ("CreationTime".to_owned(), json!(self.created)),
         ]);
-        state.extend(self.failure.as_ref().map(|reason| ("FailureReason".to_owned(), json!(reason))));
+        state.extend(
+            self.failure
+                .as_ref()
+                .map(|reason| ("FailureReason".to_owned(), json!(reason))),
+        );
         state
     }
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<TransformJob, ApiError> {
     let name = call.text("TransformJobName");
-    let job = cloud.store.at(&call.place, |here| here.transform_jobs.get(&name.to_lowercase()).cloned());
+    let job = cloud.store.at(&call.place, |here| {
+        here.transform_jobs.get(&name.to_lowercase()).cloned()
+    });
     job.ok_or_else(|| ApiError::ResourceNotFound("Requested resource not found.".into()))
 }
 
 fn change(cloud: &Cloud, place: &Place, key: &str, change: impl FnOnce(&mut TransformJob)) {
-    cloud.store.at(place, |here| here.transform_jobs.get_mut(key).map(change));
+    cloud
+        .store
+        .at(place, |here| here.transform_jobs.get_mut(key).map(change));
 }
 
 async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
-    let Some(job) = cloud.store.at(&place, |here| here.transform_jobs.get(&key).cloned()) else { return };
+    let Some(job) = cloud
+        .store
+        .at(&place, |here| here.transform_jobs.get(&key).cloned())
+    else {
+        return;
+    };
     let stop = cloud.stop_flag(&job.arn);
     change(&cloud, &place, &key, |job| job.started = Some(now()));
     tokio::time::sleep(cloud.options.stage).await;
     let outcome = match Plan::read(&job.request) {
-        Ok(plan) => work(&cloud, &place, &job, &plan, &|| stop.load(Ordering::Acquire)).await,
+        Ok(plan) => {
+            work(&cloud, &place, &job, &plan, &|| {
+                stop.load(Ordering::Acquire)
+            })
+            .await
+        }
         Err(reason) => Err(reason),
     };
     change(&cloud, &place, &key, |job| {
@@ -250,15 +292,24 @@ async fn work(
     plan: &Plan,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), String> {
-    let pipeline = Arc::new(start_model(cloud, place, &plan.model, "AllTraffic", &plan.environment).await?);
-    let model = cloud.store.at(place, |here| here.models.get(&plan.model.to_lowercase()).cloned());
+    let pipeline =
+        Arc::new(start_model(cloud, place, &plan.model, "AllTraffic", &plan.environment).await?);
+    let model = cloud.store.at(place, |here| {
+        here.models.get(&plan.model.to_lowercase()).cloned()
+    });
     let request = model.map(|model| model.request).unwrap_or_default();
     let role = access::passed_role(&request).unwrap_or_default();
-    let s3 = cloud.role_s3(place, role, &job.arn).await.map_err(|error| format!("ClientError: {error}"))?;
+    let s3 = cloud
+        .role_s3(place, role, &job.arn)
+        .await
+        .map_err(|error| format!("ClientError: {error}"))?;
     let failed = |error: super::s3::S3Error| format!("ClientError: {error}");
     let objects = s3.list(&plan.input).await.map_err(failed)?;
     if objects.is_empty() {
-        return Err(format!("ClientError: No S3 objects found under S3 URL \"{}\".", plan.input));
+        return Err(format!(
+            "ClientError: No S3 objects found under S3 URL \"{}\".",
+            plan.input
+        ));
     }
     for object in objects {
         if stopped() {
@@ -272,12 +323,23 @@ async fn work(
             let content = if gzip { unzip(&content)? } else { content };
             transform(&content, &processing, |body| {
                 let answer = pipeline.invoke(&content_type, &accept, body);
-                answer.map_err(|error| format!("ClientError: {} answered {}: {error}", error.container, error.status))
+                answer.map_err(|error| {
+                    format!(
+                        "ClientError: {} answered {}: {error}",
+                        error.container, error.status
+                    )
+                })
             })
         });
         let transformed = transformed.await.map_err(|error| error.to_string())??;
-        let accept = if plan.accept.is_empty() { "text/csv" } else { &plan.accept };
-        s3.put(&plan.output_of(&object), accept, transformed).await.map_err(failed)?;
+        let accept = if plan.accept.is_empty() {
+            "text/csv"
+        } else {
+            &plan.accept
+        };
+        s3.put(&plan.output_of(&object), accept, transformed)
+            .await
+            .map_err(failed)?;
     }
     Ok(())
 }
@@ -285,7 +347,8 @@ async fn work(
 fn unzip(content: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let read = MultiGzDecoder::new(content).read_to_end(&mut plain);
-    read.map(|_| plain).map_err(|error| format!("ClientError: the input is not Gzip: {error}"))
+    read.map(|_| plain)
+        .map_err(|error| format!("ClientError: the input is not Gzip: {error}"))
 }
 
 #[cfg(test)]
@@ -304,13 +367,34 @@ mod tests {
     #[test]
     fn outputs_mirror_their_inputs() {
         for (prefix, object, output) in [
-            ("s3://b/in/data.csv", "in/data.csv", "s3://b/out/data.csv.out"),
-            ("s3://b/in/", "in/one/data.csv", "s3://b/out/one/data.csv.out"),
-            ("s3://b/in", "in/one/data.csv", "s3://b/out/one/data.csv.out"),
+            (
+                "s3://b/in/data.csv",
+                "in/data.csv",
+                "s3://b/out/data.csv.out",
+            ),
+            (
+                "s3://b/in/",
+                "in/one/data.csv",
+                "s3://b/out/one/data.csv.out",
+            ),
+            (
+                "s3://b/in",
+                "in/one/data.csv",
+                "s3://b/out/one/data.csv.out",
+            ),
             ("s3://b/in/da", "in/data.csv", "s3://b/out/data.csv.out"),
         ] {
-            let object = S3Uri { bucket: "b".into(), key: object.into() };
-            assert_eq!(Plan::read(&request(prefix)).unwrap().output_of(&object).to_string(), output);
+            let object = S3Uri {
+                bucket: "b".into(),
+                key: object.into(),
+            };
+            assert_eq!(
+                Plan::read(&request(prefix))
+                    .unwrap()
+                    .output_of(&object)
+                    .to_string(),
+                output
+            );
         }
     }
 
