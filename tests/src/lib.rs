@@ -1,1 +1,240 @@
-//! Placeholder.
+//! What the end-to-end tests share: one local cloud for all of them, a tenant
+//! in an account of its own for each, and plain ways to do what users do.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
+
+use crosspilot_core::aws::s3;
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput;
+use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
+use crosspilot_core::ids::ModelName;
+use crosspilot_core::tenant::{Limits, ModelSettings, Tenant};
+use crosspilot_local::cloud::SAAS_ACCOUNT;
+use crosspilot_local::{LocalCloud, Onboarding, Options};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// The cloud's servers live in this runtime, which outlasts every test.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static CLOUD: OnceLock<LocalCloud> = OnceLock::new();
+
+/// Where the tests keep the emulator's installation and the cloud's files.
+pub fn home() -> PathBuf {
+    let target = crosspilot_local::functions::binaries().unwrap();
+    target.parent().unwrap().join("end-to-end")
+}
+
+/// Runs a test on the one local cloud, which the first test starts. It ends
+/// with the test process: the emulator lives as long as its lifeline.
+pub fn on_local_cloud<F: Future>(test: impl FnOnce(&'static LocalCloud) -> F) -> F::Output {
+    let cloud = CLOUD.get_or_init(|| {
+        let home = home();
+        let directory = home.join(format!("cloud-{}", std::process::id()));
+        let options = Options { home, directory, port: None, seed: 7 };
+        RUNTIME.block_on(async {
+            tokio::spawn(async move { LocalCloud::start(&options, |_| {}).await })
+                .await
+                .unwrap()
+                .expect("the local cloud starts")
+        })
+    });
+    RUNTIME.block_on(test(cloud))
+}
+
+/// A customer of its own for one test, with model `churn`.
+pub struct Customer {
+    /// The cloud it lives in.
+    pub cloud: &'static LocalCloud,
+    /// How it is registered.
+    pub tenant: Tenant,
+    /// Its model.
+    pub model: ModelName,
+}
+
+/// An account that no other test uses, made from the tenant's name.
+fn account(tenant: &str) -> String {
+    let sum = tenant.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(byte.into()));
+    format!("3{:011}", sum % 100_000_000_000)
+}
+
+/// How a test's customer is taken on, before anything is changed about it.
+pub fn onboarding(tenant: &str) -> Onboarding {
+    Onboarding {
+        limits: Limits { max_candidates: 2, max_runtime_seconds: 600 },
+        ..Onboarding::new(tenant, &account(tenant)).unwrap()
+    }
+}
+
+impl Customer {
+    /// A customer that deployed our template as it is.
+    pub async fn new(cloud: &'static LocalCloud, tenant: &str) -> Self {
+        Self::with(cloud, onboarding(tenant)).await
+    }
+
+    /// A customer that was taken on in a special way.
+    pub async fn with(cloud: &'static LocalCloud, onboarding: Onboarding) -> Self {
+        let tenant = cloud.onboard(&onboarding).await.expect("the customer's stack deploys");
+        let model: ModelName = "churn".parse().unwrap();
+        let settings = ModelSettings::predicting("Churn?");
+        cloud.vendor().set_model(&tenant.tenant, &model, &settings).await.unwrap();
+        Self { cloud, tenant, model }
+    }
+
+    /// S3 as the customer's administrator.
+    pub fn s3(&self) -> s3::Client {
+        s3::Client::new(&self.cloud.customer(&self.tenant.account))
+    }
+
+    /// Puts a file into the customer's bucket.
+    pub async fn put(&self, key: &str, body: String) {
+        let body = ByteStream::from(body.into_bytes());
+        let put = self.s3().put_object().bucket(self.tenant.bucket.as_str()).key(key).body(body);
+        put.send().await.unwrap();
+    }
+
+    /// Reads a file from the customer's bucket.
+    pub async fn get(&self, key: &str) -> String {
+        let get = self.s3().get_object().bucket(self.tenant.bucket.as_str()).key(key);
+        let body = get.send().await.unwrap().body.collect().await.unwrap();
+        String::from_utf8(body.into_bytes().to_vec()).unwrap()
+    }
+
+    /// Uploads a small training set, which starts a run.
+    pub async fn give_training_data(&self) {
+        self.put("crosspilot/churn/train/data.csv", churn(700, 1)).await;
+    }
+
+    /// All executions that were started for this customer's bucket or by its
+    /// name, newest first.
+    pub async fn executions(&self) -> Vec<String> {
+        let vendor = self.cloud.vendor();
+        let client = vendor.step_functions();
+        let list = client.list_executions().state_machine_arn(&vendor.deployment.state_machine);
+        let mut found = Vec::new();
+        for execution in list.send().await.unwrap().executions() {
+            let arn = execution.execution_arn();
+            let input = self.describe(arn).await.input.unwrap_or_default();
+            let bucket = format!("\"{}\"", self.tenant.bucket);
+            let tenant = format!("\"{}\"", self.tenant.tenant);
+            if input.contains(&bucket) || input.contains(&tenant) {
+                found.push(arn.to_owned());
+            }
+        }
+        found
+    }
+
+    /// Waits until an execution for this customer has been started.
+    pub async fn first_execution(&self) -> String {
+        until("an execution starts", async || self.executions().await.pop()).await
+    }
+
+    async fn describe(&self, arn: &str) -> DescribeExecutionOutput {
+        let client = self.cloud.vendor().step_functions();
+        client.describe_execution().execution_arn(arn).send().await.unwrap()
+    }
+
+    /// Waits until an execution has ended.
+    pub async fn ended(&self, arn: &str) -> DescribeExecutionOutput {
+        until("the execution ends", async || {
+            let found = self.describe(arn).await;
+            (*found.status() != ExecutionStatus::Running).then_some(found)
+        })
+        .await
+    }
+
+    /// Waits until an execution has ended well. Gives its output.
+    pub async fn succeeded(&self, arn: &str) -> Value {
+        let ended = self.ended(arn).await;
+        assert_eq!(*ended.status(), ExecutionStatus::Succeeded, "{:?}: {:?}", ended.error(), ended.cause());
+        serde_json::from_str(ended.output().unwrap()).unwrap()
+    }
+
+    /// Waits until an execution has ended in the failure path. Gives the stage,
+    /// code and cause that it names.
+    pub async fn failed(&self, arn: &str) -> Value {
+        let ended = self.ended(arn).await;
+        assert_eq!(*ended.status(), ExecutionStatus::Failed, "{:?}", ended.output());
+        let failure: Value = serde_json::from_str(ended.cause().unwrap()).unwrap();
+        assert_eq!(failure["code"].as_str(), ended.error());
+        failure
+    }
+
+    /// Starts a run by hand. Gives the ARN of its execution.
+    pub async fn start(&self, request: &str) -> String {
+        let vendor = self.cloud.vendor();
+        vendor.start_run(&self.tenant.tenant, &self.model, request).await.unwrap()
+    }
+
+    /// The whole history of an execution.
+    pub async fn history(&self, arn: &str) -> Vec<HistoryEvent> {
+        let client = self.cloud.vendor().step_functions();
+        let pages = client.get_execution_history().execution_arn(arn).into_paginator().items().send();
+        pages.collect::<Result<_, _>>().await.unwrap()
+    }
+
+    /// Asks the prediction API with a token.
+    pub async fn ask(&self, token: &str, model: &str, body: &str) -> (u16, Value) {
+        let url = format!("{}/v1/models/{model}/predictions", self.cloud.endpoints().api);
+        let request = reqwest::Client::new().post(url).bearer_auth(token);
+        let answer = request.header("content-type", "application/json").body(body.to_owned());
+        let answer = answer.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
+    }
+
+    /// A token for this customer's users.
+    pub fn token(&self) -> String {
+        self.cloud.signer().token(self.tenant.tenant.as_str()).unwrap()
+    }
+}
+
+/// Waits for a condition: there is no fixed time that would be right on every
+/// machine. Gives up after two minutes.
+pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..1200 {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("gave up waiting until {what}");
+}
+
+/// Rows of customers, of whom those with many calls and a monthly contract leave.
+pub fn churn(rows: usize, seed: u64) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut text = String::from("State,Calls,Minutes,Contract,Churn?\n");
+    for _ in 0..rows {
+        let (calls, minutes, yearly) = (rng.u32(..10), rng.f64() * 300.0, rng.bool());
+        let leaves = f64::from(calls) - if yearly { 4.0 } else { 0.0 } + rng.f64() * 2.0 > 3.0;
+        let state = ["CA", "NY", "TX"][rng.usize(..3)];
+        let contract = if yearly { "yearly" } else { "monthly" };
+        let label = if leaves { "True." } else { "False." };
+        text.push_str(&format!("{state},{calls},{minutes:.1},{contract},{label}\n"));
+    }
+    text
+}
+
+/// Everything that the functions have logged so far.
+pub async fn function_logs(cloud: &LocalCloud) -> String {
+    let mut text = String::new();
+    for function in crosspilot_local::functions::FUNCTIONS {
+        let group = format!("/aws/lambda/crosspilot-{function}");
+        let answer = reqwest::Client::new()
+            .post(&cloud.endpoints().default)
+            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
+            .header("content-type", "application/x-amz-json-1.1")
+            // The emulator takes an account's number as its root, unsigned.
+            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={SAAS_ACCOUNT}/20260101/us-east-1/logs/aws4_request, SignedHeaders=host, Signature=none"))
+            .body(json!({"logGroupName": group, "limit": 10_000}).to_string())
+            .send()
+            .await
+            .unwrap();
+        text.push_str(&answer.text().await.unwrap());
+    }
+    text
+}

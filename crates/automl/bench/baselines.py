@@ -146,8 +146,8 @@ def python_models(folder, regression, seed, budget, wanted):
             elif train[column].nunique() > 0.5 * len(train):
                 train, test = train.drop(columns=column), test.drop(columns=column)
             else:
-                # scikit-learn takes 255 categories at most: the rest is "other".
-                top = train[column].value_counts().index[:250]
+                # scikit-learn alone takes 255 categories at most: there the rest is "other".
+                top = train[column].value_counts().index[:250 if "HistGB" in wanted else None]
                 kind = pd.CategoricalDtype([*top, "other"])
                 for part in (train, test):
                     part[column] = part[column].where(part[column].isin(top) | part[column].isna(), "other").astype(kind)

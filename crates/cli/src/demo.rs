@@ -193,7 +193,7 @@ async fn look(
             let environment = candidate.inference_containers().first().and_then(|c| c.environment());
             Candidate {
                 name: candidate.candidate_name().unwrap_or_default().to_owned(),
-                algorithm: environment.and_then(|e| e.get("CROSSPILOT_ALGORITHM")).cloned(),
+                algorithm: environment.and_then(|e| e.get("MODEL_NAME")).cloned(),
                 metric: metric.and_then(|m| m.metric_name()).map(|n| n.as_str().to_owned()),
                 value: metric.and_then(|m| m.value()).map(f64::from),
                 seconds: start.zip(end).map(|(start, end)| end - start),

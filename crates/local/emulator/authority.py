@@ -10,6 +10,7 @@ through untouched.
     POST /_crosspilot/authorize        may the sender of this request do this?
     POST /_crosspilot/service-session  a session of a role, for an AWS service
     POST /_crosspilot/expire-sessions  end a role's sessions now (for tests)
+    POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
 
 It uses internals of the pinned MiniStack release; ``wrap`` imports them all, so
 a release that moved one fails at the start and not at the first request.
@@ -61,7 +62,8 @@ def _questions():
     from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4  # noqa: F401
     from ministack.services import iam  # noqa: F401
 
-    return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions}
+    return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions,
+            "issued-secrets": _issued_secrets}
 
 
 async def _answer(scope, receive, token):
@@ -286,3 +288,13 @@ def _expire_sessions(question):
             session["Expiration"] = time.time() - 1
             ended += 1
     return {"expired": ended}
+
+
+def _issued_secrets(_question):
+    """What must never show anywhere: the keys, secrets and tokens of all sessions so far."""
+    from ministack.services import sts
+
+    secrets = []
+    for access_key, session in sts._sessions.items():
+        secrets += [access_key, session.get("SecretAccessKey"), session.get("SessionToken")]
+    return {"secrets": [secret for secret in secrets if secret]}

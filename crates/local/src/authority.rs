@@ -186,6 +186,17 @@ impl Authority {
             .map(|answer: Expired| answer.expired)
     }
 
+    /// The keys, secrets and tokens of all sessions so far, to search logs and
+    /// state for.
+    pub async fn issued_secrets(&self) -> Result<Vec<String>, AuthorityError> {
+        #[derive(Deserialize)]
+        struct Issued {
+            secrets: Vec<String>,
+        }
+        let issued: Issued = self.ask("issued-secrets", &serde_json::json!({})).await?;
+        Ok(issued.secrets)
+    }
+
     async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         question: &str,

@@ -1,7 +1,7 @@
 //! Brings the local cloud up: emulator, SageMaker, both stacks, tenants.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crosspilot_core::aws;
 use crosspilot_core::aws::aws_config::{Region, SdkConfig};
@@ -135,6 +135,8 @@ pub struct LocalCloud {
     operator: AccessKey,
     vendor: Vendor,
     identity: IdentityProvider,
+    authority: Authority,
+    log: PathBuf,
     sagemaker: SageMaker,
     emulator: Emulator,
 }
@@ -160,7 +162,7 @@ impl LocalCloud {
         let sagemaker = SageMaker::start(sagemaker::Options {
             bind: SocketAddr::from(([127, 0, 0, 1], sagemaker_port)),
             seed: options.seed,
-            ..sagemaker::Options::new(&url, authority)
+            ..sagemaker::Options::new(&url, authority.clone())
         })
         .await?;
         let sagemaker_url = sagemaker.url();
@@ -212,7 +214,8 @@ impl LocalCloud {
             default: url,
         };
         let vendor = Vendor::connect(saas, SAAS_STACK).await?;
-        Ok(Self { endpoints, operator, vendor, identity, sagemaker, emulator })
+        let log = options.directory.join("emulator.log");
+        Ok(Self { endpoints, operator, vendor, identity, authority, log, sagemaker, emulator })
     }
 
     /// Where everything listens.
@@ -238,6 +241,16 @@ impl LocalCloud {
     /// The local SageMaker, for faults on demand.
     pub fn sagemaker(&self) -> &SageMaker {
         &self.sagemaker
+    }
+
+    /// The emulator's identities and policies.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The emulator's log, with what the functions write.
+    pub fn log(&self) -> &Path {
+        &self.log
     }
 
     /// A customer's account as its administrator.

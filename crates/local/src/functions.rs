@@ -32,13 +32,9 @@ pub(crate) struct Package {
     pub(crate) zip: Vec<u8>,
 }
 
-/// Builds what has changed, when run from the workspace (Cargo says so), and
-/// packages the binaries that lie beside this one.
+/// Packages the binaries that lie beside this one.
 pub(crate) fn package() -> Result<Vec<Package>, FunctionsError> {
-    if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
-        build()?;
-    }
-    let directory = binaries();
+    let directory = binaries()?;
     std::thread::scope(|scope| {
         let jobs: Vec<_> = FUNCTIONS
             .iter()
@@ -71,14 +67,19 @@ fn build() -> Result<(), FunctionsError> {
     if status.success() { Ok(()) } else { Err(FunctionsError::Build(status.to_string())) }
 }
 
-/// Where Cargo puts binaries: beside this one, or one up from a test's.
-fn binaries() -> PathBuf {
+/// Where the workspace's binaries lie: beside this one, or one up from a
+/// test's. What has changed is built first, when run from the workspace (Cargo
+/// says so).
+pub fn binaries() -> Result<PathBuf, FunctionsError> {
+    if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
+        build()?;
+    }
     let own = std::env::current_exe().unwrap_or_default();
     let directory = own.parent().unwrap_or(Path::new(".")).to_owned();
-    match directory.file_name() {
+    Ok(match directory.file_name() {
         Some(name) if name == "deps" => directory.parent().unwrap_or(&directory).to_owned(),
         _ => directory,
-    }
+    })
 }
 
 fn package_one(function: &'static str, path: &Path) -> Result<Package, FunctionsError> {

@@ -13,9 +13,9 @@
 pub mod authority;
 pub mod cloud;
 mod emulator;
-mod functions;
+pub mod functions;
 pub mod identity;
-mod install;
+pub mod install;
 pub mod sagemaker;
 mod stacks;
 pub mod state;

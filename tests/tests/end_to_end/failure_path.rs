@@ -1,0 +1,89 @@
+//! Runs that cannot succeed end in the failure path, which names stage, code
+//! and cause.
+
+use crosspilot_core::tenant::TenantStatus;
+use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding};
+
+#[test]
+fn a_permission_missing_in_the_customers_template_is_named() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("no-create-model");
+        let line = "                  - sagemaker:CreateModel\n";
+        assert!(onboarding.template.contains(line));
+        onboarding.template = onboarding.template.replacen(line, "", 1);
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.give_training_data().await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!((&failure["stage"], &failure["code"]), (&"deploy-best".into(), &"AccessDenied".into()));
+        let cause = failure["cause"].as_str().unwrap();
+        assert!(cause.contains("is not authorized to perform: sagemaker:CreateModel"), "{cause}");
+        assert!(cause.contains("customer_trusting_saas/crosspilot-no-create-model-"), "{cause}");
+    });
+}
+
+#[test]
+fn an_execution_role_without_access_to_the_data_fails_the_job() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("no-data-access");
+        let statement = "              # Read the data and earlier output.\n              - Sid: ReadData\n                Effect: Allow\n";
+        assert!(onboarding.template.contains(statement));
+        onboarding.template = onboarding.template.replace(statement, &statement.replace("Allow", "Deny"));
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.give_training_data().await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!((&failure["stage"], &failure["code"]), (&"train".into(), &"NoCandidate".into()), "{failure}");
+    });
+}
+
+#[test]
+fn a_role_that_does_not_demand_the_external_id_is_refused() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("too-open");
+        let condition = "            Condition:\n              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
+        assert!(onboarding.template.contains(condition));
+        onboarding.template = onboarding.template.replace(condition, "");
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.give_training_data().await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TrustTooOpen".into()));
+    });
+}
+
+#[test]
+fn unfit_data_is_refused_before_a_job_is_made() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "unfit").await;
+        customer.put("crosspilot/churn/train/data.csv", churn(100, 1)).await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!((&failure["stage"], &failure["code"]), (&"start-job".into(), &"DataUnfit".into()));
+        assert!(failure["cause"].as_str().unwrap().contains("100 rows"), "{failure}");
+        let sagemaker = cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
+        let jobs = sagemaker.list_auto_ml_jobs().send().await.unwrap();
+        assert!(jobs.auto_ml_job_summaries().is_empty());
+    });
+}
+
+#[test]
+fn only_active_tenants_run_and_predict() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "suspended").await;
+        cloud.vendor().set_status(&customer.tenant.tenant, TenantStatus::Suspended).await.unwrap();
+        let failure = customer.failed(&customer.start("x").await).await;
+        assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TenantInactive".into()));
+        let (status, _) = customer.ask(&customer.token(), "churn", r#"{"records": [{"Calls": 1}]}"#).await;
+        assert_eq!(status, 403);
+    });
+}
+
+#[test]
+fn a_malformed_start_is_refused_by_name() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "malformed").await;
+        let vendor = cloud.vendor();
+        let start = vendor.step_functions().start_execution();
+        let start = start.state_machine_arn(&vendor.deployment.state_machine);
+        let arn = start.input(r#"{"tenant": "malformed"}"#).send().await.unwrap().execution_arn;
+        let failure = customer.failed(&arn).await;
+        assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"RequestInvalid".into()), "{failure}");
+    });
+}

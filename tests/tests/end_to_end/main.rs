@@ -1,0 +1,10 @@
+//! What users do, on the local cloud: the real binaries, templates and state
+//! machine, with IAM on. Every test has a tenant and an account of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
+
+mod command_line;
+mod failure_path;
+mod identities;
+mod secrets;
+mod state_machine;
+mod ways_in;

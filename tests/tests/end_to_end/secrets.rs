@@ -1,0 +1,44 @@
+//! Credentials never leave a handler.
+
+use crosspilot_tests::{Customer, churn, function_logs, on_local_cloud};
+
+#[test]
+fn no_state_log_or_error_of_a_run_holds_a_credential() {
+    on_local_cloud(async |cloud| {
+        let good = Customer::new(cloud, "secrets").await;
+        good.put("crosspilot/churn/test/held-out.csv", churn(50, 2)).await;
+        good.give_training_data().await;
+        let run = good.first_execution().await;
+        good.succeeded(&run).await;
+        let record = r#"{"records": [{"Calls": 1}]}"#;
+        let (_, answer) = good.ask(&good.token(), "churn", record).await;
+        // One that fails, for its errors.
+        let bad = Customer::new(cloud, "secrets-failing").await;
+        bad.put("crosspilot/churn/train/data.csv", churn(100, 1)).await;
+        let failing = bad.first_execution().await;
+        bad.failed(&failing).await;
+
+        let logs = function_logs(cloud).await;
+        for function in ["assume", "start-job", "check-status", "deploy-best", "predict"] {
+            assert!(logs.contains(&format!("crosspilot-{function}")) , "no logs of {function}");
+        }
+        assert!(logs.contains("DataUnfit"), "the failing run's error is logged");
+        let places = [
+            ("the run's history", format!("{:?}", good.history(&run).await)),
+            ("the failing run's history", format!("{:?}", bad.history(&failing).await)),
+            ("the functions' logs", logs),
+            ("the emulator's log", std::fs::read_to_string(cloud.log()).unwrap()),
+            ("the API's answer", answer.to_string()),
+        ];
+        let mut secrets = cloud.authority().issued_secrets().await.unwrap();
+        assert!(secrets.len() > 10, "sessions were issued");
+        secrets.push(good.tenant.external_id.as_str().to_owned());
+        secrets.push(bad.tenant.external_id.as_str().to_owned());
+        for (place, text) in places {
+            assert!(!text.is_empty(), "{place} is empty");
+            for secret in &secrets {
+                assert!(!text.contains(secret.as_str()), "{place} holds a credential");
+            }
+        }
+    });
+}
