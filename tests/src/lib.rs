@@ -219,9 +219,9 @@ pub fn churn(rows: usize, seed: u64) -> String {
     text
 }
 
-/// Everything that the functions have logged so far.
-pub async fn function_logs(cloud: &LocalCloud) -> String {
-    let mut text = String::new();
+/// Everything that each function has logged so far.
+pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
+    let mut logs = Vec::new();
     for function in crosspilot_local::functions::FUNCTIONS {
         let group = format!("/aws/lambda/crosspilot-{function}");
         let answer = reqwest::Client::new()
@@ -234,7 +234,7 @@ pub async fn function_logs(cloud: &LocalCloud) -> String {
             .send()
             .await
             .unwrap();
-        text.push_str(&answer.text().await.unwrap());
+        logs.push((function, answer.text().await.unwrap()));
     }
-    text
+    logs
 }

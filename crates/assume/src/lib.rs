@@ -105,7 +105,9 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
 
     let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
     let record = RunRecord { run: run.clone(), execution: request.execution, trigger, features: Vec::new() };
-    Ok(match app.registry.claim_run(&record).await? {
+    let claim = app.registry.claim_run(&record).await?;
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
+    Ok(match claim {
         Claim::Held => Response::Run {
             run,
             account: tenant.account,

@@ -106,10 +106,13 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         CustomerSession::open(&app.config, &tenant, Some(&request.run.run_id)).await?;
     let sagemaker = session.sagemaker();
     let wait_seconds = wait_seconds(request.elapsed_seconds);
-    match &request.watch {
+    let response = match &request.watch {
         Watched::Job { name } => job(&sagemaker, name, wait_seconds).await,
         Watched::Endpoint { name, config } => endpoint(&sagemaker, name, config, wait_seconds).await,
-    }
+    }?;
+    let run = &request.run;
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, status = response.status, "looked");
+    Ok(response)
 }
 
 async fn job(sagemaker: &Client, name: &str, wait_seconds: u32) -> Result<Response, Error> {

@@ -124,6 +124,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
 
     let champion = app.registry.serving(&run.tenant, &run.model).await?;
     let decision = decide(&score, champion.as_ref(), &run, settings.gate_margin);
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason = decision.reason, "decided");
     let endpoint = run.endpoint_name();
     if !decision.deploys() {
         return Ok(Response { decision, candidate, score, endpoint, config: None, action: None });

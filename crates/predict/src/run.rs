@@ -113,6 +113,7 @@ pub(crate) async fn score(app: &App, request: RunRequest) -> Result<RunResponse,
     let evaluation_uri = write("evaluation.json", "application/json", results.evaluation_json()?).await?;
     let report_uri = write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes()).await?;
 
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "scored and promoted");
     let evaluation = results.summary();
     let (predicted, samples) = (results.predictions.len(), results.samples());
     if request.decision.as_ref().is_none_or(|decision| decision.verdict != "keep") {

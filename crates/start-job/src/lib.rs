@@ -86,6 +86,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
 
     let plan = JobPlan::new(&tenant, settings, &run);
     create_or_adopt(&session, &tenant, &plan).await?;
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job started");
     Ok(Response {
         job: plan.name,
         training_data: plan.training_data,

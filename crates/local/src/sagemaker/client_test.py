@@ -1,6 +1,6 @@
 """An unmodified boto3 against the local SageMaker: the seed's flow and AWS's refusals.
 
-    python client_test.py EMULATOR_URL SAGEMAKER_URL
+    python client_test.py EMULATOR_URL SAGEMAKER_URL DIRECTORY
 
 boto3's own parsers and waiters judge the answers; every assertion is about what
 AWS's documentation and service model promise.
@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-EMULATOR, SAGEMAKER = sys.argv[1:]
+EMULATOR, SAGEMAKER = sys.argv[1:3]
 VENDOR, CUSTOMER, REGION = "111111111111", "222222222222", "us-east-1"
 ROLE = f"arn:aws:iam::{CUSTOMER}:role/"
 ARN = f"arn:aws:sagemaker:{REGION}:{CUSTOMER}:"

@@ -1,0 +1,103 @@
+"""The sagemaker Python SDK, unmodified, does the seed's whole flow on the local SageMaker.
+
+    python sdk_test.py EMULATOR_URL SAGEMAKER_URL DIRECTORY
+
+Train with AutoML and AutoMLV2, describe, list candidates, deploy with response
+keys, predict, transform, delete. What the SDK needs to be told on a laptop is
+the bucket and the role's full ARN.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+
+EMULATOR, SAGEMAKER, DIRECTORY = sys.argv[1:]
+CUSTOMER = "222222222222"
+os.environ.update(
+    AWS_ENDPOINT_URL=EMULATOR, AWS_ENDPOINT_URL_SAGEMAKER=SAGEMAKER, AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=SAGEMAKER,
+    AWS_ACCESS_KEY_ID=CUSTOMER, AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1",
+    AWS_EC2_METADATA_DISABLED="true")
+
+import boto3  # noqa: E402  (after the environment)
+import sagemaker  # noqa: E402
+from sagemaker.automl.automl import AutoML  # noqa: E402
+from sagemaker.automl.automlv2 import AutoMLDataChannel, AutoMLTabularConfig, AutoMLV2  # noqa: E402
+from sagemaker.deserializers import CSVDeserializer  # noqa: E402
+from sagemaker.predictor import Predictor  # noqa: E402
+from sagemaker.serializers import CSVSerializer  # noqa: E402
+from sagemaker.transformer import Transformer  # noqa: E402
+
+boto3.client("s3").create_bucket(Bucket="sdk-ml")
+iam = boto3.client("iam")
+iam.create_role(RoleName="sdk", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": {
+    "Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}}))
+iam.put_role_policy(RoleName="sdk", PolicyName="data", PolicyDocument=json.dumps({
+    "Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::sdk-ml*"}}))
+ROLE = f"arn:aws:iam::{CUSTOMER}:role/sdk"
+session = sagemaker.Session(default_bucket="sdk-ml")
+
+chance = random.Random(7)
+records = [[chance.randint(0, 9), round(chance.uniform(0, 9), 3), chance.choice("abc")] for _ in range(700)]
+data = os.path.join(DIRECTORY, "train.csv")
+with open(data, "w") as file:
+    file.write("calls,minutes,plan,Churn?\n")
+    for calls, minutes, plan in records:
+        file.write(f"{calls},{minutes},{plan},{calls + minutes + chance.gauss(0, 1) > 9}.\n")
+uri = session.upload_data(data, key_prefix="train")
+
+
+def finish(job):
+    # fit(wait=True) polls every ten or thirty seconds: too slow for a test.
+    while (found := job.describe_auto_ml_job())["AutoMLJobStatus"] == "InProgress":
+        time.sleep(0.1)
+    assert found["AutoMLJobStatus"] == "Completed", found
+    return found
+
+
+def client_of(endpoint):
+    return Predictor(endpoint, session, CSVSerializer(), CSVDeserializer())
+
+
+# Ensembling, by the first version of the API.
+first = AutoML(role=ROLE, target_attribute_name="Churn?", output_path="s3://sdk-ml/out", sagemaker_session=session,
+               max_candidates=3)
+first.fit(inputs=uri, wait=False, job_name="sdk-first")
+finish(first)
+ranked = first.list_candidates(sort_by="FinalObjectiveMetricValue", sort_order="Descending")
+assert len(ranked) == 3 and ranked[0]["CandidateName"] == first.best_candidate()["CandidateName"]
+first.deploy(1, "ml.m5.large", endpoint_name="sdk-first", inference_response_keys=["predicted_label", "probability"])
+answers = client_of("sdk-first").predict(records[:5])
+assert len(answers) == 5 and all(label in ("True.", "False.") and 0.5 <= float(p) <= 1 for label, p in answers), answers
+
+# Tuning, by the second version, with all response keys.
+second = AutoMLV2(
+    problem_config=AutoMLTabularConfig(target_attribute_name="Churn?", max_candidates=2, mode="HYPERPARAMETER_TUNING"),
+    role=ROLE, output_path="s3://sdk-ml/out", sagemaker_session=session)
+channel = AutoMLDataChannel(s3_data_type="S3Prefix", s3_uri=uri, channel_type="training", compression_type="None",
+                            content_type="text/csv;header=present")
+second.fit(inputs=channel, wait=False, job_name="sdk-second")
+assert finish(second)["AutoMLJobSecondaryStatus"] == "MaxCandidatesReached"
+model = second.create_model(
+    "sdk-second", inference_response_keys=["predicted_label", "probability", "probabilities", "labels"])
+model.deploy(1, "ml.m5.large", endpoint_name="sdk-second")
+[(label, probability, probabilities, labels)] = client_of("sdk-second").predict(records[:1])
+assert labels == "['False.', 'True.']" and float(probability) == json.loads(probabilities)[1]
+
+# In bulk.
+bulk = os.path.join(DIRECTORY, "bulk.csv")
+with open(bulk, "w") as file:
+    file.writelines(f"{calls},{minutes},{plan}\n" for calls, minutes, plan in records[:50])
+transformer = Transformer("sdk-second", 1, "ml.m5.large", strategy="MultiRecord", assemble_with="Line",
+                          output_path="s3://sdk-ml/bulk", accept="text/csv", sagemaker_session=session)
+transformer.transform(session.upload_data(bulk, key_prefix="bulk-in"), content_type="text/csv", split_type="Line",
+                      wait=False)
+while (job := session.describe_transform_job(transformer.latest_transform_job.name))["TransformJobStatus"] == "InProgress":
+    time.sleep(0.1)
+assert job["TransformJobStatus"] == "Completed", job
+assert session.read_s3_file("sdk-ml", "bulk/bulk.csv.out").splitlines()[0].startswith(label)
+
+for endpoint in ("sdk-first", "sdk-second"):
+    client_of(endpoint).delete_endpoint()
+model.delete_model()
