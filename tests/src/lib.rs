@@ -57,7 +57,8 @@ pub struct Customer {
 
 /// An account that no other test uses, made from the tenant's name.
 fn account(tenant: &str) -> String {
-    let sum = tenant.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(byte.into()));
+    let sum =
+        tenant.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(byte.into()));
     format!("3{:011}", sum % 100_000_000_000)
 }
 
@@ -149,7 +150,13 @@ impl Customer {
     /// Waits until an execution has ended well. Gives its output.
     pub async fn succeeded(&self, arn: &str) -> Value {
         let ended = self.ended(arn).await;
-        assert_eq!(*ended.status(), ExecutionStatus::Succeeded, "{:?}: {:?}", ended.error(), ended.cause());
+        assert_eq!(
+            *ended.status(),
+            ExecutionStatus::Succeeded,
+            "{:?}: {:?}",
+            ended.error(),
+            ended.cause()
+        );
         serde_json::from_str(ended.output().unwrap()).unwrap()
     }
 
@@ -172,7 +179,8 @@ impl Customer {
     /// The whole history of an execution.
     pub async fn history(&self, arn: &str) -> Vec<HistoryEvent> {
         let client = self.cloud.vendor().step_functions();
-        let pages = client.get_execution_history().execution_arn(arn).into_paginator().items().send();
+        let pages =
+            client.get_execution_history().execution_arn(arn).into_paginator().items().send();
         pages.collect::<Result<_, _>>().await.unwrap()
     }
 

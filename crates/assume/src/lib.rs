@@ -104,7 +104,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     trust::prove(&app.config, &tenant, &run_id).await?;
 
     let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
-    let record = RunRecord { run: run.clone(), execution: request.execution, trigger, features: Vec::new() };
+    let record =
+        RunRecord { run: run.clone(), execution: request.execution, trigger, features: Vec::new() };
     let claim = app.registry.claim_run(&record).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {

@@ -119,7 +119,9 @@ mod tests {
 
     #[test]
     fn an_upload_keeps_what_aws_says_of_it() {
-        let Ok(Input::Upload(event)) = serde_json::from_value(upload()) else { panic!("no upload") };
+        let Ok(Input::Upload(event)) = serde_json::from_value(upload()) else {
+            panic!("no upload")
+        };
         assert_eq!(event.account().as_str(), "222222222222");
         assert_eq!(event.key(), "crosspilot/churn/train/\"a\".csv");
         let Trigger::Upload { version_id, .. } = event.trigger() else { panic!("no upload") };
@@ -131,7 +133,8 @@ mod tests {
         let mut event = upload();
         event["tenant"] = "globex".into();
         event["model"] = "churn".into();
-        event["trigger"] = json!({"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": "r"});
+        event["trigger"] =
+            json!({"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": "r"});
         assert!(matches!(serde_json::from_value(event), Ok(Input::Upload(_))));
     }
 

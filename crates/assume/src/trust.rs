@@ -13,7 +13,9 @@ use crosspilot_core::tenant::Tenant;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// It can be assumed without knowing the external ID.
-    #[error("role {role} can be assumed {how}: its trust policy must demand the external ID with StringEquals (see infra/customer.yaml)")]
+    #[error(
+        "role {role} can be assumed {how}: its trust policy must demand the external ID with StringEquals (see infra/customer.yaml)"
+    )]
     TooOpen {
         /// The role.
         role: RoleArn,
@@ -71,7 +73,11 @@ impl Verdict {
 }
 
 /// Judges the two probes that must be refused.
-pub fn judge(role: &RoleArn, without_id: Verdict, with_random_id: Verdict) -> Result<(), TrustError> {
+pub fn judge(
+    role: &RoleArn,
+    without_id: Verdict,
+    with_random_id: Verdict,
+) -> Result<(), TrustError> {
     for (verdict, how) in
         [(without_id, "without an external ID"), (with_random_id, "with any external ID")]
     {

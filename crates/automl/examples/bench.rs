@@ -41,9 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(file) => (table, read(file)?),
         None => {
             let held_out = |row: &usize| {
-                (row.wrapping_mul(2_654_435_761) >> 7)
-                    .wrapping_add(seed as usize)
-                    .is_multiple_of(5)
+                (row.wrapping_mul(2_654_435_761) >> 7).wrapping_add(seed as usize).is_multiple_of(5)
             };
             let (test, rest): (Vec<usize>, Vec<usize>) = (0..table.rows()).partition(held_out);
             (table.take(&rest), table.take(&test))
@@ -64,13 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("refitting after {:.2} s", start.elapsed().as_secs_f64());
         }
     };
-    let board = train(
-        &table,
-        None,
-        &settings,
-        &mut observe,
-        &AtomicBool::new(false),
-    )?;
+    let board = train(&table, None, &settings, &mut observe, &AtomicBool::new(false))?;
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "read {} rows in {read_seconds:.2} s, {:?}",
@@ -124,34 +116,20 @@ fn score(candidate: &Candidate, test: &Table) -> Result<Vec<(Metric, f64)>, Box<
     let answers = model.predict(&test.select(model.features())?)?;
     let (mut labels, mut rows, mut truth, mut values) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut numbers, mut known) = (
-        Vec::new(),
-        model
-            .labels()
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>(),
-    );
+    let (mut numbers, mut known) =
+        (Vec::new(), model.labels().iter().map(String::as_str).collect::<Vec<_>>());
     for (row, answer) in answers.into_iter().enumerate() {
         let Some(cell) = test.cell(row, target) else {
             continue;
         };
         match answer {
-            Prediction::Class {
-                label,
-                probabilities,
-            } => {
+            Prediction::Class { label, probabilities } => {
                 labels.push(label);
                 rows.push(probabilities);
-                truth.push(
-                    known
-                        .iter()
-                        .position(|label| *label == cell)
-                        .unwrap_or_else(|| {
-                            known.push(cell);
-                            known.len() - 1
-                        }),
-                );
+                truth.push(known.iter().position(|label| *label == cell).unwrap_or_else(|| {
+                    known.push(cell);
+                    known.len() - 1
+                }));
             }
             Prediction::Value(value) => {
                 values.push(value);

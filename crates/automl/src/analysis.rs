@@ -55,10 +55,7 @@ impl<'a> Prepared<'a> {
         let name = settings.target.clone();
         let target = table.position(&name).map_err(|error| match error {
             TableError::NoSuchColumn { name, near } => TrainError::NoTarget { name, near },
-            _ => TrainError::NoTarget {
-                name: name.clone(),
-                near: Vec::new(),
-            },
+            _ => TrainError::NoTarget { name: name.clone(), near: Vec::new() },
         })?;
         let weight = weight_column(table, target, settings)?;
         let counts = count(table, target);
@@ -76,25 +73,16 @@ impl<'a> Prepared<'a> {
             None => infer(&name, &counts, present)?,
         };
         if let (1, Some(label)) = (counts.len(), counts.keys().next()) {
-            return Err(TrainError::OneClass {
-                target: name,
-                label: (*label).to_owned(),
-            });
+            return Err(TrainError::OneClass { target: name, label: (*label).to_owned() });
         }
         fits(&name, problem_type, &counts)?;
         let metric = settings.metric.unwrap_or(problem_type.default_metric());
         if !problem_type.objectives().contains(&metric) {
-            return Err(TrainError::WrongMetric {
-                metric,
-                problem: problem_type,
-            });
+            return Err(TrainError::WrongMetric { metric, problem: problem_type });
         }
         let labels: Vec<(String, usize)> = match problem_type {
             ProblemType::Regression => Vec::new(),
-            _ => counts
-                .iter()
-                .map(|(label, count)| ((*label).to_owned(), *count))
-                .collect(),
+            _ => counts.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect(),
         };
         let is_valid = |row: &usize| match table.cell(*row, target) {
             Some(cell) => problem_type.is_classification() || cells::number(cell).is_some(),
@@ -111,29 +99,21 @@ impl<'a> Prepared<'a> {
         } else {
             Cow::Owned(table.take(&kept))
         };
-        let columns: Vec<usize> = (0..table.width())
-            .filter(|column| *column != target)
-            .collect();
+        let columns: Vec<usize> = (0..table.width()).filter(|column| *column != target).collect();
         let (schema, kinds) = Schema::fit(&table, &columns, weight);
         if !kinds.iter().any(|kind| kind.is_used()) {
             return Err(TrainError::NoFeatures { target: name });
         }
         let summaries =
-            schema
-                .names
-                .iter()
-                .zip(&columns)
-                .zip(&kinds)
-                .map(|((name, &column), &kind)| {
-                    let missing = (0..table.rows())
-                        .filter(|&row| table.cell(row, column).is_none())
-                        .count();
-                    ColumnSummary {
-                        name: name.clone(),
-                        kind,
-                        missing: missing as f64 / table.rows() as f64,
-                    }
-                });
+            schema.names.iter().zip(&columns).zip(&kinds).map(|((name, &column), &kind)| {
+                let missing =
+                    (0..table.rows()).filter(|&row| table.cell(row, column).is_none()).count();
+                ColumnSummary {
+                    name: name.clone(),
+                    kind,
+                    missing: missing as f64 / table.rows() as f64,
+                }
+            });
         let columns_seen = summaries.collect();
         let analysis = Analysis {
             problem_type,
@@ -143,22 +123,12 @@ impl<'a> Prepared<'a> {
             labels,
             columns: columns_seen,
         };
-        let weights = weight
-            .map(|column| weights(&table, column, settings))
-            .transpose()?;
+        let weights = weight.map(|column| weights(&table, column, settings)).transpose()?;
         let (target, unit) = match problem_type {
             ProblemType::Regression => values(&table, target, &name)?,
             _ => (labels_of(&table, target, &analysis), (0.0, 1.0)),
         };
-        Ok(Self {
-            analysis,
-            table,
-            columns,
-            schema,
-            target,
-            unit,
-            weights,
-        })
+        Ok(Self { analysis, table, columns, schema, target, unit, weights })
     }
 
     /// The rows of a validation table that can be measured: their numbers and
@@ -181,9 +151,7 @@ impl<'a> Prepared<'a> {
                 expected,
             }));
         }
-        let target = table
-            .position(&settings.target)
-            .map_err(TrainError::Validation)?;
+        let target = table.position(&settings.target).map_err(TrainError::Validation)?;
         let mut kept = Vec::new();
         let (mut classes, mut numbers) = (Vec::new(), Vec::new());
         for row in 0..table.rows() {
@@ -209,15 +177,10 @@ impl<'a> Prepared<'a> {
             kept.push(row);
         }
         if kept.is_empty() {
-            return Err(TrainError::EmptyValidation {
-                target: settings.target.clone(),
-            });
+            return Err(TrainError::EmptyValidation { target: settings.target.clone() });
         }
         let target = match &self.target {
-            Target::Class { count, .. } => Target::Class {
-                labels: classes,
-                count: *count,
-            },
+            Target::Class { count, .. } => Target::Class { labels: classes, count: *count },
             Target::Value(_) => Target::Value(numbers),
         };
         Ok((kept, target))
@@ -255,11 +218,7 @@ fn check(settings: &Settings) -> Result<(), TrainError> {
     }
     if settings.max_candidates == 0 {
         let hint = "train at least one candidate";
-        return Err(TrainError::Setting {
-            name: "max_candidates",
-            value: "0".to_owned(),
-            hint,
-        });
+        return Err(TrainError::Setting { name: "max_candidates", value: "0".to_owned(), hint });
     }
     Ok(())
 }
@@ -290,10 +249,7 @@ fn infer(
     if counts.len() <= 2 {
         return Ok(ProblemType::BinaryClassification);
     }
-    let numbers: Vec<f64> = counts
-        .keys()
-        .filter_map(|label| cells::number(label))
-        .collect();
+    let numbers: Vec<f64> = counts.keys().filter_map(|label| cells::number(label)).collect();
     let numeric: usize = counts
         .iter()
         .filter(|(label, _)| cells::number(label).is_some())
@@ -326,17 +282,12 @@ fn fits(
     counts: &BTreeMap<&str, usize>,
 ) -> Result<(), TrainError> {
     let wrong = |reason: String| {
-        Err(TrainError::WrongProblem {
-            target: target.to_owned(),
-            problem,
-            reason,
-        })
+        Err(TrainError::WrongProblem { target: target.to_owned(), problem, reason })
     };
     match problem {
-        ProblemType::BinaryClassification if counts.len() != 2 => wrong(format!(
-            "it has {} different values and needs exactly 2",
-            counts.len()
-        )),
+        ProblemType::BinaryClassification if counts.len() != 2 => {
+            wrong(format!("it has {} different values and needs exactly 2", counts.len()))
+        }
         ProblemType::MulticlassClassification if counts.len() > 5 * MAX_LABELS => wrong(format!(
             "it has {} different values; at most {} are supported",
             counts.len(),
@@ -353,15 +304,10 @@ fn labels_of(table: &Table, target: usize, analysis: &Analysis) -> Target {
     let index = |row| {
         let cell = table.cell(row, target).unwrap_or_default();
         // Every cell was counted, so every cell is found.
-        analysis
-            .labels
-            .binary_search_by(|(label, _)| label.as_str().cmp(cell))
-            .unwrap_or_default() as u32
+        analysis.labels.binary_search_by(|(label, _)| label.as_str().cmp(cell)).unwrap_or_default()
+            as u32
     };
-    Target::Class {
-        labels: (0..table.rows()).map(index).collect(),
-        count: analysis.labels.len(),
-    }
+    Target::Class { labels: (0..table.rows()).map(index).collect(), count: analysis.labels.len() }
 }
 
 fn values(table: &Table, target: usize, name: &str) -> Result<(Target, (f64, f64)), TrainError> {
@@ -370,11 +316,7 @@ fn values(table: &Table, target: usize, name: &str) -> Result<(Target, (f64, f64
         .collect();
     let count = values.len().max(1) as f64;
     let mean = values.iter().map(|value| value / count).sum::<f64>();
-    let deviation = values
-        .iter()
-        .map(|value| (value - mean).powi(2) / count)
-        .sum::<f64>()
-        .sqrt();
+    let deviation = values.iter().map(|value| (value - mean).powi(2) / count).sum::<f64>().sqrt();
     if !mean.is_finite() || !deviation.is_finite() {
         let reason = "its values are too large to compute with".to_owned();
         return Err(TrainError::WrongProblem {
@@ -384,14 +326,9 @@ fn values(table: &Table, target: usize, name: &str) -> Result<(Target, (f64, f64
         });
     }
     if deviation == 0.0 {
-        return Err(TrainError::OneClass {
-            target: name.to_owned(),
-            label: mean.to_string(),
-        });
+        return Err(TrainError::OneClass { target: name.to_owned(), label: mean.to_string() });
     }
-    values
-        .iter_mut()
-        .for_each(|value| *value = (*value - mean) / deviation);
+    values.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
     Ok((Target::Value(values), (mean, deviation)))
 }
 
@@ -403,12 +340,7 @@ fn weight_column(
     let Some(name) = &settings.weight_column else {
         return Ok(None);
     };
-    let fail = |reason: String| {
-        Err(TrainError::Weight {
-            name: name.clone(),
-            reason,
-        })
-    };
+    let fail = |reason: String| Err(TrainError::Weight { name: name.clone(), reason });
     match table.position(name) {
         Err(error) => fail(error.to_string()),
         Ok(column) if column == target => fail("it is the target".to_owned()),
@@ -421,26 +353,15 @@ fn weights(table: &Table, column: usize, settings: &Settings) -> Result<Vec<f32>
     let name = settings.weight_column.clone().unwrap_or_default();
     let weight = |row: usize| {
         let cell = table.cell(row, column).unwrap_or_default();
-        cells::number(cell)
-            .filter(|weight| *weight >= 0.0)
-            .ok_or_else(|| TrainError::Weight {
-                name: name.clone(),
-                reason: format!("`{cell}` in record {} is no number of at least 0", row + 1),
-            })
+        cells::number(cell).filter(|weight| *weight >= 0.0).ok_or_else(|| TrainError::Weight {
+            name: name.clone(),
+            reason: format!("`{cell}` in record {} is no number of at least 0", row + 1),
+        })
     };
     let weights: Vec<f64> = (0..table.rows()).map(weight).collect::<Result<_, _>>()?;
-    let mean = weights
-        .iter()
-        .map(|weight| weight / weights.len() as f64)
-        .sum::<f64>();
+    let mean = weights.iter().map(|weight| weight / weights.len() as f64).sum::<f64>();
     if mean <= 0.0 || !mean.is_finite() {
-        return Err(TrainError::Weight {
-            name,
-            reason: "its sum is zero or too large".to_owned(),
-        });
+        return Err(TrainError::Weight { name, reason: "its sum is zero or too large".to_owned() });
     }
-    Ok(weights
-        .iter()
-        .map(|weight| (weight / mean) as f32)
-        .collect())
+    Ok(weights.iter().map(|weight| (weight / mean) as f32).collect())
 }

@@ -62,16 +62,9 @@ impl Boost {
         let most = MAX_PLACES / (STRIDE * data.bins.width.max(1) * outputs);
         let mut shape = settings.shape;
         shape.leaves = shape.leaves.min(most.max(4));
-        let grower = Grower {
-            bins: data.bins,
-            is_level: data.is_level,
-            shape,
-        };
-        let mut scores: Vec<Vec<f32>> = model
-            .base
-            .iter()
-            .map(|base| vec![*base; data.rows()])
-            .collect();
+        let grower = Grower { bins: data.bins, is_level: data.is_level, shape };
+        let mut scores: Vec<Vec<f32>> =
+            model.base.iter().map(|base| vec![*base; data.rows()]).collect();
         let mut lanes: Vec<Lane> = (0..outputs).map(|_| Lane::new(data.bins.width)).collect();
         let mut rng = Rng::new(seed, 1);
         let mut best = (f64::INFINITY, 0);
@@ -83,23 +76,13 @@ impl Boost {
             if round > 0 && limits.is_over() {
                 break;
             }
-            let rows = if settings.rows < 1.0 {
-                rng.sample(train, sampled)
-            } else {
-                train.to_vec()
-            };
+            let rows =
+                if settings.rows < 1.0 { rng.sample(train, sampled) } else { train.to_vec() };
             let stream = rng.next();
             let norms = normalisers(data, &scores, train);
             let step = |(output, lane): (usize, &mut Lane)| {
                 lane.pairs.resize(data.rows(), (0.0, 0.0));
-                gradients(
-                    data,
-                    &scores[output],
-                    norms.as_deref(),
-                    output,
-                    &rows,
-                    &mut lane.pairs,
-                );
+                gradients(data, &scores[output], norms.as_deref(), output, &rows, &mut lane.pairs);
                 lane.gradients.pack(&rows, &lane.pairs);
                 lane.rows.clear();
                 lane.rows.extend_from_slice(&rows);
@@ -121,19 +104,13 @@ impl Boost {
             let unseen: Vec<u32> = match settings.rows < 1.0 {
                 true => {
                     rows.iter().for_each(|&row| seen_in[row as usize] = round);
-                    train
-                        .iter()
-                        .copied()
-                        .filter(|&row| seen_in[row as usize] != round)
-                        .collect()
+                    train.iter().copied().filter(|&row| seen_in[row as usize] != round).collect()
                 }
                 false => Vec::new(),
             };
             for ((grown, lane), scores) in grown.into_iter().zip(&lanes).zip(&mut scores) {
                 for &(from, to, value) in &grown.leaves {
-                    lane.rows[from..to]
-                        .iter()
-                        .for_each(|&row| scores[row as usize] += value);
+                    lane.rows[from..to].iter().for_each(|&row| scores[row as usize] += value);
                 }
                 for &row in unseen.iter().chain(valid.unwrap_or_default()) {
                     scores[row as usize] += grown.tree.values(data.bins.row(row as usize))[0];
@@ -156,10 +133,7 @@ impl Boost {
             model.trees.truncate(best.1.max(1) * outputs);
         }
         for lane in &lanes {
-            gains
-                .iter_mut()
-                .zip(&lane.gains)
-                .for_each(|(sum, gain)| *sum += gain);
+            gains.iter_mut().zip(&lane.gains).for_each(|(sum, gain)| *sum += gain);
         }
         let rounds = model.trees.len() / outputs;
         (model, rounds)
@@ -168,16 +142,12 @@ impl Boost {
     /// Predicts rows of `width` bins each into rows of outputs.
     pub(crate) fn predict(&self, bins: &[u8], width: usize, out: &mut [f32]) {
         let outputs = self.base.len();
-        out.chunks_exact_mut(outputs)
-            .for_each(|row| row.copy_from_slice(&self.base));
+        out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(&self.base));
         for (number, tree) in self.trees.iter().enumerate() {
             let output = number % outputs;
-            tree.each(bins, width, |row, values| {
-                out[row * outputs + output] += values[0]
-            });
+            tree.each(bins, width, |row, values| out[row * outputs + output] += values[0]);
         }
-        out.chunks_exact_mut(outputs)
-            .for_each(|row| link(self.classes as usize, row));
+        out.chunks_exact_mut(outputs).for_each(|row| link(self.classes as usize, row));
     }
 
     pub(crate) fn is_sound(&self, outputs: usize, classes: usize, width: usize) -> bool {
@@ -201,11 +171,7 @@ impl Lane {
     fn new(width: usize) -> Self {
         Self {
             pairs: Vec::new(),
-            gradients: Gradients {
-                packed: Vec::new(),
-                gradient_unit: 1.0,
-                hessian_unit: 1.0,
-            },
+            gradients: Gradients { packed: Vec::new(), gradient_unit: 1.0, hessian_unit: 1.0 },
             rows: Vec::new(),
             work: Workspace::default(),
             gains: vec![0.0; width],
@@ -220,8 +186,7 @@ pub(crate) fn link(classes: usize, row: &mut [f32]) {
         2 => row[0] = 1.0 / (1.0 + (-row[0]).exp()),
         _ => {
             let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut()
-                .for_each(|score| *score = (*score - top).exp());
+            row.iter_mut().for_each(|score| *score = (*score - top).exp());
             let sum: f32 = row.iter().sum();
             row.iter_mut().for_each(|score| *score /= sum);
         }
@@ -230,11 +195,7 @@ pub(crate) fn link(classes: usize, row: &mut [f32]) {
 
 /// The best constant score of each output.
 fn base(data: &Data<'_>, train: &[u32]) -> Vec<f32> {
-    let total: f64 = train
-        .iter()
-        .map(|&row| data.weight(row))
-        .sum::<f64>()
-        .max(1e-12);
+    let total: f64 = train.iter().map(|&row| data.weight(row)).sum::<f64>().max(1e-12);
     (0..data.target.outputs())
         .map(|output| {
             let sum: f64 = train
@@ -260,16 +221,8 @@ fn normalisers(data: &Data<'_>, scores: &[Vec<f32>], rows: &[u32]) -> Option<Vec
     let mut norms = vec![0.0; data.rows()];
     for &row in rows {
         let row = row as usize;
-        let top = scores
-            .iter()
-            .map(|score| score[row])
-            .fold(f32::NEG_INFINITY, f32::max);
-        norms[row] = top
-            + scores
-                .iter()
-                .map(|score| (score[row] - top).exp())
-                .sum::<f32>()
-                .ln();
+        let top = scores.iter().map(|score| score[row]).fold(f32::NEG_INFINITY, f32::max);
+        norms[row] = top + scores.iter().map(|score| (score[row] - top).exp()).sum::<f32>().ln();
     }
     Some(norms)
 }
@@ -285,11 +238,7 @@ fn gradients(
 ) {
     let classes = data.target.classes();
     // Friedman's correction for scores that may all shift together.
-    let factor = if classes > 2 {
-        classes as f32 / (classes as f32 - 1.0)
-    } else {
-        1.0
-    };
+    let factor = if classes > 2 { classes as f32 / (classes as f32 - 1.0) } else { 1.0 };
     for &row in rows {
         let at = row as usize;
         let weight = data.weight(row) as f32;
@@ -298,15 +247,9 @@ fn gradients(
             Target::Class { labels, .. } => {
                 let (p, is) = match norms {
                     None => (1.0 / (1.0 + (-scores[at]).exp()), labels[at] == 1),
-                    Some(norms) => (
-                        (scores[at] - norms[at]).exp(),
-                        labels[at] as usize == output,
-                    ),
+                    Some(norms) => ((scores[at] - norms[at]).exp(), labels[at] as usize == output),
                 };
-                (
-                    p - f32::from(u8::from(is)),
-                    (factor * p * (1.0 - p)).max(1e-7),
-                )
+                (p - f32::from(u8::from(is)), (factor * p * (1.0 - p)).max(1e-7))
             }
         };
         pairs[at] = (weight * g, weight * h);
@@ -318,9 +261,7 @@ fn loss(data: &Data<'_>, scores: &[Vec<f32>], rows: &[u32]) -> f64 {
     let mut out = vec![0.0; scores.len()];
     let (mut sum, mut total) = (0.0, 0.0);
     for &row in rows {
-        out.iter_mut()
-            .zip(scores)
-            .for_each(|(out, score)| *out = score[row as usize]);
+        out.iter_mut().zip(scores).for_each(|(out, score)| *out = score[row as usize]);
         link(data.target.classes(), &mut out);
         sum += data.weight(row) * data.target.loss(row as usize, &out);
         total += data.weight(row);

@@ -1,9 +1,8 @@
 //! Reading one cell of text: numbers, dates, words.
 
 /// Texts that people write into numeric columns where a value is missing.
-const MISSING: [&str; 11] = [
-    "na", "n/a", "nan", "null", "none", "nil", "?", "-", ".", "#n/a", "missing",
-];
+const MISSING: [&str; 11] =
+    ["na", "n/a", "nan", "null", "none", "nil", "?", "-", ".", "#n/a", "missing"];
 
 /// Whether a cell says in words that its value is missing.
 pub(crate) fn is_missing_word(cell: &str) -> bool {
@@ -13,10 +12,7 @@ pub(crate) fn is_missing_word(cell: &str) -> bool {
 
 /// A finite number, spaces around it allowed.
 pub(crate) fn number(cell: &str) -> Option<f64> {
-    cell.trim()
-        .parse::<f64>()
-        .ok()
-        .filter(|value| value.is_finite())
+    cell.trim().parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
 /// Which of day and month comes first when the year is last.
@@ -49,10 +45,7 @@ pub(crate) fn date(cell: &str, order: DateOrder) -> Option<Instant> {
     if !(8..=10).contains(&day.len()) {
         return None;
     }
-    let separator = day
-        .chars()
-        .find(|c| !c.is_ascii_digit())
-        .filter(|c| "-/.".contains(*c))?;
+    let separator = day.chars().find(|c| !c.is_ascii_digit()).filter(|c| "-/.".contains(*c))?;
     let mut parts = day.split(separator);
     let mut part = || -> Option<(i32, usize)> {
         let text = parts.next()?;
@@ -87,20 +80,13 @@ pub(crate) fn date(cell: &str, order: DateOrder) -> Option<Instant> {
 fn hour(clock: &str) -> Option<f64> {
     let mut parts = clock.split(':');
     let hour: u32 = parts.next()?.parse().ok().filter(|hour| *hour < 24)?;
-    let minute: u32 = parts
-        .next()?
-        .get(..2)?
-        .parse()
-        .ok()
-        .filter(|minute| *minute < 60)?;
+    let minute: u32 = parts.next()?.get(..2)?.parse().ok().filter(|minute| *minute < 60)?;
     Some(f64::from(hour) + f64::from(minute) / 60.0)
 }
 
 /// The words of a text, in lower case.
 pub(crate) fn words(cell: &str) -> impl Iterator<Item = String> + '_ {
-    cell.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.len() > 1)
-        .map(str::to_lowercase)
+    cell.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1).map(str::to_lowercase)
 }
 
 #[cfg(test)]
@@ -112,15 +98,9 @@ mod tests {
     #[test]
     fn dates_in_the_usual_forms() {
         let iso = date("2026-02-28T06:30:00Z", DateOrder::DayFirst).unwrap();
-        assert_eq!(
-            (iso.day, iso.month, iso.weekday, iso.hour),
-            (20_512, 2, 5, 6.5)
-        );
+        assert_eq!((iso.day, iso.month, iso.weekday, iso.hour), (20_512, 2, 5, 6.5));
         assert_eq!(date("28.02.2026", DateOrder::DayFirst).unwrap().day, 20_512);
-        assert_eq!(
-            date("02/28/2026", DateOrder::MonthFirst).unwrap().day,
-            20_512
-        );
+        assert_eq!(date("02/28/2026", DateOrder::MonthFirst).unwrap().day, 20_512);
         assert_eq!(date("2026-02-30", DateOrder::DayFirst), None);
         assert_eq!(date("403-2562", DateOrder::DayFirst), None);
     }

@@ -94,10 +94,7 @@ impl<'a> Grower<'a> {
             let mut kept = 0;
             for at in 0..node.len() {
                 let row = node[at];
-                if best
-                    .split
-                    .is_left(bins.bytes[row as usize * bins.width + best.feature])
-                {
+                if best.split.is_left(bins.bytes[row as usize * bins.width + best.feature]) {
                     node[kept] = row;
                     kept += 1;
                 } else {
@@ -149,11 +146,7 @@ impl<'a> Grower<'a> {
                 if let Some((gain, split)) = found
                     && gain > best.as_ref().map_or(1e-9, |best| best.gain)
                 {
-                    best = Some(Best {
-                        gain,
-                        feature,
-                        split,
-                    });
+                    best = Some(Best { gain, feature, split });
                 }
             }
         }
@@ -172,8 +165,7 @@ impl<'a> Grower<'a> {
     fn gather(&mut self, rows: &[u32]) {
         let data = self.plan.data;
         self.weights.clear();
-        self.weights
-            .extend(rows.iter().map(|&row| data.weight(row) as f32));
+        self.weights.extend(rows.iter().map(|&row| data.weight(row) as f32));
         let value = |&row: &u32| match data.target {
             Target::Class { labels, count: 2 } => labels[row as usize] as f32,
             Target::Class { labels, .. } => self.codes[labels[row as usize] as usize],
@@ -181,10 +173,7 @@ impl<'a> Grower<'a> {
         };
         self.values.clear();
         self.values.extend(
-            rows.iter()
-                .map(value)
-                .zip(&self.weights)
-                .map(|(value, weight)| value * weight),
+            rows.iter().map(value).zip(&self.weights).map(|(value, weight)| value * weight),
         );
     }
 
@@ -194,12 +183,12 @@ impl<'a> Grower<'a> {
         let data = self.plan.data;
         self.bins.clear();
         self.bins.extend(
-            rows.iter()
-                .map(|&row| data.bins.bytes[row as usize * data.bins.width + feature]),
+            rows.iter().map(|&row| data.bins.bytes[row as usize * data.bins.width + feature]),
         );
-        let (least, most) = self.bins.iter().fold((u8::MAX, 0), |(least, most), &bin| {
-            (least.min(bin), most.max(bin))
-        });
+        let (least, most) = self
+            .bins
+            .iter()
+            .fold((u8::MAX, 0), |(least, most), &bin| (least.min(bin), most.max(bin)));
         if least >= most {
             return None;
         }
@@ -209,15 +198,10 @@ impl<'a> Grower<'a> {
                 true => Split::Among([(); 4].map(|()| self.rng.next())),
                 false => {
                     let limit = least + self.rng.below(usize::from(most - least)) as u8;
-                    Split::Below {
-                        limit,
-                        missing_left: true,
-                    }
+                    Split::Below { limit, missing_left: true }
                 }
             };
-            self.bins
-                .iter_mut()
-                .for_each(|bin| *bin = u8::from(split.is_left(*bin)));
+            self.bins.iter_mut().for_each(|bin| *bin = u8::from(split.is_left(*bin)));
             let gain = match self.codes.is_empty() {
                 true => self.gain_of_values(),
                 false => self.gain_of_labels(rows),
@@ -235,8 +219,7 @@ impl<'a> Grower<'a> {
         self.order.clear();
         for (word, mut bits) in used.into_iter().enumerate() {
             while bits != 0 {
-                self.order
-                    .push((word * 64) as u8 + bits.trailing_zeros() as u8);
+                self.order.push((word * 64) as u8 + bits.trailing_zeros() as u8);
                 bits &= bits - 1;
             }
         }
@@ -252,9 +235,7 @@ impl<'a> Grower<'a> {
             false => self.scan_labels(rows),
         };
         let found = best.map(|(gain, position)| (gain, self.split(position, is_level)));
-        self.order
-            .iter()
-            .for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
+        self.order.iter().for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
         Some(found)
     }
 
@@ -272,10 +253,8 @@ impl<'a> Grower<'a> {
                     lanes[lane] += numbers[lane] * mask(sides[lane]);
                 }
             }
-            let rest = rest
-                .iter()
-                .zip(rest_sides)
-                .map(|(number, side)| f64::from(number * mask(*side)));
+            let rest =
+                rest.iter().zip(rest_sides).map(|(number, side)| f64::from(number * mask(*side)));
             rest.sum::<f64>() + lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>()
         };
         let (all, sum) = (sum_of(&self.weights, false), sum_of(&self.values, false));
@@ -297,11 +276,7 @@ impl<'a> Grower<'a> {
         self.right.fill(0.0);
         let mut count = 0;
         for ((&row, &bin), &weight) in rows.iter().zip(&self.bins).zip(&self.weights) {
-            let side = if bin == 1 {
-                &mut self.left
-            } else {
-                &mut self.right
-            };
+            let side = if bin == 1 { &mut self.left } else { &mut self.right };
             side[labels[row as usize] as usize] += f64::from(weight);
             count += usize::from(bin);
         }
@@ -310,11 +285,7 @@ impl<'a> Grower<'a> {
         }
         let purity = |(squares, sum): (f64, f64)| squares / sum.max(1e-12);
         let add = |(squares, sum): (f64, f64), one: f64| (squares + one * one, sum + one);
-        let both = self
-            .left
-            .iter()
-            .zip(&self.right)
-            .map(|(left, right)| left + right);
+        let both = self.left.iter().zip(&self.right).map(|(left, right)| left + right);
         let left = self.left.iter().copied().fold((0.0, 0.0), add);
         let right = self.right.iter().copied().fold((0.0, 0.0), add);
         Some(purity(left) + purity(right) - purity(both.fold((0.0, 0.0), add)))
@@ -323,10 +294,7 @@ impl<'a> Grower<'a> {
     fn split(&self, position: usize, is_level: bool) -> Split {
         if !is_level {
             // Missing values are bin 0 and so lie to the left.
-            return Split::Below {
-                limit: self.order[position],
-                missing_left: true,
-            };
+            return Split::Below { limit: self.order[position], missing_left: true };
         }
         let mut set = [0u64; 4];
         self.order[..=position]
@@ -392,10 +360,8 @@ impl<'a> Grower<'a> {
             let end = at + self.cells[usize::from(bin)].rows as usize;
             for &(label, w) in &self.sorted[at..end] {
                 let w = f64::from(w);
-                let (left, right) = (
-                    &mut self.left[label as usize],
-                    &mut self.right[label as usize],
-                );
+                let (left, right) =
+                    (&mut self.left[label as usize], &mut self.right[label as usize]);
                 left_square += w * (2.0 * *left + w);
                 right_square -= w * (2.0 * *right - w);
                 *left += w;

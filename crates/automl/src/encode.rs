@@ -73,11 +73,9 @@ impl Binner {
         match self {
             _ if value.is_nan() => 0,
             Self::Cuts(cuts) => 1 + cuts.partition_point(|cut| *cut < value) as u8,
-            Self::Levels(bins) => bins
-                .get(value as usize)
-                .copied()
-                .filter(|_| value >= 0.0)
-                .unwrap_or(1),
+            Self::Levels(bins) => {
+                bins.get(value as usize).copied().filter(|_| value >= 0.0).unwrap_or(1)
+            }
         }
     }
 
@@ -101,10 +99,7 @@ impl Encoder {
         max_bins: usize,
     ) -> (Self, Vec<Vec<f64>>, Bins) {
         let (mut rates, mut extra) = (Vec::new(), Vec::new());
-        let mut sources: Vec<u32> = features
-            .iter()
-            .map(|feature| feature.source as u32)
-            .collect();
+        let mut sources: Vec<u32> = features.iter().map(|feature| feature.source as u32).collect();
         for (position, feature) in features.iter().enumerate() {
             let Some(levels) = feature.levels.filter(|levels| *levels > RATED_LEVELS) else {
                 continue;
@@ -117,24 +112,16 @@ impl Encoder {
         }
         let binners = (0..features.len() + extra.len())
             .into_par_iter()
-            .map(
-                |position| match features.get(position).and_then(|feature| feature.levels) {
-                    Some(levels) => Binner::Levels(bin_levels(levels, &columns[position], train)),
-                    None => {
-                        let column = columns
-                            .get(position)
-                            .unwrap_or_else(|| &extra[position - features.len()]);
-                        Binner::Cuts(cut(column, train, max_bins))
-                    }
-                },
-            )
+            .map(|position| match features.get(position).and_then(|feature| feature.levels) {
+                Some(levels) => Binner::Levels(bin_levels(levels, &columns[position], train)),
+                None => {
+                    let column =
+                        columns.get(position).unwrap_or_else(|| &extra[position - features.len()]);
+                    Binner::Cuts(cut(column, train, max_bins))
+                }
+            })
             .collect();
-        let encoder = Self {
-            inputs: features.len(),
-            rates,
-            binners,
-            sources,
-        };
+        let encoder = Self { inputs: features.len(), rates, binners, sources };
         let bins = encoder.bins(columns, &extra);
         (encoder, extra, bins)
     }
@@ -144,10 +131,7 @@ impl Encoder {
         self.rates
             .iter()
             .map(|rate| {
-                columns[rate.feature as usize]
-                    .iter()
-                    .map(|level| rate.of(*level))
-                    .collect()
+                columns[rate.feature as usize].iter().map(|level| rate.of(*level)).collect()
             })
             .collect()
     }
@@ -158,11 +142,8 @@ impl Encoder {
         let mut bytes = vec![0u8; rows * width];
         const CHUNK: usize = 4096;
         let fill = |(chunk, bytes): (usize, &mut [u8])| {
-            for (position, (binner, column)) in self
-                .binners
-                .iter()
-                .zip(columns.iter().chain(extra))
-                .enumerate()
+            for (position, (binner, column)) in
+                self.binners.iter().zip(columns.iter().chain(extra)).enumerate()
             {
                 let values = &column[chunk * CHUNK..];
                 for (row, value) in bytes.chunks_exact_mut(width).zip(values) {
@@ -173,24 +154,14 @@ impl Encoder {
         match rows {
             _ if width == 0 => {}
             0..=CHUNK => fill((0, &mut bytes)),
-            _ => bytes
-                .par_chunks_mut(CHUNK * width)
-                .enumerate()
-                .for_each(fill),
+            _ => bytes.par_chunks_mut(CHUNK * width).enumerate().for_each(fill),
         }
-        Bins {
-            width,
-            bytes,
-            counts: self.binners.iter().map(Binner::count).collect(),
-        }
+        Bins { width, bytes, counts: self.binners.iter().map(Binner::count).collect() }
     }
 
     /// Which encoded features are categories, whose bins have no order.
     pub(crate) fn is_level(&self) -> Vec<bool> {
-        self.binners
-            .iter()
-            .map(|binner| matches!(binner, Binner::Levels(_)))
-            .collect()
+        self.binners.iter().map(|binner| matches!(binner, Binner::Levels(_))).collect()
     }
 
     pub(crate) fn width(&self) -> usize {
@@ -202,14 +173,8 @@ impl Encoder {
         self.inputs == features.len()
             && self.binners.len() == self.inputs + self.rates.len()
             && self.sources.len() == self.binners.len()
-            && self
-                .sources
-                .iter()
-                .all(|source| (*source as usize) < sources)
-            && self
-                .rates
-                .iter()
-                .all(|rate| (rate.feature as usize) < self.inputs)
+            && self.sources.iter().all(|source| (*source as usize) < sources)
+            && self.rates.iter().all(|rate| (rate.feature as usize) < self.inputs)
             && self.binners.iter().all(|binner| match binner {
                 Binner::Cuts(cuts) => cuts.len() <= 254 && cuts.is_sorted(),
                 Binner::Levels(_) => true,
@@ -222,12 +187,7 @@ impl Rate {
         match level {
             _ if level.is_nan() => f64::NAN,
             UNKNOWN => f64::from(self.otherwise),
-            _ => f64::from(
-                self.levels
-                    .get(level as usize)
-                    .copied()
-                    .unwrap_or(self.otherwise),
-            ),
+            _ => f64::from(self.levels.get(level as usize).copied().unwrap_or(self.otherwise)),
         }
     }
 }
@@ -241,15 +201,10 @@ fn fit_rates(
     train: &[u32],
 ) -> Vec<(Rate, Vec<f64>)> {
     let level_of = |row: u32| {
-        Some(column[row as usize])
-            .filter(|level| *level >= 0.0)
-            .map(|level| level as usize)
+        Some(column[row as usize]).filter(|level| *level >= 0.0).map(|level| level as usize)
     };
     let mut counts = vec![0.0; levels];
-    train
-        .iter()
-        .filter_map(|&row| level_of(row))
-        .for_each(|level| counts[level] += 1.0);
+    train.iter().filter_map(|&row| level_of(row)).for_each(|level| counts[level] += 1.0);
     let frequency = Rate {
         feature: feature as u32,
         levels: counts.iter().map(|count| *count as f32).collect(),
@@ -262,10 +217,7 @@ fn fit_rates(
     }
     let fold_of = |row: u32| (u64::from(row).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % FOLDS;
     for output in 0..target.outputs() {
-        let mean = train
-            .iter()
-            .map(|&row| target.output(row as usize, output))
-            .sum::<f64>()
+        let mean = train.iter().map(|&row| target.output(row as usize, output)).sum::<f64>()
             / train.len().max(1) as f64;
         let mut fold_sums = vec![vec![(0.0, 0.0); levels]; FOLDS as usize];
         for &row in train {
@@ -276,9 +228,9 @@ fn fit_rates(
             }
         }
         let total = |level: usize| {
-            fold_sums.iter().fold((0.0, 0.0), |(sum, count), fold| {
-                (sum + fold[level].0, count + fold[level].1)
-            })
+            fold_sums
+                .iter()
+                .fold((0.0, 0.0), |(sum, count), fold| (sum + fold[level].0, count + fold[level].1))
         };
         let totals: Vec<(f64, f64)> = (0..levels).map(total).collect();
         let smooth = |(sum, count): (f64, f64)| (sum + PRIOR_ROWS * mean) / (count + PRIOR_ROWS);
@@ -310,11 +262,8 @@ fn bin_levels(levels: usize, column: &[f64], train: &[u32]) -> Vec<u8> {
     }
     counts.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut bins = vec![1; levels];
-    for (bin, (_, level)) in counts
-        .iter()
-        .take(254)
-        .enumerate()
-        .filter(|(_, (count, _))| *count > 1)
+    for (bin, (_, level)) in
+        counts.iter().take(254).enumerate().filter(|(_, (count, _))| *count > 1)
     {
         bins[*level] = bin as u8 + 2;
     }
@@ -351,11 +300,7 @@ fn cut(column: &[f64], train: &[u32], max_bins: usize) -> Vec<f64> {
         {
             // Halfway, unless the two are neighbours in floating point.
             let middle = pair[0].0 + (pair[1].0 - pair[0].0) / 2.0;
-            cuts.push(if middle < pair[1].0 {
-                middle
-            } else {
-                pair[0].0
-            });
+            cuts.push(if middle < pair[1].0 { middle } else { pair[0].0 });
             rows_left -= filled;
             filled = 0;
             if cuts.len() + 1 >= max_bins {
@@ -379,10 +324,7 @@ mod tests {
         let labels: Vec<u32> = (0..400).map(|row| row % 2).collect();
         let target = Target::Class { labels, count: 2 };
         let train: Vec<u32> = (0..400).collect();
-        let feature = Feature {
-            source: 0,
-            levels: Some(400),
-        };
+        let feature = Feature { source: 0, levels: Some(400) };
         let (encoder, extra, bins) = Encoder::fit(&[feature], &[column], &target, &train, 255);
         assert_eq!(encoder.width(), 3);
         assert!(extra[1].iter().all(|rate| *rate == 0.5));
@@ -394,10 +336,7 @@ mod tests {
     fn missing_has_a_bin_of_its_own() {
         let column = vec![1.0, f64::NAN, 2.0, 3.0];
         let target = Target::Value(vec![0.0; 4]);
-        let feature = Feature {
-            source: 0,
-            levels: None,
-        };
+        let feature = Feature { source: 0, levels: None };
         let (_, _, bins) = Encoder::fit(&[feature], &[column], &target, &[0, 1, 2, 3], 255);
         assert_eq!(bins.bytes, [1, 0, 2, 3]);
     }

@@ -31,10 +31,7 @@ pub(crate) fn weigh(outputs: &[&[f32]], rows: &[u32], target: &Target) -> Vec<f3
             }
             loss
         };
-        let losses: Vec<f64> = outputs
-            .iter()
-            .map(|candidate| loss_with(candidate))
-            .collect();
+        let losses: Vec<f64> = outputs.iter().map(|candidate| loss_with(candidate)).collect();
         let Some(next) = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])) else {
             break;
         };
@@ -51,9 +48,7 @@ pub(crate) fn weigh(outputs: &[&[f32]], rows: &[u32], target: &Target) -> Vec<f3
     }
     // A member costs time at every prediction, so it has to bring something.
     let least = best.iter().sum::<usize>().div_ceil(20);
-    best.iter_mut()
-        .filter(|count| **count < least)
-        .for_each(|count| *count = 0);
+    best.iter_mut().filter(|count| **count < least).for_each(|count| *count = 0);
     let total = best.iter().sum::<usize>().max(1) as f32;
     best.iter().map(|count| *count as f32 / total).collect()
 }
@@ -66,11 +61,8 @@ mod tests {
     fn opposite_errors_share_the_weight_and_noise_gets_none() {
         let target = Target::Value((0..100).map(|row| f64::from(row) / 50.0).collect());
         let rows: Vec<u32> = (0..100).collect();
-        let with = |error: f32| {
-            rows.iter()
-                .map(|row| *row as f32 / 50.0 + error)
-                .collect::<Vec<f32>>()
-        };
+        let with =
+            |error: f32| rows.iter().map(|row| *row as f32 / 50.0 + error).collect::<Vec<f32>>();
         let weights = weigh(&[&with(0.5), &with(-0.5), &with(3.0)], &rows, &target);
         assert_eq!(weights, [0.5, 0.5, 0.0]);
     }

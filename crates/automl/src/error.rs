@@ -202,12 +202,7 @@ pub enum ModelError {
 }
 
 fn names(problem: &ProblemType) -> String {
-    problem
-        .objectives()
-        .iter()
-        .map(|metric| metric.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+    problem.objectives().iter().map(|metric| metric.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn suggestion(names: &[String]) -> String {

@@ -89,14 +89,7 @@ impl Finder {
             missing_left = (best.2 & HESSIAN) * 2 >= (self.total & HESSIAN);
         }
         let (gain, limit, left) = best;
-        (gain > 0.0).then_some((
-            gain,
-            Split::Below {
-                limit: limit as u8,
-                missing_left,
-            },
-            left,
-        ))
+        (gain > 0.0).then_some((gain, Split::Below { limit: limit as u8, missing_left }, left))
     }
 
     /// The best gain, limit and left sum over some limits, with `sum` to the left of all.
@@ -126,26 +119,20 @@ impl Finder {
     /// The best set of categories: one alone where there are few, else a run of
     /// categories sorted by their mean.
     pub(crate) fn categories(&self, table: &[i64]) -> Found {
-        let used: Vec<(usize, i64)> = table
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|(_, sum)| *sum != 0)
-            .collect();
+        let used: Vec<(usize, i64)> =
+            table.iter().copied().enumerate().filter(|(_, sum)| *sum != 0).collect();
         let mut best: Found = None;
         let mut offer = |left: i64, l2: f64, bins: &[(usize, i64)]| {
             if let Some(gain) = self.gain(left, l2)
                 && best.is_none_or(|best| gain > best.0)
             {
                 let mut set = [0; 4];
-                bins.iter()
-                    .for_each(|(bin, _)| set[bin >> 6] |= 1u64 << (bin & 63));
+                bins.iter().for_each(|(bin, _)| set[bin >> 6] |= 1u64 << (bin & 63));
                 best = Some((gain, Split::Among(set), left));
             }
         };
         if used.len() <= 4 {
-            used.iter()
-                .for_each(|one| offer(one.1, self.l2, std::slice::from_ref(one)));
+            used.iter().for_each(|one| offer(one.1, self.l2, std::slice::from_ref(one)));
             return best;
         }
         let least = CATEGORY_ROWS * self.row_hessian;

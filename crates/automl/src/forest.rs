@@ -63,25 +63,17 @@ impl Forest {
                 let mut rng = Rng::new(seed, 100 + number as u64);
                 let rows = match settings.extra {
                     true => train.to_vec(),
-                    false => (0..train.len())
-                        .map(|_| train[rng.below(train.len())])
-                        .collect(),
+                    false => (0..train.len()).map(|_| train[rng.below(train.len())]).collect(),
                 };
                 Some(Grower::new(&plan, rng).grow(rows))
             })
             .collect();
         let mut trees = Vec::with_capacity(grown.len());
         for (tree, more) in grown {
-            gains
-                .iter_mut()
-                .zip(more)
-                .for_each(|(sum, gain)| *sum += gain);
+            gains.iter_mut().zip(more).for_each(|(sum, gain)| *sum += gain);
             trees.push(tree);
         }
-        Self {
-            outputs: outputs as u32,
-            trees,
-        }
+        Self { outputs: outputs as u32, trees }
     }
 
     pub(crate) fn predict(&self, bins: &[u8], width: usize, out: &mut [f32]) {
@@ -90,9 +82,7 @@ impl Forest {
         for tree in &self.trees {
             tree.each(bins, width, |row, values| {
                 let out = &mut out[row * outputs..(row + 1) * outputs];
-                out.iter_mut()
-                    .zip(values)
-                    .for_each(|(sum, value)| *sum += value);
+                out.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             });
         }
         let share = 1.0 / self.trees.len() as f32;

@@ -29,10 +29,8 @@ impl Gradients {
         let room = f64::from(1u32 << 30) - rows.len() as f64;
         self.gradient_unit = (gradients / room).max(f64::MIN_POSITIVE);
         self.hessian_unit = (hessians / (2.0 * room)).max(f64::MIN_POSITIVE);
-        let (g_scale, h_scale) = (
-            (1.0 / self.gradient_unit) as f32,
-            (1.0 / self.hessian_unit) as f32,
-        );
+        let (g_scale, h_scale) =
+            ((1.0 / self.gradient_unit) as f32, (1.0 / self.hessian_unit) as f32);
         self.packed.resize(pairs.len(), 0);
         for &row in rows {
             let (g, h) = pairs[row as usize];
@@ -43,9 +41,6 @@ impl Gradients {
     }
 
     pub(crate) fn sums(&self, packed: i64) -> (f64, f64) {
-        (
-            (packed >> 32) as f64 * self.gradient_unit,
-            (packed & HESSIAN) as f64 * self.hessian_unit,
-        )
+        ((packed >> 32) as f64 * self.gradient_unit, (packed & HESSIAN) as f64 * self.hessian_unit)
     }
 }

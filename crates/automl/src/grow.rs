@@ -83,10 +83,7 @@ impl Grower<'_> {
         let features = rng.sample(&all, count);
         let mut tree = Tree::new(1);
         let total = rows.iter().map(|&row| gradients.packed[row as usize]).sum();
-        let mut histogram = work
-            .spare
-            .pop()
-            .unwrap_or_else(|| vec![0; all.len() * STRIDE]);
+        let mut histogram = work.spare.pop().unwrap_or_else(|| vec![0; all.len() * STRIDE]);
         self.fill(&mut histogram, gradients, rows, &features);
         let mut root = Leaf {
             slot: Slot::ROOT,
@@ -116,17 +113,10 @@ impl Grower<'_> {
             let [left_rows, right_rows] = [middle - leaf.from, leaf.to - middle];
             leaves += 1;
             // The smaller child is counted, the larger is what remains.
-            let mut small = work
-                .spare
-                .pop()
-                .unwrap_or_else(|| vec![0; all.len() * STRIDE]);
+            let mut small = work.spare.pop().unwrap_or_else(|| vec![0; all.len() * STRIDE]);
             let mut large = leaf.histogram;
             let small_is_left = left_rows <= right_rows;
-            let range = if small_is_left {
-                leaf.from..middle
-            } else {
-                middle..leaf.to
-            };
+            let range = if small_is_left { leaf.from..middle } else { middle..leaf.to };
             let last = leaves >= self.shape.leaves;
             if !last {
                 self.fill(&mut small, gradients, &rows[range], &features);
@@ -138,11 +128,7 @@ impl Grower<'_> {
                         .for_each(|(all, part)| *all -= part);
                 }
             }
-            let (left, right) = if small_is_left {
-                (small, large)
-            } else {
-                (large, small)
-            };
+            let (left, right) = if small_is_left { (small, large) } else { (large, small) };
             let depth = leaf.depth + 1;
             let children = [
                 Leaf {
@@ -191,10 +177,7 @@ impl Grower<'_> {
                 || self.fill(histogram, gradients, a, features),
                 || self.fill(&mut other, gradients, b, features),
             );
-            histogram
-                .iter_mut()
-                .zip(&other)
-                .for_each(|(sum, part)| *sum += part);
+            histogram.iter_mut().zip(&other).for_each(|(sum, part)| *sum += part);
             return;
         }
         for &feature in features {
@@ -225,10 +208,7 @@ impl Grower<'_> {
         let mut kept = 0;
         for at in 0..rows.len() {
             let row = rows[at];
-            if best
-                .split
-                .is_left(self.bins.bytes[row as usize * self.bins.width + best.feature])
-            {
+            if best.split.is_left(self.bins.bytes[row as usize * self.bins.width + best.feature]) {
                 rows[kept] = row;
                 kept += 1;
             } else {
@@ -257,12 +237,7 @@ impl Grower<'_> {
             if let Some((gain, split, left)) = found
                 && gain > leaf.best.map_or(1e-9, |best| best.gain)
             {
-                leaf.best = Some(Best {
-                    gain,
-                    feature,
-                    split,
-                    left,
-                });
+                leaf.best = Some(Best { gain, feature, split, left });
             }
         }
     }

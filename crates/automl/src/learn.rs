@@ -34,8 +34,7 @@ impl Data<'_> {
     }
 
     pub(crate) fn weight(&self, row: u32) -> f64 {
-        self.weights
-            .map_or(1.0, |weights| f64::from(weights[row as usize]))
+        self.weights.map_or(1.0, |weights| f64::from(weights[row as usize]))
     }
 }
 
@@ -49,9 +48,7 @@ pub(crate) struct Limits<'a> {
 impl Limits<'_> {
     pub(crate) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-            || self
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -102,28 +99,16 @@ impl Learner {
                 }
                 let (model, rounds) =
                     Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
-                Fit {
-                    part: Part::Boost(model),
-                    effort: rounds as f64,
-                    gains,
-                }
+                Fit { part: Part::Boost(model), effort: rounds as f64, gains }
             }
             Self::Forest(settings) => {
                 let model = Forest::fit(data, &train, settings, limits, seed, &mut gains);
-                Fit {
-                    part: Part::Forest(model),
-                    effort: 0.0,
-                    gains,
-                }
+                Fit { part: Part::Forest(model), effort: 0.0, gains }
             }
             Self::Linear(settings) => {
                 let (model, effort) =
                     Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
-                Fit {
-                    part: Part::Linear(model),
-                    effort,
-                    gains,
-                }
+                Fit { part: Part::Linear(model), effort, gains }
             }
         }
     }

@@ -24,17 +24,9 @@ const CLIP: f32 = 6.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Input {
     /// (value - mean) x scale, and whether there is an input for "missing".
-    Number {
-        mean: f64,
-        scale: f64,
-        missing: bool,
-    },
+    Number { mean: f64, scale: f64, missing: bool },
     /// Input of each level; none for the rest.
-    Levels {
-        inputs: Vec<Option<u16>>,
-        count: u16,
-        missing: Option<u16>,
-    },
+    Levels { inputs: Vec<Option<u16>>, count: u16, missing: Option<u16> },
 }
 
 impl Input {
@@ -52,9 +44,7 @@ impl Input {
             Self::Number { mean, scale, .. } => {
                 out[0] = (((value - mean) * scale) as f32).clamp(-CLIP, CLIP)
             }
-            Self::Levels {
-                inputs, missing, ..
-            } => {
+            Self::Levels { inputs, missing, .. } => {
                 let input = match value {
                     _ if value.is_nan() => *missing,
                     _ if value < 0.0 => None,
@@ -89,32 +79,19 @@ impl Linear {
         limits: &Limits<'_>,
         gains: &mut [f64],
     ) -> (Self, f64) {
-        let inputs: Vec<Input> = (0..data.bins.width)
-            .map(|feature| input(data, feature, train))
-            .collect();
+        let inputs: Vec<Input> =
+            (0..data.bins.width).map(|feature| input(data, feature, train)).collect();
         let width: usize = inputs.iter().map(Input::width).sum();
         let outputs = data.target.outputs();
         let zero = vec![vec![0.0; width + 1]; outputs];
-        let mut model = Self {
-            classes: data.target.classes() as u32,
-            inputs,
-            weights: zero,
-        };
+        let mut model = Self { classes: data.target.classes() as u32, inputs, weights: zero };
         let matrix = model.matrix(data.columns, data.extra, train);
-        let mut problem = Problem {
-            data,
-            rows: train,
-            matrix: &matrix,
-            width: width + 1,
-            strength: 0.0,
-        };
+        let mut problem =
+            Problem { data, rows: train, matrix: &matrix, width: width + 1, strength: 0.0 };
         let mut point: Vec<f64> = vec![0.0; (width + 1) * outputs];
         let strengths: Vec<f64> = match strength {
             Some(strength) => vec![strength],
-            None => [1000.0, 100.0, 10.0, 1.0]
-                .iter()
-                .map(|s| s / train.len() as f64)
-                .collect(),
+            None => [1000.0, 100.0, 10.0, 1.0].iter().map(|s| s / train.len() as f64).collect(),
         };
         let held_out = valid.map(|rows| (rows, model.matrix(data.columns, data.extra, rows)));
         let mut best = (f64::INFINITY, model.weights.clone(), strengths[0]);
@@ -130,13 +107,7 @@ impl Linear {
                 .collect();
             let loss = match &held_out {
                 Some((rows, matrix)) => {
-                    let held_out = Problem {
-                        data,
-                        rows,
-                        matrix,
-                        width: width + 1,
-                        strength: 0.0,
-                    };
+                    let held_out = Problem { data, rows, matrix, width: width + 1, strength: 0.0 };
                     held_out.evaluate(&point, None)
                 }
                 None => 0.0,
@@ -197,15 +168,9 @@ impl Linear {
         let inputs = self.inputs.iter().map(Input::width).sum::<usize>();
         let level = |input: &Input| match input {
             Input::Number { mean, scale, .. } => mean.is_finite() && scale.is_finite(),
-            Input::Levels {
-                inputs,
-                count,
-                missing,
-            } => inputs
-                .iter()
-                .chain([missing])
-                .flatten()
-                .all(|at| at < count),
+            Input::Levels { inputs, count, missing } => {
+                inputs.iter().chain([missing]).flatten().all(|at| at < count)
+            }
         };
         self.classes as usize == classes
             && self.inputs.len() == width
@@ -220,33 +185,19 @@ impl Linear {
 
 /// Learns from training rows how a feature enters the model.
 fn input(data: &Data<'_>, feature: usize, train: &[u32]) -> Input {
-    let column = data
-        .columns
-        .get(feature)
-        .unwrap_or_else(|| &data.extra[feature - data.columns.len()]);
+    let column =
+        data.columns.get(feature).unwrap_or_else(|| &data.extra[feature - data.columns.len()]);
     let values = train.iter().map(|&row| column[row as usize]);
     if !data.is_level[feature] {
         let known: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
         let count = known.len().max(1) as f64;
         let mean = known.iter().sum::<f64>() / count;
-        let deviation = (known
-            .iter()
-            .map(|value| (value - mean).powi(2))
-            .sum::<f64>()
-            / count)
-            .sqrt();
+        let deviation =
+            (known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
         let usable =
             mean.is_finite() && deviation.is_finite() && deviation > 1e-12 * mean.abs().max(1e-300);
-        let (mean, scale) = if usable {
-            (mean, 1.0 / deviation)
-        } else {
-            (0.0, 0.0)
-        };
-        return Input::Number {
-            mean,
-            scale,
-            missing: known.len() < train.len(),
-        };
+        let (mean, scale) = if usable { (mean, 1.0 / deviation) } else { (0.0, 0.0) };
+        return Input::Number { mean, scale, missing: known.len() < train.len() };
     }
     let mut counts: Vec<usize> = Vec::new();
     let mut missing = 0;
@@ -261,9 +212,8 @@ fn input(data: &Data<'_>, feature: usize, train: &[u32]) -> Input {
             }
         }
     }
-    let mut frequent: Vec<usize> = (0..counts.len())
-        .filter(|&level| counts[level] >= LEVEL_ROWS)
-        .collect();
+    let mut frequent: Vec<usize> =
+        (0..counts.len()).filter(|&level| counts[level] >= LEVEL_ROWS).collect();
     frequent.sort_by(|&a, &b| counts[b].cmp(&counts[a]).then(a.cmp(&b)));
     frequent.truncate(MAX_LEVELS);
     let mut inputs = vec![None; counts.len()];
@@ -273,9 +223,5 @@ fn input(data: &Data<'_>, feature: usize, train: &[u32]) -> Input {
         count += 1;
     }
     let missing = (missing >= LEVEL_ROWS).then_some(count);
-    Input::Levels {
-        inputs,
-        count: count + u16::from(missing.is_some()),
-        missing,
-    }
+    Input::Levels { inputs, count: count + u16::from(missing.is_some()), missing }
 }

@@ -19,21 +19,13 @@ pub(crate) fn measure(
     analysis: &Analysis,
 ) -> Vec<(Metric, f64)> {
     let width = target.outputs();
-    let numbers = |row: &[f32]| {
-        row.iter()
-            .map(|value| f64::from(*value))
-            .collect::<Vec<f64>>()
-    };
-    let predictions = outputs
-        .chunks_exact(width)
-        .map(|row| model.prediction(&numbers(row)));
+    let numbers = |row: &[f32]| row.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
+    let predictions = outputs.chunks_exact(width).map(|row| model.prediction(&numbers(row)));
     match target {
         Target::Value(values) => {
             let (mean, deviation) = model.shared.unit;
-            let truth: Vec<f64> = rows
-                .iter()
-                .map(|&row| mean + deviation * values[row as usize])
-                .collect();
+            let truth: Vec<f64> =
+                rows.iter().map(|&row| mean + deviation * values[row as usize]).collect();
             let predicted: Vec<f64> = predictions
                 .map(|prediction| match prediction {
                     Prediction::Value(value) => value,
@@ -45,10 +37,7 @@ pub(crate) fn measure(
                 .unwrap_or_default()
         }
         Target::Class { labels, .. } => {
-            let truth: Vec<usize> = rows
-                .iter()
-                .map(|&row| labels[row as usize] as usize)
-                .collect();
+            let truth: Vec<usize> = rows.iter().map(|&row| labels[row as usize] as usize).collect();
             let probabilities: Vec<Vec<f64>> = predictions
                 .map(|prediction| match prediction {
                     Prediction::Class { probabilities, .. } => probabilities,

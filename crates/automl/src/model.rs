@@ -58,11 +58,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn outputs(&self) -> usize {
-        if self.labels.len() > 2 {
-            self.labels.len()
-        } else {
-            1
-        }
+        if self.labels.len() > 2 { self.labels.len() } else { 1 }
     }
 }
 
@@ -97,15 +93,10 @@ impl Model {
     pub fn predict(&self, records: &Table) -> Result<Vec<Prediction>, ModelError> {
         let names = self.features();
         if records.width() != names.len() {
-            return Err(ModelError::Columns {
-                got: records.width(),
-                expected: names.len(),
-            });
+            return Err(ModelError::Columns { got: records.width(), expected: names.len() });
         }
-        let by_name: Option<Vec<usize>> = names
-            .iter()
-            .map(|name| records.position(name).ok())
-            .collect();
+        let by_name: Option<Vec<usize>> =
+            names.iter().map(|name| records.position(name).ok()).collect();
         let columns = by_name.unwrap_or_else(|| (0..names.len()).collect());
         let chunks: Vec<usize> = (0..records.rows()).step_by(CHUNK).collect();
         let predict = |&from: &usize| {
@@ -123,9 +114,7 @@ impl Model {
         columns: &[usize],
         rows: std::ops::Range<usize>,
     ) -> Vec<Prediction> {
-        let Shared {
-            schema, encoder, ..
-        } = &*self.shared;
+        let Shared { schema, encoder, .. } = &*self.shared;
         let count = rows.len();
         let columns = schema.read(records, columns, rows);
         let extra = encoder.extra(&columns);
@@ -139,9 +128,7 @@ impl Model {
                 .zip(&out)
                 .for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
         }
-        sums.chunks_exact(outputs)
-            .map(|row| self.prediction(row))
-            .collect()
+        sums.chunks_exact(outputs).map(|row| self.prediction(row)).collect()
     }
 
     /// Turns a row of outputs into an answer.
@@ -162,19 +149,13 @@ impl Model {
                 many.iter().map(|p| p / sum).collect()
             }
         };
-        Prediction::Class {
-            label: decide(&probabilities, &self.decision),
-            probabilities,
-        }
+        Prediction::Class { label: decide(&probabilities, &self.decision), probabilities }
     }
 
     /// The model as bytes: compact, and exact to the last bit.
     pub fn save(&self) -> Vec<u8> {
-        let parts: Vec<(f32, &Part)> = self
-            .parts
-            .iter()
-            .map(|(weight, part)| (*weight, &**part))
-            .collect();
+        let parts: Vec<(f32, &Part)> =
+            self.parts.iter().map(|(weight, part)| (*weight, &**part)).collect();
         let mut bytes = MAGIC.to_vec();
         bytes.extend(FORMAT.to_le_bytes());
         // Plain data into memory cannot fail; an empty body would not load.
@@ -193,42 +174,23 @@ impl Model {
         let (format, body) = rest.split_first_chunk::<2>().ok_or(ModelError::NotAModel)?;
         let got = u16::from_le_bytes(*format);
         if got != FORMAT {
-            return Err(ModelError::Version {
-                got,
-                expected: FORMAT,
-            });
+            return Err(ModelError::Version { got, expected: FORMAT });
         }
         type Stored = (Shared, Vec<(f32, Part)>, Vec<f64>);
         let damaged = |error: postcard::Error| ModelError::Damaged(error.to_string());
         let ((shared, parts, decision), left): (Stored, _) =
             postcard::take_from_bytes(body).map_err(damaged)?;
-        let parts = parts
-            .into_iter()
-            .map(|(weight, part)| (weight, Arc::new(part)))
-            .collect();
-        let model = Self {
-            shared: Arc::new(shared),
-            parts,
-            decision,
-        };
+        let parts = parts.into_iter().map(|(weight, part)| (weight, Arc::new(part))).collect();
+        let model = Self { shared: Arc::new(shared), parts, decision };
         match left.is_empty() && model.is_sound() {
             true => Ok(model),
-            false => Err(ModelError::Damaged(
-                "its parts do not fit together".to_owned(),
-            )),
+            false => Err(ModelError::Damaged("its parts do not fit together".to_owned())),
         }
     }
 
     /// Whether predicting cannot go out of bounds, whatever the bytes said.
     fn is_sound(&self) -> bool {
-        let Shared {
-            problem_type,
-            labels,
-            schema,
-            encoder,
-            unit,
-            ..
-        } = &*self.shared;
+        let Shared { problem_type, labels, schema, encoder, unit, .. } = &*self.shared;
         let classes = match problem_type {
             ProblemType::Regression => labels.is_empty(),
             ProblemType::BinaryClassification => labels.len() == 2,
@@ -251,14 +213,9 @@ impl Model {
 
 /// The label whose weighted probability is largest.
 pub(crate) fn decide(probabilities: &[f64], decision: &[f64]) -> usize {
-    let weighted = probabilities
-        .iter()
-        .zip(decision)
-        .map(|(p, weight)| p * weight);
+    let weighted = probabilities.iter().zip(decision).map(|(p, weight)| p * weight);
     weighted
         .enumerate()
-        .fold((0, f64::NEG_INFINITY), |best, (k, p)| {
-            if p > best.1 { (k, p) } else { best }
-        })
+        .fold((0, f64::NEG_INFINITY), |best, (k, p)| if p > best.1 { (k, p) } else { best })
         .0
 }

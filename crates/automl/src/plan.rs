@@ -33,26 +33,10 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
         1 => (1_500, 0.05),
         _ => ((1_500 / outputs).clamp(40, 300), 0.1),
     };
-    let boost = BoostSettings {
-        rate: 0.1,
-        rounds,
-        patience: 30,
-        rows: 1.0,
-        shape,
-    };
+    let boost = BoostSettings { rate: 0.1, rounds, patience: 30, rows: 1.0, shape };
     let trees = if outputs > 30 { 60 } else { 100 };
-    let forest = ForestSettings {
-        trees,
-        extra: false,
-        features: None,
-        min_rows: 1,
-    };
-    let extra = ForestSettings {
-        extra: true,
-        features: Some(0.5),
-        min_rows: 2,
-        ..forest
-    };
+    let forest = ForestSettings { trees, extra: false, features: None, min_rows: 1 };
+    let extra = ForestSettings { extra: true, features: Some(0.5), min_rows: 2, ..forest };
     let mut specs = vec![
         boosted(&format!("31 leaves, rate {}", boost.rate), boost),
         forested("half of the features at each node", extra),
@@ -61,11 +45,7 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
             BoostSettings {
                 rate: slow,
                 patience: 60,
-                shape: Shape {
-                    leaves: 63,
-                    random_limits: true,
-                    ..shape
-                },
+                shape: Shape { leaves: 63, random_limits: true, ..shape },
                 ..boost
             },
         ),
@@ -83,30 +63,18 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
                 rate: slow,
                 rows: 0.8,
                 patience: 60,
-                shape: Shape {
-                    leaves: 15,
-                    features: 0.5,
-                    l2: 5.0,
-                    ..shape
-                },
+                shape: Shape { leaves: 15, features: 0.5, l2: 5.0, ..shape },
                 ..boost
             },
         ),
         forested("bootstrap, few features at each node", forest),
         boosted(
             &format!("4 leaves, rate {}", boost.rate),
-            BoostSettings {
-                shape: Shape { leaves: 4, ..shape },
-                ..boost
-            },
+            BoostSettings { shape: Shape { leaves: 4, ..shape }, ..boost },
         ),
         forested(
             "all features at each node",
-            ForestSettings {
-                features: Some(1.0),
-                min_rows: 1,
-                ..extra
-            },
+            ForestSettings { features: Some(1.0), min_rows: 1, ..extra },
         ),
         boosted(
             &format!(
@@ -116,13 +84,7 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
                 rate: slow,
                 rows: 0.7,
                 patience: 60,
-                shape: Shape {
-                    leaves: 63,
-                    min_rows: 8.0,
-                    features: 0.4,
-                    l2: 3.0,
-                    ..shape
-                },
+                shape: Shape { leaves: 63, min_rows: 8.0, features: 0.4, l2: 3.0, ..shape },
                 ..boost
             },
         ),
@@ -130,31 +92,17 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
     let mut rng = Rng::new(seed, 3);
     while specs.len() < count {
         let mut pick = |values: &[f64]| values[rng.below(values.len())];
-        let (leaves, rate) = (
-            pick(&[6.0, 12.0, 24.0, 48.0, 96.0]),
-            pick(&[0.03, 0.05, 0.08, 0.12]),
-        );
+        let (leaves, rate) =
+            (pick(&[6.0, 12.0, 24.0, 48.0, 96.0]), pick(&[0.03, 0.05, 0.08, 0.12]));
         let (features, rows) = (pick(&[0.3, 0.5, 0.7, 1.0]), pick(&[0.6, 0.8, 1.0]));
         let (min_rows, l2) = (pick(&[4.0, 10.0, 20.0, 40.0]), pick(&[0.1, 1.0, 5.0, 20.0]));
         let description = format!(
             "{leaves} leaves of at least {min_rows} rows, rate {rate}, features {features}, rows {rows}, L2 {l2}"
         );
-        let shape = Shape {
-            leaves: leaves as usize,
-            min_rows,
-            l2,
-            features,
-            ..shape
-        };
+        let shape = Shape { leaves: leaves as usize, min_rows, l2, features, ..shape };
         specs.push(boosted(
             &description,
-            BoostSettings {
-                rate,
-                rows,
-                patience: (4.0 / rate) as usize,
-                shape,
-                ..boost
-            },
+            BoostSettings { rate, rows, patience: (4.0 / rate) as usize, shape, ..boost },
         ));
     }
     specs.truncate(count);
@@ -170,17 +118,9 @@ fn boosted(description: &str, settings: BoostSettings) -> Spec {
 }
 
 fn forested(description: &str, settings: ForestSettings) -> Spec {
-    let algorithm = if settings.extra {
-        Algorithm::ExtraTrees
-    } else {
-        Algorithm::RandomForest
-    };
+    let algorithm = if settings.extra { Algorithm::ExtraTrees } else { Algorithm::RandomForest };
     let description = format!("{} trees, {description}", settings.trees);
-    Spec {
-        algorithm,
-        description,
-        learner: Learner::Forest(settings),
-    }
+    Spec { algorithm, description, learner: Learner::Forest(settings) }
 }
 
 #[cfg(test)]

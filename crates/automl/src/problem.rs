@@ -26,18 +26,10 @@ impl Problem<'_> {
         let weights: Vec<f32> = point.iter().map(|w| *w as f32).collect();
         let wanted = gradient.is_some();
         let chunk = |(rows, matrix): (&[u32], &[f32])| self.chunk(rows, matrix, &weights, wanted);
-        let pairs = || {
-            self.rows
-                .chunks(CHUNK)
-                .zip(self.matrix.chunks(CHUNK * self.width))
-        };
+        let pairs = || self.rows.chunks(CHUNK).zip(self.matrix.chunks(CHUNK * self.width));
         let parts: Vec<(f64, f64, Vec<f32>)> = match self.matrix.len() < 100_000 {
             true => pairs().map(chunk).collect(),
-            false => pairs()
-                .collect::<Vec<_>>()
-                .into_par_iter()
-                .map(chunk)
-                .collect(),
+            false => pairs().collect::<Vec<_>>().into_par_iter().map(chunk).collect(),
         };
         let total: f64 = parts.iter().map(|part| part.1).sum::<f64>().max(1e-12);
         let mut loss = parts.iter().map(|part| part.0).sum::<f64>() / total;
@@ -52,10 +44,7 @@ impl Problem<'_> {
         if let Some(gradient) = gradient {
             gradient.fill(0.0);
             for part in &parts {
-                gradient
-                    .iter_mut()
-                    .zip(&part.2)
-                    .for_each(|(sum, g)| *sum += f64::from(*g));
+                gradient.iter_mut().zip(&part.2).for_each(|(sum, g)| *sum += f64::from(*g));
             }
             for (at, (g, w)) in gradient.iter_mut().zip(point).enumerate() {
                 *g = *g / total + if is_free(at) { 0.0 } else { self.strength * w };
@@ -85,20 +74,13 @@ impl Problem<'_> {
             total += weight;
             let row = row as usize;
             // Half the squared error, so that the gradient is the plain error.
-            let half = if matches!(self.data.target, Target::Value(_)) {
-                0.5
-            } else {
-                1.0
-            };
+            let half = if matches!(self.data.target, Target::Value(_)) { 0.5 } else { 1.0 };
             loss += half * weight * self.data.target.loss(row, &out);
             if wanted {
                 for (output, gradient) in gradient.chunks_exact_mut(self.width).enumerate() {
                     let error =
                         weight as f32 * (out[output] - self.data.target.output(row, output) as f32);
-                    gradient
-                        .iter_mut()
-                        .zip(x)
-                        .for_each(|(g, x)| *g += error * x);
+                    gradient.iter_mut().zip(x).for_each(|(g, x)| *g += error * x);
                 }
             }
         }
@@ -119,10 +101,7 @@ impl Problem<'_> {
             let mut alphas = Vec::with_capacity(memory.len());
             for (s, y, rho) in memory.iter().rev() {
                 let alpha = rho * product(s, &direction);
-                direction
-                    .iter_mut()
-                    .zip(y)
-                    .for_each(|(d, y)| *d -= alpha * y);
+                direction.iter_mut().zip(y).for_each(|(d, y)| *d -= alpha * y);
                 alphas.push(alpha);
             }
             if let Some((_, y, rho)) = memory.back() {
@@ -131,10 +110,7 @@ impl Problem<'_> {
             }
             for ((s, y, rho), alpha) in memory.iter().zip(alphas.iter().rev()) {
                 let beta = rho * product(y, &direction);
-                direction
-                    .iter_mut()
-                    .zip(s)
-                    .for_each(|(d, s)| *d += (alpha - beta) * s);
+                direction.iter_mut().zip(s).for_each(|(d, s)| *d += (alpha - beta) * s);
             }
             let slope = product(&direction, &gradient);
             if slope >= -1e-12 {
@@ -161,11 +137,7 @@ impl Problem<'_> {
                 }
             };
             let s: Vec<f64> = next.iter().zip(point.iter()).map(|(n, p)| n - p).collect();
-            let y: Vec<f64> = next_gradient
-                .iter()
-                .zip(&gradient)
-                .map(|(n, g)| n - g)
-                .collect();
+            let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(n, g)| n - g).collect();
             let curvature = product(&s, &y);
             if curvature > 1e-12 {
                 memory.push_back((s, y, 1.0 / curvature));

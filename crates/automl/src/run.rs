@@ -45,19 +45,11 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     fn data<'a>(&'a self, split: &'a Split) -> Data<'a> {
-        split.data(
-            self.columns,
-            &self.prepared.target,
-            self.prepared.weights.as_deref(),
-        )
+        split.data(self.columns, &self.prepared.target, self.prepared.weights.as_deref())
     }
 
     fn is_over(&self) -> bool {
-        Limits {
-            deadline: self.deadline,
-            stop: self.stop,
-        }
-        .is_over()
+        Limits { deadline: self.deadline, stop: self.stop }.is_over()
     }
 
     /// Trains candidates on as many threads as there are cores. Events reach the
@@ -71,10 +63,8 @@ impl Run<'_> {
             Started(usize),
             Finished(Box<Trained>),
         }
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(4)
-            .min(specs.len());
+        let threads =
+            std::thread::available_parallelism().map_or(1, usize::from).min(4).min(specs.len());
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         let mut all = Vec::with_capacity(specs.len());
@@ -101,11 +91,7 @@ impl Run<'_> {
             for message in receiver {
                 match message {
                     Message::Started(position) => {
-                        let Spec {
-                            algorithm,
-                            description,
-                            ..
-                        } = &specs[position];
+                        let Spec { algorithm, description, .. } = &specs[position];
                         observe(Event::Started {
                             number: position + 1,
                             algorithm: *algorithm,
@@ -128,10 +114,7 @@ impl Run<'_> {
         let share = self.settings.time_budget.mul_f64(0.4);
         let trial = start.checked_add(self.settings.trial_budget.unwrap_or(share));
         let deadline = [self.deadline, trial].into_iter().flatten().min();
-        let limits = Limits {
-            deadline,
-            stop: self.stop,
-        };
+        let limits = Limits { deadline, stop: self.stop };
         let seed = self.settings.seed.wrapping_add(1_000 * number as u64);
         let mut outputs = Vec::with_capacity(self.valid.len() * self.prepared.target.outputs());
         let mut gains = vec![0.0; self.prepared.columns.len()];
@@ -157,20 +140,10 @@ impl Run<'_> {
         let part = match &self.whole {
             // Its length is known, so it needs no limit but the caller's.
             Some(whole) => {
-                let limits = Limits {
-                    deadline: None,
-                    stop: self.stop,
-                };
+                let limits = Limits { deadline: None, stop: self.stop };
                 Some(
                     spec.learner
-                        .fit(
-                            &self.data(whole),
-                            &whole.train,
-                            None,
-                            Some(effort),
-                            &limits,
-                            seed,
-                        )
+                        .fit(&self.data(whole), &whole.train, None, Some(effort), &limits, seed)
                         .part,
                 )
             }
@@ -180,15 +153,8 @@ impl Run<'_> {
         let total: f64 = gains.iter().sum();
         gains.iter_mut().for_each(|gain| *gain /= total.max(1e-300));
         let (algorithm, description) = (spec.algorithm, spec.description.clone());
-        let mut trained = self.finish(
-            number,
-            algorithm,
-            description,
-            parts,
-            outputs,
-            gains,
-            start.elapsed(),
-        );
+        let mut trained =
+            self.finish(number, algorithm, description, parts, outputs, gains, start.elapsed());
         trained.effort = effort;
         trained
     }
@@ -196,12 +162,7 @@ impl Run<'_> {
     /// The part's numbers for the held-out rows of a split.
     fn predict(&self, part: &Part, split: &Split) -> Vec<f32> {
         let mut out = vec![0.0; split.valid.len() * self.prepared.target.outputs()];
-        part.predict(
-            &split.valid_bins,
-            &split.valid_columns,
-            &split.valid_extra,
-            &mut out,
-        );
+        part.predict(&split.valid_bins, &split.valid_columns, &split.valid_extra, &mut out);
         out
     }
 
@@ -216,32 +177,21 @@ impl Run<'_> {
         gains: Vec<f64>,
         took: Duration,
     ) -> Trained {
-        let Prepared {
-            analysis,
-            target,
-            schema,
-            ..
-        } = self.prepared;
+        let Prepared { analysis, target, schema, .. } = self.prepared;
         let mut model = Model {
             shared: self.shared.clone(),
             parts,
             decision: vec![1.0; analysis.labels.len()],
         };
         let metrics = measure(&mut model, &outputs, &self.valid, target, analysis);
-        let objective = metrics
-            .iter()
-            .find(|(metric, _)| *metric == analysis.metric)
-            .map(|(_, value)| *value);
+        let objective =
+            metrics.iter().find(|(metric, _)| *metric == analysis.metric).map(|(_, value)| *value);
         let worst = match analysis.metric.direction() {
             Direction::Maximize => 0.0,
             Direction::Minimize => f64::MAX,
         };
-        let mut importance: Vec<(String, f64)> = schema
-            .names
-            .iter()
-            .cloned()
-            .zip(gains.iter().copied())
-            .collect();
+        let mut importance: Vec<(String, f64)> =
+            schema.names.iter().cloned().zip(gains.iter().copied()).collect();
         importance.retain(|(_, share)| *share > 0.0);
         importance.sort_by(|a, b| b.1.total_cmp(&a.1));
         let candidate = Candidate {
@@ -254,63 +204,33 @@ impl Run<'_> {
             importance,
             model,
         };
-        Trained {
-            candidate,
-            outputs,
-            effort: 0.0,
-            gains,
-            members: vec![(number, 1.0)],
-        }
+        Trained { candidate, outputs, effort: 0.0, gains, members: vec![(number, 1.0)] }
     }
 
     pub(crate) fn ensemble(&self, number: usize, trained: &[Trained]) -> Trained {
         let start = Instant::now();
-        let outputs: Vec<&[f32]> = trained
-            .iter()
-            .map(|trained| trained.outputs.as_slice())
-            .collect();
+        let outputs: Vec<&[f32]> =
+            trained.iter().map(|trained| trained.outputs.as_slice()).collect();
         let weights = weigh(&outputs, &self.valid, &self.prepared.target);
         let mut mean = vec![0.0; outputs[0].len()];
         let mut gains = vec![0.0; self.prepared.columns.len()];
         let (mut parts, mut members, mut words) = (Vec::new(), Vec::new(), Vec::new());
-        for (member, &weight) in trained
-            .iter()
-            .zip(&weights)
-            .filter(|(_, weight)| **weight > 0.0)
-        {
-            mean.iter_mut()
-                .zip(&member.outputs)
-                .for_each(|(sum, value)| *sum += weight * value);
+        for (member, &weight) in trained.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0) {
+            mean.iter_mut().zip(&member.outputs).for_each(|(sum, value)| *sum += weight * value);
             gains
                 .iter_mut()
                 .zip(&member.gains)
                 .for_each(|(sum, gain)| *sum += f64::from(weight) * gain);
             parts.extend(
-                member
-                    .candidate
-                    .model
-                    .parts
-                    .iter()
-                    .map(|(_, part)| (weight, part.clone())),
+                member.candidate.model.parts.iter().map(|(_, part)| (weight, part.clone())),
             );
             members.push((member.candidate.number, weight));
-            words.push(format!(
-                "{:.0} % of candidate {}",
-                100.0 * weight,
-                member.candidate.number
-            ));
+            words.push(format!("{:.0} % of candidate {}", 100.0 * weight, member.candidate.number));
         }
         let description = format!("weighted mean: {}", words.join(", "));
         let algorithm = Algorithm::WeightedEnsemble;
-        let mut out = self.finish(
-            number,
-            algorithm,
-            description,
-            parts,
-            mean,
-            gains,
-            start.elapsed(),
-        );
+        let mut out =
+            self.finish(number, algorithm, description, parts, mean, gains, start.elapsed());
         out.members = members;
         out
     }
@@ -319,11 +239,7 @@ impl Run<'_> {
     pub(crate) fn has_time_for(&self, best: &Trained, all: &[Trained]) -> bool {
         let seconds: f64 = all
             .iter()
-            .filter(|one| {
-                best.members
-                    .iter()
-                    .any(|(number, _)| *number == one.candidate.number)
-            })
+            .filter(|one| best.members.iter().any(|(number, _)| *number == one.candidate.number))
             .map(|one| one.candidate.fit_seconds)
             .sum();
         let needed = Duration::try_from_secs_f64(1.5 * seconds).unwrap_or(Duration::MAX);
@@ -334,10 +250,7 @@ impl Run<'_> {
 
     /// Trains the best candidate on all rows and puts the model in its place.
     pub(crate) fn refit(&self, specs: &[Spec], trained: &mut [Trained], whole: Split) {
-        let limits = Limits {
-            deadline: None,
-            stop: self.stop,
-        };
+        let limits = Limits { deadline: None, stop: self.stop };
         let members = trained[0].members.clone();
         let fit = |&(number, weight): &(usize, f32)| {
             let member = trained.iter().find(|one| one.candidate.number == number)?;
@@ -358,11 +271,7 @@ impl Run<'_> {
         if let Some(parts) = parts.filter(|_| !self.stop.load(Ordering::Relaxed)) {
             let shared = self.prepared.shared(self.settings, &whole);
             let decision = trained[0].candidate.model.decision.clone();
-            trained[0].candidate.model = Model {
-                shared,
-                parts,
-                decision,
-            };
+            trained[0].candidate.model = Model { shared, parts, decision };
         }
     }
 }

@@ -36,10 +36,7 @@ pub enum ColumnKind {
 impl ColumnKind {
     /// Whether the column is learned from.
     pub fn is_used(self) -> bool {
-        matches!(
-            self,
-            Self::Number | Self::Category | Self::Date | Self::Text
-        )
+        matches!(self, Self::Number | Self::Category | Self::Date | Self::Text)
     }
 }
 
@@ -97,13 +94,7 @@ impl Schema {
             })
             .unzip();
         (
-            Self {
-                names: columns
-                    .iter()
-                    .map(|&column| names[column].clone())
-                    .collect(),
-                readers,
-            },
+            Self { names: columns.iter().map(|&column| names[column].clone()).collect(), readers },
             kinds,
         )
     }
@@ -159,11 +150,9 @@ impl Reader {
         let cells = rows.map(|row| table.cell(row, column));
         match self {
             Self::Skip => Vec::new(),
-            Self::Number => vec![
-                cells
-                    .map(|cell| cell.and_then(cells::number).unwrap_or(f64::NAN))
-                    .collect(),
-            ],
+            Self::Number => {
+                vec![cells.map(|cell| cell.and_then(cells::number).unwrap_or(f64::NAN)).collect()]
+            }
             Self::Levels(levels) => {
                 let position = |cell: &str| {
                     levels
@@ -184,9 +173,7 @@ impl Reader {
                         ],
                         None => [f64::NAN; 4],
                     };
-                    out.iter_mut()
-                        .zip(parts)
-                        .for_each(|(column, part)| column.push(part));
+                    out.iter_mut().zip(parts).for_each(|(column, part)| column.push(part));
                 }
                 out
             }
@@ -217,9 +204,7 @@ fn sample(table: &Table) -> impl Iterator<Item = usize> + use<> {
 }
 
 fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
-    let cells: Vec<&str> = sample(table)
-        .filter_map(|row| table.cell(row, column))
-        .collect();
+    let cells: Vec<&str> = sample(table).filter_map(|row| table.cell(row, column)).collect();
     let missing = table.rows().min(SAMPLE) - cells.len();
     if cells.is_empty() {
         return (ColumnKind::Empty, Reader::Skip);
@@ -228,10 +213,7 @@ fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
     if distinct.len() == 1 && missing == 0 {
         return (ColumnKind::Constant, Reader::Skip);
     }
-    let numbers: Vec<f64> = cells
-        .iter()
-        .filter_map(|cell| cells::number(cell))
-        .collect();
+    let numbers: Vec<f64> = cells.iter().filter_map(|cell| cells::number(cell)).collect();
     let words_for_missing = cells
         .iter()
         .filter(|cell| cells::number(cell).is_none() && cells::is_missing_word(cell))
@@ -246,18 +228,12 @@ fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
         };
     }
     for order in [DateOrder::DayFirst, DateOrder::MonthFirst] {
-        let dates = cells
-            .iter()
-            .filter(|cell| cells::date(cell, order).is_some())
-            .count();
+        let dates = cells.iter().filter(|cell| cells::date(cell, order).is_some()).count();
         if dates as f64 >= 0.95 * cells.len() as f64 {
             return (ColumnKind::Date, Reader::Date(order));
         }
     }
-    let words: usize = cells
-        .iter()
-        .map(|cell| cell.split_whitespace().count())
-        .sum();
+    let words: usize = cells.iter().map(|cell| cell.split_whitespace().count()).sum();
     let many = distinct.len() as f64 > 0.5 * cells.len() as f64 && distinct.len() > 20;
     if many && words >= 3 * cells.len() {
         return (ColumnKind::Text, Reader::Words(vocabulary(&cells)));
@@ -293,10 +269,7 @@ fn levels(table: &Table, column: usize) -> Vec<String> {
         counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         counts.truncate(MAX_LEVELS);
     }
-    let mut levels: Vec<String> = counts
-        .into_iter()
-        .map(|(level, _)| level.to_owned())
-        .collect();
+    let mut levels: Vec<String> = counts.into_iter().map(|(level, _)| level.to_owned()).collect();
     levels.sort_unstable();
     levels
 }
@@ -310,16 +283,10 @@ fn vocabulary(cells: &[&str]) -> Vec<String> {
         }
     }
     let (least, most) = (cells.len() / 100 + 2, cells.len() * 9 / 10);
-    let mut counts: Vec<(String, usize)> = counts
-        .into_iter()
-        .filter(|(_, count)| (least..=most).contains(count))
-        .collect();
+    let mut counts: Vec<(String, usize)> =
+        counts.into_iter().filter(|(_, count)| (least..=most).contains(count)).collect();
     counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let mut words: Vec<String> = counts
-        .into_iter()
-        .take(MAX_WORDS)
-        .map(|(word, _)| word)
-        .collect();
+    let mut words: Vec<String> = counts.into_iter().take(MAX_WORDS).map(|(word, _)| word).collect();
     words.sort_unstable();
     words
 }
@@ -337,23 +304,13 @@ mod tests {
 
     #[test]
     fn columns_are_taken_for_what_they_are() {
+        assert_eq!(kind(|row| format!("{}", row * 7919 % 613)), ColumnKind::Number);
         assert_eq!(
-            kind(|row| format!("{}", row * 7919 % 613)),
-            ColumnKind::Number
-        );
-        assert_eq!(
-            kind(|row| if row % 9 == 0 {
-                "n/a".into()
-            } else {
-                format!("{}.5", row % 50)
-            }),
+            kind(|row| if row % 9 == 0 { "n/a".into() } else { format!("{}.5", row % 50) }),
             ColumnKind::Number
         );
         assert_eq!(kind(|row| format!("s{}", row % 40)), ColumnKind::Category);
-        assert_eq!(
-            kind(|row| format!("{:03}-{:04}", row % 900, row)),
-            ColumnKind::Identifier
-        );
+        assert_eq!(kind(|row| format!("{:03}-{:04}", row % 900, row)), ColumnKind::Identifier);
         assert_eq!(kind(|row| format!("{}", row + 1)), ColumnKind::Identifier);
         assert_eq!(
             kind(|row| format!("2026-{:02}-{:02}", row % 12 + 1, row % 28 + 1)),
@@ -363,18 +320,11 @@ mod tests {
             kind(|row| format!("{:02}/{:02}/2026", row % 12 + 1, row % 28 + 1)),
             ColumnKind::Date
         );
-        assert_eq!(
-            kind(|row| format!("the phone {row} does not ring")),
-            ColumnKind::Text
-        );
+        assert_eq!(kind(|row| format!("the phone {row} does not ring")), ColumnKind::Text);
         assert_eq!(kind(|_| "same".into()), ColumnKind::Constant);
         assert_eq!(kind(|_| String::new()), ColumnKind::Empty);
         assert_eq!(
-            kind(|row| if row % 2 == 0 {
-                "yes".into()
-            } else {
-                String::new()
-            }),
+            kind(|row| if row % 2 == 0 { "yes".into() } else { String::new() }),
             ColumnKind::Category
         );
     }
@@ -382,16 +332,10 @@ mod tests {
     #[test]
     fn unknown_and_missing_levels_are_told_apart() {
         let mut table = Table::new(["x"]).unwrap();
-        (0..60).for_each(|row| {
-            table
-                .push_row(&[if row % 2 == 0 { "b" } else { "a" }])
-                .unwrap()
-        });
+        (0..60).for_each(|row| table.push_row(&[if row % 2 == 0 { "b" } else { "a" }]).unwrap());
         let (schema, _) = Schema::fit(&table, &[0], None);
         let mut fresh = Table::new(["x"]).unwrap();
-        ["a", "b", "c", ""]
-            .iter()
-            .for_each(|cell| fresh.push_row(&[cell]).unwrap());
+        ["a", "b", "c", ""].iter().for_each(|cell| fresh.push_row(&[cell]).unwrap());
         let read = schema.read(&fresh, &[0], 0..4).remove(0);
         assert_eq!(read[..3], [0.0, 1.0, UNKNOWN]);
         assert!(read[3].is_nan());

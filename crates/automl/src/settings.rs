@@ -136,10 +136,7 @@ pub struct Candidate {
 impl Candidate {
     /// One metric by name, where it is defined.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
-        self.metrics
-            .iter()
-            .find(|(name, _)| *name == metric)
-            .map(|(_, value)| *value)
+        self.metrics.iter().find(|(name, _)| *name == metric).map(|(_, value)| *value)
     }
 }
 

@@ -40,16 +40,8 @@ impl Split {
                 .collect()
         };
         let (valid_columns, valid_extra) = (gather(columns), gather(&extra));
-        let bytes = valid
-            .iter()
-            .flat_map(|&row| bins.row(row as usize))
-            .copied()
-            .collect();
-        let valid_bins = Bins {
-            width: bins.width,
-            bytes,
-            counts: bins.counts.clone(),
-        };
+        let bytes = valid.iter().flat_map(|&row| bins.row(row as usize)).copied().collect();
+        let valid_bins = Bins { width: bins.width, bytes, counts: bins.counts.clone() };
         let is_level = encoder.is_level();
         Self {
             train,
@@ -103,20 +95,14 @@ pub(crate) fn deal(
     let cut = |is_valid: &dyn Fn(usize) -> bool| {
         let (mut train, mut valid) = (Vec::new(), Vec::new());
         for (position, &row) in order.iter().enumerate() {
-            if is_valid(position) {
-                valid.push(row)
-            } else {
-                train.push(row)
-            }
+            if is_valid(position) { valid.push(row) } else { train.push(row) }
         }
         train.sort_unstable();
         valid.sort_unstable();
         (train, valid)
     };
     if rows <= FOLD_ROWS {
-        return (0..folds)
-            .map(|fold| cut(&|position| position % folds == fold))
-            .collect();
+        return (0..folds).map(|fold| cut(&|position| position % folds == fold)).collect();
     }
     // Every position at which the running share passes a whole number.
     let share = |position: usize| (position as f64 * fraction) as usize;
@@ -130,10 +116,7 @@ mod tests {
     #[test]
     fn folds_hold_out_every_row_once_and_keep_the_shares() {
         let labels: Vec<u32> = (0..1_000).map(|row| u32::from(row % 10 == 0)).collect();
-        let target = Target::Class {
-            labels: labels.clone(),
-            count: 2,
-        };
+        let target = Target::Class { labels: labels.clone(), count: 2 };
         let splits = deal(&target, 1_000, 0.2, 4);
         assert_eq!(splits.len(), 5);
         let mut seen: Vec<u32> = splits.iter().flat_map(|(_, valid)| valid.clone()).collect();
@@ -141,13 +124,7 @@ mod tests {
         assert_eq!(seen, (0..1_000).collect::<Vec<u32>>());
         for (train, valid) in &splits {
             assert_eq!(train.len(), 800);
-            assert_eq!(
-                valid
-                    .iter()
-                    .filter(|row| labels[**row as usize] == 1)
-                    .count(),
-                20
-            );
+            assert_eq!(valid.iter().filter(|row| labels[**row as usize] == 1).count(), 20);
         }
     }
 

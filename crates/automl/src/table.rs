@@ -25,19 +25,14 @@ struct Column {
 impl Column {
     fn get(&self, row: usize) -> Option<&str> {
         let end = *self.ends.get(row)? as usize;
-        let start = if row == 0 {
-            0
-        } else {
-            self.ends[row - 1] as usize
-        };
+        let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
         self.text.get(start..end).filter(|cell| !cell.is_empty())
     }
 
     fn push(&mut self, cell: &str) -> Result<(), TableError> {
         self.text.push_str(cell);
-        let end = u32::try_from(self.text.len()).map_err(|_| TableError::TooLarge {
-            name: self.name.clone(),
-        })?;
+        let end = u32::try_from(self.text.len())
+            .map_err(|_| TableError::TooLarge { name: self.name.clone() })?;
         self.ends.push(end);
         Ok(())
     }
@@ -54,17 +49,12 @@ impl Table {
         for (position, name) in names.into_iter().enumerate() {
             let name: String = name.into();
             if name.is_empty() {
-                return Err(TableError::UnnamedColumn {
-                    column: position + 1,
-                });
+                return Err(TableError::UnnamedColumn { column: position + 1 });
             }
             if !seen.insert(name.clone()) {
                 return Err(TableError::DuplicateColumn { name });
             }
-            table.columns.push(Column {
-                name,
-                ..Column::default()
-            });
+            table.columns.push(Column { name, ..Column::default() });
         }
         Ok(table)
     }
@@ -76,10 +66,8 @@ impl Table {
     /// When the input is empty, is not UTF-8, or a record's length differs; with
     /// the line it was found on. A header alone is a table of no rows.
     pub fn read_csv(input: impl Read, header: bool) -> Result<Self, TableError> {
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(input);
+        let mut reader =
+            csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
         let mut record = csv::StringRecord::new();
         let mut table = Self::default();
         let mut first = true;
@@ -89,9 +77,7 @@ impl Table {
                 first = false;
                 let names: Vec<String> = match header {
                     true => record.iter().map(str::to_owned).collect(),
-                    false => (1..=record.len())
-                        .map(|number| format!("column {number}"))
-                        .collect(),
+                    false => (1..=record.len()).map(|number| format!("column {number}")).collect(),
                 };
                 table = Self::new(names)?;
                 if header {
@@ -148,25 +134,16 @@ impl Table {
         let width = self.columns.len().max(other.columns.len());
         for position in 0..width {
             let name = |table: &Self| {
-                table
-                    .columns
-                    .get(position)
-                    .map_or(String::new(), |column| column.name.clone())
+                table.columns.get(position).map_or(String::new(), |column| column.name.clone())
             };
             let (got, expected) = (name(other), name(self));
             if got != expected {
-                return Err(TableError::HeaderMismatch {
-                    column: position + 1,
-                    got,
-                    expected,
-                });
+                return Err(TableError::HeaderMismatch { column: position + 1, got, expected });
             }
         }
         for (column, more) in self.columns.iter().zip(&other.columns) {
             if column.text.len() + more.text.len() > u32::MAX as usize {
-                return Err(TableError::TooLarge {
-                    name: column.name.clone(),
-                });
+                return Err(TableError::TooLarge { name: column.name.clone() });
             }
         }
         for (column, more) in self.columns.iter_mut().zip(&other.columns) {
@@ -198,13 +175,9 @@ impl Table {
     /// # Errors
     /// When there is none of that exact name; the error lists names like it.
     pub fn position(&self, name: &str) -> Result<usize, TableError> {
-        self.columns
-            .iter()
-            .position(|column| column.name == name)
-            .ok_or_else(|| TableError::NoSuchColumn {
-                name: name.to_owned(),
-                near: near_names(name, self.names()),
-            })
+        self.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+            TableError::NoSuchColumn { name: name.to_owned(), near: near_names(name, self.names()) }
+        })
     }
 
     /// One cell, by row and column position from 0; `None` when it is missing
@@ -222,46 +195,31 @@ impl Table {
             .iter()
             .map(|name| Ok(self.columns[self.position(name.as_ref())?].clone()))
             .collect::<Result<_, TableError>>()?;
-        Ok(Self {
-            columns,
-            rows: self.rows,
-        })
+        Ok(Self { columns, rows: self.rows })
     }
 
     /// A new table with only these rows, in this order; rows beyond the end are left out.
     pub fn take(&self, rows: &[usize]) -> Self {
-        let rows: Vec<usize> = rows
-            .iter()
-            .copied()
-            .filter(|&row| row < self.rows)
-            .collect();
+        let rows: Vec<usize> = rows.iter().copied().filter(|&row| row < self.rows).collect();
         let columns = self.columns.iter().map(|column| {
-            let mut taken = Column {
-                name: column.name.clone(),
-                ..Column::default()
-            };
+            let mut taken = Column { name: column.name.clone(), ..Column::default() };
             for &row in &rows {
                 taken.text.push_str(column.get(row).unwrap_or_default());
                 // Repeated rows could in theory pass 4 GiB: cells then read as missing.
-                taken
-                    .ends
-                    .push(u32::try_from(taken.text.len()).unwrap_or(u32::MAX));
+                taken.ends.push(u32::try_from(taken.text.len()).unwrap_or(u32::MAX));
             }
             taken
         });
-        Self {
-            columns: columns.collect(),
-            rows: rows.len(),
-        }
+        Self { columns: columns.collect(), rows: rows.len() }
     }
 }
 
 fn csv_error(error: csv::Error) -> TableError {
     let line = error.position().map_or(0, csv::Position::line);
     match error.into_kind() {
-        csv::ErrorKind::Utf8 { pos, .. } => TableError::NotUtf8 {
-            line: pos.map_or(line, |pos| pos.line()),
-        },
+        csv::ErrorKind::Utf8 { pos, .. } => {
+            TableError::NotUtf8 { line: pos.map_or(line, |pos| pos.line()) }
+        }
         csv::ErrorKind::Io(error) => TableError::Io(error),
         other => TableError::Io(std::io::Error::other(format!("{other:?}"))),
     }
@@ -288,10 +246,7 @@ fn near_names<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<Str
         })
         .collect();
     near.sort();
-    near.into_iter()
-        .take(3)
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// Levenshtein distance in characters.
@@ -331,10 +286,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_not_part_of_the_first_name() {
-        assert_eq!(
-            read("\u{feff}a,b\n1,2\n").unwrap().names().next(),
-            Some("a")
-        );
+        assert_eq!(read("\u{feff}a,b\n1,2\n").unwrap().names().next(), Some("a"));
     }
 
     #[test]
@@ -342,25 +294,12 @@ mod tests {
         assert!(matches!(read(""), Err(TableError::Empty)));
         assert!(matches!(
             read("a,b\n1,2\n3\n"),
-            Err(TableError::Ragged {
-                line: 3,
-                got: 1,
-                expected: 2
-            })
+            Err(TableError::Ragged { line: 3, got: 1, expected: 2 })
         ));
-        assert!(matches!(
-            read("a,a\n1,2\n"),
-            Err(TableError::DuplicateColumn { .. })
-        ));
-        assert!(matches!(
-            read("a,\n1,2\n"),
-            Err(TableError::UnnamedColumn { column: 2 })
-        ));
+        assert!(matches!(read("a,a\n1,2\n"), Err(TableError::DuplicateColumn { .. })));
+        assert!(matches!(read("a,\n1,2\n"), Err(TableError::UnnamedColumn { column: 2 })));
         let bytes: &[u8] = b"a,b\n1,2\n\xff,3\n";
-        assert!(matches!(
-            Table::read_csv(bytes, true),
-            Err(TableError::NotUtf8 { line: 3 })
-        ));
+        assert!(matches!(Table::read_csv(bytes, true), Err(TableError::NotUtf8 { line: 3 })));
     }
 
     #[test]
@@ -373,10 +312,7 @@ mod tests {
     fn a_wrong_name_suggests_the_right_one() {
         let table = read("State,Churn?,Day Mins\n").unwrap();
         let message = table.position("churn").unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "there is no column `churn`; did you mean `Churn?`?"
-        );
+        assert_eq!(message, "there is no column `churn`; did you mean `Churn?`?");
     }
 
     #[test]

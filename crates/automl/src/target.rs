@@ -42,11 +42,9 @@ impl Target {
     pub(crate) fn loss(&self, row: usize, output: &[f32]) -> f64 {
         let log = |p: f32| -f64::from(p.clamp(1e-7, 1.0)).ln();
         match self {
-            Self::Class { labels, count: 2 } => log(if labels[row] == 1 {
-                output[0]
-            } else {
-                1.0 - output[0]
-            }),
+            Self::Class { labels, count: 2 } => {
+                log(if labels[row] == 1 { output[0] } else { 1.0 - output[0] })
+            }
             Self::Class { labels, .. } => log(output[labels[row] as usize]),
             Self::Value(values) => (values[row] - f64::from(output[0])).powi(2),
         }

@@ -38,56 +38,30 @@ pub fn train(
     let mut prepared = Prepared::new(table, settings)?;
     let features = prepared.schema.features();
     let rows = prepared.table.rows();
-    let mut columns = prepared
-        .schema
-        .read(&prepared.table, &prepared.columns, 0..rows);
+    let mut columns = prepared.schema.read(&prepared.table, &prepared.columns, 0..rows);
     let splits = match validation {
         Some(table) => {
             let (kept, target) = prepared.validation(table, settings)?;
             let kept = table.take(&kept);
-            let more = prepared
-                .schema
-                .read(&kept, &prepared.columns, 0..kept.rows());
-            columns
-                .iter_mut()
-                .zip(more)
-                .for_each(|(column, more)| column.extend(more));
+            let more = prepared.schema.read(&kept, &prepared.columns, 0..kept.rows());
+            columns.iter_mut().zip(more).for_each(|(column, more)| column.extend(more));
             prepared.add_validation(target);
-            vec![(
-                (0..rows as u32).collect(),
-                (rows as u32..(rows + kept.rows()) as u32).collect(),
-            )]
+            vec![((0..rows as u32).collect(), (rows as u32..(rows + kept.rows()) as u32).collect())]
         }
-        None => deal(
-            &prepared.target,
-            rows,
-            settings.validation_fraction,
-            settings.seed,
-        ),
+        None => deal(&prepared.target, rows, settings.validation_fraction, settings.seed),
     };
     observe(Event::Analyzed(&prepared.analysis));
     let target = &prepared.target;
     let fold = |(train, valid)| Split::new(&features, &columns, target, train, valid);
     let splits: Vec<Split> = splits.into_iter().map(fold).collect();
     // Folds together have seen every row, so a model of all rows comes after them.
-    let all = || {
-        Split::new(
-            &features,
-            &columns,
-            target,
-            (0..rows as u32).collect(),
-            Vec::new(),
-        )
-    };
+    let all = || Split::new(&features, &columns, target, (0..rows as u32).collect(), Vec::new());
     let whole = (splits.len() > 1).then(all);
     let run = Run {
         prepared: &prepared,
         columns: &columns,
         shared: prepared.shared(settings, whole.as_ref().unwrap_or(&splits[0])),
-        valid: splits
-            .iter()
-            .flat_map(|split| split.valid.iter().copied())
-            .collect(),
+        valid: splits.iter().flat_map(|split| split.valid.iter().copied()).collect(),
         splits,
         whole,
         settings,
@@ -95,21 +69,14 @@ pub fn train(
         deadline: start.checked_add(settings.time_budget),
     };
     let ensemble = settings.max_candidates >= 3;
-    let specs = plan(
-        settings.max_candidates - usize::from(ensemble),
-        target.outputs(),
-        settings.seed,
-    );
+    let specs =
+        plan(settings.max_candidates - usize::from(ensemble), target.outputs(), settings.seed);
     let mut trained = run.candidates(&specs, observe);
     trained.sort_by_key(|trained| trained.candidate.number);
     if ensemble && trained.len() >= 2 {
         let number = specs.len() + 1;
         let description = "weighted mean of the candidates before";
-        observe(Event::Started {
-            number,
-            algorithm: Algorithm::WeightedEnsemble,
-            description,
-        });
+        observe(Event::Started { number, algorithm: Algorithm::WeightedEnsemble, description });
         let last = run.ensemble(number, &trained);
         observe(Event::Finished(&last.candidate));
         trained.push(last);
@@ -129,15 +96,8 @@ pub fn train(
         () if trained.len() < specs.len() + usize::from(ensemble) => Ending::OutOfTime,
         () => Ending::Completed,
     };
-    let candidates = trained
-        .into_iter()
-        .map(|trained| trained.candidate)
-        .collect();
-    Ok(Leaderboard {
-        analysis: prepared.analysis,
-        candidates,
-        ending,
-    })
+    let candidates = trained.into_iter().map(|trained| trained.candidate).collect();
+    Ok(Leaderboard { analysis: prepared.analysis, candidates, ending })
 }
 
 impl Prepared<'_> {
@@ -145,12 +105,7 @@ impl Prepared<'_> {
         Arc::new(Shared {
             problem_type: self.analysis.problem_type,
             target: settings.target.clone(),
-            labels: self
-                .analysis
-                .labels
-                .iter()
-                .map(|(label, _)| label.clone())
-                .collect(),
+            labels: self.analysis.labels.iter().map(|(label, _)| label.clone()).collect(),
             unit: self.unit,
             schema: self.schema.clone(),
             encoder: split.encoder.clone(),

@@ -60,29 +60,16 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new(outputs: usize) -> Self {
-        Self {
-            outputs: outputs as u32,
-            nodes: Vec::new(),
-            sets: Vec::new(),
-            values: Vec::new(),
-        }
+        Self { outputs: outputs as u32, nodes: Vec::new(), sets: Vec::new(), values: Vec::new() }
     }
 
     /// Adds a decision and returns the slots of its left and right child.
     pub(crate) fn split(&mut self, slot: Slot, feature: usize, split: Split) -> [Slot; 2] {
         let number = self.nodes.len() as u32;
-        let mut node = Node {
-            feature: feature as u32,
-            limit: 0,
-            shift: 0,
-            set: 0,
-            children: [LEAF; 2],
-        };
+        let mut node =
+            Node { feature: feature as u32, limit: 0, shift: 0, set: 0, children: [LEAF; 2] };
         match split {
-            Split::Below {
-                limit,
-                missing_left,
-            } => {
+            Split::Below { limit, missing_left } => {
                 node.shift = u8::from(!missing_left);
                 node.limit = limit - node.shift;
             }
@@ -94,9 +81,7 @@ impl Tree {
         }
         self.nodes.push(node);
         self.hang(slot, number);
-        [0, 1].map(|child| Slot {
-            parent: Some((number, child)),
-        })
+        [0, 1].map(|child| Slot { parent: Some((number, child)) })
     }
 
     /// Whether another node with a bin set may be added.
@@ -213,10 +198,7 @@ mod tests {
 
     #[test]
     fn a_damaged_tree_is_not_sound() {
-        let mut tree = stump(Split::Below {
-            limit: 3,
-            missing_left: true,
-        });
+        let mut tree = stump(Split::Below { limit: 3, missing_left: true });
         assert!(tree.is_sound(1, 1));
         assert!(!tree.is_sound(1, 0));
         tree.nodes[0].children[0] = 0;

@@ -16,19 +16,14 @@ fn table(rows: usize, target: impl Fn(f64, usize, &str) -> String) -> Table {
     let mut table = Table::new(["id", "amount", "plan", "since", "note", "gap", "label"]).unwrap();
     let mut state = 7u64;
     let mut random = move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize
     };
     for row in 0..rows {
         let amount = (random() % 10_000) as f64 / 100.0;
         let (plan, month) = (["free", "basic", "plus"][random() % 3], random() % 12);
-        let gap = if random() % 3 == 0 {
-            String::new()
-        } else {
-            (random() % 50).to_string()
-        };
+        let gap = if random() % 3 == 0 { String::new() } else { (random() % 50).to_string() };
         let cells = [
             format!("C-{:05}-{row}", random() % 100_000),
             amount.to_string(),
@@ -50,21 +45,12 @@ fn table(rows: usize, target: impl Fn(f64, usize, &str) -> String) -> Table {
 fn binary(rows: usize) -> Table {
     table(rows, |amount, month, plan| {
         let positive = amount > 60.0 || (plan == "plus" && month < 4);
-        if positive {
-            " >50K".to_owned()
-        } else {
-            " <=50K".to_owned()
-        }
+        if positive { " >50K".to_owned() } else { " <=50K".to_owned() }
     })
 }
 
 fn settings(candidates: usize) -> Settings {
-    Settings {
-        target: "label".into(),
-        max_candidates: candidates,
-        seed: 3,
-        ..Settings::default()
-    }
+    Settings { target: "label".into(), max_candidates: candidates, seed: 3, ..Settings::default() }
 }
 
 fn run(table: &Table, settings: &Settings) -> Result<Leaderboard, TrainError> {
@@ -72,38 +58,24 @@ fn run(table: &Table, settings: &Settings) -> Result<Leaderboard, TrainError> {
 }
 
 fn values(board: &Leaderboard) -> Vec<(usize, Vec<(Metric, f64)>)> {
-    board
-        .candidates
-        .iter()
-        .map(|candidate| (candidate.number, candidate.metrics.clone()))
-        .collect()
+    board.candidates.iter().map(|candidate| (candidate.number, candidate.metrics.clone())).collect()
 }
 
 #[test]
 fn a_learnable_target_is_learned_and_labels_keep_their_spaces() {
     let data = binary(1_000);
     let board = run(&data, &settings(10)).unwrap();
-    assert_eq!(
-        board.analysis.problem_type,
-        ProblemType::BinaryClassification
-    );
+    assert_eq!(board.analysis.problem_type, ProblemType::BinaryClassification);
     assert_eq!(board.analysis.metric, Metric::F1);
     assert_eq!(board.ending, Ending::Completed);
     assert_eq!(board.candidates.len(), 10);
     let best = board.best().unwrap();
-    assert!(
-        best.metric(Metric::Auc).unwrap() > 0.99,
-        "{:?}",
-        best.metrics
-    );
+    assert!(best.metric(Metric::Auc).unwrap() > 0.99, "{:?}", best.metrics);
     assert_eq!(best.model.labels(), [" <=50K", " >50K"]);
     assert_eq!(best.importance[0].0, "amount");
     assert!((best.importance.iter().map(|(_, share)| share).sum::<f64>() - 1.0).abs() < 1e-6);
-    let kinds: Vec<Algorithm> = board
-        .candidates
-        .iter()
-        .map(|candidate| candidate.algorithm)
-        .collect();
+    let kinds: Vec<Algorithm> =
+        board.candidates.iter().map(|candidate| candidate.algorithm).collect();
     for wanted in [
         Algorithm::GradientBoosting,
         Algorithm::RandomForest,
@@ -112,18 +84,9 @@ fn a_learnable_target_is_learned_and_labels_keep_their_spaces() {
     ] {
         assert!(kinds.contains(&wanted));
     }
-    let last = board
-        .candidates
-        .iter()
-        .find(|candidate| candidate.number == 10)
-        .unwrap();
+    let last = board.candidates.iter().find(|candidate| candidate.number == 10).unwrap();
     assert_eq!(last.algorithm, Algorithm::WeightedEnsemble);
-    assert!(
-        board
-            .candidates
-            .windows(2)
-            .all(|pair| pair[0].objective >= pair[1].objective)
-    );
+    assert!(board.candidates.windows(2).all(|pair| pair[0].objective >= pair[1].objective));
 }
 
 #[test]
@@ -132,33 +95,20 @@ fn the_same_seed_gives_the_same_leaderboard() {
     let first = run(&data, &settings(10)).unwrap();
     let second = run(&data, &settings(10)).unwrap();
     assert_eq!(values(&first), values(&second));
-    assert_eq!(
-        first.candidates[0].model.save(),
-        second.candidates[0].model.save()
-    );
+    assert_eq!(first.candidates[0].model.save(), second.candidates[0].model.save());
 }
 
 #[test]
 fn three_labels_and_numbers_work_too() {
     let three = table(900, |amount, _, plan| {
-        if plan == "free" {
-            "none".into()
-        } else {
-            format!("c{}", (amount / 50.0) as u8)
-        }
+        if plan == "free" { "none".into() } else { format!("c{}", (amount / 50.0) as u8) }
     });
     let board = run(&three, &settings(10)).unwrap();
-    assert_eq!(
-        board.analysis.problem_type,
-        ProblemType::MulticlassClassification
-    );
+    assert_eq!(board.analysis.problem_type, ProblemType::MulticlassClassification);
     assert!(board.candidates[0].objective > 0.98);
 
     let numbers = table(900, |amount, month, plan| {
-        format!(
-            "{}",
-            1e6 + 3.0 * amount + month as f64 + 40.0 * f64::from(plan == "plus")
-        )
+        format!("{}", 1e6 + 3.0 * amount + month as f64 + 40.0 * f64::from(plan == "plus"))
     });
     let board = run(&numbers, &settings(10)).unwrap();
     assert_eq!(
@@ -167,18 +117,9 @@ fn three_labels_and_numbers_work_too() {
     );
     assert_eq!(board.analysis.metric.direction(), Direction::Minimize);
     let best = &board.candidates[0];
-    assert!(
-        best.metric(Metric::R2).unwrap() > 0.99,
-        "{:?}",
-        best.metrics
-    );
+    assert!(best.metric(Metric::R2).unwrap() > 0.99, "{:?}", best.metrics);
     assert!(best.model.labels().is_empty());
-    assert!(
-        board
-            .candidates
-            .windows(2)
-            .all(|pair| pair[0].objective <= pair[1].objective)
-    );
+    assert!(board.candidates.windows(2).all(|pair| pair[0].objective <= pair[1].objective));
 }
 
 #[test]
@@ -191,13 +132,7 @@ fn every_model_predicts_the_same_after_a_round_trip() {
         let answers = loaded.predict(&records).unwrap();
         assert_eq!(answers, candidate.model.predict(&records).unwrap());
         for answer in answers {
-            let Prediction::Class {
-                label,
-                probabilities,
-            } = answer
-            else {
-                panic!("a number")
-            };
+            let Prediction::Class { label, probabilities } = answer else { panic!("a number") };
             assert!(label < 2 && (probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         }
     }
@@ -205,60 +140,31 @@ fn every_model_predicts_the_same_after_a_round_trip() {
 
 #[test]
 fn records_may_be_strange_but_need_every_column() {
-    let model = run(&binary(600), &settings(10))
-        .unwrap()
-        .candidates
-        .remove(0)
-        .model;
-    let strange = Table::read_csv(
-        "x,not a number,martian,someday,,inf\n,,,,,\n".as_bytes(),
-        false,
-    )
-    .unwrap();
+    let model = run(&binary(600), &settings(10)).unwrap().candidates.remove(0).model;
+    let strange =
+        Table::read_csv("x,not a number,martian,someday,,inf\n,,,,,\n".as_bytes(), false).unwrap();
     assert_eq!(model.predict(&strange).unwrap().len(), 2);
     let short = Table::read_csv("1,2\n".as_bytes(), false).unwrap();
     let error = model.predict(&short).unwrap_err();
-    assert!(matches!(
-        error,
-        ModelError::Columns {
-            got: 2,
-            expected: 6
-        }
-    ));
-    assert!(
-        error
-            .to_string()
-            .starts_with("the records have 2 columns where the model expects 6")
-    );
+    assert!(matches!(error, ModelError::Columns { got: 2, expected: 6 }));
+    assert!(error.to_string().starts_with("the records have 2 columns where the model expects 6"));
     // Named columns may come in any order.
     let data = binary(600);
-    let turned = data
-        .select(&["gap", "note", "since", "plan", "amount", "id"])
-        .unwrap();
+    let turned = data.select(&["gap", "note", "since", "plan", "amount", "id"]).unwrap();
     assert_eq!(
         model.predict(&turned).unwrap(),
-        model
-            .predict(&data.select(model.features()).unwrap())
-            .unwrap()
+        model.predict(&data.select(model.features()).unwrap()).unwrap()
     );
 }
 
 #[test]
 fn damaged_models_are_refused_and_never_panic() {
-    let bytes = run(&binary(600), &settings(3)).unwrap().candidates[0]
-        .model
-        .save();
+    let bytes = run(&binary(600), &settings(3)).unwrap().candidates[0].model.save();
     assert!(matches!(Model::load(b"hello"), Err(ModelError::NotAModel)));
-    assert!(matches!(
-        Model::load(&bytes[..bytes.len() / 2]),
-        Err(ModelError::Damaged(_))
-    ));
+    assert!(matches!(Model::load(&bytes[..bytes.len() / 2]), Err(ModelError::Damaged(_))));
     let mut other = bytes.clone();
     other[4] = 99;
-    assert!(matches!(
-        Model::load(&other),
-        Err(ModelError::Version { got: 99, .. })
-    ));
+    assert!(matches!(Model::load(&other), Err(ModelError::Version { got: 99, .. })));
     let records = Table::read_csv("a,1,plus,2025-01-01,some words,3\n".as_bytes(), false).unwrap();
     for at in (6..bytes.len()).step_by(bytes.len() / 400) {
         let mut flipped = bytes.clone();
@@ -299,9 +205,8 @@ fn unfit_data_is_refused_in_words() {
         |settings: &mut Settings| settings.problem_type = Some(ProblemType::Regression);
     assert!(fails(&data, &regression).contains("none of its values is a number"));
     assert!(
-        fails(&data, &|settings| settings.weight_column =
-            Some("plan".into()))
-        .contains("in record 1 is no number")
+        fails(&data, &|settings| settings.weight_column = Some("plan".into()))
+            .contains("in record 1 is no number")
     );
     assert!(
         fails(&data, &|settings| settings.validation_fraction = 0.9)
@@ -311,13 +216,12 @@ fn unfit_data_is_refused_in_words() {
 
 #[test]
 fn rows_without_a_target_are_left_out() {
-    let data = table(700, |amount, _, _| {
-        if amount < 10.0 {
-            String::new()
-        } else {
-            (amount > 50.0).to_string()
-        }
-    });
+    let data = table(
+        700,
+        |amount, _, _| {
+            if amount < 10.0 { String::new() } else { (amount > 50.0).to_string() }
+        },
+    );
     let analysis = analyze(&data, &settings(3)).unwrap();
     assert_eq!(analysis.rows + analysis.dropped_rows, 700);
     assert!(analysis.dropped_rows > 30);
@@ -326,24 +230,12 @@ fn rows_without_a_target_are_left_out() {
 #[test]
 fn a_validation_table_is_what_candidates_are_measured_on() {
     let (data, other) = (binary(800), binary(300));
-    let board = train(
-        &data,
-        Some(&other),
-        &settings(4),
-        &mut |_| {},
-        &AtomicBool::new(false),
-    )
-    .unwrap();
+    let board =
+        train(&data, Some(&other), &settings(4), &mut |_| {}, &AtomicBool::new(false)).unwrap();
     assert!(board.candidates[0].objective > 0.95);
     let short = other.select(&["id", "label"]).unwrap();
-    let error = train(
-        &data,
-        Some(&short),
-        &settings(4),
-        &mut |_| {},
-        &AtomicBool::new(false),
-    )
-    .unwrap_err();
+    let error =
+        train(&data, Some(&short), &settings(4), &mut |_| {}, &AtomicBool::new(false)).unwrap_err();
     assert!(matches!(error, TrainError::Validation(_)));
 }
 
@@ -358,29 +250,12 @@ fn events_tell_the_story_in_order() {
             Event::Refitting(_) => "refitting".to_owned(),
         });
     };
-    train(
-        &binary(600),
-        None,
-        &settings(5),
-        &mut observe,
-        &AtomicBool::new(false),
-    )
-    .unwrap();
+    train(&binary(600), None, &settings(5), &mut observe, &AtomicBool::new(false)).unwrap();
     assert_eq!(story[0], "analyzed");
-    assert_eq!(
-        story
-            .iter()
-            .filter(|line| line.starts_with("finished"))
-            .count(),
-        5
-    );
+    assert_eq!(story.iter().filter(|line| line.starts_with("finished")).count(), 5);
     for number in 1..=5 {
-        let at = |what: &str| {
-            story
-                .iter()
-                .position(|line| *line == format!("{what} {number}"))
-                .unwrap()
-        };
+        let at =
+            |what: &str| story.iter().position(|line| *line == format!("{what} {number}")).unwrap();
         assert!(at("started") < at("finished"));
     }
     assert_eq!(story.last().unwrap(), "finished 5");
@@ -399,10 +274,7 @@ fn stopping_and_running_out_of_time_keep_what_is_done() {
     assert_eq!(board.ending, Ending::Stopped);
     assert!(!board.candidates.is_empty() && board.candidates.len() < 10);
 
-    let hurried = Settings {
-        time_budget: Duration::from_millis(300),
-        ..settings(200)
-    };
+    let hurried = Settings { time_budget: Duration::from_millis(300), ..settings(200) };
     let start = Instant::now();
     let board = run(&data, &hurried).unwrap();
     assert_eq!(board.ending, Ending::OutOfTime);
@@ -412,31 +284,23 @@ fn stopping_and_running_out_of_time_keep_what_is_done() {
 
 #[test]
 fn rare_labels_are_found_when_the_metric_asks_for_them() {
-    let data = table(2_000, |amount, month, _| {
-        if amount > 93.0 && month < 9 {
-            "rare".into()
-        } else {
-            "common".into()
-        }
-    });
+    let data =
+        table(
+            2_000,
+            |amount, month, _| {
+                if amount > 93.0 && month < 9 { "rare".into() } else { "common".into() }
+            },
+        );
     let board = run(&data, &settings(5)).unwrap();
     assert!(board.candidates[0].metric(Metric::F1).unwrap() > 0.9);
 }
 
 #[test]
 fn hundreds_of_labels_end_in_time() {
-    let data = table(3_000, |amount, _, _| {
-        format!("label {}", (amount * 2.0) as usize)
-    });
+    let data = table(3_000, |amount, _, _| format!("label {}", (amount * 2.0) as usize));
     let start = Instant::now();
-    let board = run(
-        &data,
-        &Settings {
-            time_budget: Duration::from_secs(20),
-            ..settings(6)
-        },
-    )
-    .unwrap();
+    let board =
+        run(&data, &Settings { time_budget: Duration::from_secs(20), ..settings(6) }).unwrap();
     assert!(board.analysis.labels.len() > 150);
     assert!(board.candidates[0].objective > 0.5);
     assert!(start.elapsed() < Duration::from_secs(60));
@@ -456,23 +320,15 @@ fn weights_count() {
         ];
         data.push_row(&cells).unwrap();
     }
-    let settings = Settings {
-        weight_column: Some("w".into()),
-        metric: Some(Metric::Auc),
-        ..settings(1)
-    };
+    let settings =
+        Settings { weight_column: Some("w".into()), metric: Some(Metric::Auc), ..settings(1) };
     let model = run(&data, &settings).unwrap().candidates.remove(0).model;
-    let answers = model
-        .predict(&Table::read_csv("1,1\n8,1\n".as_bytes(), false).unwrap())
-        .unwrap();
+    let answers = model.predict(&Table::read_csv("1,1\n8,1\n".as_bytes(), false).unwrap()).unwrap();
     let positive = |answer: &Prediction| match answer {
         Prediction::Class { probabilities, .. } => probabilities[1],
         Prediction::Value(_) => f64::NAN,
     };
-    assert!(
-        positive(&answers[0]) > 0.8 && positive(&answers[1]) < 0.2,
-        "{answers:?}"
-    );
+    assert!(positive(&answers[0]) > 0.8 && positive(&answers[1]) < 0.2, "{answers:?}");
 }
 
 proptest! {

@@ -102,13 +102,14 @@ impl Coded for Error {
 /// Looks once.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let tenant = app.registry.active_tenant(&request.run.tenant).await?;
-    let session =
-        CustomerSession::open(&app.config, &tenant, Some(&request.run.run_id)).await?;
+    let session = CustomerSession::open(&app.config, &tenant, Some(&request.run.run_id)).await?;
     let sagemaker = session.sagemaker();
     let wait_seconds = wait_seconds(request.elapsed_seconds);
     let response = match &request.watch {
         Watched::Job { name } => job(&sagemaker, name, wait_seconds).await,
-        Watched::Endpoint { name, config } => endpoint(&sagemaker, name, config, wait_seconds).await,
+        Watched::Endpoint { name, config } => {
+            endpoint(&sagemaker, name, config, wait_seconds).await
+        }
     }?;
     let run = &request.run;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, status = response.status, "looked");
@@ -136,11 +137,8 @@ async fn job(sagemaker: &Client, name: &str, wait_seconds: u32) -> Result<Respon
 }
 
 async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, Error> {
-    let mut pages = sagemaker
-        .list_candidates_for_auto_ml_job()
-        .auto_ml_job_name(job)
-        .into_paginator()
-        .send();
+    let mut pages =
+        sagemaker.list_candidates_for_auto_ml_job().auto_ml_job_name(job).into_paginator().send();
     let mut count = 0;
     while let Some(page) = pages.next().await {
         let page =

@@ -10,7 +10,13 @@ use crosspilot_core::ids::{AccountId, BucketName, ModelName, Prefix, RegionName,
 #[command(version, propagate_version = true)]
 pub(crate) struct Arguments {
     /// Where the local cloud keeps its files
-    #[arg(long, global = true, env = "CROSSPILOT_HOME", default_value = ".crosspilot", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "CROSSPILOT_HOME",
+        default_value = ".crosspilot",
+        value_name = "DIR"
+    )]
     pub(crate) home: PathBuf,
     /// Work on AWS with this profile instead of the local cloud
     #[arg(long = "profile", global = true, value_name = "PROFILE")]

@@ -30,10 +30,7 @@ pub(crate) struct Split {
 
 /// Reads or makes the data, checks that it can be trained on, and splits it 80
 /// to 20.
-pub(crate) fn prepare(
-    data: Option<(&Path, &str)>,
-    seed: u64,
-) -> Result<Split, Failure> {
+pub(crate) fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Split, Failure> {
     let (name, target, model, bytes) = match data {
         Some((path, target)) => {
             let bytes = fs::read(path).map_err(|e| Failure::Unreadable(path.to_owned(), e))?;
@@ -72,9 +69,8 @@ fn split(
     target: String,
     seed: u64,
 ) -> Result<Split, Failure> {
-    let unreadable = |error: csv::Error| {
-        Failure::Unreadable(PathBuf::from(&name), std::io::Error::other(error))
-    };
+    let unreadable =
+        |error: csv::Error| Failure::Unreadable(PathBuf::from(&name), std::io::Error::other(error));
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut reader = csv::Reader::from_reader(text);
     let header = reader.headers().map_err(unreadable)?.clone();
@@ -94,7 +90,10 @@ fn split(
         training_rows: training.len(),
         held_out: write(held_out).map_err(unreadable)?,
         held_out_rows,
-        example: held_out.first().map(|row| row.iter().map(str::to_owned).collect()).unwrap_or_default(),
+        example: held_out
+            .first()
+            .map(|row| row.iter().map(str::to_owned).collect())
+            .unwrap_or_default(),
         header: header.iter().map(str::to_owned).collect(),
         name,
         model,
@@ -145,7 +144,8 @@ fn make_churn(rows: usize, seed: u64) -> Vec<u8> {
             (inclination, row)
         })
         .collect();
-    let mut inclinations: Vec<f64> = customers.iter().map(|(inclination, _)| *inclination).collect();
+    let mut inclinations: Vec<f64> =
+        customers.iter().map(|(inclination, _)| *inclination).collect();
     inclinations.sort_by(f64::total_cmp);
     let median = inclinations.get(rows / 2).copied().unwrap_or_default();
     let mut text = String::from(
@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_split_that_leaves_too_little_to_train_on_says_so() {
-        let directory = std::env::temp_dir().join(format!("crosspilot-data-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("crosspilot-data-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("small.csv");
         let mut text = String::from("a,y\n");
@@ -202,6 +203,9 @@ mod tests {
         fs::write(&path, text).unwrap();
         let error = prepare(Some((&path, "y")), 1).err().unwrap().to_string();
         fs::remove_dir_all(&directory).unwrap();
-        assert!(error.contains("the training part (80 %)") && error.contains("480 rows"), "{error}");
+        assert!(
+            error.contains("the training part (80 %)") && error.contains("480 rows"),
+            "{error}"
+        );
     }
 }

@@ -40,15 +40,21 @@ struct Outcome {
     data: Split,
     ended: watch::Ended,
     job: String,
-    candidates: Vec<Candidate>,
-    endpoint_status: String,
+    seen: Seen,
     /// What the run scored, as `predict` says.
     prediction: Value,
     /// The API's answer for one held-out row.
     answer: Value,
-    /// Where the results lie on this machine.
-    files: PathBuf,
+    /// Where the results lie on this machine; nowhere if the champion stayed.
+    files: Option<PathBuf>,
     seconds: Vec<(&'static str, f64)>,
+}
+
+/// What the customer's administrator sees in SageMaker.
+struct Seen {
+    job_status: String,
+    candidates: Vec<Candidate>,
+    endpoint_status: String,
 }
 
 struct Candidate {
@@ -97,7 +103,11 @@ pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure
         () = local::interrupted() => return Err(Failure::Interrupted),
     };
     steps.done();
-    if options.json { summary::print_json(&outcome) } else { summary::print(&outcome, options.keep) }
+    if options.json {
+        summary::print_json(&outcome)
+    } else {
+        summary::print(&outcome, options.keep)
+    }
     Ok(())
 }
 
@@ -135,33 +145,27 @@ async fn main_job(
     let part = |pointer: &str| ended.output.pointer(pointer).cloned().unwrap_or_default();
     let run: RunRef = serde_json::from_value(part("/run"))?;
     let job = run.job_name();
-    let (candidates, endpoint_status) = look(site, &tenant, &run).await?;
+    let seen = look(site, &tenant, &run).await?;
     let prediction = part("/prediction");
     let answer = ask(site, &tenant, &model, &data).await?;
-    let files = home.join("demo").join(run.run_id.as_str());
-    download(&s3, &tenant, &layout::results_prefix(&tenant.prefix, &run), &files).await?;
+    let files = match prediction.get("predictions_uri") {
+        Some(_) => {
+            let files = home.join("demo").join(run.run_id.as_str());
+            let results = layout::results_prefix(&tenant.prefix, &run);
+            download(&s3, &tenant, &results, &files).await?;
+            Some(files)
+        }
+        None => None,
+    };
 
     let mut seconds = vec![("local cloud", up)];
     seconds.extend(&ended.seconds);
     seconds.push(("total", up + began.elapsed().as_secs_f64()));
-    Ok(Outcome {
-        tenant,
-        model,
-        data,
-        ended,
-        job,
-        candidates,
-        endpoint_status,
-        prediction,
-        answer,
-        files,
-        seconds,
-    })
+    Ok(Outcome { tenant, model, data, ended, job, seen, prediction, answer, files, seconds })
 }
 
 async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), CallError> {
-    s3
-        .put_object()
+    s3.put_object()
         .bucket(tenant.bucket.as_str())
         .key(key)
         .content_type("text/csv")
@@ -173,11 +177,7 @@ async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), 
 }
 
 /// The leaderboard and the endpoint, as the customer's administrator sees them.
-async fn look(
-    site: &Site,
-    tenant: &Tenant,
-    run: &RunRef,
-) -> Result<(Vec<Candidate>, String), Failure> {
+async fn look(site: &Site, tenant: &Tenant, run: &RunRef) -> Result<Seen, Failure> {
     let sagemaker = site.endpoints.sagemaker_of(tenant.account.as_str());
     let job = run.job_name();
     let mut candidates = Vec::new();
@@ -190,7 +190,8 @@ async fn look(
             let metric = candidate.final_auto_ml_job_objective_metric();
             let start = candidate.creation_time().map(|t| t.as_secs_f64());
             let end = candidate.end_time().map(|t| t.as_secs_f64());
-            let environment = candidate.inference_containers().first().and_then(|c| c.environment());
+            let environment =
+                candidate.inference_containers().first().and_then(|c| c.environment());
             Candidate {
                 name: candidate.candidate_name().unwrap_or_default().to_owned(),
                 algorithm: environment.and_then(|e| e.get("MODEL_NAME")).cloned(),
@@ -207,8 +208,18 @@ async fn look(
         .send()
         .await
         .map_err(|e| CallError::new("sagemaker:DescribeEndpoint", &name, &e))?;
-    let status = endpoint.endpoint_status().map_or("Unknown", |status| status.as_str());
-    Ok((candidates, status.to_owned()))
+    let found = sagemaker
+        .describe_auto_ml_job_v2()
+        .auto_ml_job_name(&job)
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
+    let unknown = || "Unknown".to_owned();
+    Ok(Seen {
+        job_status: found.auto_ml_job_status().map_or_else(unknown, |s| s.as_str().to_owned()),
+        endpoint_status: endpoint.endpoint_status().map_or_else(unknown, |s| s.as_str().to_owned()),
+        candidates,
+    })
 }
 
 /// One prediction the way a product asks: JSON by column name, with a token.
@@ -234,7 +245,11 @@ async fn ask(
         .await?;
     let status = answer.status().as_u16();
     let body = answer.text().await?;
-    if status == 200 { Ok(serde_json::from_str(&body)?) } else { Err(Failure::Api { status, body }) }
+    if status == 200 {
+        Ok(serde_json::from_str(&body)?)
+    } else {
+        Err(Failure::Api { status, body })
+    }
 }
 
 /// Copies what the run left to this machine: the cloud may be gone soon.

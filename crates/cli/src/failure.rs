@@ -31,9 +31,13 @@ pub(crate) enum Failure {
     Call(#[from] CallError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("no local cloud is up under {0}: bring it up with `crosspilot local up`, or name an AWS profile with --profile")]
+    #[error(
+        "no local cloud is up under {0}: bring it up with `crosspilot local up`, or name an AWS profile with --profile"
+    )]
     NotUp(PathBuf),
-    #[error("a local cloud is up already at {0}: use it, or take it down with `crosspilot local down`")]
+    #[error(
+        "a local cloud is up already at {0}: use it, or take it down with `crosspilot local down`"
+    )]
     AlreadyUp(String),
     #[error("the local cloud did not come up; the end of {0}:\n{1}")]
     Detached(PathBuf, String),

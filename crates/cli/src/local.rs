@@ -26,7 +26,11 @@ pub(crate) async fn run(home: &Path, command: LocalCommand) -> Result<(), Failur
             if let Some(running) = Running::find(home).await? {
                 return Err(Failure::AlreadyUp(running.endpoints.default));
             }
-            if detach { up_detached(home, port, seed, false).await } else { up(home, port, seed).await }
+            if detach {
+                up_detached(home, port, seed, false).await
+            } else {
+                up(home, port, seed).await
+            }
         }
         LocalCommand::Status { json } => status(home, json).await,
         LocalCommand::Down => down(home).await,
@@ -48,7 +52,8 @@ pub(crate) async fn start(
     let options = Options { home: home.to_owned(), directory, port, seed };
     let cloud = LocalCloud::start(&options, &report).await?;
     report("deploying infra/customer.yaml");
-    let acme = Onboarding::new(TENANT, CUSTOMER_ACCOUNT).map_err(crosspilot_local::CloudError::from)?;
+    let acme =
+        Onboarding::new(TENANT, CUSTOMER_ACCOUNT).map_err(crosspilot_local::CloudError::from)?;
     cloud.onboard(&acme).await?;
     Ok(cloud)
 }
@@ -157,7 +162,10 @@ fn print_status(home: &Path, running: &Running) {
     ]);
     show::line("\nFor the AWS CLI and boto3 (profiles saas_user, saas_admin, customer_admin):");
     show::line(&format!("  export AWS_CONFIG_FILE={}", aws.join("config").display()));
-    show::line(&format!("  export AWS_SHARED_CREDENTIALS_FILE={}", aws.join("credentials").display()));
+    show::line(&format!(
+        "  export AWS_SHARED_CREDENTIALS_FILE={}",
+        aws.join("credentials").display()
+    ));
 }
 
 async fn down(home: &Path) -> Result<(), Failure> {

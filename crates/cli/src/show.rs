@@ -36,7 +36,10 @@ pub(crate) fn pairs(rows: &[(&str, &str)]) {
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let columns = header.len();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| console::measure_text_width(cell));
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| console::measure_text_width(cell));
         cells.chain([console::measure_text_width(header[column])]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn, TenantId};
-use crosspilot_core::tenant::{ACCESS_ROLE, EXECUTION_ROLE, Limits, ModelSettings, Tenant, TenantStatus};
+use crosspilot_core::tenant::{
+    ACCESS_ROLE, EXECUTION_ROLE, Limits, ModelSettings, Tenant, TenantStatus,
+};
 use crosspilot_core::vendor::Vendor;
 use crosspilot_local::CloudError;
 use serde_json::json;
@@ -39,14 +41,19 @@ pub(crate) async fn run(
         }
         TenantCommand::Activate { tenant } => {
             vendor.set_status(&tenant, TenantStatus::Active).await?;
-            show::line(&format!("tenant {tenant} is active; its trust is proven at the start of every run"));
+            show::line(&format!(
+                "tenant {tenant} is active; its trust is proven at the start of every run"
+            ));
         }
         TenantCommand::List { json } => list(&vendor, json).await?,
         TenantCommand::Show { tenant, json } => show_one(&vendor, &tenant, json).await?,
         TenantCommand::Model { tenant, model, target, schedule } => {
             let settings = ModelSettings { schedule, ..ModelSettings::predicting(target) };
             vendor.set_model(&tenant, &model, &settings).await?;
-            show::line(&format!("tenant {tenant} has model {model}, which predicts {:?}", settings.target));
+            show::line(&format!(
+                "tenant {tenant} has model {model}, which predicts {:?}",
+                settings.target
+            ));
         }
     }
     Ok(())
@@ -55,7 +62,10 @@ pub(crate) async fn run(
 /// What the customer's administrator needs.
 fn print_invitation(vendor: &Vendor, tenant: &Tenant) {
     let saas = vendor.deployment.event_bus.split(':').nth(4).unwrap_or_default();
-    show::line(&format!("tenant {} is pending. The customer deploys infra/customer.yaml with:\n", tenant.tenant));
+    show::line(&format!(
+        "tenant {} is pending. The customer deploys infra/customer.yaml with:\n",
+        tenant.tenant
+    ));
     show::pairs(&[
         ("SaasAccountId", saas),
         ("ExternalId", tenant.external_id.as_str()),
@@ -71,7 +81,12 @@ async fn list(vendor: &Vendor, json: bool) -> Result<(), Failure> {
     for id in vendor.registry.tenants().await? {
         // A broken document is an error of its tenant, never of the others.
         rows.push(match vendor.registry.tenant(&id).await {
-            Ok(tenant) => (id, tenant.status.as_str().to_owned(), tenant.account.to_string(), tenant.models.len()),
+            Ok(tenant) => (
+                id,
+                tenant.status.as_str().to_owned(),
+                tenant.account.to_string(),
+                tenant.models.len(),
+            ),
             Err(error) => (id, error.to_string(), "-".to_owned(), 0),
         });
     }
@@ -83,7 +98,9 @@ async fn list(vendor: &Vendor, json: bool) -> Result<(), Failure> {
     } else {
         let rows: Vec<Vec<String>> = rows
             .into_iter()
-            .map(|(id, status, account, models)| vec![id.to_string(), status, account, models.to_string()])
+            .map(|(id, status, account, models)| {
+                vec![id.to_string(), status, account, models.to_string()]
+            })
             .collect();
         show::table(&["tenant", "status", "account", "models"], &rows);
     }

@@ -48,7 +48,8 @@ pub(crate) async fn find(
     for _ in 0..LIMIT * 5 {
         let list = client.list_executions().state_machine_arn(machine).max_results(20).send().await;
         let list = list.map_err(|e| CallError::new("states:ListExecutions", machine, &e))?;
-        for execution in list.executions().iter().filter(|e| e.start_date().as_secs_f64() >= since) {
+        for execution in list.executions().iter().filter(|e| e.start_date().as_secs_f64() >= since)
+        {
             let arn = execution.execution_arn();
             let found = describe(&client, arn).await?;
             let input = found.input().unwrap_or_default();
@@ -89,7 +90,12 @@ pub(crate) async fn follow(
         if *status == ExecutionStatus::Succeeded {
             let output = serde_json::from_str(found.output().unwrap_or("null"))?;
             let seconds = seconds(&client, arn).await?;
-            return Ok(Ended { arn: arn.to_owned(), status: status.as_str().to_owned(), output, seconds });
+            return Ok(Ended {
+                arn: arn.to_owned(),
+                status: status.as_str().to_owned(),
+                output,
+                seconds,
+            });
         }
         return Err(failed(arn, status, found.error(), found.cause()));
     }
@@ -98,8 +104,10 @@ pub(crate) async fn follow(
 async fn describe(
     client: &Client,
     arn: &str,
-) -> Result<crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput, CallError>
-{
+) -> Result<
+    crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput,
+    CallError,
+> {
     client
         .describe_execution()
         .execution_arn(arn)
@@ -109,7 +117,12 @@ async fn describe(
 }
 
 /// The failure path puts stage, code and cause into the execution's cause.
-fn failed(arn: &str, status: &ExecutionStatus, error: Option<&str>, cause: Option<&str>) -> Failure {
+fn failed(
+    arn: &str,
+    status: &ExecutionStatus,
+    error: Option<&str>,
+    cause: Option<&str>,
+) -> Failure {
     let cause = cause.unwrap_or_default();
     let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
     let part = |name: &str, otherwise: &str| {
@@ -130,10 +143,12 @@ fn progress(events: &[HistoryEvent]) -> Option<String> {
         .iter()
         .filter_map(|event| event.state_entered_event_details())
         .find_map(|entered| stage(entered.name()))?;
-    let look = events.iter().filter_map(|event| event.state_exited_event_details()).find_map(|exited| {
-        let is_look = exited.name() == "CheckJob" || exited.name() == "CheckEndpoint";
-        is_look.then(|| serde_json::from_str::<Value>(exited.output().unwrap_or_default()).ok())?
-    });
+    let look =
+        events.iter().filter_map(|event| event.state_exited_event_details()).find_map(|exited| {
+            let is_look = exited.name() == "CheckJob" || exited.name() == "CheckEndpoint";
+            is_look
+                .then(|| serde_json::from_str::<Value>(exited.output().unwrap_or_default()).ok())?
+        });
     let Some(look) = look.filter(|_| now == "train" || now == "deploy") else {
         return Some(now.to_owned());
     };
@@ -142,8 +157,11 @@ fn progress(events: &[HistoryEvent]) -> Option<String> {
     if let Some(status) = status {
         text.push_str(&format!(" · {status}"));
     }
-    if let Some(candidates) = look.get("candidates").and_then(Value::as_u64).filter(|_| now == "train") {
-        text.push_str(&format!(" · {candidates} candidates"));
+    if let Some(candidates) =
+        look.get("candidates").and_then(Value::as_u64).filter(|_| now == "train")
+    {
+        let plural = if candidates == 1 { "" } else { "s" };
+        text.push_str(&format!(" · {candidates} candidate{plural}"));
     }
     let best = look.get("best");
     let metric = best.and_then(|best| best.get("metric")).and_then(Value::as_str);

@@ -93,9 +93,7 @@ fn is_slug(value: &str) -> bool {
         && value.starts_with(|c: char| c.is_ascii_lowercase())
         && !value.ends_with('-')
         && !value.contains("--")
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 id!(
@@ -262,8 +260,9 @@ impl FromStr for RoleArn {
         let account = account.parse().map_err(|_| invalid())?;
         let path = resource.strip_prefix("role/").ok_or_else(invalid)?;
         let name = path.rsplit('/').next().unwrap_or_default();
-        let allowed =
-            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'=' | b',' | b'.' | b'@' | b'_' | b'-');
+        let allowed = |b: u8| {
+            b.is_ascii_alphanumeric() || matches!(b, b'+' | b'=' | b',' | b'.' | b'@' | b'_' | b'-')
+        };
         if !(1..=64).contains(&name.len())
             || path.len() > 576
             || !path.split('/').all(|part| !part.is_empty() && part.bytes().all(allowed))
@@ -312,7 +311,18 @@ mod tests {
         for good in ["acme", "a1", "north-wind-2"] {
             assert_eq!(good.parse::<TenantId>().unwrap().as_str(), good);
         }
-        for bad in ["", "a", "Acme", "1acme", "acme-", "a--b", "../etc", "аcme", "a\n", "x123456789012345678901"] {
+        for bad in [
+            "",
+            "a",
+            "Acme",
+            "1acme",
+            "acme-",
+            "a--b",
+            "../etc",
+            "аcme",
+            "a\n",
+            "x123456789012345678901",
+        ] {
             assert!(bad.parse::<TenantId>().is_err(), "{bad:?}");
         }
     }
@@ -325,7 +335,8 @@ mod tests {
 
     #[test]
     fn role_arns_are_taken_apart_strictly() {
-        let arn: RoleArn = "arn:aws:iam::222222222222:role/team/customer_trusting_saas".parse().unwrap();
+        let arn: RoleArn =
+            "arn:aws:iam::222222222222:role/team/customer_trusting_saas".parse().unwrap();
         assert_eq!(arn.account().as_str(), "222222222222");
         for bad in [
             "arn:aws:iam::222222222222:user/eve",

@@ -58,9 +58,15 @@ where
                     Ok(response) => return Ok(response),
                     Err(error) => (error.code(), error.to_string()),
                 },
-                Err(malformed) => (Code::RequestInvalid, format!("the request is malformed: {malformed}")),
+                Err(malformed) => {
+                    (Code::RequestInvalid, format!("the request is malformed: {malformed}"))
+                }
             };
-            tracing::warn!(code = code.as_str(), request_id = event.context.request_id, "{message}");
+            tracing::warn!(
+                code = code.as_str(),
+                request_id = event.context.request_id,
+                "{message}"
+            );
             Err(Diagnostic { error_type: code.as_str().to_owned(), error_message: message })
         }
     }))

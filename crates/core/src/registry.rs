@@ -28,13 +28,17 @@ pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The function was deployed without its bucket.
-    #[error("environment variable {BUCKET_VARIABLE} is not set: deploy the function through infra/saas.yaml")]
+    #[error(
+        "environment variable {BUCKET_VARIABLE} is not set: deploy the function through infra/saas.yaml"
+    )]
     NoBucket,
     /// No such tenant.
     #[error("there is no tenant {0}: register it with `crosspilot tenant add`")]
     UnknownTenant(TenantId),
     /// No tenant owns this bucket.
-    #[error("bucket {bucket} of account {account} belongs to no tenant: register it with `crosspilot tenant add`")]
+    #[error(
+        "bucket {bucket} of account {account} belongs to no tenant: register it with `crosspilot tenant add`"
+    )]
     UnknownBucket {
         /// Owner of the bucket, as AWS says.
         account: AccountId,
@@ -50,7 +54,9 @@ pub enum RegistryError {
         status: TenantStatus,
     },
     /// The tenant has no such model.
-    #[error("tenant {tenant} has no model {model}: set it up with `crosspilot tenant model set {tenant} {model}`")]
+    #[error(
+        "tenant {tenant} has no model {model}: set it up with `crosspilot tenant model set {tenant} {model}`"
+    )]
     UnknownModel {
         /// The tenant.
         tenant: TenantId,
@@ -58,7 +64,9 @@ pub enum RegistryError {
         model: ModelName,
     },
     /// A document that is not what it should be.
-    #[error("registry document {key} is broken: {reason}; restore an earlier version of it in the registry bucket")]
+    #[error(
+        "registry document {key} is broken: {reason}; restore an earlier version of it in the registry bucket"
+    )]
     Broken {
         /// The document.
         key: String,
@@ -88,7 +96,9 @@ impl Coded for RegistryError {
     fn code(&self) -> Code {
         match self {
             RegistryError::NoBucket => Code::Internal,
-            RegistryError::UnknownTenant(_) | RegistryError::UnknownBucket { .. } => Code::TenantUnknown,
+            RegistryError::UnknownTenant(_) | RegistryError::UnknownBucket { .. } => {
+                Code::TenantUnknown
+            }
             RegistryError::Inactive { .. } => Code::TenantInactive,
             RegistryError::UnknownModel { .. } => Code::ModelUnknown,
             RegistryError::Broken { .. } => Code::RegistryBroken,
@@ -211,8 +221,13 @@ impl Registry {
     /// Ids of all tenants, in alphabetical order.
     pub async fn tenants(&self) -> Result<Vec<TenantId>, RegistryError> {
         let mut ids = Vec::new();
-        let mut pages =
-            self.s3.list_objects_v2().bucket(&self.bucket).prefix("tenants/").into_paginator().send();
+        let mut pages = self
+            .s3
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix("tenants/")
+            .into_paginator()
+            .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", &self.bucket, &e))?;
             ids.extend(page.contents().iter().filter_map(|object| {
@@ -225,7 +240,9 @@ impl Registry {
     /// Adds a tenant and claims its role and its bucket for it.
     pub async fn add_tenant(&self, tenant: &Tenant) -> Result<(), RegistryError> {
         let key = tenant_key(&tenant.tenant);
-        tenant.validate().map_err(|e| RegistryError::Broken { key: key.clone(), reason: e.to_string() })?;
+        tenant
+            .validate()
+            .map_err(|e| RegistryError::Broken { key: key.clone(), reason: e.to_string() })?;
         let role = tenant.role_arn.as_str().rsplit('/').next().unwrap_or_default();
         self.claim(
             &format!("claims/roles/{}/{role}.json", tenant.account),
@@ -291,7 +308,11 @@ impl Registry {
     }
 
     /// Notes which columns a run trains on.
-    pub async fn note_features(&self, run: &RunRef, features: &[String]) -> Result<(), RegistryError> {
+    pub async fn note_features(
+        &self,
+        run: &RunRef,
+        features: &[String],
+    ) -> Result<(), RegistryError> {
         let key = run_key(run);
         for _ in 0..5 {
             let Some(Versioned { mut document, etag }) = self.read::<RunRecord>(&key).await? else {
@@ -361,7 +382,10 @@ impl Registry {
         }
     }
 
-    async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Versioned<T>>, RegistryError> {
+    async fn read<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Versioned<T>>, RegistryError> {
         let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
         let answer = match answer {
             Ok(answer) => answer,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, BucketName, ExternalId, ModelName, Prefix, RegionName, RoleArn, TenantId};
+use crate::ids::{
+    AccountId, BucketName, ExternalId, ModelName, Prefix, RegionName, RoleArn, TenantId,
+};
 
 /// Name of the role in the customer's account that the vendor assumes.
 pub const ACCESS_ROLE: &str = "customer_trusting_saas";
@@ -212,7 +214,10 @@ mod tests {
         let mut tenant = acme();
         tenant.role_arn = "arn:aws:iam::333333333333:role/x".parse().unwrap();
         let error = tenant.validate().unwrap_err().to_string();
-        assert_eq!(error, "role arn:aws:iam::333333333333:role/x is not in the declared account 222222222222");
+        assert_eq!(
+            error,
+            "role arn:aws:iam::333333333333:role/x is not in the declared account 222222222222"
+        );
     }
 
     #[test]

@@ -130,7 +130,11 @@ impl Vendor {
     }
 
     /// Sets a tenant's status.
-    pub async fn set_status(&self, id: &TenantId, status: TenantStatus) -> Result<Tenant, VendorError> {
+    pub async fn set_status(
+        &self,
+        id: &TenantId,
+        status: TenantStatus,
+    ) -> Result<Tenant, VendorError> {
         Ok(self.registry.change_tenant(id, |tenant| tenant.status = status).await?)
     }
 
@@ -199,7 +203,13 @@ impl Vendor {
     ) -> Result<(), VendorError> {
         let name = schedule_name(id, model);
         let invalid = |message: String| {
-            CallError::refused(Code::RequestInvalid, "scheduler:CreateSchedule", &name, "Invalid", message)
+            CallError::refused(
+                Code::RequestInvalid,
+                "scheduler:CreateSchedule",
+                &name,
+                "Invalid",
+                message,
+            )
         };
         let window = FlexibleTimeWindow::builder()
             .mode(FlexibleTimeWindowMode::Flexible)
@@ -210,7 +220,9 @@ impl Vendor {
             .arn(&self.deployment.state_machine)
             .role_arn(&self.deployment.schedule_role)
             .input(schedule_input(id, model))
-            .dead_letter_config(DeadLetterConfig::builder().arn(&self.deployment.dead_letters).build())
+            .dead_letter_config(
+                DeadLetterConfig::builder().arn(&self.deployment.dead_letters).build(),
+            )
             .retry_policy(RetryPolicy::builder().maximum_retry_attempts(10).build())
             .build()
             .map_err(|e| invalid(e.to_string()))?;

@@ -83,7 +83,9 @@ pub fn decide(
     };
     if champion.metric.as_ref() != Some(metric) {
         let other = champion.metric.as_deref().unwrap_or("no metric");
-        return keep(format!("the challenger was measured by {metric}, the champion by {other}: the champion stays"));
+        return keep(format!(
+            "the challenger was measured by {metric}, the champion by {other}: the champion stays"
+        ));
     }
     let (Some(new), Some(old)) = (challenger.value, champion.value) else {
         return keep(format!("{metric} is not a number for both: the champion stays"));
@@ -92,7 +94,9 @@ pub fn decide(
     if gain > margin {
         deploy(format!("{metric} {new:.4} beats the champion's {old:.4} by more than {margin}"))
     } else {
-        keep(format!("{metric} {new:.4} does not beat the champion's {old:.4} by more than {margin}: the champion stays"))
+        keep(format!(
+            "{metric} {new:.4} does not beat the champion's {old:.4} by more than {margin}: the champion stays"
+        ))
     }
 }
 

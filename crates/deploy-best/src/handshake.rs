@@ -84,7 +84,10 @@ mod tests {
     #[test]
     fn an_ensembling_container_emits_all_it_supports_in_our_order() {
         let all = "predicted_label,probability,probabilities,labels";
-        let hands = shake_hands(vec![container(&[(SUPPORTED, "labels,probabilities,probability,predicted_label")])], &RESPONSE_KEYS);
+        let hands = shake_hands(
+            vec![container(&[(SUPPORTED, "labels,probabilities,probability,predicted_label")])],
+            &RESPONSE_KEYS,
+        );
         assert_eq!(variable(&hands[0], OUTPUT), Some(all));
         assert_eq!(variable(&hands[0], INPUT), None);
     }
@@ -95,14 +98,20 @@ mod tests {
             vec![
                 container(&[("AUTOML_TRANSFORM_MODE", "feature-transform")]),
                 container(&[(SUPPORTED, "predicted_label,probability,probabilities")]),
-                container(&[(SUPPORTED, "predicted_label,probability,labels,probabilities"), (INPUT, "predicted_label")]),
+                container(&[
+                    (SUPPORTED, "predicted_label,probability,labels,probabilities"),
+                    (INPUT, "predicted_label"),
+                ]),
             ],
             &RESPONSE_KEYS,
         );
         assert_eq!(variable(&hands[0], OUTPUT), None);
         assert_eq!(variable(&hands[1], OUTPUT), Some("predicted_label,probability,probabilities"));
         assert_eq!(variable(&hands[2], INPUT), Some("predicted_label,probability,probabilities"));
-        assert_eq!(variable(&hands[2], OUTPUT), Some("predicted_label,probability,probabilities,labels"));
+        assert_eq!(
+            variable(&hands[2], OUTPUT),
+            Some("predicted_label,probability,probabilities,labels")
+        );
     }
 
     #[test]

@@ -50,7 +50,9 @@ pub struct Response {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The job has nothing to deploy.
-    #[error("AutoML job {job} ended as {status} without {missing}: look at its failure reason in SageMaker")]
+    #[error(
+        "AutoML job {job} ended as {status} without {missing}: look at its failure reason in SageMaker"
+    )]
     NoCandidate {
         /// The job.
         job: String,
@@ -68,7 +70,9 @@ pub enum Error {
         status: String,
     },
     /// A resource of our name is not the run's.
-    #[error("{resource} exists already with another {what}; it is not this run's: remove it, then redrive the run")]
+    #[error(
+        "{resource} exists already with another {what}; it is not this run's: remove it, then redrive the run"
+    )]
     Foreign {
         /// The resource.
         resource: String,
@@ -138,5 +142,12 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         tags: run.tags(),
     };
     let action = plan.apply(&sagemaker).await?;
-    Ok(Response { decision, candidate, score, endpoint, config: Some(plan.name), action: Some(action) })
+    Ok(Response {
+        decision,
+        candidate,
+        score,
+        endpoint,
+        config: Some(plan.name),
+        action: Some(action),
+    })
 }

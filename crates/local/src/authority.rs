@@ -17,9 +17,7 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -119,11 +117,7 @@ struct Refusal {
 impl Authority {
     /// An authority at the emulator's URL, which was started with this token.
     pub fn new(emulator_url: impl Into<String>, token: impl Into<String>) -> Self {
-        Self {
-            client: reqwest::Client::new(),
-            url: emulator_url.into(),
-            token: token.into(),
-        }
+        Self { client: reqwest::Client::new(), url: emulator_url.into(), token: token.into() }
     }
 
     /// Whether this text is the token that the emulator was started with.
@@ -145,15 +139,7 @@ impl Authority {
             checks: &'a [Check],
             resource_tags: &'a ResourceTags,
         }
-        self.ask(
-            "authorize",
-            &Question {
-                request,
-                checks,
-                resource_tags,
-            },
-        )
-        .await
+        self.ask("authorize", &Question { request, checks, resource_tags }).await
     }
 
     /// A session of `role_arn` for an AWS service that acts for `source_arn`,
@@ -181,9 +167,7 @@ impl Authority {
             expired: u64,
         }
         let question = serde_json::json!({ "principal_prefix": principal_prefix });
-        self.ask("expire-sessions", &question)
-            .await
-            .map(|answer: Expired| answer.expired)
+        self.ask("expire-sessions", &question).await.map(|answer: Expired| answer.expired)
     }
 
     /// The keys, secrets and tokens of all sessions so far, to search logs and
@@ -219,18 +203,9 @@ impl Authority {
         }
         match answer.json().await.map_err(unavailable)? {
             Answer::Yes(yes) => Ok(yes),
-            Answer::No {
-                error:
-                    Refusal {
-                        code,
-                        message,
-                        status,
-                    },
-            } => Err(AuthorityError::Refused {
-                code,
-                message,
-                status,
-            }),
+            Answer::No { error: Refusal { code, message, status } } => {
+                Err(AuthorityError::Refused { code, message, status })
+            }
         }
     }
 }

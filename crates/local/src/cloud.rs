@@ -304,10 +304,7 @@ impl LocalCloud {
 }
 
 /// Packages the vendor's template: uploads what it refers to.
-async fn upload(
-    saas: &SdkConfig,
-    packages: Vec<functions::Package>,
-) -> Result<String, CloudError> {
+async fn upload(saas: &SdkConfig, packages: Vec<functions::Package>) -> Result<String, CloudError> {
     let s3 = aws::s3::Client::new(saas);
     s3.create_bucket()
         .bucket(ARTIFACTS)

@@ -65,7 +65,11 @@ impl Emulator {
         let mut child = Command::new(launch.python)
             .arg(directory.join("launch.py"))
             .env_clear()
-            .envs(["PATH", "HOME", "LANG"].iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))))
+            .envs(
+                ["PATH", "HOME", "LANG"]
+                    .iter()
+                    .filter_map(|name| Some((*name, std::env::var(name).ok()?))),
+            )
             .env("TMPDIR", &temporary)
             .env("AUTH", "true")
             .env("BIND_HOST", "127.0.0.1")

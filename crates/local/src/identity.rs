@@ -106,15 +106,15 @@ impl IdentityProvider {
         let issuer = format!("http://{}", listener.local_addr()?);
         let key = KeyPair::generate(KeySize::Rsa2048)
             .map_err(|_| IdentityError::Key("it could not be generated".into()))?;
-        let (modulus, exponent) =
-            (key.public_key().modulus(), key.public_key().exponent());
+        let (modulus, exponent) = (key.public_key().modulus(), key.public_key().exponent());
         let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
         let keys = json!({"keys": [{
             "kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID,
             "n": part(modulus.big_endian_without_leading_zero()),
             "e": part(exponent.big_endian_without_leading_zero()),
         }]});
-        let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| IdentityError::Key("it could not be written".into()))?;
+        let der: Pkcs8V1Der<'_> =
+            key.as_der().map_err(|_| IdentityError::Key("it could not be written".into()))?;
         let body = BASE64_STANDARD.encode(der.as_ref());
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
         let signer = Signer { issuer: issuer.clone(), key: pem };
@@ -123,7 +123,10 @@ impl IdentityProvider {
             "id_token_signing_alg_values_supported": ["RS256"],
         });
         let routes = Router::new()
-            .route("/.well-known/openid-configuration", get(move || async move { Json(configuration) }))
+            .route(
+                "/.well-known/openid-configuration",
+                get(move || async move { Json(configuration) }),
+            )
             .route("/.well-known/jwks.json", get(move || async move { Json(keys) }));
         let server = tokio::spawn(async move {
             // Ends only with the runtime: loopback listeners do not fail.

@@ -14,10 +14,14 @@ const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// There is no usable Python.
-    #[error("the local cloud needs Python 3.10 or newer as `{0}`, which could not be run: {1}; install it (Debian: apt-get install python3 python3-venv) or name it in CROSSPILOT_PYTHON")]
+    #[error(
+        "the local cloud needs Python 3.10 or newer as `{0}`, which could not be run: {1}; install it (Debian: apt-get install python3 python3-venv) or name it in CROSSPILOT_PYTHON"
+    )]
     NoPython(String, String),
     /// pip did not succeed.
-    #[error("the emulator could not be installed from PyPI: {0}; check the network and pip's settings, then try again")]
+    #[error(
+        "the emulator could not be installed from PyPI: {0}; check the network and pip's settings, then try again"
+    )]
     Pip(String),
     /// The file system refused.
     #[error("cannot prepare {0}: {1}")]
@@ -26,10 +30,7 @@ pub enum InstallError {
 
 /// The Python of a virtual environment under `home` that holds the emulator.
 /// Installs it if need be; several processes may ask at once.
-pub fn emulator_python(
-    home: &Path,
-    report: impl FnOnce(&str),
-) -> Result<PathBuf, InstallError> {
+pub fn emulator_python(home: &Path, report: impl FnOnce(&str)) -> Result<PathBuf, InstallError> {
     let files = |error| InstallError::Files(home.to_owned(), error);
     fs::create_dir_all(home).map_err(files)?;
     let digest = Sha256::digest(REQUIREMENTS);
@@ -53,7 +54,15 @@ pub fn emulator_python(
     let requirements = environment.join("requirements.txt");
     fs::write(&requirements, REQUIREMENTS).map_err(files)?;
     run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "-r"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+            "-r",
+        ])
         .arg(&requirements))
     .map_err(InstallError::Pip)?;
     fs::write(&complete, "").map_err(files)?;

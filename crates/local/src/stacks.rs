@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crosspilot_core::aws::aws_config::SdkConfig;
-use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::aws::cloudformation::Client;
+use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::error::CallError;
 
 /// The emulator takes a few seconds for the largest stack.
@@ -36,7 +36,9 @@ pub enum StackError {
         output: String,
     },
     /// A template does not refer to what is to be uploaded for it.
-    #[error("infra/saas.yaml refers to {reference:?} {found} times instead of once: it cannot be packaged")]
+    #[error(
+        "infra/saas.yaml refers to {reference:?} {found} times instead of once: it cannot be packaged"
+    )]
     Reference {
         /// The path in the template.
         reference: String,
@@ -88,7 +90,8 @@ pub(crate) async fn deploy(
             .await
             .map_err(|e| CallError::new("cloudformation:DescribeStacks", stack, &e))?;
         let found = answer.stacks.unwrap_or_default().into_iter().next();
-        let status = found.as_ref().and_then(|s| s.stack_status()).map_or("missing", |s| s.as_str());
+        let status =
+            found.as_ref().and_then(|s| s.stack_status()).map_or("missing", |s| s.as_str());
         match status {
             "CREATE_COMPLETE" => {
                 return Ok(found
@@ -119,10 +122,10 @@ pub(crate) fn output(
     stack: &str,
     output: &str,
 ) -> Result<String, StackError> {
-    outputs.get(output).cloned().ok_or_else(|| StackError::NoOutput {
-        stack: stack.to_owned(),
-        output: output.to_owned(),
-    })
+    outputs
+        .get(output)
+        .cloned()
+        .ok_or_else(|| StackError::NoOutput { stack: stack.to_owned(), output: output.to_owned() })
 }
 
 async fn failures(client: &Client, stack: &str) -> String {

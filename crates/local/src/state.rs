@@ -105,8 +105,8 @@ impl Running {
 
     /// Writes the state file and the AWS profiles.
     pub fn save(&self, home: &Path, operator: &AccessKey) -> Result<(), StateError> {
-        let text = serde_json::to_string_pretty(self)
-            .map_err(|error| StateError::new(home, error))?;
+        let text =
+            serde_json::to_string_pretty(self).map_err(|error| StateError::new(home, error))?;
         write_private(&state_file(home), &text)?;
         let (config, credentials) = profiles(&self.endpoints, operator);
         write_private(&home.join("aws/config"), &config)?;

@@ -61,42 +61,27 @@ impl ClassificationReport {
     ) -> Result<Self, MetricsError> {
         MetricsError::check_lengths(truth.len(), "predictions", predicted.len())?;
         let count = labels.len();
-        if let Some(&index) = truth
-            .iter()
-            .chain(predicted)
-            .chain(&positive)
-            .find(|&&index| index >= count)
+        if let Some(&index) =
+            truth.iter().chain(predicted).chain(&positive).find(|&&index| index >= count)
         {
-            return Err(MetricsError::LabelIndex {
-                index,
-                labels: count,
-            });
+            return Err(MetricsError::LabelIndex { index, labels: count });
         }
         let mut confusion = vec![vec![0u64; count]; count];
         for (&t, &p) in truth.iter().zip(predicted) {
             confusion[t][p] += 1;
         }
         let positive = (count == 2).then(|| positive.unwrap_or(1));
-        let mut report = Self {
-            labels: labels.to_vec(),
-            positive,
-            confusion,
-            auc: None,
-            log_loss: None,
-        };
+        let mut report =
+            Self { labels: labels.to_vec(), positive, confusion, auc: None, log_loss: None };
         if let Some(rows) = probabilities {
             MetricsError::check_lengths(truth.len(), "rows of probabilities", rows.len())?;
-            if let Some(row) = rows
-                .iter()
-                .position(|row| row.len() != count || row.iter().any(|p| !p.is_finite()))
+            if let Some(row) =
+                rows.iter().position(|row| row.len() != count || row.iter().any(|p| !p.is_finite()))
             {
                 return Err(MetricsError::NotFinite { row });
             }
-            let loss: f64 = truth
-                .iter()
-                .zip(rows)
-                .map(|(&t, row)| -row[t].clamp(1e-15, 1.0).ln())
-                .sum();
+            let loss: f64 =
+                truth.iter().zip(rows).map(|(&t, row)| -row[t].clamp(1e-15, 1.0).ln()).sum();
             report.log_loss = Some(loss / truth.len() as f64);
             if let Some(positive) = positive {
                 let scores: Vec<f64> = rows.iter().map(|row| row[positive]).collect();
@@ -136,41 +121,24 @@ impl ClassificationReport {
                 .map_err(|_| MetricsError::UnknownLabel(label.to_owned()))
         };
         let positive = positive.map(index).transpose()?;
-        let truth: Vec<usize> = truth
-            .iter()
-            .map(|label| index(label.as_ref()))
-            .collect::<Result<_, _>>()?;
-        let predicted: Vec<usize> = predicted
-            .iter()
-            .map(|label| index(label.as_ref()))
-            .collect::<Result<_, _>>()?;
+        let truth: Vec<usize> =
+            truth.iter().map(|label| index(label.as_ref())).collect::<Result<_, _>>()?;
+        let predicted: Vec<usize> =
+            predicted.iter().map(|label| index(label.as_ref())).collect::<Result<_, _>>()?;
         let rows = match probabilities {
             None => None,
             Some(table) => {
-                let columns: Vec<usize> = table
-                    .labels
-                    .iter()
-                    .map(|label| index(label))
-                    .collect::<Result<_, _>>()?;
+                let columns: Vec<usize> =
+                    table.labels.iter().map(|label| index(label)).collect::<Result<_, _>>()?;
                 let spread = |(number, row): (usize, &Vec<f64>)| {
                     let mut full = vec![0.0; labels.len()];
                     if row.len() != columns.len() {
                         return Err(MetricsError::NotFinite { row: number });
                     }
-                    columns
-                        .iter()
-                        .zip(row)
-                        .for_each(|(&column, &p)| full[column] = p);
+                    columns.iter().zip(row).for_each(|(&column, &p)| full[column] = p);
                     Ok(full)
                 };
-                Some(
-                    table
-                        .rows
-                        .iter()
-                        .enumerate()
-                        .map(spread)
-                        .collect::<Result<Vec<_>, _>>()?,
-                )
+                Some(table.rows.iter().enumerate().map(spread).collect::<Result<Vec<_>, _>>()?)
             }
         };
         Self::new(&labels, positive, &truth, &predicted, rows.as_deref())
@@ -183,19 +151,13 @@ impl ClassificationReport {
 
     /// The positive label, when there are exactly two labels.
     pub fn positive_label(&self) -> Option<&str> {
-        self.positive
-            .and_then(|index| self.labels.get(index))
-            .map(String::as_str)
+        self.positive.and_then(|index| self.labels.get(index)).map(String::as_str)
     }
 
     /// Precision, recall and F1 of each label, in the order of the labels.
     pub fn classes(&self) -> Vec<ClassReport> {
         let share = |part: u64, whole: u64| {
-            if whole == 0 {
-                0.0
-            } else {
-                part as f64 / whole as f64
-            }
+            if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
         };
         (0..self.labels.len())
             .map(|k| {
@@ -304,20 +266,9 @@ mod tests {
     #[test]
     fn probabilities_follow_their_own_label_order() {
         let labels = ["b".to_owned(), "a".to_owned()];
-        let rows: Vec<Vec<f64>> = TRUTH
-            .iter()
-            .map(|t| {
-                if *t == "b" {
-                    vec![0.9, 0.1]
-                } else {
-                    vec![0.2, 0.8]
-                }
-            })
-            .collect();
-        let table = ProbabilityTable {
-            labels: &labels,
-            rows: &rows,
-        };
+        let rows: Vec<Vec<f64>> =
+            TRUTH.iter().map(|t| if *t == "b" { vec![0.9, 0.1] } else { vec![0.2, 0.8] }).collect();
+        let table = ProbabilityTable { labels: &labels, rows: &rows };
         let report =
             ClassificationReport::from_labels(&TRUTH, &PREDICTED, Some(table), None).unwrap();
         assert_eq!(report.auc, Some(1.0));

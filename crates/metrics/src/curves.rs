@@ -44,18 +44,10 @@ pub struct LiftBin {
 
 /// Counts of (negatives, positives) for each distinct score, best score first.
 fn steps(scores: &[f64], positive: &[bool]) -> Vec<(f64, usize, usize)> {
-    let mut rows: Vec<(f64, bool)> = scores
-        .iter()
-        .copied()
-        .zip(positive.iter().copied())
-        .collect();
+    let mut rows: Vec<(f64, bool)> = scores.iter().copied().zip(positive.iter().copied()).collect();
     for row in &mut rows {
         // Also folds -0 into 0, so that equal scores are equal below.
-        row.0 = if row.0.is_nan() {
-            f64::NEG_INFINITY
-        } else {
-            row.0 + 0.0
-        };
+        row.0 = if row.0.is_nan() { f64::NEG_INFINITY } else { row.0 + 0.0 };
     }
     rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
     let mut steps: Vec<(f64, usize, usize)> = Vec::new();
@@ -122,11 +114,7 @@ pub fn roc_curve(scores: &[f64], positive: &[bool], max_points: usize) -> Vec<Ro
 
 /// Slices rows by score into `slices` runs of (nearly) equal length.
 fn slices(scores: &[f64], positive: &[bool], slices: usize) -> Vec<Vec<(f64, bool)>> {
-    let mut rows: Vec<(f64, bool)> = scores
-        .iter()
-        .copied()
-        .zip(positive.iter().copied())
-        .collect();
+    let mut rows: Vec<(f64, bool)> = scores.iter().copied().zip(positive.iter().copied()).collect();
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
     let count = slices.clamp(1, rows.len().max(1));
     (0..count)
@@ -184,10 +172,7 @@ mod tests {
     #[test]
     fn auc_counts_ties_half() {
         assert_eq!(auc(&[0.5, 0.5, 0.5], &[true, false, true]), Some(0.5));
-        assert_eq!(
-            auc(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true]),
-            Some(0.75)
-        );
+        assert_eq!(auc(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true]), Some(0.75));
         assert_eq!(auc(&[0.0, -0.0], &[true, false]), Some(0.5));
     }
 

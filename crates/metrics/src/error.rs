@@ -40,11 +40,7 @@ impl MetricsError {
     ) -> Result<(), Self> {
         match expected {
             0 => Err(Self::Empty),
-            _ if got != expected => Err(Self::Length {
-                what,
-                got,
-                expected,
-            }),
+            _ if got != expected => Err(Self::Length { what, got, expected }),
             _ => Ok(()),
         }
     }
@@ -54,15 +50,8 @@ impl fmt::Display for MetricsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "there are no rows to evaluate; give at least one"),
-            Self::Length {
-                what,
-                got,
-                expected,
-            } => {
-                write!(
-                    f,
-                    "{got} {what} for {expected} true values; give one for each row"
-                )
+            Self::Length { what, got, expected } => {
+                write!(f, "{got} {what} for {expected} true values; give one for each row")
             }
             Self::UnknownLabel(label) => {
                 write!(

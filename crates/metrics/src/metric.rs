@@ -19,11 +19,7 @@ pub struct UnknownName {
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, name, known } = self;
-        write!(
-            f,
-            "`{name}` is no known {what}; use one of {}",
-            known.join(", ")
-        )
+        write!(f, "`{name}` is no known {what}; use one of {}", known.join(", "))
     }
 }
 
@@ -222,10 +218,7 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_what_is_known() {
         let error = "f1".parse::<Metric>().unwrap_err().to_string();
-        assert!(
-            error.starts_with("`f1` is no known metric; use one of Accuracy, "),
-            "{error}"
-        );
+        assert!(error.starts_with("`f1` is no known metric; use one of Accuracy, "), "{error}");
     }
 
     #[test]

@@ -27,10 +27,8 @@ impl RegressionReport {
     /// When there are no rows, the lengths differ, or a value is not finite.
     pub fn new(truth: &[f64], predicted: &[f64]) -> Result<Self, MetricsError> {
         MetricsError::check_lengths(truth.len(), "predictions", predicted.len())?;
-        if let Some(row) = truth
-            .iter()
-            .zip(predicted)
-            .position(|(t, p)| !t.is_finite() || !p.is_finite())
+        if let Some(row) =
+            truth.iter().zip(predicted).position(|(t, p)| !t.is_finite() || !p.is_finite())
         {
             return Err(MetricsError::NotFinite { row });
         }
@@ -45,13 +43,7 @@ impl RegressionReport {
         }
         let mse = squared / count;
         let r2 = (variance > 0.0).then(|| 1.0 - squared / variance);
-        Ok(Self {
-            rows,
-            mae: absolute / count,
-            mse,
-            rmse: mse.sqrt(),
-            r2,
-        })
+        Ok(Self { rows, mae: absolute / count, mse, rmse: mse.sqrt(), r2 })
     }
 
     /// One metric by name; `None` when it is undefined here or not a regression metric.
@@ -68,9 +60,7 @@ impl RegressionReport {
     /// Every regression metric that is defined here.
     pub fn metrics(&self) -> Vec<(Metric, f64)> {
         let all = ProblemType::Regression.metrics();
-        all.into_iter()
-            .filter_map(|metric| Some((metric, self.get(metric)?)))
-            .collect()
+        all.into_iter().filter_map(|metric| Some((metric, self.get(metric)?))).collect()
     }
 }
 

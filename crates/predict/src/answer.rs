@@ -16,7 +16,9 @@ use crate::python;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerInvalid {
     /// Too few or too many lines.
-    #[error("the endpoint answered {got} predictions for {expected} records: look at the model's log in CloudWatch, or train again")]
+    #[error(
+        "the endpoint answered {got} predictions for {expected} records: look at the model's log in CloudWatch, or train again"
+    )]
     Count {
         /// Lines in the answer.
         got: usize,
@@ -24,7 +26,9 @@ pub enum AnswerInvalid {
         expected: usize,
     },
     /// A line that cannot be read.
-    #[error("prediction {line} of the endpoint's answer has {problem}: look at the model's log in CloudWatch, or train again")]
+    #[error(
+        "prediction {line} of the endpoint's answer has {problem}: look at the model's log in CloudWatch, or train again"
+    )]
     Line {
         /// Counted from 1.
         line: usize,
@@ -126,7 +130,16 @@ impl Kind {
         let names = |parts: &[&str]| parts.iter().any(|part| metric.contains(part));
         if names(&["mse", "mae", "r2"]) {
             Some(Kind::Numbers)
-        } else if names(&["f1", "f_beta", "accuracy", "auc", "precision", "recall", "logloss", "cross_entropy"]) {
+        } else if names(&[
+            "f1",
+            "f_beta",
+            "accuracy",
+            "auc",
+            "precision",
+            "recall",
+            "logloss",
+            "cross_entropy",
+        ]) {
             Some(Kind::Labels)
         } else {
             None
@@ -139,7 +152,10 @@ pub(crate) fn lines(body: &[u8], expected: usize) -> Result<Vec<StringRecord>, A
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
     let mut lines = Vec::with_capacity(expected);
     for (index, line) in reader.records().enumerate() {
-        let unreadable = |e: csv::Error| AnswerInvalid::Line { line: index + 1, problem: format!("no CSV: {e}") };
+        let unreadable = |e: csv::Error| AnswerInvalid::Line {
+            line: index + 1,
+            problem: format!("no CSV: {e}"),
+        };
         lines.push(line.map_err(unreadable)?);
         if lines.len() > expected {
             break;
@@ -153,7 +169,10 @@ pub(crate) fn lines(body: &[u8], expected: usize) -> Result<Vec<StringRecord>, A
 }
 
 /// Reads all lines of one model as the same kind of prediction.
-pub(crate) fn predictions(lines: &[StringRecord], expected: Option<Kind>) -> Result<Vec<Prediction>, AnswerInvalid> {
+pub(crate) fn predictions(
+    lines: &[StringRecord],
+    expected: Option<Kind>,
+) -> Result<Vec<Prediction>, AnswerInvalid> {
     let single = lines.iter().all(|line| line.len() == 1);
     let kind = match expected {
         _ if !single => Kind::Labels,
@@ -213,9 +232,14 @@ fn label(line: &StringRecord, names: &mut Names) -> Result<Prediction, String> {
         [probabilities, labels] => {
             let labels = names.read(labels)?;
             let items = python::list(probabilities)?;
-            let probabilities = items.iter().map(|item| share(item)).collect::<Result<Vec<_>, _>>()?;
+            let probabilities =
+                items.iter().map(|item| share(item)).collect::<Result<Vec<_>, _>>()?;
             if labels.len() != probabilities.len() {
-                return Err(format!("{} probabilities for {} labels", probabilities.len(), labels.len()));
+                return Err(format!(
+                    "{} probabilities for {} labels",
+                    probabilities.len(),
+                    labels.len()
+                ));
             }
             (labels, probabilities)
         }
@@ -245,7 +269,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(body: &str, records: usize, expected: Option<Kind>) -> Result<Vec<Prediction>, AnswerInvalid> {
+    fn read(
+        body: &str,
+        records: usize,
+        expected: Option<Kind>,
+    ) -> Result<Vec<Prediction>, AnswerInvalid> {
         predictions(&lines(body.as_bytes(), records)?, expected)
     }
 
@@ -263,7 +291,10 @@ mod tests {
     fn fewer_keys_give_less() {
         assert_eq!(json("True.,0.91"), r#"{"label":"True.","probability":0.91}"#);
         assert_eq!(json("True.,0.91,\"[0.09, 0.91]\""), r#"{"label":"True.","probability":0.91}"#);
-        assert_eq!(json("True.,0.91,nan,\"['False.', 'True.']\""), r#"{"label":"True.","probability":0.91}"#);
+        assert_eq!(
+            json("True.,0.91,nan,\"['False.', 'True.']\""),
+            r#"{"label":"True.","probability":0.91}"#
+        );
         assert_eq!(json("True.,nan"), r#"{"label":"True."}"#);
         assert_eq!(json("True."), r#"{"label":"True."}"#);
     }

@@ -66,7 +66,13 @@ pub(crate) async fn answer(app: &App, event: &Event) -> HttpResponse {
             is_base64_encoded: false,
         },
         Err(problem) => {
-            tracing::warn!(request_id, status = problem.status, cause = problem.cause, "{}", problem.detail);
+            tracing::warn!(
+                request_id,
+                status = problem.status,
+                cause = problem.cause,
+                "{}",
+                problem.detail
+            );
             problem.response(event.path(), request_id)
         }
     };
@@ -97,12 +103,20 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
 
     let problem_type = settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
     let kind = Kind::expected(problem_type, serving.metric.as_deref());
-    let predictions = answer::predictions(&lines, kind).map_err(|e| Problem::of_endpoint(e.into()))?;
+    let predictions =
+        answer::predictions(&lines, kind).map_err(|e| Problem::of_endpoint(e.into()))?;
     let version = serving.run.run_id.as_str();
-    let answer = Answer { model: &model, version, request_id: event.request_id(), predictions: &predictions };
+    let answer = Answer {
+        model: &model,
+        version,
+        request_id: event.request_id(),
+        predictions: &predictions,
+    };
     let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
     if body.len() > ANSWER_BYTES {
-        return Err(Problem::too_large("the predictions for these records exceed 5 MB: send fewer records at a time"));
+        return Err(Problem::too_large(
+            "the predictions for these records exceed 5 MB: send fewer records at a time",
+        ));
     }
     Ok(body)
 }

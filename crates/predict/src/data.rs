@@ -56,7 +56,12 @@ impl Bucket<'_> {
     }
 
     /// Writes a result and gives its address.
-    pub(crate) async fn write(&self, key: &str, content_type: &str, body: Vec<u8>) -> Result<String, CallError> {
+    pub(crate) async fn write(
+        &self,
+        key: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<String, CallError> {
         let uri = self.uri(key);
         self.s3
             .put_object()
@@ -83,7 +88,9 @@ impl Bucket<'_> {
             files.extend(page.contents().iter().filter_map(|object| {
                 let key = object.key()?.to_owned();
                 let size = u64::try_from(object.size()?).ok()?;
-                let modified = object.last_modified().map_or((0, 0), |time| (time.secs(), time.subsec_nanos()));
+                let modified = object
+                    .last_modified()
+                    .map_or((0, 0), |time| (time.secs(), time.subsec_nanos()));
                 let is_csv = key.to_ascii_lowercase().ends_with(".csv");
                 (size > 0 && is_csv).then_some(File { key, size, modified })
             }));

@@ -29,7 +29,11 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Sends one CSV body and gives the lines of the answer, one a record.
-    pub(crate) async fn ask(&self, body: Vec<u8>, records: usize) -> Result<Vec<StringRecord>, Error> {
+    pub(crate) async fn ask(
+        &self,
+        body: Vec<u8>,
+        records: usize,
+    ) -> Result<Vec<StringRecord>, Error> {
         let answer = self
             .runtime
             .invoke_endpoint()
@@ -64,7 +68,9 @@ impl Endpoint {
                 let cells = |row| columns.iter().map(move |&column| cell(row, column));
                 let body = csv_text(rows[range].iter().map(cells)).map_err(compose)?;
                 let endpoint = self.clone();
-                asked.spawn(async move { endpoint.ask(body, records).await.map(|lines| (index, lines)) });
+                asked.spawn(async move {
+                    endpoint.ask(body, records).await.map(|lines| (index, lines))
+                });
             }
             match asked.join_next().await {
                 Some(done) => {
@@ -115,7 +121,10 @@ mod tests {
     #[test]
     fn a_batch_is_bounded_in_rows_and_bytes() {
         assert_eq!(batches((0..2500).map(|_| 10)), [0..1000, 1000..2000, 2000..2500]);
-        assert_eq!(batches([BATCH_BYTES, 1, BATCH_BYTES * 9, 1].into_iter()), [0..1, 1..2, 2..3, 3..4]);
+        assert_eq!(
+            batches([BATCH_BYTES, 1, BATCH_BYTES * 9, 1].into_iter()),
+            [0..1, 1..2, 2..3, 3..4]
+        );
         assert!(batches(std::iter::empty()).is_empty());
     }
 

@@ -1,6 +1,8 @@
 //! How good predictions of held-out rows are.
 
-use crosspilot_metrics::{ClassificationReport, Metric, MetricsError, ProbabilityTable, RegressionReport};
+use crosspilot_metrics::{
+    ClassificationReport, Metric, MetricsError, ProbabilityTable, RegressionReport,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -89,7 +91,10 @@ pub struct Summary {
 impl Evaluation {
     /// Compares predictions with the raw cells of the target column. Rows
     /// without a true value are left out; without any, there is no evaluation.
-    pub(crate) fn new(truth: &[&str], predictions: &[Prediction]) -> Result<Option<Self>, MetricsError> {
+    pub(crate) fn new(
+        truth: &[&str],
+        predictions: &[Prediction],
+    ) -> Result<Option<Self>, MetricsError> {
         let evaluated = match predictions.first() {
             Some(Prediction::Value(_)) => regression(truth, predictions).map(Self::Regression),
             _ => classification(truth, predictions).map(Self::Classification),
@@ -148,7 +153,10 @@ impl Evaluation {
     }
 }
 
-fn classification(truth: &[&str], predictions: &[Prediction]) -> Result<Classification, MetricsError> {
+fn classification(
+    truth: &[&str],
+    predictions: &[Prediction],
+) -> Result<Classification, MetricsError> {
     let rows: Vec<(&str, &Prediction)> =
         truth.iter().copied().zip(predictions).filter(|(actual, _)| !actual.is_empty()).collect();
     let actual: Vec<&str> = rows.iter().map(|(actual, _)| *actual).collect();
@@ -156,22 +164,31 @@ fn classification(truth: &[&str], predictions: &[Prediction]) -> Result<Classifi
     let labels = rows.first().map(|(_, prediction)| prediction.labels()).unwrap_or_default();
     let probabilities: Option<Vec<Vec<f64>>> = (!labels.is_empty())
         .then(|| {
-            let of_row = |prediction: &Prediction| labels.iter().map(|label| prediction.probability_of(label)).collect();
+            let of_row = |prediction: &Prediction| {
+                labels.iter().map(|label| prediction.probability_of(label)).collect()
+            };
             rows.iter().map(|(_, prediction)| of_row(prediction)).collect()
         })
         .flatten();
     let table = probabilities.as_ref().map(|rows| ProbabilityTable { labels, rows });
     let report = ClassificationReport::from_labels(&actual, &predicted, table, None)?;
     let scored = |score: &dyn Fn(&Prediction) -> Option<f64>, hit: &dyn Fn(&str, &str) -> bool| {
-        let scores: Option<Vec<f64>> = rows.iter().map(|(_, prediction)| score(prediction)).collect();
-        let hits = actual.iter().zip(&predicted).map(|(actual, predicted)| hit(actual, predicted)).collect();
+        let scores: Option<Vec<f64>> =
+            rows.iter().map(|(_, prediction)| score(prediction)).collect();
+        let hits = actual
+            .iter()
+            .zip(&predicted)
+            .map(|(actual, predicted)| hit(actual, predicted))
+            .collect();
         scores.map(|scores| (scores, hits))
     };
     let positive = report.positive_label().and_then(|positive| {
         scored(&|prediction| prediction.probability_of(positive), &|actual, _| actual == positive)
     });
-    let confidence =
-        scored(&|prediction| prediction.probability_of(prediction.label()), &|actual, predicted| actual == predicted);
+    let confidence = scored(
+        &|prediction| prediction.probability_of(prediction.label()),
+        &|actual, predicted| actual == predicted,
+    );
     let unlabelled = predictions.len() - rows.len();
     Ok(Classification { report, unlabelled, positive, confidence })
 }
@@ -212,24 +229,39 @@ mod tests {
 
     fn label(label: &str, probability: f64) -> Prediction {
         let labels = vec!["False.".to_owned(), "True.".to_owned()].into();
-        Prediction::Label { label: label.into(), probability: None, labels, probabilities: vec![1.0 - probability, probability] }
+        Prediction::Label {
+            label: label.into(),
+            probability: None,
+            labels,
+            probabilities: vec![1.0 - probability, probability],
+        }
     }
 
     #[test]
     fn two_labels_are_judged_by_the_second() {
-        let predictions = [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6), label("False.", 0.1)];
-        let evaluation = Evaluation::new(&["True.", "False.", "False.", ""], &predictions).unwrap().unwrap();
+        let predictions =
+            [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6), label("False.", 0.1)];
+        let evaluation =
+            Evaluation::new(&["True.", "False.", "False.", ""], &predictions).unwrap().unwrap();
         let summary = evaluation.summary(false);
         assert_eq!((summary.rows, summary.unlabelled), (3, 1));
         assert_eq!(summary.positive_label.as_deref(), Some("True."));
-        assert_eq!((summary.precision, summary.recall, summary.auc), (Some(0.5), Some(1.0), Some(1.0)));
+        assert_eq!(
+            (summary.precision, summary.recall, summary.auc),
+            (Some(0.5), Some(1.0), Some(1.0))
+        );
         assert_eq!(evaluation.details()["confusion_matrix"], json!([[1, 1], [0, 1]]));
         assert!(!serde_json::to_string(&summary).unwrap().contains("rmse"));
     }
 
     #[test]
     fn labels_without_probabilities_have_no_auc() {
-        let bare = |label: &str| Prediction::Label { label: label.into(), probability: Some(0.7), labels: Default::default(), probabilities: vec![] };
+        let bare = |label: &str| Prediction::Label {
+            label: label.into(),
+            probability: Some(0.7),
+            labels: Default::default(),
+            probabilities: vec![],
+        };
         let evaluation = Evaluation::new(&["a", "b"], &[bare("a"), bare("a")]).unwrap().unwrap();
         let summary = evaluation.summary(false);
         assert_eq!((summary.accuracy, summary.auc, summary.log_loss), (Some(0.5), None, None));
@@ -237,8 +269,14 @@ mod tests {
 
     #[test]
     fn many_labels_get_means() {
-        let bare = |label: &str| Prediction::Label { label: label.into(), probability: None, labels: Default::default(), probabilities: vec![] };
-        let evaluation = Evaluation::new(&["a", "b", "c"], &[bare("a"), bare("b"), bare("a")]).unwrap().unwrap();
+        let bare = |label: &str| Prediction::Label {
+            label: label.into(),
+            probability: None,
+            labels: Default::default(),
+            probabilities: vec![],
+        };
+        let evaluation =
+            Evaluation::new(&["a", "b", "c"], &[bare("a"), bare("b"), bare("a")]).unwrap().unwrap();
         let summary = evaluation.summary(false);
         assert_eq!(summary.positive_label, None);
         assert!(summary.f1.is_some() && summary.recall == Some(2.0 / 3.0));
@@ -255,7 +293,10 @@ mod tests {
 
     #[test]
     fn no_truth_no_evaluation() {
-        assert_eq!(Evaluation::new(&["", ""], &[Prediction::Value(1.0), Prediction::Value(1.0)]), Ok(None));
+        assert_eq!(
+            Evaluation::new(&["", ""], &[Prediction::Value(1.0), Prediction::Value(1.0)]),
+            Ok(None)
+        );
         assert_eq!(Evaluation::new(&[""], &[label("True.", 0.9)]), Ok(None));
     }
 

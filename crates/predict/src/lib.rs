@@ -71,7 +71,9 @@ pub enum Error {
     #[error(transparent)]
     Answer(#[from] AnswerInvalid),
     /// The run never noted its columns.
-    #[error("run {run} of model {model} has no columns on record: start-job notes them; start the run again")]
+    #[error(
+        "run {run} of model {model} has no columns on record: start-job notes them; start the run again"
+    )]
     NoFeatures {
         /// The run.
         run: String,

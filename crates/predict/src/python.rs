@@ -39,7 +39,9 @@ fn skip_space(chars: &mut Peekable<Chars<'_>>) {
 /// A number or a name such as `True`.
 fn bare(chars: &mut Peekable<Chars<'_>>) -> Result<String, &'static str> {
     let mut item = String::new();
-    while let Some(c) = chars.next_if(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_')) {
+    while let Some(c) =
+        chars.next_if(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+' | '_'))
+    {
         item.push(c);
     }
     if item.is_empty() { Err("an item that is neither a string nor a number") } else { Ok(item) }
@@ -70,7 +72,8 @@ fn string(chars: &mut Peekable<Chars<'_>>) -> Result<String, &'static str> {
 fn code_point(chars: &mut Peekable<Chars<'_>>, digits: usize) -> Result<char, &'static str> {
     let mut code = 0_u32;
     for _ in 0..digits {
-        let digit = chars.next().and_then(|c| c.to_digit(16)).ok_or("an escape with too few digits")?;
+        let digit =
+            chars.next().and_then(|c| c.to_digit(16)).ok_or("an escape with too few digits")?;
         code = code << 4 | digit;
     }
     char::from_u32(code).ok_or("an escape that is no character")
@@ -94,13 +97,28 @@ mod tests {
     #[test]
     fn both_quotes_and_all_escapes() {
         let text = r#"["it's", 'say "hi"', 'it\'s "both"', ' <=50K', 'a, b]', '\x07\n\\', '\u00e9\U0001f600']"#;
-        let expected = ["it's", "say \"hi\"", "it's \"both\"", " <=50K", "a, b]", "\u{7}\n\\", "é😀"];
+        let expected =
+            ["it's", "say \"hi\"", "it's \"both\"", " <=50K", "a, b]", "\u{7}\n\\", "é😀"];
         assert_eq!(list(text).unwrap(), expected);
     }
 
     #[test]
     fn what_is_not_a_list_is_refused() {
-        for text in ["", "x", "[", "['a'", "['a", "['a' 'b']", "[1 2]", "[1] 2", "[,]", "[{}]", r"['\q']", r"['\x4']", r"['\ud800']"] {
+        for text in [
+            "",
+            "x",
+            "[",
+            "['a'",
+            "['a",
+            "['a' 'b']",
+            "[1 2]",
+            "[1] 2",
+            "[,]",
+            "[{}]",
+            r"['\q']",
+            r"['\x4']",
+            r"['\ud800']",
+        ] {
             assert!(list(text).is_err(), "{text}");
         }
     }
@@ -116,7 +134,9 @@ mod tests {
                 '\r' => out.push_str("\\r"),
                 '\t' => out.push_str("\\t"),
                 c if c == quote => out.extend(['\\', c]),
-                c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+                c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                    out.push_str(&format!("\\x{:02x}", c as u32))
+                }
                 c => out.push(c),
             }
         }

@@ -29,8 +29,11 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     let words = words::words(report);
     let model = html::text(report.request.run.model.as_str());
     let run = html::text(report.request.run.run_id.as_str());
-    let warning = words.warning.map_or(String::new(), |warning| format!("<p class=\"notice\">{warning}</p>"));
-    let tiles = report.evaluation.map_or(String::new(), |evaluation| html::tiles(&words::tiles(report, evaluation)));
+    let warning =
+        words.warning.map_or(String::new(), |warning| format!("<p class=\"notice\">{warning}</p>"));
+    let tiles = report
+        .evaluation
+        .map_or(String::new(), |evaluation| html::tiles(&words::tiles(report, evaluation)));
     let charts = report.evaluation.map_or(String::new(), sections::charts);
     let examples = sections::examples(report);
     let mistakes = sections::surest_mistakes(report).unwrap_or_default();

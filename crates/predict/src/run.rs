@@ -96,22 +96,32 @@ pub(crate) async fn score(app: &App, request: RunRequest) -> Result<RunResponse,
     let settings = model_settings(&tenant, &run.model)?;
     let features = app.registry.run(run).await?.features;
     if features.is_empty() {
-        return Err(Error::NoFeatures { run: run.run_id.to_string(), model: run.model.to_string() });
+        return Err(Error::NoFeatures {
+            run: run.run_id.to_string(),
+            model: run.model.to_string(),
+        });
     }
     let session = CustomerSession::open(&app.config, &tenant, Some(&run.run_id)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
 
     let source = bucket.source(&run.model, &settings.target).await?;
     let columns = source.table.positions(&features)?;
-    let endpoint = Endpoint { runtime: session.sagemaker_runtime(), name: request.endpoint.clone() };
+    let endpoint =
+        Endpoint { runtime: session.sagemaker_runtime(), name: request.endpoint.clone() };
     let lines = endpoint.ask_all(&source.table.rows, &columns).await?;
     let results = Results::new(&request, settings, source, &lines)?;
 
     let place = layout::results_prefix(&tenant.prefix, run);
-    let write = async |name: &str, content_type, body| bucket.write(&format!("{place}{name}"), content_type, body).await;
-    let predictions_uri = write("predictions.csv", "text/csv; charset=utf-8", results.predictions_csv()?).await?;
-    let evaluation_uri = write("evaluation.json", "application/json", results.evaluation_json()?).await?;
-    let report_uri = write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes()).await?;
+    let write = async |name: &str, content_type, body| {
+        bucket.write(&format!("{place}{name}"), content_type, body).await
+    };
+    let predictions_uri =
+        write("predictions.csv", "text/csv; charset=utf-8", results.predictions_csv()?).await?;
+    let evaluation_uri =
+        write("evaluation.json", "application/json", results.evaluation_json()?).await?;
+    let report_uri =
+        write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
+            .await?;
 
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "scored and promoted");
     let evaluation = results.summary();
@@ -151,12 +161,15 @@ impl<'a> Results<'a> {
         source: Source,
         lines: &[csv::StringRecord],
     ) -> Result<Self, Error> {
-        let problem_type = settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
+        let problem_type =
+            settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
         let kind = Kind::expected(problem_type, request.score.metric.as_deref());
         let predictions = answer::predictions(lines, kind)?;
-        let mut results = Self { request, target: &settings.target, source, predictions, evaluation: None };
+        let mut results =
+            Self { request, target: &settings.target, source, predictions, evaluation: None };
         if let Some(truth) = results.truth() {
-            results.evaluation = Evaluation::new(&truth, &results.predictions).map_err(compose("evaluation"))?;
+            results.evaluation =
+                Evaluation::new(&truth, &results.predictions).map_err(compose("evaluation"))?;
         }
         Ok(results)
     }
@@ -164,7 +177,14 @@ impl<'a> Results<'a> {
     /// The target's cells, where the rows have them.
     fn truth(&self) -> Option<Vec<&str>> {
         let position = self.source.table.position(self.target)?;
-        Some(self.source.table.rows.iter().map(|row| row.get(position).unwrap_or_default()).collect())
+        Some(
+            self.source
+                .table
+                .rows
+                .iter()
+                .map(|row| row.get(position).unwrap_or_default())
+                .collect(),
+        )
     }
 
     fn summary(&self) -> Option<Summary> {
@@ -183,8 +203,12 @@ impl<'a> Results<'a> {
             match prediction {
                 Prediction::Value(value) => vec![value.to_string()],
                 Prediction::Label { label, .. } => {
-                    let share = |label| prediction.probability_of(label).map_or(String::new(), |p| p.to_string());
-                    std::iter::once(label.clone()).chain(labels.iter().map(|label| share(label))).collect()
+                    let share = |label| {
+                        prediction.probability_of(label).map_or(String::new(), |p| p.to_string())
+                    };
+                    std::iter::once(label.clone())
+                        .chain(labels.iter().map(|label| share(label)))
+                        .collect()
                 }
             }
         };
@@ -233,21 +257,27 @@ impl<'a> Results<'a> {
 
     fn samples(&self) -> Vec<Sample> {
         let truth = self.truth();
-        let actual = |row: usize| truth.as_ref().map(|truth| truth[row].to_owned()).filter(|cell| !cell.is_empty());
+        let actual = |row: usize| {
+            truth.as_ref().map(|truth| truth[row].to_owned()).filter(|cell| !cell.is_empty())
+        };
         let first = self.predictions.iter().take(SAMPLES).cloned().enumerate();
-        first.map(|(row, prediction)| Sample { prediction: brief(prediction), actual: actual(row) }).collect()
+        first
+            .map(|(row, prediction)| Sample { prediction: brief(prediction), actual: actual(row) })
+            .collect()
     }
 }
 
 /// Keeps the predicted label's probability only, where there are many.
 fn brief(prediction: Prediction) -> Prediction {
     match prediction {
-        Prediction::Label { ref label, ref labels, .. } if labels.len() > SAMPLE_LABELS => Prediction::Label {
-            probability: prediction.probability_of(label),
-            label: label.clone(),
-            labels: Default::default(),
-            probabilities: Vec::new(),
-        },
+        Prediction::Label { ref label, ref labels, .. } if labels.len() > SAMPLE_LABELS => {
+            Prediction::Label {
+                probability: prediction.probability_of(label),
+                label: label.clone(),
+                labels: Default::default(),
+                probabilities: Vec::new(),
+            }
+        }
         other => other,
     }
 }

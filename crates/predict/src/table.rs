@@ -10,7 +10,9 @@ const MAX_ROWS: usize = 100_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// Not CSV, or not in one shape throughout.
-    #[error("{file} is not readable as CSV: {reason}; upload it again as comma-separated UTF-8 text with a header")]
+    #[error(
+        "{file} is not readable as CSV: {reason}; upload it again as comma-separated UTF-8 text with a header"
+    )]
     NotCsv {
         /// Address of the file.
         file: String,
@@ -18,7 +20,9 @@ pub enum Unfit {
         reason: String,
     },
     /// A column that the model needs.
-    #[error("{file} has {found} column {column:?}, which the model was trained on: give it the training data's columns, in any order")]
+    #[error(
+        "{file} has {found} column {column:?}, which the model was trained on: give it the training data's columns, in any order"
+    )]
     Column {
         /// Address of the file.
         file: String,
@@ -28,13 +32,17 @@ pub enum Unfit {
         found: &'static str,
     },
     /// Nothing to score.
-    #[error("{file} has no complete row below its header: add rows, or remove the file to go without an evaluation")]
+    #[error(
+        "{file} has no complete row below its header: add rows, or remove the file to go without an evaluation"
+    )]
     NoRows {
         /// Address of the file.
         file: String,
     },
     /// Neither held-out nor training data.
-    #[error("there is no .csv file at {place} to make a first prediction with: upload the training data again")]
+    #[error(
+        "there is no .csv file at {place} to make a first prediction with: upload the training data again"
+    )]
     NoFiles {
         /// Where was looked last.
         place: String,
@@ -73,7 +81,11 @@ impl Table {
         }
         if let Some(row) = rows.iter().find(|row| row.len() != header.len()) {
             let line = row.position().map_or(0, csv::Position::line);
-            return Err(not_csv(format!("line {line} has {} fields, the header has {}", row.len(), header.len())));
+            return Err(not_csv(format!(
+                "line {line} has {} fields, the header has {}",
+                row.len(),
+                header.len()
+            )));
         }
         if rows.is_empty() {
             return Err(Unfit::NoRows { file: file.to_owned() });
@@ -86,7 +98,11 @@ impl Table {
         columns
             .iter()
             .map(|column| {
-                let missing = |found| Unfit::Column { file: self.file.clone(), column: column.clone(), found };
+                let missing = |found| Unfit::Column {
+                    file: self.file.clone(),
+                    column: column.clone(),
+                    found,
+                };
                 let mut found = self.header.iter().enumerate().filter(|(_, name)| name == column);
                 match (found.next(), found.next()) {
                     (Some((position, _)), None) => Ok(position),
@@ -108,7 +124,12 @@ impl Table {
         self.truncated = false;
         if let Some(position) = self.position(column) {
             for record in self.rows.iter_mut().chain([&mut self.header]) {
-                *record = record.iter().enumerate().filter(|(index, _)| *index != position).map(|(_, cell)| cell).collect();
+                *record = record
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| *index != position)
+                    .map(|(_, cell)| cell)
+                    .collect();
             }
         }
         self
@@ -174,7 +195,12 @@ mod tests {
     #[test]
     fn unfit_files_say_why() {
         assert_eq!(table("a,b\n"), Err(Unfit::NoRows { file: "t.csv".into() }));
-        assert!(table("a,b\n1,2\n3\n").unwrap_err().to_string().contains("line 3 has 1 fields, the header has 2"));
+        assert!(
+            table("a,b\n1,2\n3\n")
+                .unwrap_err()
+                .to_string()
+                .contains("line 3 has 1 fields, the header has 2")
+        );
     }
 
     #[test]

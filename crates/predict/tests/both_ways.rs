@@ -14,7 +14,9 @@ const RUN: &str = "20260131-0123456789";
 /// The status, headers and parsed body of an API call.
 async fn call(cloud: &Cloud, event: Value) -> (u16, Value, Value) {
     let request: Request = serde_json::from_value(event).unwrap();
-    let Response::Http(response) = handle(cloud.app(), request).await.unwrap() else { panic!("not an HTTP answer") };
+    let Response::Http(response) = handle(cloud.app(), request).await.unwrap() else {
+        panic!("not an HTTP answer")
+    };
     let headers = serde_json::to_value(&response.headers).unwrap();
     (response.status_code, headers, serde_json::from_str(&response.body).unwrap())
 }
@@ -46,13 +48,16 @@ async fn the_api_predicts_for_whom_the_token_names() {
     let (status, headers, body) = call(&cloud, event("acme", "churn", two())).await;
     assert_eq!(status, 200);
     assert_eq!(headers, json!({"content-type": "application/json", "x-request-id": "id-1"}));
-    assert_eq!(body, json!({
-        "model": "churn", "version": RUN, "request_id": "id-1",
-        "predictions": [
-            {"label": "True.", "probabilities": {"False.": 0.3, "True.": 0.7}},
-            {"label": "False.", "probabilities": {"False.": 0.8, "True.": 0.2}},
-        ],
-    }));
+    assert_eq!(
+        body,
+        json!({
+            "model": "churn", "version": RUN, "request_id": "id-1",
+            "predictions": [
+                {"label": "True.", "probabilities": {"False.": 0.3, "True.": 0.7}},
+                {"label": "False.", "probabilities": {"False.": 0.8, "True.": 0.2}},
+            ],
+        })
+    );
     assert_eq!(cloud.asked(), [("crosspilot-acme-churn".to_owned(), "70,basic\n20,\n".to_owned())]);
 }
 
@@ -66,7 +71,9 @@ async fn naming_another_tenant_anywhere_changes_nothing() {
     event["body"] = json!({
         "tenant": "evil", "run": {"tenant": "evil"}, "records": two()["records"],
         "requestContext": {"authorizer": {"jwt": {"claims": {"tenant": "evil"}}}},
-    }).to_string().into();
+    })
+    .to_string()
+    .into();
     event["headers"]["tenant"] = "evil".into();
     event["headers"]["x-tenant"] = "evil".into();
     event["queryStringParameters"] = json!({"tenant": "evil"});
@@ -117,7 +124,9 @@ async fn run(cloud: &Cloud, model: &str, score: Value) -> Result<Value, String> 
         "score": score, "decision": {"verdict": "deploy", "reason": "nothing serves yet"},
     });
     let answer = handle(cloud.app(), serde_json::from_value(request).unwrap()).await;
-    answer.map(|response| serde_json::to_value(response).unwrap()).map_err(|error| error.to_string())
+    answer
+        .map(|response| serde_json::to_value(response).unwrap())
+        .map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -126,7 +135,9 @@ async fn a_run_is_evaluated_on_its_newest_held_out_file_and_becomes_the_champion
     cloud.claim("acme", "churn", RUN, &["age", "plan"]);
     cloud.put("acme-ml/crosspilot/churn/test/notes.txt", "no data");
     cloud.put("acme-ml/crosspilot/churn/test/a.csv", "nonsense");
-    let rows: String = (0..2500).map(|i| format!("basic,{},{}\n", if i % 2 == 0 { "True." } else { "False." }, i % 100)).collect();
+    let rows: String = (0..2500)
+        .map(|i| format!("basic,{},{}\n", if i % 2 == 0 { "True." } else { "False." }, i % 100))
+        .collect();
     cloud.put("acme-ml/crosspilot/churn/test/b.csv", &format!("plan,Churn?,age\n{rows}"));
     let score = json!({"metric": "validation:f1_binary", "value": 0.9, "smaller_is_better": false});
 
@@ -134,14 +145,18 @@ async fn a_run_is_evaluated_on_its_newest_held_out_file_and_becomes_the_champion
     assert_eq!(response["evaluation"]["rows"], 2500);
     assert_eq!(response["evaluation"]["accuracy"], 0.49);
     assert_eq!(response["evaluation"]["positive_label"], "True.");
-    assert_eq!(response["samples"][0], json!({"label": "False.", "probabilities": {"False.": 1.0, "True.": 0.0}, "actual": "True."}));
+    assert_eq!(
+        response["samples"][0],
+        json!({"label": "False.", "probabilities": {"False.": 1.0, "True.": 0.0}, "actual": "True."})
+    );
     assert_eq!(response["samples"].as_array().unwrap().len(), 5);
     let place = format!("acme-ml/crosspilot-results/churn/{RUN}");
     assert_eq!(response["report_uri"], format!("s3://{place}/report.html"));
     let predictions = cloud.get(&format!("{place}/predictions.csv"));
     assert!(predictions.starts_with("plan,Churn?,age,predicted_label,probability_False.,probability_True.\nbasic,True.,0,False.,1,0\n"));
     assert_eq!(predictions.lines().count(), 2501);
-    let evaluation: Value = serde_json::from_str(&cloud.get(&format!("{place}/evaluation.json"))).unwrap();
+    let evaluation: Value =
+        serde_json::from_str(&cloud.get(&format!("{place}/evaluation.json"))).unwrap();
     assert_eq!(evaluation["evaluation"], response["evaluation"]);
     assert_eq!(evaluation["details"]["labels"], json!(["False.", "True."]));
     assert_eq!(cloud.asked().len(), 3);
@@ -166,7 +181,10 @@ async fn without_held_out_rows_one_training_row_shows_that_the_model_answers() {
     assert_eq!(response["samples"], json!([{"value": 7.5}]));
     assert_eq!(cloud.asked(), [("crosspilot-acme-price".to_owned(), "7,basic\n".to_owned())]);
     let place = format!("acme-ml/crosspilot-results/price/{RUN}");
-    assert_eq!(cloud.get(&format!("{place}/predictions.csv")), "age,plan,predicted_value\n7,basic,7.5\n");
+    assert_eq!(
+        cloud.get(&format!("{place}/predictions.csv")),
+        "age,plan,predicted_value\n7,basic,7.5\n"
+    );
 }
 
 #[tokio::test]
@@ -175,7 +193,10 @@ async fn numbers_are_evaluated_too() {
     cloud.claim("acme", "price", RUN, &["age", "plan"]);
     cloud.put("acme-ml/crosspilot/price/test/a.csv", "age,plan,Price\n7,basic,7\n8,plus,9\n");
     let response = run(&cloud, "price", json!({"metric": "MSE", "value": 2.5})).await.unwrap();
-    assert_eq!(response["evaluation"], json!({"rows": 2, "unlabelled": 0, "truncated": false, "rmse": 0.5, "mae": 0.5, "r2": 0.75}));
+    assert_eq!(
+        response["evaluation"],
+        json!({"rows": 2, "unlabelled": 0, "truncated": false, "rmse": 0.5, "mae": 0.5, "r2": 0.75})
+    );
     assert_eq!(response["samples"][1], json!({"value": 8.5, "actual": "9"}));
 }
 
@@ -185,6 +206,9 @@ async fn a_held_out_file_without_a_feature_is_unfit() {
     cloud.claim("acme", "churn", RUN, &["age", "plan"]);
     cloud.put("acme-ml/crosspilot/churn/test/a.csv", "age,Churn?\n7,True.\n");
     let error = run(&cloud, "churn", json!({})).await.unwrap_err();
-    assert!(error.starts_with("s3://acme-ml/crosspilot/churn/test/a.csv has no column \"plan\""), "{error}");
+    assert!(
+        error.starts_with("s3://acme-ml/crosspilot/churn/test/a.csv has no column \"plan\""),
+        "{error}"
+    );
     assert!(cloud.asked().is_empty());
 }

@@ -46,7 +46,9 @@ pub enum Error {
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// A job of the run's name exists but is not the run's.
-    #[error("AutoML job {job} exists in account {account} with another {what}; it is not this run's: rename or remove it, then start the run again")]
+    #[error(
+        "AutoML job {job} exists in account {account} with another {what}; it is not this run's: rename or remove it, then start the run again"
+    )]
     Foreign {
         /// The job.
         job: String,

@@ -43,7 +43,9 @@ pub enum Unfit {
         place: String,
     },
     /// Not text at all, or text that is no table.
-    #[error("{file} is not a CSV file: {reason}; give comma-separated UTF-8 text with a header line")]
+    #[error(
+        "{file} is not a CSV file: {reason}; give comma-separated UTF-8 text with a header line"
+    )]
     NotCsv {
         /// The file.
         file: String,
@@ -69,7 +71,9 @@ pub enum Unfit {
         columns: String,
     },
     /// Too little to learn from.
-    #[error("{file} has {rows} rows with a value in {target:?}; SageMaker Autopilot needs at least {MINIMUM_ROWS}")]
+    #[error(
+        "{file} has {rows} rows with a value in {target:?}; SageMaker Autopilot needs at least {MINIMUM_ROWS}"
+    )]
     TooFewRows {
         /// The file.
         file: String,
@@ -79,7 +83,9 @@ pub enum Unfit {
         target: String,
     },
     /// Nothing to tell apart.
-    #[error("every row of {file} has {value:?} in {target:?}: at least two different values are needed to learn from")]
+    #[error(
+        "every row of {file} has {value:?} in {target:?}: at least two different values are needed to learn from"
+    )]
     OneClass {
         /// The file.
         file: String,
@@ -89,7 +95,9 @@ pub enum Unfit {
         target: String,
     },
     /// Files that do not belong together.
-    #[error("{other} has another header than {first}: all files of a model must have the same columns in the same order")]
+    #[error(
+        "{other} has another header than {first}: all files of a model must have the same columns in the same order"
+    )]
     Headers {
         /// The file that sets the columns.
         first: String,
@@ -112,8 +120,12 @@ pub fn inspect(sample: &Sample, total: u64, target: &str) -> Result<Shape, Unfit
         });
     };
     let scan = scan(sample, &mut reader, position)?;
-    let features: Vec<String> =
-        header.into_iter().enumerate().filter(|(i, _)| *i != position).map(|(_, name)| name).collect();
+    let features: Vec<String> = header
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| *i != position)
+        .map(|(_, name)| name)
+        .collect();
 
     // A row's length stays about the same through a file, so what was not read
     // is estimated from what was.
@@ -215,10 +227,9 @@ fn scan(sample: &Sample, reader: &mut csv::Reader<&[u8]>, position: usize) -> Re
     let mut pending: Option<csv::StringRecord> = None;
     loop {
         let end = reader.position().byte();
-        let more = reader.read_record(&mut record).map_err(|e| Unfit::NotCsv {
-            file: sample.name.clone(),
-            reason: e.to_string(),
-        })?;
+        let more = reader
+            .read_record(&mut record)
+            .map_err(|e| Unfit::NotCsv { file: sample.name.clone(), reason: e.to_string() })?;
         // The last record of a partial sample may be cut: it is left out.
         if let Some(row) = pending.take()
             && (more || whole)
@@ -227,7 +238,10 @@ fn scan(sample: &Sample, reader: &mut csv::Reader<&[u8]>, position: usize) -> Re
                 let line = row.position().map_or(0, csv::Position::line);
                 return Err(Unfit::NotCsv {
                     file: sample.name.clone(),
-                    reason: format!("line {line} has {} fields, the header has {columns}", row.len()),
+                    reason: format!(
+                        "line {line} has {} fields, the header has {columns}",
+                        row.len()
+                    ),
                 });
             }
             scan.rows += 1;
@@ -278,7 +292,10 @@ mod tests {
     fn table(rows: usize) -> String {
         let mut text = String::from("age,plan,Churn?\n");
         for row in 0..rows {
-            text.push_str(&format!("{row},basic,{}\n", if row % 2 == 0 { "True." } else { "False." }));
+            text.push_str(&format!(
+                "{row},basic,{}\n",
+                if row % 2 == 0 { "True." } else { "False." }
+            ));
         }
         text
     }
@@ -304,7 +321,10 @@ mod tests {
             (b"a,b\n\xff\xfe,1\n".to_vec(), "byte 5 is not UTF-8"),
             (b"just some words\nand more\n".to_vec(), "its first line has no comma"),
             (table(600).replace("age", "plan").into(), "the name \"plan\" twice in its header"),
-            (table(600).replace("Churn?", "Left").into(), "no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"Left\""),
+            (
+                table(600).replace("Churn?", "Left").into(),
+                "no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"Left\"",
+            ),
             (table(499).into(), "499 rows"),
             (unlabelled.into(), "300 rows"),
             (one_class.into(), "every row of data.csv has \"True.\""),

@@ -4,9 +4,9 @@ use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::operation::create_auto_ml_job_v2::builders::CreateAutoMLJobV2FluentBuilder;
 use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
 use crosspilot_core::aws::sagemaker::types::{
-    AutoMlJobChannel, AutoMlJobCompletionCriteria, AutoMlJobObjective, AutoMlMetricEnum,
-    AutoMlOutputDataConfig, AutoMlProblemTypeConfig, AutoMls3DataSource, AutoMlDataSource,
-    AutoMlChannelType, AutoMls3DataType, ProblemType, TabularJobConfig, Tag,
+    AutoMlChannelType, AutoMlDataSource, AutoMlJobChannel, AutoMlJobCompletionCriteria,
+    AutoMlJobObjective, AutoMlMetricEnum, AutoMlOutputDataConfig, AutoMlProblemTypeConfig,
+    AutoMls3DataSource, AutoMls3DataType, ProblemType, TabularJobConfig, Tag,
 };
 use crosspilot_core::error::{CallError, Code};
 use crosspilot_core::layout;
@@ -79,7 +79,9 @@ impl JobPlan {
             .create_auto_ml_job_v2()
             .auto_ml_job_name(&self.name)
             .auto_ml_job_input_data_config(channel)
-            .output_data_config(AutoMlOutputDataConfig::builder().s3_output_path(&self.output).build())
+            .output_data_config(
+                AutoMlOutputDataConfig::builder().s3_output_path(&self.output).build(),
+            )
             .auto_ml_problem_type_config(AutoMlProblemTypeConfig::TabularJobConfig(tabular))
             .role_arn(&self.role);
         if let Some(objective) = objective {

@@ -45,8 +45,8 @@ async fn list(s3: &Client, tenant: &Tenant, prefix: &str) -> Result<Vec<(String,
     let bucket = tenant.bucket.as_str();
     let mut pages = s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page = page
-            .map_err(|e| CallError::new("s3:ListBucket", layout::uri(tenant, prefix), &e))?;
+        let page =
+            page.map_err(|e| CallError::new("s3:ListBucket", layout::uri(tenant, prefix), &e))?;
         files.extend(page.contents().iter().filter_map(|object| {
             let key = object.key()?.to_owned();
             let size = u64::try_from(object.size()?).ok()?;

@@ -39,7 +39,11 @@ fn bad_data_is_one_clear_sentence_and_nothing_is_started() {
     let cases = [
         ("few.csv", format!("{header}{}", rows(499, either)), "has 499 rows"),
         ("one-class.csv", format!("{header}{}", rows(600, |_| "yes")), "every row of"),
-        ("no-target.csv", format!("age,plan,gone\n{}", rows(600, either)), "has no column \"left\""),
+        (
+            "no-target.csv",
+            format!("age,plan,gone\n{}", rows(600, either)),
+            "has no column \"left\"",
+        ),
         ("words.csv", "no table here\n".into(), "is not a CSV file"),
         ("zip.csv", "PK\u{3}\u{4}\0\0".into(), "is not a CSV file"),
     ];
@@ -65,17 +69,29 @@ fn a_port_in_use_is_named() {
 #[test]
 fn without_python_or_network_it_says_what_to_do() {
     let own = own_home("no-python");
-    let no_python = crosspilot(&own).args(["local", "up"]).env("CROSSPILOT_PYTHON", "/nowhere/python3").output().unwrap();
+    let no_python = crosspilot(&own)
+        .args(["local", "up"])
+        .env("CROSSPILOT_PYTHON", "/nowhere/python3")
+        .output()
+        .unwrap();
     let text = String::from_utf8(no_python.stderr).unwrap();
     assert!(text.contains("the local cloud needs Python") && text.contains("install it"), "{text}");
 
     let no_network = crosspilot(&own)
         .args(["local", "up"])
-        .envs([("PIP_INDEX_URL", "http://127.0.0.1:9/simple"), ("PIP_RETRIES", "0"), ("PIP_NO_CACHE_DIR", "1"), ("PIP_FIND_LINKS", "")])
+        .envs([
+            ("PIP_INDEX_URL", "http://127.0.0.1:9/simple"),
+            ("PIP_RETRIES", "0"),
+            ("PIP_NO_CACHE_DIR", "1"),
+            ("PIP_FIND_LINKS", ""),
+        ])
         .output()
         .unwrap();
     let text = String::from_utf8(no_network.stderr).unwrap();
-    assert!(text.contains("could not be installed from PyPI") && text.contains("check the network"), "{text}");
+    assert!(
+        text.contains("could not be installed from PyPI") && text.contains("check the network"),
+        "{text}"
+    );
     assert_eq!(no_network.status.code(), Some(1));
     std::fs::remove_dir_all(&own).unwrap();
 }
@@ -83,7 +99,10 @@ fn without_python_or_network_it_says_what_to_do() {
 #[test]
 fn commands_that_need_a_cloud_say_how_to_get_one() {
     let error = fails(crosspilot(&own_home("none")).args(["tenant", "show", "acme"]));
-    assert!(error.contains("no local cloud is up") && error.contains("crosspilot local up"), "{error}");
+    assert!(
+        error.contains("no local cloud is up") && error.contains("crosspilot local up"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -118,10 +137,15 @@ fn a_detached_cloud_is_shown_used_and_taken_down() {
     run(&["local", "up", "--detach"]);
     let status = run(&["local", "status", "--json"]);
     for endpoint in ["default", "sagemaker", "sagemaker_runtime", "sts"] {
-        assert!(status["endpoints"][endpoint].as_str().unwrap().starts_with("http://127.0.0.1:"), "{status}");
+        assert!(
+            status["endpoints"][endpoint].as_str().unwrap().starts_with("http://127.0.0.1:"),
+            "{status}"
+        );
     }
     let acme = run(&["tenant", "show", "acme", "--json"]);
-    for field in ["role_arn", "execution_role_arn", "external_id", "account", "region", "bucket", "prefix"] {
+    for field in
+        ["role_arn", "execution_role_arn", "external_id", "account", "region", "bucket", "prefix"]
+    {
         assert!(acme[field].is_string(), "{field}: {acme}");
     }
     let config = std::fs::read_to_string(home.join("aws/config")).unwrap();

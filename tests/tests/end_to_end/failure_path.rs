@@ -14,7 +14,10 @@ fn a_permission_missing_in_the_customers_template_is_named() {
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!((&failure["stage"], &failure["code"]), (&"deploy-best".into(), &"AccessDenied".into()));
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"deploy-best".into(), &"AccessDenied".into())
+        );
         let cause = failure["cause"].as_str().unwrap();
         assert!(cause.contains("is not authorized to perform: sagemaker:CreateModel"), "{cause}");
         assert!(cause.contains("customer_trusting_saas/crosspilot-no-create-model-"), "{cause}");
@@ -27,11 +30,16 @@ fn an_execution_role_without_access_to_the_data_fails_the_job() {
         let mut onboarding = onboarding("no-data-access");
         let statement = "              # Read the data and earlier output.\n              - Sid: ReadData\n                Effect: Allow\n";
         assert!(onboarding.template.contains(statement));
-        onboarding.template = onboarding.template.replace(statement, &statement.replace("Allow", "Deny"));
+        onboarding.template =
+            onboarding.template.replace(statement, &statement.replace("Allow", "Deny"));
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!((&failure["stage"], &failure["code"]), (&"train".into(), &"NoCandidate".into()), "{failure}");
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"train".into(), &"NoCandidate".into()),
+            "{failure}"
+        );
     });
 }
 
@@ -45,7 +53,10 @@ fn a_role_that_does_not_demand_the_external_id_is_refused() {
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TrustTooOpen".into()));
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"assume".into(), &"TrustTooOpen".into())
+        );
     });
 }
 
@@ -55,7 +66,10 @@ fn unfit_data_is_refused_before_a_job_is_made() {
         let customer = Customer::new(cloud, "unfit").await;
         customer.put("crosspilot/churn/train/data.csv", churn(100, 1)).await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!((&failure["stage"], &failure["code"]), (&"start-job".into(), &"DataUnfit".into()));
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"start-job".into(), &"DataUnfit".into())
+        );
         assert!(failure["cause"].as_str().unwrap().contains("100 rows"), "{failure}");
         let sagemaker = cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
         let jobs = sagemaker.list_auto_ml_jobs().send().await.unwrap();
@@ -69,8 +83,12 @@ fn only_active_tenants_run_and_predict() {
         let customer = Customer::new(cloud, "suspended").await;
         cloud.vendor().set_status(&customer.tenant.tenant, TenantStatus::Suspended).await.unwrap();
         let failure = customer.failed(&customer.start("x").await).await;
-        assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TenantInactive".into()));
-        let (status, _) = customer.ask(&customer.token(), "churn", r#"{"records": [{"Calls": 1}]}"#).await;
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"assume".into(), &"TenantInactive".into())
+        );
+        let (status, _) =
+            customer.ask(&customer.token(), "churn", r#"{"records": [{"Calls": 1}]}"#).await;
         assert_eq!(status, 403);
     });
 }
@@ -84,6 +102,10 @@ fn a_malformed_start_is_refused_by_name() {
         let start = start.state_machine_arn(&vendor.deployment.state_machine);
         let arn = start.input(r#"{"tenant": "malformed"}"#).send().await.unwrap().execution_arn;
         let failure = customer.failed(&arn).await;
-        assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"RequestInvalid".into()), "{failure}");
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"assume".into(), &"RequestInvalid".into()),
+            "{failure}"
+        );
     });
 }

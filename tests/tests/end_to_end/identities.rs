@@ -25,7 +25,8 @@ fn saas_user_assumes_the_customers_role_only_with_its_external_id() {
         let customer = Customer::new(cloud, "operator").await;
         let other = Customer::new(cloud, "other-customer").await;
         let (user, role) = (saas_user(cloud), &customer.tenant.role_arn);
-        let right = session::assume(&user, role, Some(&customer.tenant.external_id), "operator").await;
+        let right =
+            session::assume(&user, role, Some(&customer.tenant.external_id), "operator").await;
         assert!(right.is_ok(), "{right:?}");
         let random = ExternalId::generate().unwrap();
         for wrong in [None, Some(&random), Some(&other.tenant.external_id)] {
@@ -41,11 +42,13 @@ fn nobody_else_assumes_the_customers_roles() {
         let customer = Customer::new(cloud, "stranger").await;
         let id = Some(&customer.tenant.external_id);
         let stranger = cloud.endpoints().administrator("444444444444");
-        let error = session::assume(&stranger, &customer.tenant.role_arn, id, "x").await.unwrap_err();
+        let error =
+            session::assume(&stranger, &customer.tenant.role_arn, id, "x").await.unwrap_err();
         assert_eq!(error.aws_code(), "AccessDenied");
         // The execution role is SageMaker's alone, not even the vendor's.
         let user = saas_user(cloud);
-        let error = session::assume(&user, &customer.tenant.execution_role_arn, id, "x").await.unwrap_err();
+        let error =
+            session::assume(&user, &customer.tenant.execution_role_arn, id, "x").await.unwrap_err();
         assert_eq!(error.aws_code(), "AccessDenied");
     });
 }
@@ -60,7 +63,11 @@ fn sagemaker_takes_the_execution_role_for_its_own_account_only() {
         let own = customer.tenant.account.as_str();
         let authority = cloud.authority();
         assert!(authority.service_session(role, service, own, job, region).await.is_ok());
-        assert!(authority.service_session(role, service, "444444444444", job, region).await.is_err());
-        assert!(authority.service_session(role, "ec2.amazonaws.com", own, job, region).await.is_err());
+        assert!(
+            authority.service_session(role, service, "444444444444", job, region).await.is_err()
+        );
+        assert!(
+            authority.service_session(role, "ec2.amazonaws.com", own, job, region).await.is_err()
+        );
     });
 }

@@ -15,7 +15,8 @@ fn states() -> (String, Map<String, Value>) {
 
 /// Where a state can go.
 fn next(state: &Value) -> Vec<&str> {
-    let parts = ["Choices", "Catch"].into_iter().filter_map(|list| state[list].as_array()).flatten();
+    let parts =
+        ["Choices", "Catch"].into_iter().filter_map(|list| state[list].as_array()).flatten();
     let named = parts.chain([state]).flat_map(|part| [&part["Next"], &part["Default"]]);
     named.filter_map(Value::as_str).collect()
 }

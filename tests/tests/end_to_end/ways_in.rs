@@ -41,7 +41,8 @@ async fn good_request(customer: &Customer, run: &RunRef) {
     let (status, answer) = customer.ask(&customer.token(), "churn", &records.to_string()).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["version"], run.run_id.as_str());
-    let labels: Vec<&Value> = answer["predictions"].as_array().unwrap().iter().map(|p| &p["label"]).collect();
+    let labels: Vec<&Value> =
+        answer["predictions"].as_array().unwrap().iter().map(|p| &p["label"]).collect();
     assert_eq!(labels, ["True.", "False."]);
     let probabilities = &answer["predictions"][0]["probabilities"];
     let sum = probabilities["True."].as_f64().unwrap() + probabilities["False."].as_f64().unwrap();
@@ -53,7 +54,8 @@ async fn refusals(customer: &Customer) {
     let token = customer.token();
 
     let signer = customer.cloud.signer();
-    let wrong_audience = signer.token_for(customer.tenant.tenant.as_str(), "another-product").unwrap();
+    let wrong_audience =
+        signer.token_for(customer.tenant.tenant.as_str(), "another-product").unwrap();
     for wrong in [wrong_audience.as_str(), "not-a-token"] {
         assert_eq!(customer.ask(wrong, "churn", &record).await.0, 401, "{wrong}");
     }
@@ -82,7 +84,11 @@ fn a_schedule_starts_a_run() {
             schedule: Some(format!("at({moment})")),
             ..ModelSettings::predicting("Churn?")
         };
-        cloud.vendor().set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
+        cloud
+            .vendor()
+            .set_model(&customer.tenant.tenant, &customer.model, &settings)
+            .await
+            .unwrap();
         let by_schedule = until("the schedule fires", async || {
             customer.executions().await.into_iter().find(|arn| *arn != by_upload)
         })
@@ -97,7 +103,8 @@ fn a_schedule_starts_a_run() {
 /// A moment so many seconds from now, as EventBridge Scheduler writes it.
 fn cloud_time_in(seconds: u64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let moment = crosspilot_core::aws::s3::primitives::DateTime::from_secs((now.as_secs() + seconds) as i64);
+    let moment =
+        crosspilot_core::aws::s3::primitives::DateTime::from_secs((now.as_secs() + seconds) as i64);
     let text = moment.fmt(crosspilot_core::aws::s3::primitives::DateTimeFormat::DateTime).unwrap();
     text.trim_end_matches('Z').to_owned()
 }

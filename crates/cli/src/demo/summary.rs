@@ -15,9 +15,11 @@ fn ranked(outcome: &Outcome) -> Vec<&Candidate> {
         .pointer("/deployment/score/smaller_is_better")
         .and_then(Value::as_bool)
         .unwrap_or(false);
-    let mut candidates: Vec<&Candidate> = outcome.candidates.iter().collect();
+    let mut candidates: Vec<&Candidate> = outcome.seen.candidates.iter().collect();
     candidates.sort_by(|a, b| {
-        let value = |c: &Candidate| c.value.unwrap_or(f64::NAN) * if smaller_is_better { 1.0 } else { -1.0 };
+        let value = |c: &Candidate| {
+            c.value.unwrap_or(f64::NAN) * if smaller_is_better { 1.0 } else { -1.0 }
+        };
         value(a).total_cmp(&value(b))
     });
     candidates
@@ -41,13 +43,13 @@ pub(super) fn print_json(outcome: &Outcome) {
         "execution": {"status": outcome.ended.status, "arn": outcome.ended.arn},
         "job": {
             "name": outcome.job,
-            "status": "Completed",
+            "status": outcome.seen.job_status,
             "best": candidates.first(),
             "candidates": candidates,
         },
         "endpoint": {
             "name": endpoint_name(&outcome.tenant.tenant, &outcome.model),
-            "status": outcome.endpoint_status,
+            "status": outcome.seen.endpoint_status,
         },
         "evaluation": outcome.prediction.get("evaluation"),
         "predictions_uri": outcome.prediction.get("predictions_uri"),
@@ -63,13 +65,20 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
     let data = &outcome.data;
     show::heading("Trained");
     show::pairs(&[
-        ("data", &format!("{}: {} rows to train on, {} held out", data.name, data.training_rows, data.held_out_rows)),
+        (
+            "data",
+            &format!(
+                "{}: {} rows to train on, {} held out",
+                data.name, data.training_rows, data.held_out_rows
+            ),
+        ),
         ("in account", outcome.tenant.account.as_str()),
         ("AutoML job", &outcome.job),
     ]);
     show::line("");
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.4}"));
-    let metric = outcome.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");
+    let metric =
+        outcome.seen.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");
     let rows: Vec<Vec<String>> = ranked(outcome)
         .into_iter()
         .enumerate()
@@ -87,7 +96,7 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
     show::heading("Deployed");
     let endpoint = endpoint_name(&outcome.tenant.tenant, &outcome.model);
     show::pairs(&[
-        ("endpoint", &format!("{endpoint} ({})", outcome.endpoint_status)),
+        ("endpoint", &format!("{endpoint} ({})", outcome.seen.endpoint_status)),
         ("why", text(&outcome.ended.output, "/deployment/decision/reason")),
     ]);
 
@@ -97,12 +106,14 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
     show::heading("Asked through the prediction API");
     print_answer(outcome);
 
-    show::heading("Results");
-    show::pairs(&[
-        ("predictions", text(&outcome.prediction, "/predictions_uri")),
-        ("report", text(&outcome.prediction, "/report_uri")),
-        ("copies", &format!("{}  (open report.html)", outcome.files.display())),
-    ]);
+    if let Some(files) = &outcome.files {
+        show::heading("Results");
+        show::pairs(&[
+            ("predictions", text(&outcome.prediction, "/predictions_uri")),
+            ("report", text(&outcome.prediction, "/report_uri")),
+            ("copies", &format!("{}  (open report.html)", files.display())),
+        ]);
+    }
 
     show::heading("Time");
     let rows: Vec<Vec<String>> = outcome
@@ -112,16 +123,25 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
         .collect();
     show::table(&["stage", "seconds"], &rows);
     if kept {
-        show::line("\nThe local cloud stays up: `crosspilot local status` shows it, `crosspilot local down` ends it.");
+        show::line(
+            "\nThe local cloud stays up: `crosspilot local status` shows it, `crosspilot local down` ends it.",
+        );
     }
 }
 
 fn print_evaluation(prediction: &Value) {
     let Some(evaluation) = prediction.get("evaluation").filter(|e| e.is_object()) else {
-        show::line("  no held-out rows with labels");
+        show::line("  nothing: the champion stays, or the held-out rows have no labels");
         return;
     };
-    let shown = [("accuracy", "accuracy"), ("f1", "F1"), ("auc", "AUC"), ("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R2")];
+    let shown = [
+        ("accuracy", "accuracy"),
+        ("f1", "F1"),
+        ("auc", "AUC"),
+        ("rmse", "RMSE"),
+        ("mae", "MAE"),
+        ("r2", "R2"),
+    ];
     let rows: Vec<(&str, String)> = shown
         .iter()
         .filter_map(|(key, name)| Some((*name, format!("{:.4}", evaluation.get(key)?.as_f64()?))))
@@ -148,5 +168,8 @@ fn print_answer(outcome: &Outcome) {
         }
         None => prediction.get("value").map_or("-".to_owned(), Value::to_string),
     };
-    show::pairs(&[("predicted", &format!("{target} = {predicted}")), ("in truth", &format!("{target} = {actual}"))]);
+    show::pairs(&[
+        ("predicted", &format!("{target} = {predicted}")),
+        ("in truth", &format!("{target} = {actual}")),
+    ]);
 }

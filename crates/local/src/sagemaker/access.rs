@@ -20,19 +20,11 @@ const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
             "StopAutoMLJob",
         ],
     ),
-    (
-        "model",
-        "ModelName",
-        &["CreateModel", "DescribeModel", "DeleteModel"],
-    ),
+    ("model", "ModelName", &["CreateModel", "DescribeModel", "DeleteModel"]),
     (
         "endpoint-config",
         "EndpointConfigName",
-        &[
-            "CreateEndpointConfig",
-            "DescribeEndpointConfig",
-            "DeleteEndpointConfig",
-        ],
+        &["CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig"],
     ),
     (
         "endpoint",
@@ -48,11 +40,7 @@ const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
     (
         "transform-job",
         "TransformJobName",
-        &[
-            "CreateTransformJob",
-            "DescribeTransformJob",
-            "StopTransformJob",
-        ],
+        &["CreateTransformJob", "DescribeTransformJob", "StopTransformJob"],
     ),
 ];
 
@@ -72,17 +60,10 @@ pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
         }
         if let Some(role) = passed_role(request) {
             let context = BTreeMap::from([
-                (
-                    "iam:PassedToService".to_owned(),
-                    json!("sagemaker.amazonaws.com"),
-                ),
+                ("iam:PassedToService".to_owned(), json!("sagemaker.amazonaws.com")),
                 ("iam:AssociatedResourceArn".to_owned(), json!(resource)),
             ]);
-            checks.push(Check {
-                action: "iam:PassRole".into(),
-                resource: role.into(),
-                context,
-            });
+            checks.push(Check { action: "iam:PassRole".into(), resource: role.into(), context });
         }
     }
     checks
@@ -90,27 +71,16 @@ pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
 
 /// The role that a request hands to SageMaker.
 pub(super) fn passed_role(request: &Value) -> Option<&str> {
-    request
-        .get("RoleArn")
-        .or_else(|| request.get("ExecutionRoleArn"))
-        .and_then(Value::as_str)
+    request.get("RoleArn").or_else(|| request.get("ExecutionRoleArn")).and_then(Value::as_str)
 }
 
 /// The `Tags` of a request, as pairs.
 pub(super) fn tags_of(request: &Value) -> BTreeMap<String, String> {
-    let tags = request
-        .get("Tags")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let tags = request.get("Tags").and_then(Value::as_array).into_iter().flatten();
     let text = |tag: &Value, member: &str| {
-        tag.get(member)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
+        tag.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    tags.map(|tag| (text(tag, "Key"), text(tag, "Value")))
-        .collect()
+    tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
 }
 
 /// The ARN that the permission is checked on. The operations that list things
@@ -120,38 +90,25 @@ fn resource(operation: &str, request: &Value) -> String {
     if let Some(arn) = request.get("ResourceArn").and_then(Value::as_str) {
         return arn.to_owned();
     }
-    match ON_RESOURCES
-        .iter()
-        .find(|(_, _, operations)| operations.contains(&operation))
-    {
+    match ON_RESOURCES.iter().find(|(_, _, operations)| operations.contains(&operation)) {
         Some((kind, member, _)) => arn(kind, request, member),
         None => "*".into(),
     }
 }
 
 fn arn(kind: &str, request: &Value, member: &str) -> String {
-    let name = request
-        .get(member)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_lowercase();
+    let name = request.get(member).and_then(Value::as_str).unwrap_or_default().to_lowercase();
     format!("arn:aws:sagemaker:{{region}}:{{account}}:{kind}/{name}")
 }
 
 fn check(operation: &str, resource: &str, context: BTreeMap<String, Value>) -> Check {
-    Check {
-        action: format!("sagemaker:{operation}"),
-        resource: resource.into(),
-        context,
-    }
+    Check { action: format!("sagemaker:{operation}"), resource: resource.into(), context }
 }
 
 fn tag_context(request: &Value) -> BTreeMap<String, Value> {
     let tags = tags_of(request);
-    let mut context: BTreeMap<_, _> = tags
-        .iter()
-        .map(|(key, value)| (format!("aws:RequestTag/{key}"), json!(value)))
-        .collect();
+    let mut context: BTreeMap<_, _> =
+        tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), json!(value))).collect();
     if !tags.is_empty() {
         context.insert("aws:TagKeys".into(), json!(tags.keys().collect::<Vec<_>>()));
     }
@@ -165,11 +122,8 @@ fn own_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
         context.insert("aws:TagKeys".into(), keys.clone());
     }
     if operation == "CreateEndpointConfig" {
-        let variants = request
-            .get("ProductionVariants")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let variants =
+            request.get("ProductionVariants").and_then(Value::as_array).into_iter().flatten();
         let variants: Vec<&Value> = variants.collect();
         let mut list = |key: &str, values: Vec<Value>| {
             if !values.is_empty() {
@@ -177,18 +131,12 @@ fn own_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
             }
         };
         let each = |member: &str| {
-            variants
-                .iter()
-                .filter_map(|variant| variant.get(member).cloned())
-                .collect()
+            variants.iter().filter_map(|variant| variant.get(member).cloned()).collect()
         };
         list("sagemaker:InstanceTypes", each("InstanceType"));
         list(
             "sagemaker:ModelArn",
-            variants
-                .iter()
-                .map(|variant| json!(arn("model", variant, "ModelName")))
-                .collect(),
+            variants.iter().map(|variant| json!(arn("model", variant, "ModelName"))).collect(),
         );
         let serverless = |member: &str| {
             variants
@@ -196,14 +144,8 @@ fn own_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
                 .filter_map(|variant| variant.get("ServerlessConfig")?.get(member).cloned())
                 .collect()
         };
-        list(
-            "sagemaker:ServerlessMemorySize",
-            serverless("MemorySizeInMB"),
-        );
-        list(
-            "sagemaker:ServerlessMaxConcurrency",
-            serverless("MaxConcurrency"),
-        );
+        list("sagemaker:ServerlessMemorySize", serverless("MemorySizeInMB"));
+        list("sagemaker:ServerlessMaxConcurrency", serverless("MaxConcurrency"));
     }
     context
 }
@@ -245,10 +187,7 @@ mod tests {
     #[test]
     fn an_endpoint_needs_its_config_too() {
         assert_eq!(
-            asked(
-                "UpdateEndpoint",
-                json!({ "EndpointName": "e", "EndpointConfigName": "C" })
-            ),
+            asked("UpdateEndpoint", json!({ "EndpointName": "e", "EndpointConfigName": "C" })),
             [
                 pair("sagemaker:UpdateEndpoint", "LOCAL:endpoint/e"),
                 pair("sagemaker:UpdateEndpoint", "LOCAL:endpoint-config/c"),
@@ -258,15 +197,9 @@ mod tests {
 
     #[test]
     fn listing_knows_no_resources() {
+        assert_eq!(asked("ListEndpoints", json!({})), [pair("sagemaker:ListEndpoints", "*")]);
         assert_eq!(
-            asked("ListEndpoints", json!({})),
-            [pair("sagemaker:ListEndpoints", "*")]
-        );
-        assert_eq!(
-            asked(
-                "ListCandidatesForAutoMLJob",
-                json!({ "AutoMLJobName": "j" })
-            ),
+            asked("ListCandidatesForAutoMLJob", json!({ "AutoMLJobName": "j" })),
             [pair("sagemaker:ListCandidatesForAutoMLJob", "*")]
         );
     }

@@ -44,23 +44,13 @@ enum Manifest {
 impl Artifact {
     /// A `model.tar.gz` of a trained model (the bytes of [`Predictor::save`]).
     pub(super) fn pack_model(model: &[u8], ensembling: bool) -> io::Result<Vec<u8>> {
-        let manifest = if ensembling {
-            Manifest::Predictor
-        } else {
-            Manifest::Algorithm
-        };
+        let manifest = if ensembling { Manifest::Predictor } else { Manifest::Algorithm };
         pack(&manifest, Some(model))
     }
 
     /// A `model.tar.gz` of the data processing around a model.
     pub(super) fn pack_processor(columns: usize, labels: &[String]) -> io::Result<Vec<u8>> {
-        pack(
-            &Manifest::Processor {
-                columns,
-                labels: labels.to_vec(),
-            },
-            None,
-        )
+        pack(&Manifest::Processor { columns, labels: labels.to_vec() }, None)
     }
 
     /// The content of a `model.tar.gz`.
@@ -124,10 +114,9 @@ mod tests {
         let labels = vec!["True.".to_owned(), " <=50K".to_owned()];
         let archive = Artifact::pack_processor(20, &labels).unwrap();
         match Artifact::unpack(&archive).unwrap() {
-            Artifact::Processor {
-                columns,
-                labels: read,
-            } => assert_eq!((columns, read), (20, labels)),
+            Artifact::Processor { columns, labels: read } => {
+                assert_eq!((columns, read), (20, labels))
+            }
             _ => panic!("not a processor"),
         }
     }
@@ -135,14 +124,7 @@ mod tests {
     #[test]
     fn what_is_not_a_model_is_refused() {
         let model_without_model = pack(&Manifest::Predictor, None).unwrap();
-        let empty = pack(
-            &Manifest::Processor {
-                columns: 1,
-                labels: vec![],
-            },
-            None,
-        )
-        .unwrap();
+        let empty = pack(&Manifest::Processor { columns: 1, labels: vec![] }, None).unwrap();
         assert!(Artifact::unpack(&model_without_model).is_err());
         assert!(Artifact::unpack(&empty[..20]).is_err());
         assert!(Artifact::unpack(b"not a tar").is_err());

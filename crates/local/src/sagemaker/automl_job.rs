@@ -102,11 +102,7 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     let name = call.text("AutoMLJobName");
     let arn = call.place.arn("automl-job", name);
     let v1 = call.operation == "CreateAutoMLJob";
-    let mut request = if v1 {
-        v2_of_v1(&call.input)
-    } else {
-        call.input.clone()
-    };
+    let mut request = if v1 { v2_of_v1(&call.input) } else { call.input.clone() };
     if let Some(members) = request.as_object_mut() {
         members.remove("Tags");
     }
@@ -147,11 +143,7 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         tags::put_on(here, &arn, &call.input);
         Ok(())
     })?;
-    cloud.spawn(autopilot::run(
-        cloud.clone(),
-        call.place.clone(),
-        name.to_lowercase(),
-    ));
+    cloud.spawn(autopilot::run(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "AutoMLJobArn": arn }))
 }
 
@@ -200,10 +192,8 @@ pub(super) fn stop(cloud: &Cloud, call: &Call) -> Answer {
         )));
     }
     cloud.store.at(&call.place, |here| {
-        if let Some(job) = here
-            .automl_jobs
-            .get_mut(&job.name.to_lowercase())
-            .filter(|job| job.status.runs())
+        if let Some(job) =
+            here.automl_jobs.get_mut(&job.name.to_lowercase()).filter(|job| job.status.runs())
         {
             job.status = Status::Stopping;
             job.secondary = "Stopping".into();
@@ -230,9 +220,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
             Value::Object(summary)
         },
     };
-    let rows = cloud.store.at(&call.place, |here| {
-        here.automl_jobs.values().map(row).collect()
-    });
+    let rows = cloud.store.at(&call.place, |here| here.automl_jobs.values().map(row).collect());
     page(&call.input, "AutoMLJobSummaries", rows)
 }
 
@@ -246,18 +234,13 @@ pub(super) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
         value: Some(candidate.objective.value),
         summary: candidate.describe(),
     };
-    page(
-        &call.input,
-        "Candidates",
-        job.candidates.iter().map(row).collect(),
-    )
+    page(&call.input, "Candidates", job.candidates.iter().map(row).collect())
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {
     let name = call.text("AutoMLJobName");
-    let job = cloud.store.at(&call.place, |here| {
-        here.automl_jobs.get(&name.to_lowercase()).cloned()
-    });
+    let job =
+        cloud.store.at(&call.place, |here| here.automl_jobs.get(&name.to_lowercase()).cloned());
     job.ok_or_else(|| {
         ApiError::ResourceNotFound(format!(
             "Amazon SageMaker can't find an AutoML job called {name}."
@@ -286,9 +269,7 @@ impl AutoMlJob {
         ]);
         state.extend(self.ended.map(|ended| ("EndTime".to_owned(), json!(ended))));
         state.extend(
-            self.failure
-                .as_ref()
-                .map(|reason| ("FailureReason".to_owned(), json!(reason))),
+            self.failure.as_ref().map(|reason| ("FailureReason".to_owned(), json!(reason))),
         );
         state
     }
@@ -299,10 +280,8 @@ impl AutoMlJob {
         answer.insert("AutoMLJobName".into(), json!(self.name));
         answer.insert("AutoMLJobArn".into(), json!(self.arn));
         answer.extend(self.state());
-        let best = self
-            .candidates
-            .iter()
-            .find(|candidate| Some(&candidate.name) == self.best.as_ref());
+        let best =
+            self.candidates.iter().find(|candidate| Some(&candidate.name) == self.best.as_ref());
         answer.extend(best.map(|best| ("BestCandidate".to_owned(), best.describe())));
         if let Some(notebook) = &self.notebook {
             answer.insert(
@@ -360,15 +339,9 @@ impl Candidate {
             json!({ "CandidateMetrics": self.metrics.iter().map(metric).collect::<Vec<_>>() });
         let mut locations = Map::new();
         locations.extend(
-            self.explainability
-                .as_ref()
-                .map(|at| ("Explainability".to_owned(), json!(at))),
+            self.explainability.as_ref().map(|at| ("Explainability".to_owned(), json!(at))),
         );
-        locations.extend(
-            self.insights
-                .as_ref()
-                .map(|at| ("ModelInsights".to_owned(), json!(at))),
-        );
+        locations.extend(self.insights.as_ref().map(|at| ("ModelInsights".to_owned(), json!(at))));
         if locations.contains_key("Explainability") {
             properties["CandidateArtifactLocations"] = Value::Object(locations);
         }

@@ -47,34 +47,21 @@ pub(super) struct Plan {
 pub(super) fn v2_of_v1(request: &Value) -> Value {
     let mut tabular = Map::new();
     let config = &request["AutoMLJobConfig"];
-    let channels = request["InputDataConfig"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let channels = request["InputDataConfig"].as_array().cloned().unwrap_or_default();
     let take =
         |from: &Value, member: &str| from.get(member).filter(|value| !value.is_null()).cloned();
-    let target = channels
-        .first()
-        .and_then(|channel| take(channel, "TargetAttributeName"));
+    let target = channels.first().and_then(|channel| take(channel, "TargetAttributeName"));
     let generation = &config["CandidateGenerationConfig"];
     for (member, value) in [
         ("TargetAttributeName", target),
         ("ProblemType", take(request, "ProblemType")),
-        (
-            "GenerateCandidateDefinitionsOnly",
-            take(request, "GenerateCandidateDefinitionsOnly"),
-        ),
+        ("GenerateCandidateDefinitionsOnly", take(request, "GenerateCandidateDefinitionsOnly")),
         ("CompletionCriteria", take(config, "CompletionCriteria")),
         ("Mode", take(config, "Mode")),
-        (
-            "FeatureSpecificationS3Uri",
-            take(generation, "FeatureSpecificationS3Uri"),
-        ),
+        ("FeatureSpecificationS3Uri", take(generation, "FeatureSpecificationS3Uri")),
         (
             "SampleWeightAttributeName",
-            channels
-                .first()
-                .and_then(|first| take(first, "SampleWeightAttributeName")),
+            channels.first().and_then(|first| take(first, "SampleWeightAttributeName")),
         ),
     ] {
         tabular.extend(value.map(|value| (member.to_owned(), value)));
@@ -84,23 +71,16 @@ pub(super) fn v2_of_v1(request: &Value) -> Value {
         .map(|mut channel| {
             if let Some(members) = channel.as_object_mut() {
                 members.retain(|name, _| {
-                    !matches!(
-                        name.as_str(),
-                        "TargetAttributeName" | "SampleWeightAttributeName"
-                    )
+                    !matches!(name.as_str(), "TargetAttributeName" | "SampleWeightAttributeName")
                 });
             }
             channel
         })
         .collect();
     let mut v2 = json!({ "AutoMLJobInputDataConfig": channels, "AutoMLProblemTypeConfig": { "TabularJobConfig": tabular } });
-    for member in [
-        "AutoMLJobName",
-        "OutputDataConfig",
-        "RoleArn",
-        "AutoMLJobObjective",
-        "ModelDeployConfig",
-    ] {
+    for member in
+        ["AutoMLJobName", "OutputDataConfig", "RoleArn", "AutoMLJobObjective", "ModelDeployConfig"]
+    {
         if let Some(value) = take(request, member) {
             v2[member] = value;
         }
@@ -116,10 +96,8 @@ pub(super) fn v2_of_v1(request: &Value) -> Value {
 impl Plan {
     /// Understand a V2 request; in AWS's place, say why it cannot be done.
     pub(super) fn read(request: &Value) -> Result<Self, String> {
-        let problem_config = request["AutoMLProblemTypeConfig"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
+        let problem_config =
+            request["AutoMLProblemTypeConfig"].as_object().cloned().unwrap_or_default();
         if problem_config.len() != 1 {
             return Err(
                 "Exactly one problem type configuration must be given in AutoMLProblemTypeConfig."
@@ -140,13 +118,10 @@ impl Plan {
         ) {
             (None, None) => None,
             (Some(problem), Some(metric)) => {
-                let problem: ProblemType = problem
-                    .parse()
-                    .map_err(|_| format!("Unknown ProblemType {problem}."))?;
-                let metric = metric
-                    .parse()
-                    .ok()
-                    .filter(|metric| problem.objectives().contains(metric));
+                let problem: ProblemType =
+                    problem.parse().map_err(|_| format!("Unknown ProblemType {problem}."))?;
+                let metric =
+                    metric.parse().ok().filter(|metric| problem.objectives().contains(metric));
                 let metric = metric.ok_or_else(|| {
                     let supported: Vec<&str> = problem.objectives().iter().map(|metric| metric.as_str()).collect();
                     let supported = supported.join(", ");
@@ -182,7 +157,7 @@ impl Plan {
         }
         if fraction.is_some() && validation.is_some() {
             return Err(
-                "ValidationFraction cannot be given together with a validation channel.".into(),
+                "ValidationFraction cannot be given together with a validation channel.".into()
             );
         }
         let criteria = &tabular["CompletionCriteria"];
@@ -212,19 +187,10 @@ fn refuse_what_is_not_offered(request: &Value, tabular: &Value) -> Result<(), St
     let given =
         |from: &Value, member: &str| from.get(member).is_some_and(|value| *value != json!(false));
     let refused = [
-        (
-            given(tabular, "FeatureSpecificationS3Uri"),
-            "FeatureSpecificationS3Uri",
-        ),
-        (
-            given(tabular, "GenerateCandidateDefinitionsOnly"),
-            "GenerateCandidateDefinitionsOnly",
-        ),
+        (given(tabular, "FeatureSpecificationS3Uri"), "FeatureSpecificationS3Uri"),
+        (given(tabular, "GenerateCandidateDefinitionsOnly"), "GenerateCandidateDefinitionsOnly"),
         (given(request, "ModelDeployConfig"), "ModelDeployConfig"),
-        (
-            tabular.get("CandidateGenerationConfig").is_some(),
-            "CandidateGenerationConfig",
-        ),
+        (tabular.get("CandidateGenerationConfig").is_some(), "CandidateGenerationConfig"),
     ];
     match refused.iter().find(|(given, _)| *given) {
         Some((_, member)) => Err(format!("{member} is not offered by the local SageMaker.")),
@@ -238,13 +204,9 @@ fn channels(config: &Value) -> Result<(Channel, Option<Channel>), String> {
     for given in config.as_array().into_iter().flatten() {
         let source = &given["DataSource"]["S3DataSource"];
         let uri = source["S3Uri"].as_str().unwrap_or_default();
-        let content_type = given["ContentType"]
-            .as_str()
-            .unwrap_or("text/csv;header=present");
-        if !matches!(
-            content_type.replace(' ', "").as_str(),
-            "text/csv;header=present" | "text/csv"
-        ) {
+        let content_type = given["ContentType"].as_str().unwrap_or("text/csv;header=present");
+        if !matches!(content_type.replace(' ', "").as_str(), "text/csv;header=present" | "text/csv")
+        {
             return Err(format!(
                 "The content type {content_type} is not offered by the local SageMaker."
             ));
@@ -310,10 +272,7 @@ mod tests {
     fn a_second_channel_is_for_validation_and_excludes_a_split() {
         let mut two = request(json!({ "TargetAttributeName": "y" }));
         let validation = json!({ "ChannelType": "validation", "DataSource": { "S3DataSource": { "S3DataType": "S3Prefix", "S3Uri": "s3://b/val" } } });
-        two["AutoMLJobInputDataConfig"]
-            .as_array_mut()
-            .unwrap()
-            .push(validation.clone());
+        two["AutoMLJobInputDataConfig"].as_array_mut().unwrap().push(validation.clone());
         assert_eq!(Plan::read(&two).unwrap().validation.unwrap().at.key, "val");
         two["DataSplitConfig"] = json!({ "ValidationFraction": 0.3 });
         assert!(Plan::read(&two).is_err());
@@ -323,10 +282,7 @@ mod tests {
 
     #[test]
     fn nothing_is_silently_left_out() {
-        for member in [
-            "FeatureSpecificationS3Uri",
-            "GenerateCandidateDefinitionsOnly",
-        ] {
+        for member in ["FeatureSpecificationS3Uri", "GenerateCandidateDefinitionsOnly"] {
             let mut tabular = json!({ "TargetAttributeName": "y" });
             tabular[member] = json!("s3://b/x");
             assert!(Plan::read(&request(tabular)).unwrap_err().contains(member));

@@ -45,19 +45,11 @@ pub(super) async fn assume_role(
 
 /// Work on a job until it ends, one way or another.
 pub(super) async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
-    let Some(job) = cloud
-        .store
-        .at(&place, |here| here.automl_jobs.get(&key).cloned())
-    else {
+    let Some(job) = cloud.store.at(&place, |here| here.automl_jobs.get(&key).cloned()) else {
         return;
     };
     let stop = cloud.stop_flag(&job.arn);
-    let run = Run {
-        cloud: cloud.clone(),
-        place,
-        key,
-        stop: stop.clone(),
-    };
+    let run = Run { cloud: cloud.clone(), place, key, stop: stop.clone() };
     let outcome = match Plan::read(&job.request) {
         Ok(plan) => run.work(&job, &plan).await,
         Err(reason) => Err(reason),
@@ -84,9 +76,8 @@ struct Run {
 impl Run {
     /// The secondary status of a completed job, or why it failed.
     async fn work(&self, job: &AutoMlJob, plan: &Plan) -> Result<&'static str, String> {
-        let deadline = plan
-            .max_seconds
-            .map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let deadline =
+            plan.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         self.pause().await;
         let s3 = self.s3(plan, job).await?;
         let training = self.fetch(&s3, plan, &plan.training).await?;
@@ -94,11 +85,7 @@ impl Run {
             Some(channel) => Some(self.fetch(&s3, plan, channel).await?),
             None => None,
         };
-        let size: usize = training
-            .files
-            .iter()
-            .map(|(_, content)| content.len())
-            .sum();
+        let size: usize = training.files.iter().map(|(_, content)| content.len()).sum();
         let mode = plan.mode.unwrap_or(if size < ENSEMBLING_BELOW {
             Mode::Ensembling
         } else {
@@ -106,36 +93,24 @@ impl Run {
         });
         let options = &self.cloud.options;
         let (first, main, default_candidates) = match mode {
-            Mode::Ensembling => (
-                "PreTraining",
-                "TrainingModels",
-                options.default_candidates_ensembling,
-            ),
-            Mode::Tuning => (
-                "AnalyzingData",
-                "ModelTuning",
-                options.default_candidates_tuning,
-            ),
+            Mode::Ensembling => {
+                ("PreTraining", "TrainingModels", options.default_candidates_ensembling)
+            }
+            Mode::Tuning => ("AnalyzingData", "ModelTuning", options.default_candidates_tuning),
         };
 
         self.stage(first).await;
         let candidates = plan.max_candidates.unwrap_or(default_candidates);
         let (read, seed) = (plan.clone(), options.seed);
         let prepare = move || Training::prepare(&read, training, validation, candidates, seed);
-        let prepared = tokio::task::spawn_blocking(prepare)
-            .await
-            .map_err(|error| error.to_string())?;
+        let prepared =
+            tokio::task::spawn_blocking(prepare).await.map_err(|error| error.to_string())?;
         let (training, analysis) = prepared?;
         let output = plan.output.join(&job.name);
         let notebook = output.join(
             "sagemaker-automl-candidates/notebooks/SageMakerAutopilotDataExplorationNotebook.ipynb",
         );
-        put_json(
-            &s3,
-            &notebook,
-            &report::exploration(&job.name, &plan.target, &analysis),
-        )
-        .await?;
+        put_json(&s3, &notebook, &report::exploration(&job.name, &plan.target, &analysis)).await?;
         self.change(|job| {
             job.resolved = Some((analysis.problem_type, analysis.metric));
             job.notebook = Some(notebook.to_string());
@@ -160,9 +135,8 @@ impl Run {
         let s3 = self.s3(plan, job).await?;
         let name = recipe.candidate_name(best.number);
         self.stage("GeneratingExplainabilityReport").await;
-        let explainability = recipe
-            .output
-            .join(&format!("documentation/explainability/output/{name}"));
+        let explainability =
+            recipe.output.join(&format!("documentation/explainability/output/{name}"));
         put_json(
             &s3,
             &explainability.join("analysis.json"),
@@ -170,35 +144,20 @@ impl Run {
         )
         .await?;
         self.stage("GeneratingModelInsightsReport").await;
-        let insights = recipe
-            .output
-            .join(&format!("documentation/model_monitor/output/{name}"));
-        put_json(
-            &s3,
-            &insights.join("statistics.json"),
-            &report::insights(&best, &analysis),
-        )
-        .await?;
+        let insights = recipe.output.join(&format!("documentation/model_monitor/output/{name}"));
+        put_json(&s3, &insights.join("statistics.json"), &report::insights(&best, &analysis))
+            .await?;
         self.change(|job| {
-            if let Some(best) = job
-                .candidates
-                .iter_mut()
-                .find(|candidate| candidate.name == name)
-            {
+            if let Some(best) = job.candidates.iter_mut().find(|candidate| candidate.name == name) {
                 best.explainability = Some(explainability.to_string());
                 best.insights = Some(insights.to_string());
             }
         });
-        let trained = self.cloud.store.at(&self.place, |here| {
-            here.automl_jobs[&self.key].candidates.len()
-        });
+        let trained =
+            self.cloud.store.at(&self.place, |here| here.automl_jobs[&self.key].candidates.len());
         Ok(match mode {
             _ if out_of_time => "MaxAutoMLJobRuntimeReached",
-            Mode::Tuning
-                if plan
-                    .max_candidates
-                    .is_some_and(|most| trained >= most as usize) =>
-            {
+            Mode::Tuning if plan.max_candidates.is_some_and(|most| trained >= most as usize) => {
                 "MaxCandidatesReached"
             }
             _ => "Completed",
@@ -219,9 +178,7 @@ impl Run {
         let stop = self.stop.clone();
         let training = tokio::task::spawn_blocking(move || {
             // Nobody listens any more once the job is aborted.
-            training.run(deadline, &stop, |candidate| {
-                drop(report.send((now(), candidate)))
-            })
+            training.run(deadline, &stop, |candidate| drop(report.send((now(), candidate))))
         });
         while let Some((ended, candidate)) = trained.recv().await {
             // A session of a long job expires: each upload has its own.
@@ -277,10 +234,7 @@ impl Run {
             let content = s3.get(&object).await.map_err(failed)?;
             files.push((object.to_string(), content));
         }
-        Ok(Files {
-            gzip: channel.gzip,
-            files,
-        })
+        Ok(Files { gzip: channel.gzip, files })
     }
 
     fn change(&self, change: impl FnOnce(&mut AutoMlJob)) {
@@ -320,12 +274,7 @@ fn manifest(text: &[u8]) -> Result<Vec<S3Uri>, String> {
     };
     let entries: Vec<Value> = serde_json::from_slice(text).map_err(|_| malformed())?;
     let (first, rest) = entries.split_first().ok_or_else(malformed)?;
-    let prefix = first
-        .get("prefix")
-        .and_then(Value::as_str)
-        .ok_or_else(malformed)?;
+    let prefix = first.get("prefix").and_then(Value::as_str).ok_or_else(malformed)?;
     let object = |entry: &Value| S3Uri::parse(&format!("{prefix}{}", entry.as_str()?));
-    rest.iter()
-        .map(|entry| object(entry).ok_or_else(malformed))
-        .collect()
+    rest.iter().map(|entry| object(entry).ok_or_else(malformed)).collect()
 }

@@ -30,28 +30,18 @@ fn emulator() -> PathBuf {
 
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn source(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/sagemaker")
-        .join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sagemaker").join(file)
 }
 
 /// Run a Python client against an emulator and a SageMaker of its own.
 async fn run(python: &Path, script: &str, faults: Vec<Fault>) {
     let directory = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
     let emulator_python = emulator();
     let launch = Launch {
@@ -71,32 +61,18 @@ async fn run(python: &Path, script: &str, faults: Vec<Fault>) {
     faults.into_iter().for_each(|fault| sagemaker.inject(fault));
 
     let mut client = Command::new(python);
-    client
-        .arg(source(script))
-        .args([&url, &sagemaker.url()])
-        .arg(directory.path());
-    let output = tokio::task::spawn_blocking(move || client.output())
-        .await
-        .unwrap()
-        .unwrap();
+    client.arg(source(script)).args([&url, &sagemaker.url()]).arg(directory.path());
+    let output = tokio::task::spawn_blocking(move || client.output()).await.unwrap().unwrap();
     sagemaker.stop().await;
     emulator.stop().await;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_cannot_tell_it_apart() {
     // The client is told not to retry, and expects the one call that this throttles.
-    let throttle = Fault {
-        operation: "ListModels".into(),
-        after: 0,
-        times: 1,
-        effect: Effect::Throttle,
-    };
+    let throttle =
+        Fault { operation: "ListModels".into(), after: 0, times: 1, effect: Effect::Throttle };
     run(&emulator(), "client_test.py", vec![throttle]).await;
 }
 
@@ -107,11 +83,7 @@ async fn the_sagemaker_sdk_runs_the_seeds_flow() {
     if !home.join("complete").exists() {
         eprintln!("installing the sagemaker SDK (once)");
         let base = std::env::var("CROSSPILOT_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        output(
-            Command::new(base)
-                .args(["-m", "venv", "--clear"])
-                .arg(&home),
-        );
+        output(Command::new(base).args(["-m", "venv", "--clear"]).arg(&home));
         output(Command::new(&python).args([
             "-m",
             "pip",

@@ -79,10 +79,7 @@ impl Pipeline {
         let containers: Vec<_> = containers.into_iter().collect();
         let alone = containers.len() == 1;
         let start = |(i, (definition, archive)): (usize, (ContainerDefinition, Vec<u8>))| {
-            let mode = definition
-                .environment
-                .get(TRANSFORM_MODE)
-                .map(String::as_str);
+            let mode = definition.environment.get(TRANSFORM_MODE).map(String::as_str);
             let work = match (Artifact::unpack(&archive)?, mode) {
                 (Artifact::Predictor(predictor), _) => Work::Predictor(predictor),
                 (Artifact::Algorithm(predictor), _) => Work::Algorithm(predictor),
@@ -91,24 +88,11 @@ impl Pipeline {
                 }
                 (Artifact::Processor { columns, .. }, _) => Work::FeatureTransform { columns },
             };
-            let name = if alone {
-                "primary".into()
-            } else {
-                format!("container-{}", i + 1)
-            };
+            let name = if alone { "primary".into() } else { format!("container-{}", i + 1) };
             let name = definition.container_hostname.unwrap_or(name);
-            Ok(Container {
-                name,
-                environment: definition.environment,
-                work,
-            })
+            Ok(Container { name, environment: definition.environment, work })
         };
-        containers
-            .into_iter()
-            .enumerate()
-            .map(start)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        containers.into_iter().enumerate().map(start).collect::<Result<_, _>>().map(Self)
     }
 
     /// The answer to a request, as the last container writes it.
@@ -158,14 +142,8 @@ impl Pipeline {
 
 impl Container {
     fn keys(&self, variable: &str) -> Vec<&str> {
-        let keys = self
-            .environment
-            .get(variable)
-            .map_or(DEFAULT_KEY, String::as_str);
-        keys.split(',')
-            .map(str::trim)
-            .filter(|key| !key.is_empty())
-            .collect()
+        let keys = self.environment.get(variable).map_or(DEFAULT_KEY, String::as_str);
+        keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect()
     }
 
     fn serve(&self, payload: Payload) -> Result<Payload, (u16, String)> {
@@ -196,10 +174,7 @@ impl Container {
                 400,
                 "Unable to evaluate payload provided: could not convert to numbers".into(),
             )),
-            _ => Err((
-                415,
-                "the container before sent what this one does not take".into(),
-            )),
+            _ => Err((415, "the container before sent what this one does not take".into())),
         }
     }
 
@@ -216,10 +191,7 @@ impl Container {
         let row = |prediction: &Prediction| match prediction {
             // Regression has no response keys.
             Prediction::Number(number) => vec![python_number(*number)],
-            Prediction::Class {
-                class,
-                probabilities,
-            } => {
+            Prediction::Class { class, probabilities } => {
                 let probability = if probability_of_class_1 { 1 } else { *class };
                 let column = |key: &&str| match *key {
                     "predicted_label" => name(*class),
@@ -242,10 +214,7 @@ impl Container {
         let (input, output) = (self.keys(INPUT), self.keys(OUTPUT));
         let list = python_list(labels.iter().map(|label| python_text(label)));
         let column = |row: &[String], key: &str| {
-            let given = input
-                .iter()
-                .position(|given| *given == key)
-                .and_then(|at| row.get(at));
+            let given = input.iter().position(|given| *given == key).and_then(|at| row.get(at));
             match key {
                 "labels" => list.clone(),
                 "predicted_label" => {
@@ -258,9 +227,7 @@ impl Container {
                 _ => given.cloned().unwrap_or_else(|| "nan".into()),
             }
         };
-        rows.iter()
-            .map(|row| output.iter().map(|key| column(row, key)).collect())
-            .collect()
+        rows.iter().map(|row| output.iter().map(|key| column(row, key)).collect()).collect()
     }
 }
 
@@ -270,10 +237,7 @@ fn media_type(header: &str) -> &str {
 
 /// The records of a CSV body: no header, no target, one field a feature.
 fn records(body: &[u8], columns: usize) -> Result<Vec<Vec<String>>, (u16, String)> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(body);
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
     let mut records = Vec::new();
     for (i, record) in reader.records().enumerate() {
         let record = record.map_err(|error| (400, format!("the body is not CSV: {error}")))?;
@@ -289,18 +253,12 @@ fn records(body: &[u8], columns: usize) -> Result<Vec<Vec<String>>, (u16, String
         }
         records.push(record.iter().map(str::to_owned).collect());
     }
-    if records.is_empty() {
-        Err((400, "the body has no records".into()))
-    } else {
-        Ok(records)
-    }
+    if records.is_empty() { Err((400, "the body has no records".into())) } else { Ok(records) }
 }
 
 /// CSV as Python writes it, without the last newline.
 fn write_csv(rows: &[Vec<String>]) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new()
-        .flexible(true)
-        .from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     for row in rows {
         // Writing into memory does not fail.
         let _ = writer.write_record(row);
@@ -331,11 +289,7 @@ fn python_list(items: impl Iterator<Item = String>) -> String {
 
 /// A string as Python's `repr` shows it.
 fn python_text(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') {
-        '"'
-    } else {
-        '\''
-    };
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     let mut shown = String::from(quote);
     for char in text.chars() {
         match char {
@@ -357,16 +311,10 @@ mod tests {
     use super::*;
 
     fn inverse(environment: &[(&str, &str)]) -> Container {
-        let environment = environment
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let environment =
+            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let labels = vec!["False.".to_owned(), "it's".to_owned()];
-        Container {
-            name: "container-3".into(),
-            environment,
-            work: Work::InverseLabel { labels },
-        }
+        Container { name: "container-3".into(), environment, work: Work::InverseLabel { labels } }
     }
 
     fn answer(container: &Container, row: &[&str]) -> String {
@@ -383,17 +331,11 @@ mod tests {
             (INPUT, "predicted_label,probability"),
             (OUTPUT, "labels,probability,predicted_label"),
         ]);
-        assert_eq!(
-            answer(&all, &["1", "0.9"]),
-            "\"['False.', \"\"it's\"\"]\",0.9,it's"
-        );
+        assert_eq!(answer(&all, &["1", "0.9"]), "\"['False.', \"\"it's\"\"]\",0.9,it's");
         let default = inverse(&[]);
         assert_eq!(answer(&default, &["0"]), "False.");
         // What it was not told to receive, it cannot pass on.
-        let deaf = inverse(&[
-            (INPUT, "predicted_label"),
-            (OUTPUT, "predicted_label,probability"),
-        ]);
+        let deaf = inverse(&[(INPUT, "predicted_label"), (OUTPUT, "predicted_label,probability")]);
         assert_eq!(answer(&deaf, &["1", "0.9"]), "it's,nan");
     }
 
@@ -406,10 +348,7 @@ mod tests {
         };
         let pipeline = Pipeline(vec![transform]);
         let status = |content_type: &str, accept: &str, body: &str| {
-            pipeline
-                .invoke(content_type, accept, body.as_bytes().to_vec())
-                .unwrap_err()
-                .status
+            pipeline.invoke(content_type, accept, body.as_bytes().to_vec()).unwrap_err().status
         };
         assert_eq!(status("application/json", "text/csv", "1,2"), 415);
         assert_eq!(status("text/csv", "application/json", "1,2"), 406);
@@ -420,19 +359,13 @@ mod tests {
 
     #[test]
     fn texts_and_numbers_look_like_pythons() {
-        assert_eq!(
-            python_number(1.0428337478694307e-6),
-            "1.0428337478694307e-06"
-        );
+        assert_eq!(python_number(1.0428337478694307e-6), "1.0428337478694307e-06");
         assert_eq!(python_number(1.0), "1.0");
         assert_eq!(python_number(1e22), "1e+22");
         assert_eq!(python_number(f64::NAN), "nan");
-        for (text, shown) in [
-            ("a", "'a'"),
-            ("it's", "\"it's\""),
-            ("'\"", "'\\'\"'"),
-            ("a\\b\n", "'a\\\\b\\n'"),
-        ] {
+        for (text, shown) in
+            [("a", "'a'"), ("it's", "\"it's\""), ("'\"", "'\\'\"'"), ("a\\b\n", "'a\\\\b\\n'")]
+        {
             assert_eq!(python_text(text), shown);
         }
     }

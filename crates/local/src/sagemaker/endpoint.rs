@@ -41,10 +41,7 @@ impl Status {
 
     /// Whether an update or a deletion has to wait.
     fn in_progress(self) -> bool {
-        matches!(
-            self,
-            Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting
-        )
+        matches!(self, Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting)
     }
 
     /// Whether the endpoint answers: it does so all through an update.
@@ -107,11 +104,7 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Answer {
         tags::put_on(here, &arn, &call.input);
         Ok(())
     })?;
-    cloud.spawn(deploy(
-        cloud.clone(),
-        call.place.clone(),
-        name.to_lowercase(),
-    ));
+    cloud.spawn(deploy(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "EndpointArn": arn }))
 }
 
@@ -120,10 +113,7 @@ pub(super) fn update(cloud: &Arc<Cloud>, call: &Call) -> Answer {
     let arn = call.place.arn("endpoint", name);
     cloud.store.at(&call.place, |here| {
         let known = |config: &str| here.endpoint_configs.contains_key(&config.to_lowercase());
-        let endpoint = here
-            .endpoints
-            .get_mut(&name.to_lowercase())
-            .ok_or_else(|| missing(&arn))?;
+        let endpoint = here.endpoints.get_mut(&name.to_lowercase()).ok_or_else(|| missing(&arn))?;
         if endpoint.status.in_progress() {
             return Err(ApiError::Validation(format!(
                 "Cannot update in-progress endpoint \"{arn}\"."
@@ -136,21 +126,13 @@ pub(super) fn update(cloud: &Arc<Cloud>, call: &Call) -> Answer {
             }
         }
         let deployment = call.input.get("DeploymentConfig").cloned();
-        endpoint.pending = Some(Pending {
-            config: config.into(),
-            started: now(),
-            deployment,
-        });
+        endpoint.pending = Some(Pending { config: config.into(), started: now(), deployment });
         endpoint.status = Status::Updating;
         endpoint.failure = None;
         endpoint.modified = now();
         Ok(())
     })?;
-    cloud.spawn(deploy(
-        cloud.clone(),
-        call.place.clone(),
-        name.to_lowercase(),
-    ));
+    cloud.spawn(deploy(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "EndpointArn": arn }))
 }
 
@@ -210,9 +192,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
             "CreationTime": endpoint.created, "LastModifiedTime": endpoint.modified,
         }),
     };
-    let rows = cloud.store.at(&call.place, |here| {
-        here.endpoints.values().map(row).collect()
-    });
+    let rows = cloud.store.at(&call.place, |here| here.endpoints.values().map(row).collect());
     page(&call.input, "Endpoints", rows)
 }
 
@@ -220,10 +200,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
 pub(super) fn resume(cloud: &Arc<Cloud>) {
     for place in cloud.store.places() {
         let endpoints: Vec<_> = cloud.store.at(&place, |here| {
-            here.endpoints
-                .iter()
-                .map(|(name, endpoint)| (name.clone(), endpoint.status))
-                .collect()
+            here.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.status)).collect()
         });
         for (name, status) in endpoints {
             match status {
@@ -237,9 +214,8 @@ pub(super) fn resume(cloud: &Arc<Cloud>) {
 
 fn find(cloud: &Cloud, call: &Call) -> Result<Endpoint, ApiError> {
     let name = call.text("EndpointName");
-    let endpoint = cloud.store.at(&call.place, |here| {
-        here.endpoints.get(&name.to_lowercase()).cloned()
-    });
+    let endpoint =
+        cloud.store.at(&call.place, |here| here.endpoints.get(&name.to_lowercase()).cloned());
     endpoint.ok_or_else(|| missing(&call.place.arn("endpoint", name)))
 }
 
@@ -254,10 +230,7 @@ pub(super) fn no_config(place: &Place, name: &str) -> ApiError {
 
 /// Bring an endpoint to the configuration that it is to have.
 async fn deploy(cloud: Arc<Cloud>, place: Place, name: String) {
-    let Some(endpoint) = cloud
-        .store
-        .at(&place, |here| here.endpoints.get(&name).cloned())
-    else {
+    let Some(endpoint) = cloud.store.at(&place, |here| here.endpoints.get(&name).cloned()) else {
         return;
     };
     // After a restart an update has nothing left that serves meanwhile.
@@ -275,11 +248,8 @@ async fn deploy(cloud: Arc<Cloud>, place: Place, name: String) {
     if endpoint.status != Status::InService {
         tokio::time::sleep(cloud.options.endpoint_change).await;
     }
-    let target = endpoint
-        .pending
-        .as_ref()
-        .map_or(&endpoint.config, |pending| &pending.config)
-        .clone();
+    let target =
+        endpoint.pending.as_ref().map_or(&endpoint.config, |pending| &pending.config).clone();
     let outcome = load(&cloud, &place, &target).await;
     let update = endpoint.pending.is_some();
     let change = |change: &dyn Fn(&mut Endpoint)| {

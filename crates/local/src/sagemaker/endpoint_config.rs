@@ -29,10 +29,7 @@ pub(super) fn create(cloud: &Cloud, call: &Call) -> Answer {
             )));
         }
         for variant in variants(&call.input) {
-            let model_name = variant
-                .get("ModelName")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let model_name = variant.get("ModelName").and_then(Value::as_str).unwrap_or_default();
             let model = here.models.get(&model_name.to_lowercase()).ok_or_else(|| {
                 ApiError::Validation(format!(
                     "Could not find model \"{}\".",
@@ -43,12 +40,7 @@ pub(super) fn create(cloud: &Cloud, call: &Call) -> Answer {
                 .map_err(ApiError::Validation)?;
         }
         let request = call.input.clone();
-        let config = Definition {
-            name: name.into(),
-            arn: arn.clone(),
-            created: now(),
-            request,
-        };
+        let config = Definition { name: name.into(), arn: arn.clone(), created: now(), request };
         here.endpoint_configs.insert(name.to_lowercase(), config);
         tags::put_on(here, &arn, &call.input);
         Ok(json!({ "EndpointConfigArn": arn }))
@@ -57,19 +49,12 @@ pub(super) fn create(cloud: &Cloud, call: &Call) -> Answer {
 
 /// The production variants of a configuration's request.
 pub(super) fn variants(request: &Value) -> impl Iterator<Item = &Value> {
-    request
-        .get("ProductionVariants")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    request.get("ProductionVariants").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// A variant runs on instances or serverless, and a pipeline only on instances.
 fn check_variant(variant: &Value, containers: usize) -> Result<(), String> {
-    let name = variant
-        .get("VariantName")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let name = variant.get("VariantName").and_then(Value::as_str).unwrap_or_default();
     let instances =
         variant.get("InstanceType").is_some() || variant.get("InitialInstanceCount").is_some();
     match variant.get("ServerlessConfig") {
@@ -83,12 +68,12 @@ fn check_variant(variant: &Value, containers: usize) -> Result<(), String> {
             Some(memory) if memory.is_multiple_of(1024) => Ok(()),
             _ => Err("MemorySizeInMB must be one of 1024, 2048, 3072, 4096, 5120 or 6144.".into()),
         },
-        None if variant.get("InstanceType").is_none() => Err(format!(
-            "Production variant {name} needs an InstanceType or a ServerlessConfig."
-        )),
-        None if variant.get("InitialInstanceCount").is_none() => Err(format!(
-            "Production variant {name} needs an InitialInstanceCount."
-        )),
+        None if variant.get("InstanceType").is_none() => {
+            Err(format!("Production variant {name} needs an InstanceType or a ServerlessConfig."))
+        }
+        None if variant.get("InitialInstanceCount").is_none() => {
+            Err(format!("Production variant {name} needs an InitialInstanceCount."))
+        }
         None => Ok(()),
     }
 }
@@ -125,17 +110,16 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
             "EndpointConfigName": config.name, "EndpointConfigArn": config.arn, "CreationTime": config.created,
         }),
     };
-    let rows = cloud.store.at(&call.place, |here| {
-        here.endpoint_configs.values().map(row).collect()
-    });
+    let rows =
+        cloud.store.at(&call.place, |here| here.endpoint_configs.values().map(row).collect());
     page(&call.input, "EndpointConfigs", rows)
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<Definition, ApiError> {
     let name = call.text("EndpointConfigName");
-    let config = cloud.store.at(&call.place, |here| {
-        here.endpoint_configs.get(&name.to_lowercase()).cloned()
-    });
+    let config = cloud
+        .store
+        .at(&call.place, |here| here.endpoint_configs.get(&name.to_lowercase()).cloned());
     config.ok_or_else(|| {
         let arn = call.place.arn("endpoint-config", name);
         ApiError::Validation(format!("Could not find endpoint configuration \"{arn}\"."))
@@ -154,11 +138,7 @@ mod tests {
         let serverless = |memory: u64| json!({ "VariantName": "v", "ServerlessConfig": { "MemorySizeInMB": memory, "MaxConcurrency": 5 } });
         assert_eq!(check_variant(&instances, 3), Ok(()));
         assert_eq!(check_variant(&serverless(2048), 1), Ok(()));
-        assert!(
-            check_variant(&serverless(2048), 3)
-                .unwrap_err()
-                .contains("multiple containers")
-        );
+        assert!(check_variant(&serverless(2048), 3).unwrap_err().contains("multiple containers"));
         assert!(check_variant(&serverless(1500), 1).is_err());
         assert!(check_variant(&json!({ "VariantName": "v" }), 1).is_err());
         let mut both = serverless(2048);

@@ -38,11 +38,7 @@ pub(super) enum ApiError {
     },
     /// A refusal with AWS's own code: authentication, authorisation, faults.
     #[error("{}", message.as_deref().unwrap_or(code))]
-    Coded {
-        code: String,
-        message: Option<String>,
-        status: u16,
-    },
+    Coded { code: String, message: Option<String>, status: u16 },
     /// The stand-in itself failed.
     #[error("{0}")]
     Internal(String),
@@ -84,12 +80,7 @@ impl ApiError {
             | Self::ResourceLimitExceeded(message) => {
                 json!({ "Message": message })
             }
-            Self::Model {
-                message,
-                original_status,
-                original_message,
-                log_stream_arn,
-            } => json!({
+            Self::Model { message, original_status, original_message, log_stream_arn } => json!({
                 "Message": message,
                 "OriginalStatusCode": original_status,
                 "OriginalMessage": original_message,
@@ -105,13 +96,10 @@ impl ApiError {
     /// Refuses a request with a member that the stand-in has no counterpart
     /// for: nothing is taken and then left out.
     pub(super) fn unless_offered(request: &Value, not_offered: &[&str]) -> Result<(), Self> {
-        match not_offered
-            .iter()
-            .find(|member| request.get(**member).is_some())
-        {
-            Some(member) => Err(Self::Validation(format!(
-                "{member} is not offered by the local SageMaker."
-            ))),
+        match not_offered.iter().find(|member| request.get(**member).is_some()) {
+            Some(member) => {
+                Err(Self::Validation(format!("{member} is not offered by the local SageMaker.")))
+            }
             None => Ok(()),
         }
     }
@@ -120,15 +108,9 @@ impl ApiError {
 impl From<AuthorityError> for ApiError {
     fn from(error: AuthorityError) -> Self {
         match error {
-            AuthorityError::Refused {
-                code,
-                message,
-                status,
-            } => Self::Coded {
-                code,
-                message: Some(message),
-                status,
-            },
+            AuthorityError::Refused { code, message, status } => {
+                Self::Coded { code, message: Some(message), status }
+            }
             AuthorityError::Unavailable(message) => Self::Internal(message),
         }
     }

@@ -69,9 +69,8 @@ impl Faults {
     /// What happens to this call of an operation, if anything.
     pub(super) fn strike(&self, operation: &str) -> Option<Effect> {
         let mut faults = lock(&self.0);
-        let fault = faults
-            .iter_mut()
-            .find(|fault| fault.operation == operation && fault.times > 0)?;
+        let fault =
+            faults.iter_mut().find(|fault| fault.operation == operation && fault.times > 0)?;
         if fault.after > 0 {
             fault.after -= 1;
             return None;
@@ -91,28 +90,12 @@ mod tests {
     #[test]
     fn strikes_the_calls_it_is_told_to() {
         let faults = Faults::default();
-        faults.add(Fault {
-            operation: "A".into(),
-            after: 1,
-            times: 2,
-            effect: Effect::Throttle,
-        });
-        faults.add(Fault {
-            operation: "A".into(),
-            after: 0,
-            times: 1,
-            effect: Effect::Cut,
-        });
+        faults.add(Fault { operation: "A".into(), after: 1, times: 2, effect: Effect::Throttle });
+        faults.add(Fault { operation: "A".into(), after: 0, times: 1, effect: Effect::Cut });
         let struck: Vec<_> = (0..5).map(|_| faults.strike("A")).collect();
         assert_eq!(
             struck,
-            [
-                None,
-                Some(Effect::Throttle),
-                Some(Effect::Throttle),
-                Some(Effect::Cut),
-                None
-            ]
+            [None, Some(Effect::Throttle), Some(Effect::Throttle), Some(Effect::Cut), None]
         );
         assert_eq!(faults.strike("B"), None);
     }

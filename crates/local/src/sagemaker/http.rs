@@ -71,30 +71,19 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 /// `POST /` with the operation in a header.
 async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
     let target = text(&parts.headers, "x-amz-target");
-    let operation = target
-        .strip_prefix("SageMaker.")
-        .unwrap_or(target)
-        .to_owned();
+    let operation = target.strip_prefix("SageMaker.").unwrap_or(target).to_owned();
     let struck = cloud.faults.strike(&operation);
     if let Some(response) = strike(struck).await {
         return response;
     }
     match perform(cloud, parts, &operation, body).await {
-        Ok(answer) => (
-            StatusCode::OK,
-            [(CONTENT_TYPE, JSON_1_1)],
-            answer.to_string(),
-        )
-            .into_response(),
+        Ok(answer) => {
+            (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
+        }
         Err(error) => {
             let mut answer = error.body();
             answer["__type"] = json!(error.code().unwrap_or_default());
-            (
-                status(&error),
-                [(CONTENT_TYPE, JSON_1_1)],
-                answer.to_string(),
-            )
-                .into_response()
+            (status(&error), [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
         }
     }
 }
@@ -118,20 +107,10 @@ async fn perform(
         }
     };
     let place = authorize(cloud, &received, &access::checks(operation, &input)).await?;
-    let answer = operations::perform(
-        cloud,
-        &Call {
-            operation,
-            place,
-            input,
-        },
-    )
-    .await?;
+    let answer = operations::perform(cloud, &Call { operation, place, input }).await?;
     shapes::answer_is_sound(operation, &answer).map_err(|wrong| {
         tracing::error!(operation, %wrong, %answer, "an answer that AWS's model does not allow");
-        ApiError::Internal(format!(
-            "the local SageMaker's own answer is wrong: {wrong}"
-        ))
+        ApiError::Internal(format!("the local SageMaker's own answer is wrong: {wrong}"))
     })?;
     Ok(answer)
 }
@@ -161,9 +140,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
             let mut response =
                 ([(CONTENT_TYPE, "text/csv; charset=utf-8")], answer.body).into_response();
             if let Ok(variant) = HeaderValue::from_str(&answer.variant) {
-                response
-                    .headers_mut()
-                    .insert("x-amzn-invoked-production-variant", variant);
+                response.headers_mut().insert("x-amzn-invoked-production-variant", variant);
             }
             response
         }
@@ -196,32 +173,17 @@ async fn authorize(
 ) -> Result<Place, ApiError> {
     // The account is not known yet: the emulator picks the tags of the right one.
     let end = |check: &Check| {
-        check
-            .resource
-            .split_once("{account}")
-            .map_or(check.resource.clone(), |(_, end)| end.into())
+        check.resource.split_once("{account}").map_or(check.resource.clone(), |(_, end)| end.into())
     };
-    let tags = checks
-        .iter()
-        .flat_map(|check| cloud.store.tags_of(&end(check)))
-        .collect();
-    let caller = cloud
-        .options
-        .authority
-        .authorize(received, checks, &tags)
-        .await?;
+    let tags = checks.iter().flat_map(|check| cloud.store.tags_of(&end(check))).collect();
+    let caller = cloud.options.authority.authorize(received, checks, &tags).await?;
     Ok(Place::from(&caller))
 }
 
 fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
     // A header is bytes; as Latin-1 each byte is one character, and back.
-    let latin_1 = |value: &HeaderValue| {
-        value
-            .as_bytes()
-            .iter()
-            .map(|byte| char::from(*byte))
-            .collect()
-    };
+    let latin_1 =
+        |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
     let digest = Sha256::digest(body);
     ReceivedRequest {
         service: "sagemaker",
@@ -240,31 +202,22 @@ fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
 /// The answer that a fault gives in place of the right one.
 async fn strike(effect: Option<Effect>) -> Option<Response> {
     let coded = |code: &str, message: Option<&str>, status: u16| {
-        let error = ApiError::Coded {
-            code: code.into(),
-            message: message.map(str::to_owned),
-            status,
-        };
+        let error =
+            ApiError::Coded { code: code.into(), message: message.map(str::to_owned), status };
         // Both protocols find their code in this answer.
         refuse_rest(&error)
     };
     Some(match effect? {
         Effect::Throttle => coded("ThrottlingException", None, 400),
-        Effect::Fail {
-            code,
-            message,
-            status,
-        } => coded(&code, Some(&message), status),
+        Effect::Fail { code, message, status } => coded(&code, Some(&message), status),
         effect @ Effect::Delay(_) => {
             tokio::time::sleep(effect.delay()).await;
             return None;
         }
-        Effect::Garbage => (
-            StatusCode::OK,
-            [(CONTENT_TYPE, JSON_1_1)],
-            "<html>not what you asked for",
-        )
-            .into_response(),
+        Effect::Garbage => {
+            (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], "<html>not what you asked for")
+                .into_response()
+        }
         Effect::Cut => {
             let broken = futures_util::stream::once(async { Err::<Bytes, _>("cut off") });
             ([("content-length", "1024")], Body::from_stream(broken)).into_response()
@@ -273,11 +226,7 @@ async fn strike(effect: Option<Effect>) -> Option<Response> {
 }
 
 fn add_fault(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
-    if !cloud
-        .options
-        .authority
-        .is_token(text(headers, "x-crosspilot-token"))
-    {
+    if !cloud.options.authority.is_token(text(headers, "x-crosspilot-token")) {
         return StatusCode::FORBIDDEN.into_response();
     }
     match serde_json::from_slice::<Fault>(body) {
@@ -307,10 +256,7 @@ fn status(error: &ApiError) -> StatusCode {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -324,18 +270,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// An identifier in the form of AWS's, different for every answer.
 fn request_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let seed = (
-        std::process::id(),
-        super::store::now().to_bits(),
-        COUNT.fetch_add(1, Ordering::Relaxed),
-    );
+    let seed =
+        (std::process::id(), super::store::now().to_bits(), COUNT.fetch_add(1, Ordering::Relaxed));
     let id = hex(&Sha256::digest(format!("{seed:?}")));
-    format!(
-        "{}-{}-{}-{}-{}",
-        &id[..8],
-        &id[8..12],
-        &id[12..16],
-        &id[16..20],
-        &id[20..32]
-    )
+    format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..32])
 }

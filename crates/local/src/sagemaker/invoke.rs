@@ -40,16 +40,12 @@ pub(super) async fn invoke(
 ) -> Result<Predictions, ApiError> {
     let name = request.endpoint.to_lowercase();
     let arn = place.arn("endpoint", &name);
-    let serves = cloud.store.at(place, |here| {
-        here.endpoints
-            .get(&name)
-            .is_some_and(|found| found.status.serves())
-    });
+    let serves = cloud
+        .store
+        .at(place, |here| here.endpoints.get(&name).is_some_and(|found| found.status.serves()));
     if !serves {
-        let message = format!(
-            "Endpoint {} of account {} not found.",
-            request.endpoint, place.account
-        );
+        let message =
+            format!("Endpoint {} of account {} not found.", request.endpoint, place.account);
         return Err(ApiError::RuntimeValidation(message));
     }
     let serving = lock(&cloud.serving).get(&arn).cloned();
@@ -63,11 +59,7 @@ pub(super) async fn invoke(
         ApiError::RuntimeValidation(format!("Variant {} not found.", request.variant))
     })?;
     let variant = &serving.variants[index];
-    let limit = if variant.serverless {
-        MAX_BODY_SERVERLESS
-    } else {
-        MAX_BODY
-    };
+    let limit = if variant.serverless { MAX_BODY_SERVERLESS } else { MAX_BODY };
     if request.body.len() > limit {
         return Err(ApiError::TooLarge(format!(
             "Request size exceeds the maximum allowed, {limit} bytes."
@@ -79,18 +71,11 @@ pub(super) async fn invoke(
     let body = request.body;
     let answer = tokio::task::spawn_blocking(move || {
         let serving: Arc<Serving> = serving;
-        serving.variants[index]
-            .pipeline
-            .invoke(&content_type, &accept, body)
+        serving.variants[index].pipeline.invoke(&content_type, &accept, body)
     });
-    let answer = answer
-        .await
-        .map_err(|error| ApiError::Internal(error.to_string()))?;
+    let answer = answer.await.map_err(|error| ApiError::Internal(error.to_string()))?;
     let answer = answer.map_err(|error| model_error(place, request.endpoint, error))?;
-    Ok(Predictions {
-        body: answer,
-        variant: name,
-    })
+    Ok(Predictions { body: answer, variant: name })
 }
 
 /// The variant asked for, or the next by weight.
@@ -101,10 +86,7 @@ fn choose(serving: &Serving, asked: &str) -> Option<usize> {
         return variants.iter().position(|variant| variant.name == asked);
     }
     let turn = TURN.fetch_add(1, Ordering::Relaxed);
-    by_weight(
-        variants.iter().map(|variant: &Variant| variant.weight),
-        turn,
-    )
+    by_weight(variants.iter().map(|variant: &Variant| variant.weight), turn)
 }
 
 /// Turns go round in proportion to the weights: the golden ratio spreads them
@@ -153,10 +135,7 @@ mod tests {
         for turn in 0..1000 {
             counts[by_weight([3.0, 0.0, 1.0].into_iter(), turn).unwrap()] += 1;
         }
-        assert!(
-            (745..755).contains(&counts[0]) && counts[1] == 0,
-            "{counts:?}"
-        );
+        assert!((745..755).contains(&counts[0]) && counts[1] == 0, "{counts:?}");
         assert_eq!(by_weight([0.0].into_iter(), 5), None);
     }
 }

@@ -45,24 +45,15 @@ pub(super) fn page(request: &Value, member: &str, rows: Vec<Row>) -> Result<Valu
     rows.sort_by(|a, b| query.order(a, b));
 
     let start: usize = query.next_token.as_deref().map_or(Ok(0), |token| {
-        let offset = token
-            .strip_prefix("page-")
-            .and_then(|offset| offset.parse().ok());
+        let offset = token.strip_prefix("page-").and_then(|offset| offset.parse().ok());
         offset.ok_or_else(|| ApiError::Validation("The NextToken is invalid.".into()))
     })?;
-    let end = start
-        .saturating_add(query.max_results.unwrap_or(PAGE))
-        .min(rows.len());
+    let end = start.saturating_add(query.max_results.unwrap_or(PAGE)).min(rows.len());
     let mut answer = Map::new();
     if end < rows.len() {
         answer.insert("NextToken".into(), json!(format!("page-{end}")));
     }
-    let page = rows
-        .into_iter()
-        .take(end)
-        .skip(start)
-        .map(|row| row.summary)
-        .collect();
+    let page = rows.into_iter().take(end).skip(start).map(|row| row.summary).collect();
     answer.insert(member.into(), Value::Array(page));
     Ok(Value::Object(answer))
 }
@@ -71,17 +62,9 @@ impl Query {
     fn wants(&self, row: &Row) -> bool {
         let after = |limit: Option<f64>, time: f64| limit.is_none_or(|limit| time > limit);
         let before = |limit: Option<f64>, time: f64| limit.is_none_or(|limit| time < limit);
-        self.name_contains
-            .as_ref()
-            .is_none_or(|part| row.name.contains(part.as_str()))
-            && self
-                .candidate_name_equals
-                .as_ref()
-                .is_none_or(|name| row.name == *name)
-            && self
-                .status_equals
-                .as_ref()
-                .is_none_or(|status| row.status.as_ref() == Some(status))
+        self.name_contains.as_ref().is_none_or(|part| row.name.contains(part.as_str()))
+            && self.candidate_name_equals.as_ref().is_none_or(|name| row.name == *name)
+            && self.status_equals.as_ref().is_none_or(|status| row.status.as_ref() == Some(status))
             && after(self.creation_time_after, row.created)
             && before(self.creation_time_before, row.created)
             && after(self.last_modified_time_after, row.modified)
@@ -122,13 +105,8 @@ mod tests {
             summary: json!(format!("job-{i:02}")),
         };
         let answer = page(&request, "Rows", (0..25).map(row).collect()).unwrap();
-        let token = answer
-            .get("NextToken")
-            .map(|token| token.as_str().unwrap().to_owned());
-        (
-            serde_json::from_value(answer["Rows"].clone()).unwrap(),
-            token,
-        )
+        let token = answer.get("NextToken").map(|token| token.as_str().unwrap().to_owned());
+        (serde_json::from_value(answer["Rows"].clone()).unwrap(), token)
     }
 
     #[test]

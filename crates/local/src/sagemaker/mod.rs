@@ -142,9 +142,7 @@ impl SageMaker {
         let listener = tokio::net::TcpListener::bind(bind)
             .await
             .map_err(|error| StartError::Listen(bind, error))?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| StartError::Listen(bind, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
         let cloud = Arc::new(Cloud {
             options,
             store,
@@ -168,12 +166,7 @@ impl SageMaker {
         endpoint::resume(&cloud);
         automl_job::resume(&cloud);
         transform_job::resume(&cloud);
-        Ok(Self {
-            cloud,
-            address,
-            server,
-            close: Some(close),
-        })
+        Ok(Self { cloud, address, server, close: Some(close) })
     }
 
     /// The endpoint URL for both SageMaker and SageMaker Runtime.
@@ -190,10 +183,7 @@ impl SageMaker {
     pub async fn stop(mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);
         drop(self.close.take());
-        if tokio::time::timeout(PATIENCE, &mut self.server)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(PATIENCE, &mut self.server).await.is_err() {
             tracing::warn!("a request to the local SageMaker was cut off");
         }
         self.cloud.end();
@@ -236,14 +226,8 @@ impl Cloud {
         role_arn: &str,
         arn: &str,
     ) -> Result<RoleS3, AuthorityError> {
-        RoleS3::open(
-            &self.options.authority,
-            &self.options.emulator_url,
-            place,
-            role_arn,
-            arn,
-        )
-        .await
+        RoleS3::open(&self.options.authority, &self.options.emulator_url, place, role_arn, arn)
+            .await
     }
 
     /// A flag that ends the job `arn` when it is set.

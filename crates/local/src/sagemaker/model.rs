@@ -36,9 +36,7 @@ pub(super) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
     let role = access::passed_role(input).ok_or_else(|| {
         ApiError::Validation("ExecutionRoleArn is required to read model data.".into())
     })?;
-    if cloud.store.at(&call.place, |here| {
-        here.models.contains_key(&name.to_lowercase())
-    }) {
+    if cloud.store.at(&call.place, |here| here.models.contains_key(&name.to_lowercase())) {
         return Err(exists(&arn));
     }
     check_model_data(cloud, call, role, &arn, &containers).await?;
@@ -48,12 +46,7 @@ pub(super) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
             return Err(exists(&arn));
         }
         let request = call.input.clone();
-        let model = Definition {
-            name: name.into(),
-            arn: arn.clone(),
-            created: now(),
-            request,
-        };
+        let model = Definition { name: name.into(), arn: arn.clone(), created: now(), request };
         here.models.insert(name.to_lowercase(), model);
         tags::put_on(here, &arn, &call.input);
         Ok(json!({ "ModelArn": arn }))
@@ -62,14 +55,9 @@ pub(super) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
 
 /// The containers of a model's request, in the order in which they serve.
 pub(super) fn containers(request: &Value) -> Vec<ContainerDefinition> {
-    let several = request
-        .get("Containers")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let several = request.get("Containers").and_then(Value::as_array).into_iter().flatten();
     let all = request.get("PrimaryContainer").into_iter().chain(several);
-    all.filter_map(|container| serde_json::from_value(container.clone()).ok())
-        .collect()
+    all.filter_map(|container| serde_json::from_value(container.clone()).ok()).collect()
 }
 
 fn exists(arn: &str) -> ApiError {
@@ -86,10 +74,8 @@ async fn check_model_data(
     containers: &[ContainerDefinition],
 ) -> Result<(), ApiError> {
     let region = &call.place.region;
-    let urls: Vec<&str> = containers
-        .iter()
-        .filter_map(|container| container.model_data_url.as_deref())
-        .collect();
+    let urls: Vec<&str> =
+        containers.iter().filter_map(|container| container.model_data_url.as_deref()).collect();
     let refuse = |url: &str| {
         ApiError::Validation(format!(
             "Could not access model data at {url}. Please ensure that the role \"{role}\" exists and that its trust \
@@ -120,9 +106,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
             answer.remove("Tags");
             answer.insert("ModelArn".into(), json!(model.arn));
             answer.insert("CreationTime".into(), json!(model.created));
-            answer
-                .entry("EnableNetworkIsolation")
-                .or_insert(json!(false));
+            answer.entry("EnableNetworkIsolation").or_insert(json!(false));
         }
         answer
     })
@@ -146,21 +130,14 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
         value: None,
         summary: json!({ "ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created }),
     };
-    let rows = cloud
-        .store
-        .at(&call.place, |here| here.models.values().map(row).collect());
+    let rows = cloud.store.at(&call.place, |here| here.models.values().map(row).collect());
     page(&call.input, "Models", rows)
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<Definition, ApiError> {
     let name = call.text("ModelName");
-    let model = cloud.store.at(&call.place, |here| {
-        here.models.get(&name.to_lowercase()).cloned()
-    });
+    let model = cloud.store.at(&call.place, |here| here.models.get(&name.to_lowercase()).cloned());
     model.ok_or_else(|| {
-        ApiError::Validation(format!(
-            "Could not find model \"{}\".",
-            call.place.arn("model", name)
-        ))
+        ApiError::Validation(format!("Could not find model \"{}\".", call.place.arn("model", name)))
     })
 }

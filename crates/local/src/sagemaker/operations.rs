@@ -20,10 +20,7 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// A string member; empty if it is optional and absent.
     pub(super) fn text(&self, member: &str) -> &str {
-        self.input
-            .get(member)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.input.get(member).and_then(Value::as_str).unwrap_or_default()
     }
 }
 
@@ -65,8 +62,8 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "AddTags" => tags::add(cloud, call),
         "ListTags" => tags::list(cloud, call),
         "DeleteTags" => tags::delete(cloud, call),
-        other => Err(ApiError::NotOffered(format!(
-            "{other} is not offered by the local SageMaker"
-        ))),
+        other => {
+            Err(ApiError::NotOffered(format!("{other} is not offered by the local SageMaker")))
+        }
     }
 }

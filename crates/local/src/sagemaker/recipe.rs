@@ -42,15 +42,9 @@ impl Recipe {
     /// The name of the best of these.
     pub(super) fn best_of(&self, candidates: &[Candidate]) -> Option<String> {
         let better = |a: &&Candidate, b: &&Candidate| {
-            self.metric
-                .improvement(a.objective.value, b.objective.value)
-                .total_cmp(&0.0)
-                .reverse()
+            self.metric.improvement(a.objective.value, b.objective.value).total_cmp(&0.0).reverse()
         };
-        candidates
-            .iter()
-            .max_by(better)
-            .map(|best| best.name.clone())
+        candidates.iter().max_by(better).map(|best| best.name.clone())
     }
 
     /// Put the candidate's artifacts where its containers look for them.
@@ -67,32 +61,18 @@ impl Recipe {
         };
         let (model, predictor) = (self.output.join(&at), trained.predictor.clone());
         let pack = move || Artifact::pack_model(&predictor.save(), ensembling);
-        let archive = tokio::task::spawn_blocking(pack)
-            .await
-            .map_err(|error| error.to_string())?;
-        put(
-            s3,
-            &model,
-            "application/x-tar",
-            archive.map_err(|error| error.to_string())?,
-        )
-        .await?;
+        let archive = tokio::task::spawn_blocking(pack).await.map_err(|error| error.to_string())?;
+        put(s3, &model, "application/x-tar", archive.map_err(|error| error.to_string())?).await?;
         if ensembling {
             return Ok(vec![self.ensemble_container(&name, &model)]);
         }
-        let processor = self.output.join(&format!(
-            "data-processor-models/{}-dpp0/output/model.tar.gz",
-            self.job
-        ));
+        let processor = self
+            .output
+            .join(&format!("data-processor-models/{}-dpp0/output/model.tar.gz", self.job));
         let archive =
             Artifact::pack_processor(trained.predictor.columns(), trained.predictor.labels());
-        put(
-            s3,
-            &processor,
-            "application/x-tar",
-            archive.map_err(|error| error.to_string())?,
-        )
-        .await?;
+        put(s3, &processor, "application/x-tar", archive.map_err(|error| error.to_string())?)
+            .await?;
         Ok(self.pipeline(&processor, &model))
     }
 
@@ -120,19 +100,13 @@ impl Recipe {
         let sklearn = format!("{registry}/sagemaker-sklearn-automl:2.5-1-cpu-py3");
         let serve = [
             ("SAGEMAKER_PROGRAM", "sagemaker_serve"),
-            (
-                "SAGEMAKER_SUBMIT_DIRECTORY",
-                "/opt/ml/model/sagemaker_serve.py",
-            ),
+            ("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/sagemaker_serve.py"),
         ];
         let mut transform = environment(&serve);
         transform.extend(environment(&[
             ("AUTOML_SPARSE_ENCODE_RECORDIO_PROTOBUF", "1"),
             ("AUTOML_TRANSFORM_MODE", "feature-transform"),
-            (
-                "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT",
-                "application/x-recordio-protobuf",
-            ),
+            ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "application/x-recordio-protobuf"),
         ]));
         let mut algorithm = environment(&[
             ("MAX_CONTENT_LENGTH", "20971520"),
@@ -140,10 +114,7 @@ impl Recipe {
         ]);
         let mut containers = vec![container(sklearn.clone(), processor, transform)];
         if self.problem.is_classification() {
-            algorithm.extend(response_keys(
-                "predicted_label,probability,probabilities",
-                None,
-            ));
+            algorithm.extend(response_keys("predicted_label,probability,probabilities", None));
         }
         containers.push(container(
             format!("{registry}/sagemaker-xgboost:1.3-1-cpu-py3"),
@@ -230,10 +201,7 @@ impl Recipe {
 }
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn response_keys(supported: &str, input: Option<&str>) -> Environment {
@@ -256,13 +224,7 @@ fn container(image: String, model: &S3Uri, environment: Environment) -> Containe
 
 /// Write a document for people and programs.
 pub(super) async fn put_json(s3: &RoleS3, at: &S3Uri, document: &Value) -> Result<(), String> {
-    put(
-        s3,
-        at,
-        "application/json",
-        document.to_string().into_bytes(),
-    )
-    .await
+    put(s3, at, "application/json", document.to_string().into_bytes()).await
 }
 
 async fn put(s3: &RoleS3, at: &S3Uri, content_type: &str, body: Vec<u8>) -> Result<(), String> {

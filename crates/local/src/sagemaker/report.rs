@@ -8,15 +8,9 @@ use super::trainer::Trained;
 /// `analysis.json` where Autopilot's explainability report has it: each
 /// column's share in the decisions of the model.
 pub(super) fn explainability(best: &Trained, analysis: &Analysis) -> Value {
-    let shares: Map<String, Value> = best
-        .importance
-        .iter()
-        .map(|(column, share)| (column.clone(), json!(share)))
-        .collect();
-    let label = analysis
-        .labels
-        .last()
-        .map_or("label0", |(label, _)| label.as_str());
+    let shares: Map<String, Value> =
+        best.importance.iter().map(|(column, share)| (column.clone(), json!(share))).collect();
+    let label = analysis.labels.last().map_or("label0", |(label, _)| label.as_str());
     json!({
         "version": "1.0",
         "method": "share of each column in the model's decisions; the local SageMaker computes no Shapley values",

@@ -29,24 +29,14 @@ impl S3Uri {
             Some((bucket, key)) => (bucket, key),
             None => (text.strip_prefix("s3://")?, ""),
         };
-        (!bucket.is_empty()).then(|| Self {
-            bucket: bucket.into(),
-            key: key.into(),
-        })
+        (!bucket.is_empty()).then(|| Self { bucket: bucket.into(), key: key.into() })
     }
 
     /// This location with one more path element, however it ends.
     pub(super) fn join(&self, more: &str) -> Self {
         let key = self.key.trim_end_matches('/');
-        let key = if key.is_empty() {
-            more.to_owned()
-        } else {
-            format!("{key}/{more}")
-        };
-        Self {
-            bucket: self.bucket.clone(),
-            key,
-        }
+        let key = if key.is_empty() { more.to_owned() } else { format!("{key}/{more}") };
+        Self { bucket: self.bucket.clone(), key }
     }
 }
 
@@ -102,30 +92,16 @@ impl RoleS3 {
     }
 
     pub(super) async fn get(&self, at: &S3Uri) -> Result<Vec<u8>, S3Error> {
-        let object = self
-            .0
-            .get_object()
-            .bucket(&at.bucket)
-            .key(&at.key)
-            .send()
-            .await;
+        let object = self.0.get_object().bucket(&at.bucket).key(&at.key).send().await;
         let object = object.map_err(|error| explain(at, error))?;
         let bytes = object.body.collect().await;
-        let bytes = bytes.map_err(|error| S3Error::Other {
-            at: at.to_string(),
-            message: error.to_string(),
-        })?;
+        let bytes = bytes
+            .map_err(|error| S3Error::Other { at: at.to_string(), message: error.to_string() })?;
         Ok(bytes.to_vec())
     }
 
     pub(super) async fn head(&self, at: &S3Uri) -> Result<(), S3Error> {
-        let head = self
-            .0
-            .head_object()
-            .bucket(&at.bucket)
-            .key(&at.key)
-            .send()
-            .await;
+        let head = self.0.head_object().bucket(&at.bucket).key(&at.key).send().await;
         head.map(|_| ()).map_err(|error| explain(at, error))
     }
 
@@ -135,12 +111,7 @@ impl RoleS3 {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<(), S3Error> {
-        let put = self
-            .0
-            .put_object()
-            .bucket(&at.bucket)
-            .key(&at.key)
-            .content_type(content_type);
+        let put = self.0.put_object().bucket(&at.bucket).key(&at.key).content_type(content_type);
         put.body(ByteStream::from(body))
             .send()
             .await
@@ -162,10 +133,7 @@ impl RoleS3 {
             let page = page.map_err(|error| explain(prefix, error))?;
             let keys = page.contents().iter().filter_map(|object| object.key());
             let files = keys.filter(|key| !key.ends_with('/'));
-            found.extend(files.map(|key| S3Uri {
-                bucket: prefix.bucket.clone(),
-                key: key.into(),
-            }));
+            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key: key.into() }));
         }
         Ok(found)
     }
@@ -176,22 +144,14 @@ where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     SdkError<E>: RequestId,
 {
-    let status = error
-        .raw_response()
-        .map(|response| response.status().as_u16());
+    let status = error.raw_response().map(|response| response.status().as_u16());
     match (error.code(), status) {
         (Some("AccessDenied"), _) | (_, Some(403)) => S3Error::AccessDenied(at.to_string()),
         (Some("NoSuchKey" | "NoSuchBucket"), _) | (_, Some(404)) => {
             S3Error::Missing(at.to_string())
         }
-        (Some(code), _) => S3Error::Other {
-            at: at.to_string(),
-            message: code.to_owned(),
-        },
-        _ => S3Error::Other {
-            at: at.to_string(),
-            message: DisplayErrorContext(error).to_string(),
-        },
+        (Some(code), _) => S3Error::Other { at: at.to_string(), message: code.to_owned() },
+        _ => S3Error::Other { at: at.to_string(), message: DisplayErrorContext(error).to_string() },
     }
 }
 
@@ -207,10 +167,7 @@ mod tests {
             uri.join("job/model.tar.gz").to_string(),
             "s3://acme-ml/churn/output/job/model.tar.gz"
         );
-        assert_eq!(
-            S3Uri::parse("s3://acme-ml").unwrap().join("x").to_string(),
-            "s3://acme-ml/x"
-        );
+        assert_eq!(S3Uri::parse("s3://acme-ml").unwrap().join("x").to_string(), "s3://acme-ml/x");
         for bad in ["acme-ml/x", "s3://", "s3:///key", "https://acme-ml/x", ""] {
             assert_eq!(S3Uri::parse(bad), None, "{bad}");
         }

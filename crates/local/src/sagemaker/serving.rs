@@ -35,25 +35,15 @@ pub(super) async fn load(
 ) -> Result<(Serving, Vec<Value>), String> {
     let config = cloud
         .store
-        .at(place, |here| {
-            here.endpoint_configs.get(&config.to_lowercase()).cloned()
-        })
+        .at(place, |here| here.endpoint_configs.get(&config.to_lowercase()).cloned())
         .ok_or_else(|| no_config(place, config).to_string())?;
     let (mut variants, mut shown) = (Vec::new(), Vec::new());
     for variant in endpoint_config::variants(&config.request) {
-        let text = |member: &str| {
-            variant
-                .get(member)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-        };
+        let text = |member: &str| variant.get(member).and_then(Value::as_str).unwrap_or_default();
         let name = text("VariantName");
         let pipeline =
             start_model(cloud, place, text("ModelName"), name, &Environment::new()).await?;
-        let weight = variant
-            .get("InitialVariantWeight")
-            .and_then(Value::as_f64)
-            .unwrap_or(1.0);
+        let weight = variant.get("InitialVariantWeight").and_then(Value::as_f64).unwrap_or(1.0);
         let serverless = variant.get("ServerlessConfig");
         let mut summary =
             json!({ "VariantName": name, "CurrentWeight": weight, "DesiredWeight": weight });
@@ -84,15 +74,9 @@ pub(super) async fn start_model(
     variant: &str,
     more: &Environment,
 ) -> Result<Pipeline, String> {
-    let model = cloud.store.at(place, |here| {
-        here.models.get(&model_name.to_lowercase()).cloned()
-    });
-    let model = model.ok_or_else(|| {
-        format!(
-            "Could not find model \"{}\".",
-            place.arn("model", model_name)
-        )
-    })?;
+    let model = cloud.store.at(place, |here| here.models.get(&model_name.to_lowercase()).cloned());
+    let model = model
+        .ok_or_else(|| format!("Could not find model \"{}\".", place.arn("model", model_name)))?;
     let role = access::passed_role(&model.request).unwrap_or_default();
     let s3 = cloud.role_s3(place, role, &model.arn).await.map_err(|_| {
         format!(
@@ -106,11 +90,7 @@ pub(super) async fn start_model(
     for (i, mut container) in containers.into_iter().enumerate() {
         container.environment.extend(more.clone());
         let url = container.model_data_url.clone().unwrap_or_default();
-        let label = if several {
-            format!("container_{}", i + 1)
-        } else {
-            "primary".into()
-        };
+        let label = if several { format!("container_{}", i + 1) } else { "primary".into() };
         let fetch = async { s3.get(&S3Uri::parse(&url)?).await.ok() };
         let archive = fetch.await.ok_or_else(|| {
             format!(

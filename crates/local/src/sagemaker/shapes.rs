@@ -76,29 +76,21 @@ impl TryFrom<String> for Pattern {
     type Error = regex::Error;
 
     fn try_from(text: String) -> Result<Self, regex::Error> {
-        Ok(Self {
-            regex: Regex::new(&format!("^(?:{text})$"))?,
-            text,
-        })
+        Ok(Self { regex: Regex::new(&format!("^(?:{text})$"))?, text })
     }
 }
 
 /// The request as the service's front end hands it on: known members only,
 /// nulls dropped. Every broken rule is named in one message, as AWS does it.
 pub(super) fn accept(operation: &str, request: Value) -> Result<Value, ApiError> {
-    let Some(shape) = MODEL
-        .operations
-        .get(operation)
-        .and_then(|operation| operation.input.as_deref())
+    let Some(shape) =
+        MODEL.operations.get(operation).and_then(|operation| operation.input.as_deref())
     else {
         return Err(ApiError::NotOffered(format!(
             "{operation} is not offered by the local SageMaker"
         )));
     };
-    let mut check = Check {
-        answer: false,
-        broken: Vec::new(),
-    };
+    let mut check = Check { answer: false, broken: Vec::new() };
     let accepted = check.value(shape, request, "")?;
     match check.broken.len() {
         0 => Ok(accepted),
@@ -112,28 +104,17 @@ pub(super) fn accept(operation: &str, request: Value) -> Result<Value, ApiError>
 
 /// Whether an answer is one that the model allows; what is wrong with it if not.
 pub(super) fn answer_is_sound(operation: &str, answer: &Value) -> Result<(), String> {
-    let Some(shape) = MODEL
-        .operations
-        .get(operation)
-        .and_then(|operation| operation.output.as_deref())
+    let Some(shape) =
+        MODEL.operations.get(operation).and_then(|operation| operation.output.as_deref())
     else {
         return match answer {
             Value::Object(members) if members.is_empty() => Ok(()),
             _ => Err(format!("{operation} has no answer")),
         };
     };
-    let mut check = Check {
-        answer: true,
-        broken: Vec::new(),
-    };
-    check
-        .value(shape, answer.clone(), "")
-        .map_err(|error| error.to_string())?;
-    if check.broken.is_empty() {
-        Ok(())
-    } else {
-        Err(check.broken.join("; "))
-    }
+    let mut check = Check { answer: true, broken: Vec::new() };
+    check.value(shape, answer.clone(), "").map_err(|error| error.to_string())?;
+    if check.broken.is_empty() { Ok(()) } else { Err(check.broken.join("; ")) }
 }
 
 struct Check {
@@ -165,17 +146,11 @@ impl Check {
             }
             (Kind::Map, Value::Object(entries)) => {
                 self.length(shape, entries.len(), None, path);
-                let (key, value) = (
-                    shape.key.as_deref().unwrap_or_default(),
-                    shape.value.as_deref(),
-                );
+                let (key, value) =
+                    (shape.key.as_deref().unwrap_or_default(), shape.value.as_deref());
                 let mut kept = Map::new();
                 for (name, entry) in entries {
-                    self.value(
-                        key,
-                        Value::String(name.clone()),
-                        &format!("{path}.{name}.key"),
-                    )?;
+                    self.value(key, Value::String(name.clone()), &format!("{path}.{name}.key"))?;
                     let entry = self.value(
                         value.unwrap_or_default(),
                         entry,
@@ -268,18 +243,10 @@ impl Check {
     fn length(&mut self, shape: &Shape, length: usize, value: Option<&str>, path: &str) {
         let value = value.unwrap_or("'[...]'");
         if let Some(min) = shape.min.filter(|min| (length as f64) < *min) {
-            self.broke(
-                value,
-                path,
-                &format!("have length greater than or equal to {min}"),
-            );
+            self.broke(value, path, &format!("have length greater than or equal to {min}"));
         }
         if let Some(max) = shape.max.filter(|max| length as f64 > *max) {
-            self.broke(
-                value,
-                path,
-                &format!("have length less than or equal to {max}"),
-            );
+            self.broke(value, path, &format!("have length less than or equal to {max}"));
         }
     }
 
@@ -330,10 +297,7 @@ fn describe(value: &Value) -> &'static str {
 /// `AutoMLJobName` is `autoMLJobName` in the service's messages.
 fn lower_first(name: &str) -> String {
     let mut chars = name.chars();
-    chars
-        .next()
-        .map(|first| first.to_lowercase().chain(chars).collect())
-        .unwrap_or_default()
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -361,21 +325,13 @@ mod tests {
     #[test]
     fn names_every_broken_rule_in_the_words_of_aws() {
         assert_eq!(
-            refusal(
-                "DescribeAutoMLJobV2",
-                json!({ "AutoMLJobName": "under_score" })
-            ),
+            refusal("DescribeAutoMLJobV2", json!({ "AutoMLJobName": "under_score" })),
             "1 validation error detected: Value 'under_score' at 'autoMLJobName' failed to satisfy constraint: \
              Member must satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}"
         );
-        let message = refusal(
-            "CreateEndpoint",
-            json!({ "EndpointName": "", "EndpointConfigName": null }),
-        );
-        assert!(
-            message.starts_with("2 validation errors detected: "),
-            "{message}"
-        );
+        let message =
+            refusal("CreateEndpoint", json!({ "EndpointName": "", "EndpointConfigName": null }));
+        assert!(message.starts_with("2 validation errors detected: "), "{message}");
         assert!(message.contains("Value null at 'endpointConfigName' failed to satisfy constraint: Member must not be null"));
         assert!(message.contains("at 'endpointName' failed"), "{message}");
     }
@@ -384,10 +340,7 @@ mod tests {
     fn a_pattern_holds_for_the_whole_name() {
         assert!(accept("DescribeEndpoint", json!({ "EndpointName": "fine" })).is_ok());
         for bad in ["fine\n", " fine", "fine!", "-fine", "fine-"] {
-            assert!(
-                accept("DescribeEndpoint", json!({ "EndpointName": bad })).is_err(),
-                "{bad:?}"
-            );
+            assert!(accept("DescribeEndpoint", json!({ "EndpointName": bad })).is_err(), "{bad:?}");
         }
     }
 
@@ -402,19 +355,14 @@ mod tests {
             message.contains("'productionVariants.1.member.initialInstanceCount'"),
             "{message}"
         );
-        assert!(
-            message.contains("Member must satisfy enum value set: ["),
-            "{message}"
-        );
+        assert!(message.contains("Member must satisfy enum value set: ["), "{message}");
     }
 
     #[test]
     fn unknown_members_and_nulls_of_a_request_are_dropped() {
-        let accepted = accept(
-            "DescribeEndpoint",
-            json!({ "EndpointName": "e", "Extra": 1, "Other": null }),
-        )
-        .unwrap();
+        let accepted =
+            accept("DescribeEndpoint", json!({ "EndpointName": "e", "Extra": 1, "Other": null }))
+                .unwrap();
         assert_eq!(accepted, json!({ "EndpointName": "e" }));
     }
 
@@ -422,19 +370,13 @@ mod tests {
     fn a_wrong_type_is_a_serialization_error() {
         let error = accept("DescribeEndpoint", json!({ "EndpointName": 5 })).unwrap_err();
         assert!(matches!(error, ApiError::Serialization(_)), "{error:?}");
-        assert!(matches!(
-            accept("DescribeEndpoint", json!([])),
-            Err(ApiError::Serialization(_))
-        ));
+        assert!(matches!(accept("DescribeEndpoint", json!([])), Err(ApiError::Serialization(_))));
     }
 
     #[test]
     fn an_answer_with_a_stray_or_missing_member_is_not_sound() {
         let arn = "arn:aws:sagemaker:us-east-1:222222222222:endpoint/e";
-        assert_eq!(
-            answer_is_sound("CreateEndpoint", &json!({ "EndpointArn": arn })),
-            Ok(())
-        );
+        assert_eq!(answer_is_sound("CreateEndpoint", &json!({ "EndpointArn": arn })), Ok(()));
         assert!(answer_is_sound("CreateEndpoint", &json!({})).is_err());
         assert!(
             answer_is_sound("CreateEndpoint", &json!({ "EndpointArn": arn, "Arn": arn })).is_err()

@@ -26,12 +26,7 @@ pub(super) struct Place {
 impl Place {
     /// The ARN of a resource here. AWS lowercases the name in it.
     pub(super) fn arn(&self, kind: &str, name: &str) -> String {
-        format!(
-            "arn:aws:sagemaker:{}:{}:{kind}/{}",
-            self.region,
-            self.account,
-            name.to_lowercase()
-        )
+        format!("arn:aws:sagemaker:{}:{}:{kind}/{}", self.region, self.account, name.to_lowercase())
     }
 
     fn key(&self) -> String {
@@ -41,10 +36,7 @@ impl Place {
 
 impl From<&Caller> for Place {
     fn from(caller: &Caller) -> Self {
-        Self {
-            account: caller.account.clone(),
-            region: caller.region.clone(),
-        }
+        Self { account: caller.account.clone(), region: caller.region.clone() }
     }
 }
 
@@ -85,11 +77,7 @@ impl Store {
             Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => BTreeMap::new(),
         };
-        Ok(Self {
-            places: Mutex::new(places),
-            file,
-            unsaved: AtomicBool::new(false),
-        })
+        Ok(Self { places: Mutex::new(places), file, unsaved: AtomicBool::new(false) })
     }
 
     /// Look at or change one account's resources.
@@ -111,8 +99,7 @@ impl Store {
     /// Every place with something in it.
     pub(super) fn places(&self) -> Vec<Place> {
         let split = |key: &String| {
-            key.split_once('/')
-                .map(|(account, region)| (account.into(), region.into()))
+            key.split_once('/').map(|(account, region)| (account.into(), region.into()))
         };
         self.lock()
             .keys()
@@ -153,10 +140,7 @@ mod tests {
 
     #[test]
     fn arns_are_lowercased_and_names_are_not() {
-        let place = Place {
-            account: "222222222222".into(),
-            region: "eu-west-1".into(),
-        };
+        let place = Place { account: "222222222222".into(), region: "eu-west-1".into() };
         assert_eq!(
             place.arn("endpoint", "Crosspilot-Acme"),
             "arn:aws:sagemaker:eu-west-1:222222222222:endpoint/crosspilot-acme"
@@ -167,14 +151,10 @@ mod tests {
     fn a_kept_store_comes_back() {
         let file =
             std::env::temp_dir().join(format!("crosspilot-store-{}.json", std::process::id()));
-        let place = Place {
-            account: "222222222222".into(),
-            region: "us-east-1".into(),
-        };
+        let place = Place { account: "222222222222".into(), region: "us-east-1".into() };
         let store = Store::open(Some(file.clone())).unwrap();
         store.at(&place, |here| {
-            here.tags
-                .insert("arn".into(), BTreeMap::from([("k".into(), "v".into())]))
+            here.tags.insert("arn".into(), BTreeMap::from([("k".into(), "v".into())]))
         });
         store.save().unwrap();
         let again = Store::open(Some(file.clone())).unwrap();

@@ -70,9 +70,7 @@ pub(super) fn put_on(here: &mut Resources, arn: &str, request: &Value) {
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Vec<Value> {
-    tags.iter()
-        .map(|(key, value)| json!({ "Key": key, "Value": value }))
-        .collect()
+    tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
 }
 
 /// A page of tags has 50 unless asked otherwise, where other pages have 10.
@@ -89,7 +87,5 @@ fn exists(here: &Resources, arn: &str) -> Result<(), ApiError> {
     if here.tags.contains_key(arn) {
         return Ok(());
     }
-    Err(ApiError::Validation(format!(
-        "Could not find resource \"{arn}\"."
-    )))
+    Err(ApiError::Validation(format!("Could not find resource \"{arn}\".")))
 }

@@ -28,9 +28,7 @@ pub(super) enum Prediction {
 
 impl Predictor {
     pub(super) fn load(bytes: &[u8]) -> Result<Self, String> {
-        Model::load(bytes)
-            .map(Self)
-            .map_err(|error| error.to_string())
+        Model::load(bytes).map(Self).map_err(|error| error.to_string())
     }
 
     pub(super) fn save(&self) -> Vec<u8> {
@@ -60,13 +58,9 @@ impl Predictor {
 impl From<crosspilot_automl::Prediction> for Prediction {
     fn from(prediction: crosspilot_automl::Prediction) -> Self {
         match prediction {
-            crosspilot_automl::Prediction::Class {
-                label,
-                probabilities,
-            } => Self::Class {
-                class: label,
-                probabilities,
-            },
+            crosspilot_automl::Prediction::Class { label, probabilities } => {
+                Self::Class { class: label, probabilities }
+            }
             crosspilot_automl::Prediction::Value(number) => Self::Number(number),
         }
     }
@@ -130,14 +124,7 @@ impl Training {
         let validation = validation.map(Files::read).transpose()?;
         let analysis =
             crosspilot_automl::analyze(&training, &settings).map_err(|error| error.to_string())?;
-        Ok((
-            Self {
-                training,
-                validation,
-                settings,
-            },
-            analysis,
-        ))
+        Ok((Self { training, validation, settings }, analysis))
     }
 
     /// Train candidates until the plan is done, `deadline` has come or `stop`
@@ -149,9 +136,8 @@ impl Training {
         mut report: impl FnMut(Trained),
     ) -> Result<Outcome, String> {
         const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
-        self.settings.time_budget = deadline.map_or(FOREVER, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        });
+        self.settings.time_budget =
+            deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(Instant::now()));
         let mut observe = |event: Event<'_>| {
             if let Event::Finished(candidate) = event {
                 report(Trained::from(candidate));
@@ -164,14 +150,9 @@ impl Training {
             &mut observe,
             stop,
         );
-        let Leaderboard {
-            candidates, ending, ..
-        } = board.map_err(|error| error.to_string())?;
+        let Leaderboard { candidates, ending, .. } = board.map_err(|error| error.to_string())?;
         let best = candidates.first().ok_or("No candidate could be trained.")?;
-        Ok(Outcome {
-            best: Trained::from(best),
-            out_of_time: ending == Ending::OutOfTime,
-        })
+        Ok(Outcome { best: Trained::from(best), out_of_time: ending == Ending::OutOfTime })
     }
 }
 

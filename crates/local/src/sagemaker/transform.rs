@@ -49,23 +49,14 @@ impl Filter {
     fn apply(&self, record: &csv::StringRecord) -> csv::StringRecord {
         let count = i64::try_from(record.len()).unwrap_or(i64::MAX);
         let at = |index: i64| {
-            if index < 0 {
-                index.saturating_add(count)
-            } else {
-                index
-            }
+            if index < 0 { index.saturating_add(count) } else { index }
         };
-        let get = |index: i64| {
-            usize::try_from(index)
-                .ok()
-                .and_then(|index| record.get(index))
-        };
+        let get = |index: i64| usize::try_from(index).ok().and_then(|index| record.get(index));
         match self {
             Self::All => record.clone(),
-            Self::Columns(columns) => columns
-                .iter()
-                .filter_map(|column| get(at(*column)))
-                .collect(),
+            Self::Columns(columns) => {
+                columns.iter().filter_map(|column| get(at(*column))).collect()
+            }
             Self::Range(from, to) => {
                 let from = from.map_or(0, at).max(0);
                 let to = to.map_or(count, at).min(count);
@@ -112,11 +103,7 @@ pub(super) fn transform(
                 true => record.iter().chain(answer.iter()).collect(),
                 false => answer.clone(),
             };
-            if processing.output.is_all() {
-                whole
-            } else {
-                processing.output.apply(&whole)
-            }
+            if processing.output.is_all() { whole } else { processing.output.apply(&whole) }
         });
         assembled.extend(write(joined));
         if !processing.assemble_lines {
@@ -140,10 +127,7 @@ fn batches(content: &[u8], processing: &Processing) -> Result<Vec<Vec<csv::Strin
         // Quotes may double a field; that is counted before it is known.
         let length = record.as_slice().len() * 2 + record.len() * 3 + 1;
         size += length;
-        match batches
-            .last_mut()
-            .filter(|_| processing.many && size <= processing.max_payload)
-        {
+        match batches.last_mut().filter(|_| processing.many && size <= processing.max_payload) {
             Some(batch) => batch.push(record),
             None => {
                 size = length;
@@ -155,18 +139,13 @@ fn batches(content: &[u8], processing: &Processing) -> Result<Vec<Vec<csv::Strin
 }
 
 fn read(content: &[u8]) -> Result<Vec<csv::StringRecord>, String> {
-    let reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(content);
+    let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(content);
     let records = reader.into_records().collect::<Result<_, _>>();
     records.map_err(|error| format!("ClientError: the input is not CSV: {error}"))
 }
 
 fn write(records: impl Iterator<Item = csv::StringRecord>) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new()
-        .flexible(true)
-        .from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
     for record in records {
         // Writing into memory does not fail.
         let _ = writer.write_record(&record);
@@ -206,22 +185,12 @@ mod tests {
 
     #[test]
     fn an_id_column_is_kept_out_of_the_model_and_joined_to_its_answer() {
-        let processing = Processing {
-            input: Filter::parse("$[1:]").unwrap(),
-            join: true,
-            ..LINES
-        };
+        let processing = Processing { input: Filter::parse("$[1:]").unwrap(), join: true, ..LINES };
         assert_eq!(
             run(&processing, "id1,a,b\nid2,\"c,d\",e\n"),
-            (
-                "id1,a,b,2,\"[0.1, 0.9]\"\nid2,\"c,d\",e,2,\"[0.1, 0.9]\"\n".into(),
-                1
-            )
+            ("id1,a,b,2,\"[0.1, 0.9]\"\nid2,\"c,d\",e,2,\"[0.1, 0.9]\"\n".into(), 1)
         );
-        let processing = Processing {
-            output: Filter::parse("$[0,-2]").unwrap(),
-            ..processing
-        };
+        let processing = Processing { output: Filter::parse("$[0,-2]").unwrap(), ..processing };
         assert_eq!(run(&processing, "id1,a,b\n").0, "id1,2\n");
     }
 
@@ -229,43 +198,17 @@ mod tests {
     fn requests_are_as_large_as_they_may_be() {
         let content = "a,b\n".repeat(100);
         assert_eq!(run(&LINES, &content).1, 1);
-        assert_eq!(
-            run(
-                &Processing {
-                    many: false,
-                    ..LINES
-                },
-                &content
-            )
-            .1,
-            100
-        );
-        let small = Processing {
-            max_payload: 110,
-            ..LINES
-        };
+        assert_eq!(run(&Processing { many: false, ..LINES }, &content).1, 100);
+        let small = Processing { max_payload: 110, ..LINES };
         assert_eq!(run(&small, &content).0, "2,\"[0.1, 0.9]\"\n".repeat(100));
         assert!((2..100).contains(&run(&small, &content).1));
     }
 
     #[test]
     fn a_record_that_is_too_large_fails() {
-        let tiny = Processing {
-            max_payload: 3,
-            ..LINES
-        };
+        let tiny = Processing { max_payload: 3, ..LINES };
         assert!(transform(b"aaaa,bbbb\n", &tiny, Ok).is_err());
-        assert!(
-            transform(
-                b"aaaa,bbbb\n",
-                &Processing {
-                    by_line: false,
-                    ..tiny
-                },
-                Ok
-            )
-            .is_err()
-        );
+        assert!(transform(b"aaaa,bbbb\n", &Processing { by_line: false, ..tiny }, Ok).is_err());
     }
 
     #[test]
@@ -278,10 +221,7 @@ mod tests {
         }
         let record = csv::StringRecord::from(vec!["a", "b"]);
         for filter in ["$[9]", "$[-9]", "$[5:]", "$[1:0]"] {
-            assert!(
-                Filter::parse(filter).unwrap().apply(&record).is_empty(),
-                "{filter}"
-            );
+            assert!(Filter::parse(filter).unwrap().apply(&record).is_empty(), "{filter}");
         }
     }
 }

@@ -51,11 +51,8 @@ struct Plan {
 impl Plan {
     fn read(request: &Value) -> Result<Self, String> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let (input, output, data) = (
-            &request["TransformInput"],
-            &request["TransformOutput"],
-            &request["DataProcessing"],
-        );
+        let (input, output, data) =
+            (&request["TransformInput"], &request["TransformOutput"], &request["DataProcessing"]);
         let source = &input["DataSource"]["S3DataSource"];
         if source["S3DataType"] != "S3Prefix" {
             return Err("The local SageMaker offers the S3DataType S3Prefix only.".into());
@@ -88,14 +85,12 @@ impl Plan {
         let concurrent = request["MaxConcurrentTransforms"].as_u64().unwrap_or(1);
         if megabytes * concurrent > 100 {
             return Err(
-                "MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into(),
+                "MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into()
             );
         }
         let join = data["JoinSource"].as_str() == Some("Input");
-        let (input_filter, output_filter) = (
-            filter(&data["InputFilter"])?,
-            filter(&data["OutputFilter"])?,
-        );
+        let (input_filter, output_filter) =
+            (filter(&data["InputFilter"])?, filter(&data["OutputFilter"])?);
         if !by_line && (join || input_filter != Filter::All || output_filter != Filter::All) {
             return Err("DataProcessing needs the SplitType Line.".into());
         }
@@ -186,9 +181,7 @@ pub(super) fn stop(cloud: &Cloud, call: &Call) -> Answer {
             format!("The request was rejected because the transform job is in status {status}.");
         return Err(ApiError::Validation(message));
     }
-    change(cloud, &call.place, &job.name.to_lowercase(), |job| {
-        job.status = Status::Stopping
-    });
+    change(cloud, &call.place, &job.name.to_lowercase(), |job| job.status = Status::Stopping);
     cloud.stop_flag(&job.arn).store(true, Ordering::Release);
     Ok(json!({}))
 }
@@ -202,9 +195,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
         value: None,
         summary: Value::Object(job.state()),
     };
-    let rows = cloud.store.at(&call.place, |here| {
-        here.transform_jobs.values().map(row).collect()
-    });
+    let rows = cloud.store.at(&call.place, |here| here.transform_jobs.values().map(row).collect());
     page(&call.input, "TransformJobSummaries", rows)
 }
 
@@ -212,10 +203,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
 pub(super) fn resume(cloud: &Arc<Cloud>) {
     for place in cloud.store.places() {
         let running: Vec<String> = cloud.store.at(&place, |here| {
-            let running = here
-                .transform_jobs
-                .iter()
-                .filter(|(_, job)| job.status.runs());
+            let running = here.transform_jobs.iter().filter(|(_, job)| job.status.runs());
             running.map(|(name, _)| name.clone()).collect()
         });
         for name in running {
@@ -233,9 +221,7 @@ impl TransformJob {
             ("CreationTime".to_owned(), json!(self.created)),
         ]);
         state.extend(
-            self.failure
-                .as_ref()
-                .map(|reason| ("FailureReason".to_owned(), json!(reason))),
+            self.failure.as_ref().map(|reason| ("FailureReason".to_owned(), json!(reason))),
         );
         state
     }
@@ -243,35 +229,24 @@ impl TransformJob {
 
 fn find(cloud: &Cloud, call: &Call) -> Result<TransformJob, ApiError> {
     let name = call.text("TransformJobName");
-    let job = cloud.store.at(&call.place, |here| {
-        here.transform_jobs.get(&name.to_lowercase()).cloned()
-    });
+    let job =
+        cloud.store.at(&call.place, |here| here.transform_jobs.get(&name.to_lowercase()).cloned());
     job.ok_or_else(|| ApiError::ResourceNotFound("Requested resource not found.".into()))
 }
 
 fn change(cloud: &Cloud, place: &Place, key: &str, change: impl FnOnce(&mut TransformJob)) {
-    cloud
-        .store
-        .at(place, |here| here.transform_jobs.get_mut(key).map(change));
+    cloud.store.at(place, |here| here.transform_jobs.get_mut(key).map(change));
 }
 
 async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
-    let Some(job) = cloud
-        .store
-        .at(&place, |here| here.transform_jobs.get(&key).cloned())
-    else {
+    let Some(job) = cloud.store.at(&place, |here| here.transform_jobs.get(&key).cloned()) else {
         return;
     };
     let stop = cloud.stop_flag(&job.arn);
     change(&cloud, &place, &key, |job| job.started = Some(now()));
     tokio::time::sleep(cloud.options.stage).await;
     let outcome = match Plan::read(&job.request) {
-        Ok(plan) => {
-            work(&cloud, &place, &job, &plan, &|| {
-                stop.load(Ordering::Acquire)
-            })
-            .await
-        }
+        Ok(plan) => work(&cloud, &place, &job, &plan, &|| stop.load(Ordering::Acquire)).await,
         Err(reason) => Err(reason),
     };
     change(&cloud, &place, &key, |job| {
@@ -294,9 +269,7 @@ async fn work(
 ) -> Result<(), String> {
     let pipeline =
         Arc::new(start_model(cloud, place, &plan.model, "AllTraffic", &plan.environment).await?);
-    let model = cloud.store.at(place, |here| {
-        here.models.get(&plan.model.to_lowercase()).cloned()
-    });
+    let model = cloud.store.at(place, |here| here.models.get(&plan.model.to_lowercase()).cloned());
     let request = model.map(|model| model.request).unwrap_or_default();
     let role = access::passed_role(&request).unwrap_or_default();
     let s3 = cloud
@@ -306,10 +279,7 @@ async fn work(
     let failed = |error: super::s3::S3Error| format!("ClientError: {error}");
     let objects = s3.list(&plan.input).await.map_err(failed)?;
     if objects.is_empty() {
-        return Err(format!(
-            "ClientError: No S3 objects found under S3 URL \"{}\".",
-            plan.input
-        ));
+        return Err(format!("ClientError: No S3 objects found under S3 URL \"{}\".", plan.input));
     }
     for object in objects {
         if stopped() {
@@ -324,22 +294,13 @@ async fn work(
             transform(&content, &processing, |body| {
                 let answer = pipeline.invoke(&content_type, &accept, body);
                 answer.map_err(|error| {
-                    format!(
-                        "ClientError: {} answered {}: {error}",
-                        error.container, error.status
-                    )
+                    format!("ClientError: {} answered {}: {error}", error.container, error.status)
                 })
             })
         });
         let transformed = transformed.await.map_err(|error| error.to_string())??;
-        let accept = if plan.accept.is_empty() {
-            "text/csv"
-        } else {
-            &plan.accept
-        };
-        s3.put(&plan.output_of(&object), accept, transformed)
-            .await
-            .map_err(failed)?;
+        let accept = if plan.accept.is_empty() { "text/csv" } else { &plan.accept };
+        s3.put(&plan.output_of(&object), accept, transformed).await.map_err(failed)?;
     }
     Ok(())
 }
@@ -347,8 +308,7 @@ async fn work(
 fn unzip(content: &[u8]) -> Result<Vec<u8>, String> {
     let mut plain = Vec::new();
     let read = MultiGzDecoder::new(content).read_to_end(&mut plain);
-    read.map(|_| plain)
-        .map_err(|error| format!("ClientError: the input is not Gzip: {error}"))
+    read.map(|_| plain).map_err(|error| format!("ClientError: the input is not Gzip: {error}"))
 }
 
 #[cfg(test)]
@@ -367,32 +327,14 @@ mod tests {
     #[test]
     fn outputs_mirror_their_inputs() {
         for (prefix, object, output) in [
-            (
-                "s3://b/in/data.csv",
-                "in/data.csv",
-                "s3://b/out/data.csv.out",
-            ),
-            (
-                "s3://b/in/",
-                "in/one/data.csv",
-                "s3://b/out/one/data.csv.out",
-            ),
-            (
-                "s3://b/in",
-                "in/one/data.csv",
-                "s3://b/out/one/data.csv.out",
-            ),
+            ("s3://b/in/data.csv", "in/data.csv", "s3://b/out/data.csv.out"),
+            ("s3://b/in/", "in/one/data.csv", "s3://b/out/one/data.csv.out"),
+            ("s3://b/in", "in/one/data.csv", "s3://b/out/one/data.csv.out"),
             ("s3://b/in/da", "in/data.csv", "s3://b/out/data.csv.out"),
         ] {
-            let object = S3Uri {
-                bucket: "b".into(),
-                key: object.into(),
-            };
+            let object = S3Uri { bucket: "b".into(), key: object.into() };
             assert_eq!(
-                Plan::read(&request(prefix))
-                    .unwrap()
-                    .output_of(&object)
-                    .to_string(),
+                Plan::read(&request(prefix)).unwrap().output_of(&object).to_string(),
                 output
             );
         }

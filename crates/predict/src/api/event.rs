@@ -45,9 +45,12 @@ struct Jwt {
 impl Event {
     /// The tenant that the verified token names.
     pub(super) fn tenant(&self, claim: &str) -> Result<TenantId, Problem> {
-        let claims = self.request_context.authorizer.as_ref().and_then(|a| a.jwt.as_ref()?.claims.as_ref());
+        let claims =
+            self.request_context.authorizer.as_ref().and_then(|a| a.jwt.as_ref()?.claims.as_ref());
         match claims.and_then(|claims| claims.get(claim)) {
-            Some(Value::String(id)) => id.parse().map_err(|_| Problem::no_tenant(claim, "does not hold a tenant's id")),
+            Some(Value::String(id)) => {
+                id.parse().map_err(|_| Problem::no_tenant(claim, "does not hold a tenant's id"))
+            }
             Some(_) => Err(Problem::no_tenant(claim, "is not a text")),
             None => Err(Problem::no_tenant(claim, "is missing")),
         }
@@ -72,7 +75,8 @@ impl Event {
     /// The media type of the body, lowercase, without parameters.
     pub(super) fn media_type(&self) -> Option<String> {
         let headers = self.headers.as_ref()?;
-        let (_, value) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
+        let (_, value) =
+            headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
     }
 
@@ -123,24 +127,47 @@ mod tests {
 
     #[test]
     fn a_missing_or_garbled_claim_is_forbidden() {
-        for claim in [json!(null), json!(7), json!(["acme"]), json!("[acme]"), json!(""), json!("Acme"), json!("acme other"), json!("../acme"), json!("acme\n")] {
-            assert_eq!(event(claiming(claim.clone())).tenant("tenant").unwrap_err().status, 403, "{claim}");
+        for claim in [
+            json!(null),
+            json!(7),
+            json!(["acme"]),
+            json!("[acme]"),
+            json!(""),
+            json!("Acme"),
+            json!("acme other"),
+            json!("../acme"),
+            json!("acme\n"),
+        ] {
+            assert_eq!(
+                event(claiming(claim.clone())).tenant("tenant").unwrap_err().status,
+                403,
+                "{claim}"
+            );
         }
-        for value in [json!({}), json!({"requestContext": {}}), json!({"requestContext": {"authorizer": {}}}), json!({"requestContext": {"authorizer": {"jwt": {}}}})] {
+        for value in [
+            json!({}),
+            json!({"requestContext": {}}),
+            json!({"requestContext": {"authorizer": {}}}),
+            json!({"requestContext": {"authorizer": {"jwt": {}}}}),
+        ] {
             assert_eq!(event(value).tenant("tenant").unwrap_err().status, 403);
         }
     }
 
     #[test]
     fn the_claims_name_is_configured() {
-        let event = event(json!({"requestContext": {"authorizer": {"jwt": {"claims": {"custom:tenant": "acme"}}}}}));
+        let event = event(
+            json!({"requestContext": {"authorizer": {"jwt": {"claims": {"custom:tenant": "acme"}}}}}),
+        );
         assert_eq!(event.tenant("custom:tenant").unwrap().as_str(), "acme");
         assert!(event.tenant("tenant").is_err());
     }
 
     #[test]
     fn bodies_may_be_base64() {
-        let event = event(json!({"body": "e30=", "isBase64Encoded": true, "headers": {"Content-Type": "Text/CSV; charset=utf-8"}}));
+        let event = event(
+            json!({"body": "e30=", "isBase64Encoded": true, "headers": {"Content-Type": "Text/CSV; charset=utf-8"}}),
+        );
         assert_eq!(event.body().unwrap(), b"{}");
         assert_eq!(event.media_type().unwrap(), "text/csv");
     }
@@ -148,7 +175,10 @@ mod tests {
     #[test]
     fn a_path_without_a_model_finds_none() {
         for model in ["", "../x", "Churn", "churn/predictions"] {
-            assert_eq!(event(json!({"pathParameters": {"model": model}})).model().unwrap_err().status, 404);
+            assert_eq!(
+                event(json!({"pathParameters": {"model": model}})).model().unwrap_err().status,
+                404
+            );
         }
     }
 

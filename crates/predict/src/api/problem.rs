@@ -38,7 +38,12 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn new(status: u16, name: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+    fn new(
+        status: u16,
+        name: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { status, name, title, detail: detail.into(), retry_after: None, cause: String::new() }
     }
 
@@ -55,7 +60,8 @@ impl Problem {
     }
 
     pub(super) fn no_tenant(claim: &str, problem: &str) -> Self {
-        let detail = format!("the token's claim {claim} {problem}: sign in with an account of a customer");
+        let detail =
+            format!("the token's claim {claim} {problem}: sign in with an account of a customer");
         Self::new(403, "no-tenant", "The token names no customer", detail)
     }
 
@@ -65,7 +71,9 @@ impl Problem {
     }
 
     pub(super) fn not_ready(model: &ModelName) -> Self {
-        let detail = format!("model {model} is set up, but nothing serves it yet: wait for its first training run to complete");
+        let detail = format!(
+            "model {model} is set up, but nothing serves it yet: wait for its first training run to complete"
+        );
         Self::new(409, "not-ready", "The model does not serve yet", detail)
     }
 
@@ -75,7 +83,9 @@ impl Problem {
 
     pub(super) fn media_type(found: Option<&str>) -> Self {
         let detail = match found {
-            Some(found) => format!("{found:?} is not understood: send application/json or text/csv"),
+            Some(found) => {
+                format!("{found:?} is not understood: send application/json or text/csv")
+            }
             None => "there is no Content-Type: send application/json or text/csv".to_owned(),
         };
         Self::new(415, "unsupported-media-type", "The body's type is not understood", detail)
@@ -110,7 +120,8 @@ impl Problem {
             Error::Call(call) => Self::of_call(call, Stage::Endpoint),
             Error::Answer(_) => {
                 let detail = "the model's answer is not one prediction for each record: the model's owner finds more in its log";
-                Self::new(502, "prediction-invalid", "The model's answer is not usable", detail).because(error)
+                Self::new(502, "prediction-invalid", "The model's answer is not usable", detail)
+                    .because(error)
             }
             _ => Self::internal(error),
         }
@@ -125,8 +136,12 @@ impl Problem {
                 "the model could not score these records: check that each value is of the kind that the model was trained on",
             ),
             (_, "Timeout") => Self::timeout(),
-            (_, "ModelNotReadyException") => Self::throttled("the model is waking up: try again in a moment").retry_after(10),
-            (Code::Throttled, _) => Self::throttled("too many requests at a time: slow down and try again"),
+            (_, "ModelNotReadyException") => {
+                Self::throttled("the model is waking up: try again in a moment").retry_after(10)
+            }
+            (Code::Throttled, _) => {
+                Self::throttled("too many requests at a time: slow down and try again")
+            }
             (Code::Unavailable, _) => Self::unavailable(),
             (Code::AccessDenied, _) if stage == Stage::Registry => Self::internal(""),
             (Code::AccessDenied, _) => Self::new(
@@ -136,18 +151,26 @@ impl Problem {
                 "the role in the customer's account does not let us predict: redeploy the customer stack",
             ),
             // An endpoint that does not exist is a ValidationError here.
-            (Code::RequestInvalid | Code::NotFound, _) if stage == Stage::Endpoint && names_missing(error.message()) => Self::new(
-                409,
-                "not-ready",
-                "The model does not serve now",
-                "the model's endpoint is gone: train the model again",
-            ),
-            (Code::RequestInvalid | Code::NotFound | Code::Conflict, _) if stage == Stage::Endpoint => Self::new(
-                502,
-                "endpoint-refused",
-                "The endpoint refused the request",
-                "the model's endpoint did not take the request: the model's owner finds more in its log",
-            ),
+            (Code::RequestInvalid | Code::NotFound, _)
+                if stage == Stage::Endpoint && names_missing(error.message()) =>
+            {
+                Self::new(
+                    409,
+                    "not-ready",
+                    "The model does not serve now",
+                    "the model's endpoint is gone: train the model again",
+                )
+            }
+            (Code::RequestInvalid | Code::NotFound | Code::Conflict, _)
+                if stage == Stage::Endpoint =>
+            {
+                Self::new(
+                    502,
+                    "endpoint-refused",
+                    "The endpoint refused the request",
+                    "the model's endpoint did not take the request: the model's owner finds more in its log",
+                )
+            }
             _ => Self::internal(""),
         };
         problem.because(error)
@@ -176,7 +199,12 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert("retry-after", seconds.to_string());
         }
-        HttpResponse { status_code: self.status, headers, body: body.to_string(), is_base64_encoded: false }
+        HttpResponse {
+            status_code: self.status,
+            headers,
+            body: body.to_string(),
+            is_base64_encoded: false,
+        }
     }
 }
 
@@ -208,7 +236,13 @@ mod tests {
             (Code::AccessDenied, "AccessDeniedException", ARN, Stage::Endpoint, 502),
             (Code::AccessDenied, "AccessDenied", ARN, Stage::Registry, 500),
             (Code::Unavailable, "InternalFailure", "", Stage::Endpoint, 503),
-            (Code::RequestInvalid, "ValidationError", "Endpoint e of account 222222222222 not found.", Stage::Endpoint, 409),
+            (
+                Code::RequestInvalid,
+                "ValidationError",
+                "Endpoint e of account 222222222222 not found.",
+                Stage::Endpoint,
+                409,
+            ),
             (Code::RequestInvalid, "ValidationError", "odd", Stage::Endpoint, 502),
         ] {
             let problem = Problem::of_call(&call(code, aws_code, message), stage);
@@ -224,9 +258,12 @@ mod tests {
         let response = Problem::too_large("x").response("/v1/models/churn/predictions", "id-1");
         assert_eq!(response.headers["content-type"], "application/problem+json");
         let body: serde_json::Value = serde_json::from_str(&response.body).unwrap();
-        assert_eq!(body, json!({
-            "type": "urn:crosspilot:problem:too-large", "title": "Too much at once", "status": 413,
-            "detail": "x", "instance": "/v1/models/churn/predictions", "request_id": "id-1",
-        }));
+        assert_eq!(
+            body,
+            json!({
+                "type": "urn:crosspilot:problem:too-large", "title": "Too much at once", "status": 413,
+                "detail": "x", "instance": "/v1/models/churn/predictions", "request_id": "id-1",
+            })
+        );
     }
 }

@@ -33,13 +33,20 @@ struct Columns<'a> {
 
 /// The endpoint's request body and its number of records. `features` are the
 /// columns in the order of training; `target` is what the model predicts.
-pub(super) fn body(event: &Event, features: &[String], target: &str) -> Result<(Vec<u8>, usize), Problem> {
+pub(super) fn body(
+    event: &Event,
+    features: &[String],
+    target: &str,
+) -> Result<(Vec<u8>, usize), Problem> {
     let media_type = event.media_type();
     let body = event.body()?;
     if body.len() > MAX_BYTES {
-        return Err(Problem::too_large("the body has more than 2 MB: send fewer records at a time"));
+        return Err(Problem::too_large(
+            "the body has more than 2 MB: send fewer records at a time",
+        ));
     }
-    let positions = features.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
+    let positions =
+        features.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
     let columns = Columns { features, target, positions };
     let records = match media_type.as_deref() {
         Some("application/json") => of_json(&body, &columns)?,
@@ -52,18 +59,24 @@ pub(super) fn body(event: &Event, features: &[String], target: &str) -> Result<(
     let text = csv_text(records.iter().map(|record| record.iter().map(String::as_str)))
         .map_err(|e| Problem::internal(e.to_string()))?;
     if text.len() > MAX_BYTES {
-        return Err(Problem::too_large("the records have more than 2 MB as CSV: send fewer at a time"));
+        return Err(Problem::too_large(
+            "the records have more than 2 MB as CSV: send fewer at a time",
+        ));
     }
     Ok((text, records.len()))
 }
 
 fn too_many() -> Problem {
-    Problem::too_large(format!("there are more than {MAX_RECORDS} records: send them in several calls"))
+    Problem::too_large(format!(
+        "there are more than {MAX_RECORDS} records: send them in several calls"
+    ))
 }
 
 fn of_json(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     let Body { records } = serde_json::from_slice(body).map_err(|e| {
-        Problem::bad_request(format!("the body is not of the form {{\"records\": [{{\"column\": value}}]}}: {e}"))
+        Problem::bad_request(format!(
+            "the body is not of the form {{\"records\": [{{\"column\": value}}]}}: {e}"
+        ))
     })?;
     if records.len() > MAX_RECORDS {
         return Err(too_many());
@@ -72,7 +85,11 @@ fn of_json(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     numbered.map(|(record, number)| of_object(record, number, columns)).collect()
 }
 
-fn of_object(object: Map<String, Value>, number: usize, columns: &Columns<'_>) -> Result<Record, Problem> {
+fn of_object(
+    object: Map<String, Value>,
+    number: usize,
+    columns: &Columns<'_>,
+) -> Result<Record, Problem> {
     let mut record = vec![String::new(); columns.features.len()];
     for (name, value) in object {
         let position = columns.position(&name)?;
@@ -101,7 +118,8 @@ fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     for name in header {
         let position = columns.position(name)?;
         if positions.contains(&position) {
-            let detail = format!("the header has column {:?} twice: name each column once", shortened(name));
+            let detail =
+                format!("the header has column {:?} twice: name each column once", shortened(name));
             return Err(Problem::bad_request(detail));
         }
         positions.push(position);
@@ -173,7 +191,9 @@ mod tests {
     use serde_json::json;
 
     fn read(media_type: &str, text: &str) -> Result<(String, usize), (u16, String)> {
-        let event: Event = serde_json::from_value(json!({"headers": {"content-type": media_type}, "body": text})).unwrap();
+        let event: Event =
+            serde_json::from_value(json!({"headers": {"content-type": media_type}, "body": text}))
+                .unwrap();
         let features = ["age", "plan", "Day Mins"].map(str::to_owned);
         body(&event, &features, "Churn?")
             .map(|(text, records)| (String::from_utf8(text).unwrap(), records))
@@ -188,13 +208,19 @@ mod tests {
     fn records_become_csv_in_the_order_of_training() {
         let text = r#"{"records":[{"plan":"a, \"b\"","age":7},{"Day Mins":1.10,"plan":true,"age":null},{}]}"#;
         assert_eq!(json_records(text).unwrap(), ("7,\"a, \"\"b\"\"\",\n,true,1.1\n,,\n".into(), 3));
-        assert_eq!(read("text/csv", "plan,age\nbasic,7\n\" x\",\n").unwrap(), ("7,basic,\n, x,\n".into(), 2));
+        assert_eq!(
+            read("text/csv", "plan,age\nbasic,7\n\" x\",\n").unwrap(),
+            ("7,basic,\n, x,\n".into(), 2)
+        );
     }
 
     #[test]
     fn an_unknown_column_is_named_with_the_nearest() {
         let (status, detail) = json_records(r#"{"records":[{"day_mins":1}]}"#).unwrap_err();
-        assert_eq!((status, detail.as_str()), (400, "the model has no column \"day_mins\": did you mean \"Day Mins\"?"));
+        assert_eq!(
+            (status, detail.as_str()),
+            (400, "the model has no column \"day_mins\": did you mean \"Day Mins\"?")
+        );
         assert_eq!(read("text/csv", "plans\nx\n").unwrap_err().0, 400);
         let (_, detail) = read("text/csv", "age,Churn?\n7,True.\n").unwrap_err();
         assert_eq!(detail, "column \"Churn?\" is what the model predicts: leave it out");
@@ -206,7 +232,12 @@ mod tests {
             ("application/json", "", 400, "not of the form"),
             ("application/json", "age,plan", 400, "not of the form"),
             ("application/json", r#"{"records":[]}"#, 400, "no records"),
-            ("application/json", r#"{"records":[{"age":[1]}]}"#, 400, "column \"age\" of record 1 is a list"),
+            (
+                "application/json",
+                r#"{"records":[{"age":[1]}]}"#,
+                400,
+                "column \"age\" of record 1 is a list",
+            ),
             ("application/json", r#"[{"age":1}]"#, 400, "not of the form"),
             ("text/csv", "", 400, "no records"),
             ("text/csv", "age,plan\n", 400, "no records"),

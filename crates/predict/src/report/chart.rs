@@ -26,7 +26,10 @@ struct Axis {
 impl Axis {
     /// From `low` to `high` in percent.
     fn percent(title: &'static str, high: f64) -> Self {
-        let ticks = steps(0.0, high).into_iter().map(|tick| (tick, format!("{}%", name(tick * 100.0)))).collect();
+        let ticks = steps(0.0, high)
+            .into_iter()
+            .map(|tick| (tick, format!("{}%", name(tick * 100.0))))
+            .collect();
         Self { title, low: 0.0, high, ticks }
     }
 
@@ -63,10 +66,15 @@ fn steps(low: f64, high: f64) -> Vec<f64> {
     }
     let raw = span / 5.0;
     let power = 10_f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= raw * 0.999);
+    let step =
+        [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= raw * 0.999);
     let step = step.unwrap_or(raw);
     let first = (low / step - 1e-9).ceil();
-    (0..12).map(|n| (first + f64::from(n)) * step).take_while(|tick| *tick <= high + step * 1e-9).map(|tick| tick + 0.0).collect()
+    (0..12)
+        .map(|n| (first + f64::from(n)) * step)
+        .take_while(|tick| *tick <= high + step * 1e-9)
+        .map(|tick| tick + 0.0)
+        .collect()
 }
 
 /// A chart under construction.
@@ -79,7 +87,8 @@ struct Chart {
 impl Chart {
     fn new(name: &str, x: Axis, y: Axis) -> Self {
         let mut chart = Self { x, y, svg: String::new() };
-        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{name}\">");
+        let mut svg =
+            format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{name}\">");
         for (tick, label) in &chart.y.ticks {
             let y = chart.py(*tick);
             let below = y + 4.0;
@@ -136,7 +145,10 @@ impl Chart {
 
     fn dot(&mut self, class: &str, radius: f64, x: f64, y: f64) {
         let (x, y) = (self.px(x), self.py(y));
-        let _ = write!(self.svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>");
+        let _ = write!(
+            self.svg,
+            "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>"
+        );
     }
 
     /// Bars of equal width over the whole of x; `part` of `parts` beside each
@@ -165,7 +177,8 @@ impl Chart {
 pub(super) fn roc(points: &[RocPoint], auc: f64) -> String {
     let x = Axis::percent("false alarms, of all negatives", 1.0);
     let mut chart = Chart::new("ROC curve", x, Axis::percent("found, of all positives", 1.0));
-    let points: Vec<_> = points.iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect();
+    let points: Vec<_> =
+        points.iter().map(|p| (p.false_positive_rate, p.true_positive_rate)).collect();
     chart.area(&points);
     chart.line("guide", &[(0.0, 0.0), (1.0, 1.0)]);
     chart.line("line", &points);
@@ -218,7 +231,8 @@ pub(super) fn two_histograms(title: &'static str, scores: &[f64], second: &[bool
 pub(super) fn scatter(truth: &[f64], predicted: &[f64]) -> String {
     const DOTS: usize = 1500;
     let (low, high) = bounds(truth.iter().chain(predicted));
-    let (x, y) = (Axis::number("true value", low, high), Axis::number("predicted value", low, high));
+    let (x, y) =
+        (Axis::number("true value", low, high), Axis::number("predicted value", low, high));
     let mut chart = Chart::new("Predicted against true values", x, y);
     chart.line("guide", &[(low, low), (high, high)]);
     let stride = truth.len().div_ceil(DOTS).max(1);
@@ -240,7 +254,8 @@ pub(super) fn residuals(truth: &[f64], predicted: &[f64]) -> String {
     let mut bins = [0.0; BINS];
     for error in &errors {
         let place = (error / reach + 1.0) / 2.0;
-        bins[((place.clamp(0.0, 1.0) * BINS as f64) as usize).min(BINS - 1)] += 1.0 / errors.len() as f64;
+        bins[((place.clamp(0.0, 1.0) * BINS as f64) as usize).min(BINS - 1)] +=
+            1.0 / errors.len() as f64;
     }
     let highest = bins.iter().copied().fold(0.0, f64::max);
     let ticks = steps(-reach, reach).into_iter().map(|tick| (tick, name(tick))).collect();
@@ -254,7 +269,8 @@ pub(super) fn residuals(truth: &[f64], predicted: &[f64]) -> String {
 }
 
 fn bounds<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
-    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
+    let (low, high) =
+        values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(*value), high.max(*value)));
     if low <= high { (low, high) } else { (0.0, 1.0) }
 }
 

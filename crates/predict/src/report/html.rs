@@ -64,7 +64,9 @@ pub(super) fn table(heads: &[String], rows: &[Vec<String>]) -> String {
         format!("<tr>{cells}</tr>")
     };
     let rows: String = rows.iter().map(row).collect();
-    format!("<div class=\"scroll\"><table class=\"plain\"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>")
+    format!(
+        "<div class=\"scroll\"><table class=\"plain\"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
 }
 
 /// A share with a bar before it.
@@ -75,7 +77,9 @@ pub(super) fn bar(share: f64) -> String {
 
 /// What the two groups of a chart stand for.
 pub(super) fn key(first: &str, second: &str) -> String {
-    format!("<div class=\"key\"><span><i class=\"b\"></i>{first}</span><span><i class=\"a\"></i>{second}</span></div>")
+    format!(
+        "<div class=\"key\"><span><i class=\"b\"></i>{first}</span><span><i class=\"a\"></i>{second}</span></div>"
+    )
 }
 
 /// A share as people read it.

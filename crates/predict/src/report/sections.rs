@@ -20,7 +20,12 @@ fn classification(c: &Classification) -> String {
     let mut cards = vec![confusion(c)];
     match (&c.positive, c.report.positive_label()) {
         (Some((scores, truth)), Some(label)) => {
-            let other = c.report.labels.iter().find(|other| *other != label).map_or(String::new(), |other| quoted(other));
+            let other = c
+                .report
+                .labels
+                .iter()
+                .find(|other| *other != label)
+                .map_or(String::new(), |other| quoted(other));
             let label = quoted(label);
             if let Some(auc) = c.report.auc {
                 let sentence = format!(
@@ -28,22 +33,43 @@ fn classification(c: &Classification) -> String {
                     figure((auc * 100.0).round())
                 );
                 let content = chart::roc(&roc_curve(scores, truth, 200), auc);
-                cards.push(card(false, "Finding more, at the price of false alarms", &sentence, &content));
+                cards.push(card(
+                    false,
+                    "Finding more, at the price of false alarms",
+                    &sentence,
+                    &content,
+                ));
             }
-            let sentence = format!("How probable {label} is to the model, in cases that truly are so and in those that are not. The further apart, the better.");
-            let content = chart::two_histograms("predicted probability", scores, truth) + &key(&format!("truly {other}"), &format!("truly {label}"));
+            let sentence = format!(
+                "How probable {label} is to the model, in cases that truly are so and in those that are not. The further apart, the better."
+            );
+            let content = chart::two_histograms("predicted probability", scores, truth)
+                + &key(&format!("truly {other}"), &format!("truly {label}"));
             cards.push(card(false, "Does it tell them apart?", &sentence, &content));
-            let sentence = format!("Where the model says 70%, about 70 of 100 cases should truly be {label}: the closer to the dashed line, the more its probabilities can be taken at their word.");
-            cards.push(card(false, "Can its probabilities be trusted?", &sentence, &chart::calibration(&calibration(scores, truth, 10))));
+            let sentence = format!(
+                "Where the model says 70%, about 70 of 100 cases should truly be {label}: the closer to the dashed line, the more its probabilities can be taken at their word."
+            );
+            cards.push(card(
+                false,
+                "Can its probabilities be trusted?",
+                &sentence,
+                &chart::calibration(&calibration(scores, truth, 10)),
+            ));
         }
         _ => {
             cards.push(answers(c));
             if let Some((scores, right)) = &c.confidence {
                 let sentence = "How sure the model is of its answers, when it is right and when it is wrong. Wrong answers should be the unsure ones.";
-                let content = chart::two_histograms("probability of its answer", scores, right) + &key("it is wrong", "it is right");
+                let content = chart::two_histograms("probability of its answer", scores, right)
+                    + &key("it is wrong", "it is right");
                 cards.push(card(false, "Does it know when it does not know?", sentence, &content));
                 let sentence = "Where the model is 70% sure, about 70 of 100 answers should be right: the closer to the dashed line, the better.";
-                cards.push(card(false, "Can its probabilities be trusted?", sentence, &chart::calibration(&calibration(scores, right, 10))));
+                cards.push(card(
+                    false,
+                    "Can its probabilities be trusted?",
+                    sentence,
+                    &chart::calibration(&calibration(scores, right, 10)),
+                ));
             }
         }
     }
@@ -59,7 +85,9 @@ fn confusion(c: &Classification) -> String {
     kept.truncate(MATRIX_LABELS);
     kept.sort_unstable();
     let size = if kept.len() <= 3 { "heat roomy" } else { "heat" };
-    let mut html = format!("<div class=\"scroll\"><table class=\"{size}\"><thead><tr><th class=\"axis\">truly ↓ predicted →</th>");
+    let mut html = format!(
+        "<div class=\"scroll\"><table class=\"{size}\"><thead><tr><th class=\"axis\">truly ↓ predicted →</th>"
+    );
     for &k in &kept {
         html += &format!("<th>{}</th>", text(&report.labels[k]));
     }
@@ -70,14 +98,24 @@ fn confusion(c: &Classification) -> String {
             let cell = report.confusion[row][column];
             let share = cell as f64 / support(row).max(1) as f64;
             let class = if share > 0.75 { " class=\"deep\"" } else { "" };
-            html += &format!("<td{class} style=\"--share:{share:.3}\"><b>{}</b><small>{}</small></td>", count(cell), percent(share));
+            html += &format!(
+                "<td{class} style=\"--share:{share:.3}\"><b>{}</b><small>{}</small></td>",
+                count(cell),
+                percent(share)
+            );
         }
         html += "</tr>";
     }
     html += "</tbody></table></div>";
-    let mut sentence = "Each row is what was true, each column what the model said. The diagonal is right.".to_owned();
+    let mut sentence =
+        "Each row is what was true, each column what the model said. The diagonal is right."
+            .to_owned();
     if kept.len() < report.labels.len() {
-        sentence += &format!(" These are the {} most frequent of {} answers.", kept.len(), report.labels.len());
+        sentence += &format!(
+            " These are the {} most frequent of {} answers.",
+            kept.len(),
+            report.labels.len()
+        );
     }
     card(report.labels.len() > 4, "What was true, what it said", &sentence, &html)
 }
@@ -87,9 +125,16 @@ fn answers(c: &Classification) -> String {
     let mut classes = c.report.classes();
     classes.sort_by_key(|class| std::cmp::Reverse(class.support));
     let rows = classes.iter().take(LISTED_LABELS).map(|class| {
-        vec![text(&class.label), count(class.support), bar(class.recall), bar(class.precision), figure(class.f1)]
+        vec![
+            text(&class.label),
+            count(class.support),
+            bar(class.recall),
+            bar(class.precision),
+            figure(class.f1),
+        ]
     });
-    let heads = ["Answer", "Cases", "Found (recall)", "Right when said (precision)", "F1"].map(str::to_owned);
+    let heads = ["Answer", "Cases", "Found (recall)", "Right when said (precision)", "F1"]
+        .map(str::to_owned);
     let sentence = "How well each answer is found, the most frequent first.";
     card(true, "Answer by answer", sentence, &table(&heads, &rows.collect::<Vec<_>>()))
 }
@@ -125,7 +170,8 @@ pub(super) fn examples(report: &Report<'_>) -> String {
 /// The wrong answers that the model was surest of: often it is the data.
 pub(super) fn surest_mistakes(report: &Report<'_>) -> Option<String> {
     let truth = report.truth.as_ref()?;
-    let sureness = |row: usize| report.predictions[row].probability_of(report.predictions[row].label());
+    let sureness =
+        |row: usize| report.predictions[row].probability_of(report.predictions[row].label());
     let mut wrong: Vec<(usize, f64)> = (0..report.predictions.len())
         .filter(|&row| !truth[row].is_empty() && truth[row] != report.predictions[row].label())
         .filter_map(|row| Some((row, sureness(row)?)))
@@ -141,8 +187,10 @@ pub(super) fn surest_mistakes(report: &Report<'_>) -> Option<String> {
 
 fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
     let held = &report.source.table;
-    let shown: Vec<usize> =
-        (0..held.header.len()).filter(|&column| held.header.get(column) != Some(report.target)).take(EXAMPLE_COLUMNS).collect();
+    let shown: Vec<usize> = (0..held.header.len())
+        .filter(|&column| held.header.get(column) != Some(report.target))
+        .take(EXAMPLE_COLUMNS)
+        .collect();
     let cells = |row: &csv::StringRecord| -> Vec<String> {
         shown.iter().map(|&column| text(row.get(column).unwrap_or_default())).collect()
     };
@@ -159,7 +207,9 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
         row.push(match prediction {
             Prediction::Value(value) => figure(*value),
             Prediction::Label { label, .. } => {
-                let sure = prediction.probability_of(label).map_or(String::new(), |p| format!("<br>{}", bar(p)));
+                let sure = prediction
+                    .probability_of(label)
+                    .map_or(String::new(), |p| format!("<br>{}", bar(p)));
                 format!("{}{sure}", text(label))
             }
         });
@@ -168,7 +218,9 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
             row.push(match prediction {
                 _ if actual.is_empty() => "–".to_owned(),
                 Prediction::Value(_) => actual.trim().parse().map_or_else(|_| text(actual), figure),
-                Prediction::Label { label, .. } if label == actual => format!("<span class=\"yes\">✓ {}</span>", text(actual)),
+                Prediction::Label { label, .. } if label == actual => {
+                    format!("<span class=\"yes\">✓ {}</span>", text(actual))
+                }
                 Prediction::Label { .. } => format!("<span class=\"no\">✗ {}</span>", text(actual)),
             });
         }
@@ -193,11 +245,18 @@ pub(super) fn about(report: &Report<'_>) -> String {
         facts.push(("Why it serves", text(&decision.reason)));
     }
     if let (Some(name), Some(value)) = (&request.score.metric, request.score.value) {
-        facts.push(("Chosen by", format!("{} {} on the validation data", text(name), figure(value))));
+        facts.push((
+            "Chosen by",
+            format!("{} {} on the validation data", text(name), figure(value)),
+        ));
         let metric = metric_named(name);
-        if let Some((metric, held_out)) = metric.and_then(|m| Some((m, report.evaluation?.get(m)?))) {
+        if let Some((metric, held_out)) = metric.and_then(|m| Some((m, report.evaluation?.get(m)?)))
+        {
             let verdict = held_up(metric, value, held_out);
-            facts.push(("On held-out rows", format!("{} {}: {verdict}", metric.as_str(), shown(metric, held_out))));
+            facts.push((
+                "On held-out rows",
+                format!("{} {}: {verdict}", metric.as_str(), shown(metric, held_out)),
+            ));
         }
     }
     let rows = match report.predictions.len() {
@@ -206,12 +265,20 @@ pub(super) fn about(report: &Report<'_>) -> String {
     };
     let measured = match report.evaluation.map(|evaluation| evaluation.summary(false).unlabelled) {
         Some(0) => rows,
-        Some(unlabelled) => format!("{rows}, {} of them without a true value and not compared", count(unlabelled as u64)),
+        Some(unlabelled) => format!(
+            "{rows}, {} of them without a true value and not compared",
+            count(unlabelled as u64)
+        ),
         None => format!("{rows}, not compared"),
     };
-    let cut = if report.source.table.truncated { "; the file is larger: these are its first rows" } else { "" };
+    let cut = if report.source.table.truncated {
+        "; the file is larger: these are its first rows"
+    } else {
+        ""
+    };
     facts.push(("Measured on", format!("{}<br>{measured}{cut}", code(&report.source.uri))));
-    let facts: String = facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
+    let facts: String =
+        facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
     format!("<section class=\"card wide\"><h2>About this model</h2><dl>{facts}</dl></section>")
 }
 

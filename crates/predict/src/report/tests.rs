@@ -37,7 +37,12 @@ fn request(metric: &str, value: f64) -> RunRequest {
 }
 
 /// The report of rows `(true cell, prediction)`.
-fn page(target: &str, request: &RunRequest, rows: &[(String, Prediction)], held_out: bool) -> String {
+fn page(
+    target: &str,
+    request: &RunRequest,
+    rows: &[(String, Prediction)],
+    held_out: bool,
+) -> String {
     let mut text = csv::Writer::from_writer(Vec::new());
     text.write_record(["Account Length", "Int'l Plan", HOSTILE, target]).unwrap();
     for (index, (actual, _)) in rows.iter().enumerate() {
@@ -48,22 +53,37 @@ fn page(target: &str, request: &RunRequest, rows: &[(String, Prediction)], held_
     let table = Table::read(uri, &text.into_inner().unwrap(), true).unwrap();
     let source = Source { uri: uri.into(), held_out, table };
     let truth: Vec<&str> = rows.iter().map(|(actual, _)| actual.as_str()).collect();
-    let predictions: Vec<Prediction> = rows.iter().map(|(_, prediction)| prediction.clone()).collect();
+    let predictions: Vec<Prediction> =
+        rows.iter().map(|(_, prediction)| prediction.clone()).collect();
     let evaluation = Evaluation::new(&truth, &predictions).unwrap();
-    html(&Report { request, target, source: &source, predictions: &predictions, truth: Some(truth), evaluation: evaluation.as_ref() })
+    html(&Report {
+        request,
+        target,
+        source: &source,
+        predictions: &predictions,
+        truth: Some(truth),
+        evaluation: evaluation.as_ref(),
+    })
 }
 
 fn labelled(labels: &[&str], probabilities: Vec<f64>) -> Prediction {
-    let best = (0..labels.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap();
+    let best =
+        (0..labels.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap();
     let names: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
-    Prediction::Label { label: names[best].clone(), probability: None, labels: names.into(), probabilities }
+    Prediction::Label {
+        label: names[best].clone(),
+        probability: None,
+        labels: names.into(),
+        probabilities,
+    }
 }
 
 /// Like the churn data: one case in seven is positive.
 fn binary(rows: usize, labels: [&str; 2]) -> Vec<(String, Prediction)> {
     let row = |i: usize| {
         let positive = noise(i) < 0.145;
-        let z = if positive { 1.6 } else { -3.0 } + 4.2 * (noise(i + 10_000) + noise(i + 20_000) - 1.0);
+        let z =
+            if positive { 1.6 } else { -3.0 } + 4.2 * (noise(i + 10_000) + noise(i + 20_000) - 1.0);
         let p = 1.0 / (1.0 + f64::exp(-z));
         (labels[usize::from(positive)].to_owned(), labelled(&labels, vec![1.0 - p, p]))
     };
@@ -73,8 +93,11 @@ fn binary(rows: usize, labels: [&str; 2]) -> Vec<(String, Prediction)> {
 fn multiclass(rows: usize, labels: &[&str]) -> Vec<(String, Prediction)> {
     let row = |i: usize| {
         let truth = ((noise(i).powi(2)) * labels.len() as f64) as usize;
-        let weights: Vec<f64> =
-            (0..labels.len()).map(|k| f64::exp(3.0 * noise(i * 97 + k * 13 + 1) + if k == truth { 1.9 } else { 0.0 })).collect();
+        let weights: Vec<f64> = (0..labels.len())
+            .map(|k| {
+                f64::exp(3.0 * noise(i * 97 + k * 13 + 1) + if k == truth { 1.9 } else { 0.0 })
+            })
+            .collect();
         let total: f64 = weights.iter().sum();
         (labels[truth].to_owned(), labelled(labels, weights.iter().map(|w| w / total).collect()))
     };
@@ -99,7 +122,14 @@ fn keep(name: &str, page: &str) {
 #[test]
 fn a_binary_report_shows_all_its_charts() {
     let page = page("Churn?", &request("F1", 0.9144), &binary(1000, ["False.", "True."]), true);
-    for part in ["ROC curve", "Calibration", "Distribution of scores", "truly ↓", "Its surest mistakes", "Always answering"] {
+    for part in [
+        "ROC curve",
+        "Calibration",
+        "Distribution of scores",
+        "truly ↓",
+        "Its surest mistakes",
+        "Always answering",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     keep("binary", &page);
@@ -131,7 +161,10 @@ fn without_held_out_rows_it_says_how_to_get_an_evaluation() {
 #[test]
 fn hostile_text_stays_text() {
     let page = page(HOSTILE, &request(HOSTILE, 0.5), &binary(40, [HOSTILE, "&<b>"]), true);
-    assert!(!page.contains("<script") && !page.contains("onload=\"") && !page.contains("<b> "), "{page}");
+    assert!(
+        !page.contains("<script") && !page.contains("onload=\"") && !page.contains("<b> "),
+        "{page}"
+    );
     assert!(page.contains("&lt;script&gt;") && page.contains("40 held-out rows"));
     keep("hostile", &page);
 }

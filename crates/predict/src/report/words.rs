@@ -24,7 +24,9 @@ pub(super) fn words(report: &Report<'_>) -> Words {
         Evaluation::Regression(r) => regression(report.target, r),
     };
     let rows = evaluation.summary(false).rows;
-    let few = || format!("Only {} held-out rows could be compared: all figures here are rough.", count(rows));
+    let few = || {
+        format!("Only {} held-out rows could be compared: all figures here are rough.", count(rows))
+    };
     let warning = words.warning.or_else(|| (rows < FEW_ROWS).then(few));
     Words { warning, ..words }
 }
@@ -44,7 +46,8 @@ fn classification(target: &str, c: &Classification) -> Words {
     let always = most.map_or(String::new(), |class| quoted(&class.label));
     let mut lead = format!("Always answering {always} would be right in {}.", percent(baseline));
     let positive = report.positive.and_then(|index| classes.get(index));
-    let hardest = classes.iter().filter(|class| class.support > 0).min_by(|a, b| a.f1.total_cmp(&b.f1));
+    let hardest =
+        classes.iter().filter(|class| class.support > 0).min_by(|a, b| a.f1.total_cmp(&b.f1));
     if let Some(class) = positive {
         lead += &format!(
             " Of the {} cases that truly are {}, the model finds {}; when it says so, it is right in {}.",
@@ -94,9 +97,13 @@ fn unevaluated(report: &Report<'_>) -> Words {
     let target = quoted(report.target);
     let headline = format!("The model for {target} is in service and answers.");
     let lead = if report.source.held_out {
-        format!("The held-out file has no column {target} with true values, so its rows were predicted but not judged. Add the column, and the next run tells how good the model is.")
+        format!(
+            "The held-out file has no column {target} with true values, so its rows were predicted but not judged. Add the column, and the next run tells how good the model is."
+        )
     } else {
-        format!("There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a .csv file with true values of {target} into the model's test folder, and the next run tells how good the model is.")
+        format!(
+            "There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a .csv file with true values of {target} into the model's test folder, and the next run tells how good the model is."
+        )
     };
     Words { headline, lead, warning: None }
 }
@@ -172,9 +179,13 @@ pub(super) fn shown(metric: Metric, value: f64) -> String {
 fn meaning(metric: Metric) -> (&'static str, &'static str) {
     match metric {
         Metric::Accuracy => ("Accuracy", "right answers, of all"),
-        Metric::BalancedAccuracy => ("Balanced accuracy", "as if all answers were equally frequent"),
+        Metric::BalancedAccuracy => {
+            ("Balanced accuracy", "as if all answers were equally frequent")
+        }
         Metric::F1 => ("F1", "precision and recall in one; 1 is perfect"),
-        Metric::F1Macro => ("F1, mean", "precision and recall in one, over all answers; 1 is perfect"),
+        Metric::F1Macro => {
+            ("F1, mean", "precision and recall in one, over all answers; 1 is perfect")
+        }
         Metric::Auc => ("AUC", "how well it ranks; 0.5 is a coin toss, 1 perfect"),
         Metric::Precision => ("Precision", "right, when it says yes"),
         Metric::PrecisionMacro => ("Precision, mean", "right when it says so, over all answers"),

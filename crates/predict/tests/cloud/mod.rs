@@ -10,7 +10,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use crosspilot_core::aws::aws_config::Region;
-use crosspilot_core::aws::s3::config::{Credentials, RequestChecksumCalculation, SharedCredentialsProvider};
+use crosspilot_core::aws::s3::config::{
+    Credentials, RequestChecksumCalculation, SharedCredentialsProvider,
+};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::Registry;
 use serde_json::{Value, json};
@@ -46,11 +48,18 @@ impl Cloud {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .load()
             .await;
-        let cloud = Self { app: App { registry: Registry::new(&config, "registry"), config }, inner };
-        for (tenant, account, status) in
-            [("acme", "222222222222", "active"), ("evil", "333333333333", "active"), ("broken", "444444444444", "active"), ("paused", "555555555555", "suspended")]
-        {
-            cloud.put(&format!("registry/tenants/{tenant}.json"), &document(tenant, account, status, address.port()).to_string());
+        let cloud =
+            Self { app: App { registry: Registry::new(&config, "registry"), config }, inner };
+        for (tenant, account, status) in [
+            ("acme", "222222222222", "active"),
+            ("evil", "333333333333", "active"),
+            ("broken", "444444444444", "active"),
+            ("paused", "555555555555", "suspended"),
+        ] {
+            cloud.put(
+                &format!("registry/tenants/{tenant}.json"),
+                &document(tenant, account, status, address.port()).to_string(),
+            );
         }
         cloud
     }
@@ -137,7 +146,12 @@ impl Inner {
         let model = endpoint.rsplit('-').next().unwrap();
         if model == "sick" {
             let message = json!({"Message": "see arn:aws:sagemaker:us-east-1:222222222222:endpoint/x", "OriginalStatusCode": 400});
-            return (StatusCode::from_u16(424).unwrap(), [("x-amzn-errortype", "ModelError")], message.to_string()).into_response();
+            return (
+                StatusCode::from_u16(424).unwrap(),
+                [("x-amzn-errortype", "ModelError")],
+                message.to_string(),
+            )
+                .into_response();
         }
         let skip = usize::from(model == "short");
         let answer = |line: &str| {
@@ -146,7 +160,10 @@ impl Inner {
             let label = if p > 0.5 { "True." } else { "False." };
             match model {
                 "price" => format!("{}", age + 0.5),
-                _ => format!("{label},{p},\"[{}, {p}]\",\"['False.', 'True.']\"", (100.0 - age) / 100.0),
+                _ => format!(
+                    "{label},{p},\"[{}, {p}]\",\"['False.', 'True.']\"",
+                    (100.0 - age) / 100.0
+                ),
             }
         };
         body.lines().skip(skip).map(answer).collect::<Vec<_>>().join("\n").into_response()
@@ -156,30 +173,52 @@ impl Inner {
 const SESSION: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>A</AccessKeyId><SecretAccessKey>S</SecretAccessKey><SessionToken>T</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
 const DENIED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::111111111111:assumed-role/x is not authorized</Message></Error></ErrorResponse>";
 
-async fn serve(State(inner): State<Arc<Mutex<Inner>>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn serve(
+    State(inner): State<Arc<Mutex<Inner>>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let mut inner = inner.lock().unwrap();
     let text = String::from_utf8(body.to_vec()).unwrap();
     let path = uri.path().trim_matches('/');
-    if let Some(endpoint) = path.strip_prefix("endpoints/").and_then(|rest| rest.strip_suffix("/invocations")) {
-        assert_eq!((&headers["content-type"], &headers["accept"]), (&"text/csv".parse().unwrap(), &"text/csv".parse().unwrap()));
+    if let Some(endpoint) =
+        path.strip_prefix("endpoints/").and_then(|rest| rest.strip_suffix("/invocations"))
+    {
+        assert_eq!(
+            (&headers["content-type"], &headers["accept"]),
+            (&"text/csv".parse().unwrap(), &"text/csv".parse().unwrap())
+        );
         return inner.invoke(endpoint, &text);
     }
     match method {
         Method::POST => {
             inner.assumed.push(text.clone());
-            if text.contains("444444444444") { (StatusCode::FORBIDDEN, DENIED).into_response() } else { SESSION.into_response() }
+            if text.contains("444444444444") {
+                (StatusCode::FORBIDDEN, DENIED).into_response()
+            } else {
+                SESSION.into_response()
+            }
         }
         Method::PUT => {
             inner.put(path, &text);
             [("etag", "\"e\"")].into_response()
         }
         _ if uri.query().is_some_and(|query| query.contains("list-type")) => {
-            let prefix = uri.query().unwrap().split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap();
+            let prefix = uri
+                .query()
+                .unwrap()
+                .split('&')
+                .find_map(|pair| pair.strip_prefix("prefix="))
+                .unwrap();
             inner.list(path, &prefix.replace("%2F", "/")).into_response()
         }
         _ => match inner.objects.get(path) {
             Some((_, text)) => ([("etag", "\"e\"")], text.clone()).into_response(),
-            None => (StatusCode::NOT_FOUND, "<Error><Code>NoSuchKey</Code></Error>").into_response(),
+            None => {
+                (StatusCode::NOT_FOUND, "<Error><Code>NoSuchKey</Code></Error>").into_response()
+            }
         },
     }
 }
