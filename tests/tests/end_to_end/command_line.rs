@@ -1,7 +1,8 @@
 //! The command line, as a person or a script uses it.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crosspilot_local::functions;
 use crosspilot_tests::home;
@@ -154,6 +155,40 @@ fn a_detached_cloud_is_shown_used_and_taken_down() {
     }
     run(&["local", "down"]);
     assert_eq!(run(&["local", "status", "--json"])["up"], false);
+}
+
+#[test]
+fn a_killed_cloud_takes_its_emulator_with_it() {
+    let home = home().join("killed");
+    link_emulator(&home);
+    let mut cloud = crosspilot(&home)
+        .args(["local", "up"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let state = home.join("local/state.json");
+    let port = wait(|| {
+        let state: Value = serde_json::from_str(&std::fs::read_to_string(&state).ok()?).ok()?;
+        state["endpoints"]["default"].as_str()?.rsplit(':').next()?.parse::<u16>().ok()
+    });
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+    // SIGKILL: nothing of ours gets to run any more.
+    cloud.kill().unwrap();
+    cloud.wait().unwrap();
+    wait(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
+    std::fs::remove_dir_all(&home).unwrap();
+}
+
+/// Asks again and again, for at most two minutes.
+fn wait<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..1200 {
+        if let Some(value) = condition() {
+            return value;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("gave up waiting");
 }
 
 /// Another home that uses the emulator that the shared one has installed.

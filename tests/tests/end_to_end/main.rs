@@ -5,6 +5,7 @@
 mod command_line;
 mod failure_path;
 mod identities;
+mod problem_types;
 mod secrets;
 mod state_machine;
 mod ways_in;

@@ -1,0 +1,61 @@
+//! The other kinds of problems: more than two labels, and numbers.
+
+use crosspilot_core::tenant::ModelSettings;
+use crosspilot_tests::{Customer, on_local_cloud};
+use serde_json::{Value, json};
+
+/// Flats whose rent follows size and storey, and whose class follows the rent.
+fn flats(rows: usize, seed: u64) -> String {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut text = String::from("Size,Storey,Heating,Rent,Class\n");
+    for _ in 0..rows {
+        let (size, storey) = (rng.u32(20..150), rng.u32(0..9));
+        let heating = ["gas", "district"][rng.usize(..2)];
+        let rent = f64::from(size) * 11.0 + f64::from(storey) * 25.0 + rng.f64() * 40.0;
+        let class = ["cheap", "fair", " dear "][((rent / 600.0) as usize).min(2)];
+        text.push_str(&format!("{size},{storey},{heating},{rent:.2},{class}\n"));
+    }
+    text
+}
+
+/// Trains on flats for `target`. Gives the run's output.
+async fn train(customer: &Customer, target: &str) -> Value {
+    let settings = ModelSettings::predicting(target);
+    let vendor = customer.cloud.vendor();
+    vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
+    customer.put("crosspilot/churn/test/held-out.csv", flats(100, 2)).await;
+    customer.put("crosspilot/churn/train/data.csv", flats(700, 1)).await;
+    let execution = customer.first_execution().await;
+    customer.succeeded(&execution).await
+}
+
+#[test]
+fn numbers_are_predicted_by_regression() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "regression").await;
+        let output = train(&customer, "Rent").await;
+        let evaluation = &output["prediction"]["evaluation"];
+        assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
+        assert!(evaluation["rmse"].as_f64().unwrap() < 150.0, "{evaluation}");
+        let record = json!({"records": [{"Size": 100, "Storey": 4, "Heating": "gas", "Class": " dear "}]});
+        let (status, answer) = customer.ask(&customer.token(), "churn", &record.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        let rent = answer["predictions"][0]["value"].as_f64().unwrap();
+        assert!((900.0..1500.0).contains(&rent), "{rent}");
+    });
+}
+
+#[test]
+fn labels_are_kept_exactly_as_they_are() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "multiclass").await;
+        let output = train(&customer, "Class").await;
+        let evaluation = &output["prediction"]["evaluation"];
+        assert!(evaluation["accuracy"].as_f64().unwrap() > 0.9, "{evaluation}");
+        let record = json!({"records": [{"Size": 149, "Storey": 8, "Rent": 1900}]});
+        let (_, answer) = customer.ask(&customer.token(), "churn", &record.to_string()).await;
+        let prediction = &answer["predictions"][0];
+        assert_eq!(prediction["label"], " dear ", "{answer}");
+        assert_eq!(prediction["probabilities"].as_object().unwrap().len(), 3, "{answer}");
+    });
+}
