@@ -10,7 +10,7 @@ use std::time::Duration;
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput;
-use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
+use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::tenant::{Limits, ModelSettings, Tenant};
 use crosspilot_local::cloud::SAAS_ACCOUNT;
@@ -176,12 +176,11 @@ impl Customer {
         vendor.start_run(&self.tenant.tenant, &self.model, request).await.unwrap()
     }
 
-    /// The whole history of an execution.
-    pub async fn history(&self, arn: &str) -> Vec<HistoryEvent> {
-        let client = self.cloud.vendor().step_functions();
-        let pages =
-            client.get_execution_history().execution_arn(arn).into_paginator().items().send();
-        pages.collect::<Result<_, _>>().await.unwrap()
+    /// The whole history of an execution, as AWS sends it: the SDK's own types
+    /// hide states' inputs and outputs in Debug.
+    pub async fn history(&self, arn: &str) -> String {
+        let question = json!({"executionArn": arn, "includeExecutionData": true});
+        ask_emulator(self.cloud, "AWSStepFunctions.GetExecutionHistory", "states", &question).await
     }
 
     /// Asks the prediction API with a token.
@@ -232,17 +231,28 @@ pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
     let mut logs = Vec::new();
     for function in crosspilot_local::functions::FUNCTIONS {
         let group = format!("/aws/lambda/crosspilot-{function}");
-        let answer = reqwest::Client::new()
-            .post(&cloud.endpoints().default)
-            .header("x-amz-target", "Logs_20140328.FilterLogEvents")
-            .header("content-type", "application/x-amz-json-1.1")
-            // The emulator takes an account's number as its root, unsigned.
-            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={SAAS_ACCOUNT}/20260101/us-east-1/logs/aws4_request, SignedHeaders=host, Signature=none"))
-            .body(json!({"logGroupName": group, "limit": 10_000}).to_string())
-            .send()
-            .await
-            .unwrap();
-        logs.push((function, answer.text().await.unwrap()));
+        let question = json!({"logGroupName": group, "limit": 10_000});
+        let log = ask_emulator(cloud, "Logs_20140328.FilterLogEvents", "logs", &question).await;
+        logs.push((function, log));
     }
     logs
+}
+
+/// An answer of the emulator as it is on the wire, to the vendor's root. The
+/// emulator takes an account's number as its root's key, unsigned.
+async fn ask_emulator(cloud: &LocalCloud, target: &str, service: &str, question: &Value) -> String {
+    let scope = format!("{SAAS_ACCOUNT}/20260101/us-east-1/{service}/aws4_request");
+    let answer = reqwest::Client::new()
+        .post(&cloud.endpoints().default)
+        .header("x-amz-target", target)
+        .header("content-type", "application/x-amz-json-1.1")
+        .header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"),
+        )
+        .body(question.to_string())
+        .send()
+        .await
+        .unwrap();
+    answer.text().await.unwrap()
 }

@@ -7,11 +7,12 @@ One command, from anywhere in the workspace:
 
 It creates its own virtual environment under target/automl-bench (set VENV to use
 another), writes each split as CSV there, runs `examples/bench.rs` and the Python
-baselines on the same files, and prints one table: medians over the seeds. The
-engine and FLAML get the same wall-clock budget; LightGBM and scikit-learn run
-once with their defaults. `seconds` is everything from the table in memory to the
-model, `rows/s` is scoring the test rows from text (engine) or from a DataFrame
-(Python), both on all cores. A CSV file of your own: --data FILE.csv:TARGET.
+baselines on the same files, and prints one table in Markdown: medians over the
+seeds (--out FILE writes it as well). The engine and FLAML get the same wall-clock
+budget; LightGBM and scikit-learn run once with their defaults. `fit` is everything
+from the table in memory to the model; `rows/s` is scoring the test rows from text
+(engine) or from a DataFrame (Python), both on all cores. Baselines of earlier runs
+are used again unless --fresh. A CSV file of your own: --data FILE.csv:TARGET.
 """
 import argparse, json, os, pathlib, statistics, subprocess, sys, time
 
@@ -20,15 +21,20 @@ WORK = ROOT / "target" / "automl-bench"
 VENV = pathlib.Path(os.environ.get("VENV", WORK / "venv"))
 
 
+PACKAGES = ["lightgbm==4.7.0", "scikit-learn==1.9.1", "pandas==3.1.1", "flaml[automl]==2.7.0", "xgboost==2.1.4"]
+
+
 def enter_venv():
     """Runs this script again with the packages it needs."""
-    python = VENV / "bin" / "python"
+    python, done = VENV / "bin" / "python", VENV / "packages.txt"
     if os.environ.get("AUTOML_BENCH") == "1":
         return
-    if not python.exists():
+    # A file written last, so that an interrupted installation is taken up again.
+    if "VENV" not in os.environ and not (done.exists() and done.read_text().split() == PACKAGES):
         WORK.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "lightgbm", "scikit-learn", "pandas", "flaml[automl]"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES], check=True)
+        done.write_text("\n".join(PACKAGES))
     os.environ["AUTOML_BENCH"] = "1"
     os.execv(python, [str(python), *sys.argv])
 
@@ -204,8 +210,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--budget", type=int, default=15)
+    parser.add_argument("--budget", type=int, default=8)
     parser.add_argument("--models", nargs="*", default=["crosspilot", "LightGBM", "HistGB", "FLAML"])
+    parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--out")
     options = parser.parse_args()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     subprocess.run(["cargo", "build", "-q", "-p", "crosspilot-automl", "--example", "bench"], cwd=ROOT, check=True)
@@ -220,8 +228,12 @@ def main():
             sets[pathlib.Path(file).stem] = (lambda f=file, c=column: pd.read_csv(f).rename(columns={c: "target"}), False)
     chosen = [pathlib.Path(name.rsplit(":", 1)[0]).stem if ":" in name else name for name in options.data or sets]
     cache = WORK / "baselines.json"
-    known = json.loads(cache.read_text()) if cache.exists() else {}
-    print(f"{'data':<14}{'model':<12}{'quality':<10}{'value':>8}{'Accuracy':>10}{'LogLoss':>9}{'seconds':>9}{'rows/s':>11}")
+    known = json.loads(cache.read_text()) if cache.exists() and not options.fresh else {}
+    table = [
+        "| data | measure | " + " | ".join([*options.models, *(f"{m} fit s" for m in options.models), *(f"{m} rows/s" for m in options.models)]) + " |",
+        "|---|---|" + "---:|" * 3 * len(options.models),
+    ]
+    print(*table, sep="\n", flush=True)
     for name in chosen:
         make, regression = sets[name]
         rows = {}
@@ -238,15 +250,25 @@ def main():
                     known[key] = next(iter(python_models(folder, regression, seed, options.budget, [model])))
                     cache.write_text(json.dumps(known, indent=1))
                 rows.setdefault(model, []).append(known[key])
-        for model, results in rows.items():
-            errors = [row["error"] for row in results if "error" in row]
-            if errors:
-                print(f"{name:<14}{model:<12}{errors[0]}")
-                continue
-            middle = lambda key: statistics.median(row[key] for row in results) if key in results[0] else float("nan")
-            quality = "R2" if regression else ("AUC" if "AUC" in results[0] else "Accuracy")
-            print(f"{name:<14}{model:<12}{quality:<10}{middle(quality):>8.4f}{middle('Accuracy'):>10.4f}{middle('LogLoss'):>9.4f}"
-                  f"{middle('seconds'):>9.2f}{middle('rows_per_second'):>11.0f}", flush=True)
+        quality = "R2" if regression else next((q for r in rows.values() for q in ("AUC", "Accuracy") if q in r[0]), "?")
+
+        def middle(model, key, form):
+            # A model that failed says so in its place; the reason goes to the side.
+            failed = [row["error"] for row in rows[model] if "error" in row]
+            if failed:
+                print(f"{name}, {model}: {failed[0]}", file=sys.stderr)
+                return "failed"
+            return form.format(statistics.median(row[key] for row in rows[model]))
+
+        values = [middle(model, quality, "{:.4f}") for model in options.models]
+        numbers = [float(value) for value in values if value != "failed"]
+        values = [f"**{value}**" if value != "failed" and float(value) == max(numbers) else value for value in values]
+        values += [middle(model, "seconds", "{:.2f}") for model in options.models]
+        values += [middle(model, "rows_per_second", "{:,.0f}") for model in options.models]
+        table.append(f"| {name} | {quality} | " + " | ".join(values) + " |")
+        print(table[-1], flush=True)
+    if options.out:
+        pathlib.Path(options.out).write_text("\n".join(table) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ use crate::boost::{Boost, BoostSettings};
 use crate::encode::Bins;
 use crate::forest::{Forest, ForestSettings};
 use crate::linear::{Linear, LinearSettings};
+use crate::network::{Network, NetworkSettings};
 use crate::rng::Rng;
 use crate::target::Target;
 
@@ -58,6 +59,7 @@ pub(crate) enum Learner {
     Boost(BoostSettings),
     Forest(ForestSettings),
     Linear(LinearSettings),
+    Network(NetworkSettings),
 }
 
 /// A trained learner.
@@ -66,6 +68,7 @@ pub(crate) enum Part {
     Boost(Boost),
     Forest(Forest),
     Linear(Linear),
+    Network(Network),
 }
 
 /// One fit and what it found out.
@@ -110,6 +113,11 @@ impl Learner {
                     Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
                 Fit { part: Part::Linear(model), effort, gains }
             }
+            Self::Network(settings) => {
+                let (model, effort) =
+                    Network::fit(data, &train, valid, effort, settings, limits, seed, &mut gains);
+                Fit { part: Part::Network(model), effort, gains }
+            }
         }
     }
 
@@ -119,6 +127,7 @@ impl Learner {
         match self {
             Self::Boost(_) => 2_000_000 / outputs.clamp(4, 40),
             Self::Forest(_) => 150_000,
+            Self::Network(_) => (60_000_000 / data.bins.width.max(10)).clamp(5_000, 200_000),
             Self::Linear(_) => {
                 (40_000_000 / (data.bins.width.max(10) * outputs)).clamp(5_000, 100_000)
             }
@@ -139,6 +148,7 @@ impl Part {
             Self::Boost(model) => model.predict(&bins.bytes, bins.width, out),
             Self::Forest(model) => model.predict(&bins.bytes, bins.width, out),
             Self::Linear(model) => model.predict(columns, extra, out),
+            Self::Network(model) => model.predict(columns, extra, out),
         }
     }
 
@@ -147,6 +157,7 @@ impl Part {
             Self::Boost(model) => model.is_sound(outputs, classes, width),
             Self::Forest(model) => model.is_sound(outputs, width),
             Self::Linear(model) => model.is_sound(outputs, classes, width),
+            Self::Network(model) => model.is_sound(outputs, classes, width),
         }
     }
 }

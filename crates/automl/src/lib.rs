@@ -32,8 +32,10 @@
 
 mod analysis;
 mod boost;
+mod calibrate;
 mod cells;
 mod deep;
+mod dense;
 mod encode;
 mod ensemble;
 mod error;
@@ -41,10 +43,12 @@ mod find;
 mod forest;
 mod gradients;
 mod grow;
+mod inputs;
 mod learn;
 mod linear;
 mod measure;
 mod model;
+mod network;
 mod plan;
 mod problem;
 mod rng;

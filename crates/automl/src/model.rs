@@ -6,6 +6,7 @@ use crosspilot_metrics::ProblemType;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::sharpen;
 use crate::encode::Encoder;
 use crate::error::ModelError;
 use crate::learn::Part;
@@ -15,7 +16,7 @@ use crate::table::Table;
 /// First bytes of every stored model.
 const MAGIC: &[u8; 4] = b"XPML";
 /// Changes whenever stored models of before can no longer be read.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 /// Records predicted as one: small enough for a tree's rows to stay in cache.
 const CHUNK: usize = 512;
 
@@ -38,10 +39,22 @@ pub enum Prediction {
 #[derive(Debug, Clone)]
 pub struct Model {
     pub(crate) shared: Arc<Shared>,
-    /// Parts and their weights, which add up to 1.
-    pub(crate) parts: Vec<(f32, Arc<Part>)>,
+    /// What the answer is the mean of.
+    pub(crate) voices: Vec<Voice>,
+    /// What the mean's probabilities are raised to.
+    pub(crate) power: f64,
     /// What each label's probability is multiplied by before the largest wins.
     pub(crate) decision: Vec<f64>,
+}
+
+/// A part of a model and its say.
+#[derive(Debug, Clone)]
+pub(crate) struct Voice {
+    /// The weights of a model's voices add up to 1.
+    pub(crate) weight: f32,
+    /// What the part's own probabilities are raised to.
+    pub(crate) power: f64,
+    pub(crate) part: Arc<Part>,
 }
 
 /// What all models of one training have in common.
@@ -122,13 +135,23 @@ impl Model {
         let outputs = self.shared.outputs();
         let mut sums = vec![0.0f64; count * outputs];
         let mut out = vec![0.0f32; count * outputs];
-        for (weight, part) in &self.parts {
+        let mut row = vec![0.0; outputs];
+        for Voice { weight, power, part } in &self.voices {
             part.predict(&bins, &columns, &extra, &mut out);
-            sums.iter_mut()
-                .zip(&out)
-                .for_each(|(sum, value)| *sum += f64::from(*weight) * f64::from(*value));
+            for (sums, out) in sums.chunks_exact_mut(outputs).zip(out.chunks_exact(outputs)) {
+                row.iter_mut().zip(out).for_each(|(value, out)| *value = f64::from(*out));
+                sharpen(&mut row, *power);
+                sums.iter_mut()
+                    .zip(&row)
+                    .for_each(|(sum, value)| *sum += f64::from(*weight) * value);
+            }
         }
-        sums.chunks_exact(outputs).map(|row| self.prediction(row)).collect()
+        sums.chunks_exact_mut(outputs)
+            .map(|row| {
+                sharpen(row, self.power);
+                self.prediction(row)
+            })
+            .collect()
     }
 
     /// Turns a row of outputs into an answer.
@@ -154,13 +177,14 @@ impl Model {
 
     /// The model as bytes: compact, and exact to the last bit.
     pub fn save(&self) -> Vec<u8> {
-        let parts: Vec<(f32, &Part)> =
-            self.parts.iter().map(|(weight, part)| (*weight, &**part)).collect();
+        let voices: Vec<(f32, f64, &Part)> =
+            self.voices.iter().map(|voice| (voice.weight, voice.power, &*voice.part)).collect();
         let mut bytes = MAGIC.to_vec();
         bytes.extend(FORMAT.to_le_bytes());
         // Plain data into memory cannot fail; an empty body would not load.
         bytes.extend(
-            postcard::to_allocvec(&(&*self.shared, parts, &self.decision)).unwrap_or_default(),
+            postcard::to_allocvec(&(&*self.shared, voices, self.power, &self.decision))
+                .unwrap_or_default(),
         );
         bytes
     }
@@ -176,12 +200,15 @@ impl Model {
         if got != FORMAT {
             return Err(ModelError::Version { got, expected: FORMAT });
         }
-        type Stored = (Shared, Vec<(f32, Part)>, Vec<f64>);
+        type Stored = (Shared, Vec<(f32, f64, Part)>, f64, Vec<f64>);
         let damaged = |error: postcard::Error| ModelError::Damaged(error.to_string());
-        let ((shared, parts, decision), left): (Stored, _) =
+        let ((shared, voices, power, decision), left): (Stored, _) =
             postcard::take_from_bytes(body).map_err(damaged)?;
-        let parts = parts.into_iter().map(|(weight, part)| (weight, Arc::new(part))).collect();
-        let model = Self { shared: Arc::new(shared), parts, decision };
+        let voices = voices
+            .into_iter()
+            .map(|(weight, power, part)| Voice { weight, power, part: Arc::new(part) })
+            .collect();
+        let model = Self { shared: Arc::new(shared), voices, power, decision };
         match left.is_empty() && model.is_sound() {
             true => Ok(model),
             false => Err(ModelError::Damaged("its parts do not fit together".to_owned())),
@@ -204,9 +231,12 @@ impl Model {
             && self.decision.iter().all(|weight| weight.is_finite())
             && schema.is_sound()
             && encoder.is_sound(&schema.features(), schema.names.len())
-            && !self.parts.is_empty()
-            && self.parts.iter().all(|(weight, part)| {
-                weight.is_finite() && part.is_sound(outputs, labels.len(), encoder.width())
+            && self.power.is_finite()
+            && !self.voices.is_empty()
+            && self.voices.iter().all(|Voice { weight, power, part }| {
+                weight.is_finite()
+                    && power.is_finite()
+                    && part.is_sound(outputs, labels.len(), encoder.width())
             })
     }
 }

@@ -5,6 +5,7 @@ use crate::forest::ForestSettings;
 use crate::grow::Shape;
 use crate::learn::Learner;
 use crate::linear::LinearSettings;
+use crate::network::NetworkSettings;
 use crate::rng::Rng;
 use crate::settings::Algorithm;
 
@@ -37,24 +38,21 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
     let trees = if outputs > 30 { 60 } else { 100 };
     let forest = ForestSettings { trees, extra: false, features: None, min_rows: 1 };
     let extra = ForestSettings { extra: true, features: Some(0.5), min_rows: 2, ..forest };
+    // One that is held back, for little data, and one that is free.
+    let network = NetworkSettings {
+        hidden: [64, 32],
+        networks: 3,
+        rate: 0.004,
+        decay: 0.5,
+        dropped: 0.1,
+        epochs: 30,
+    };
+    let free = NetworkSettings { hidden: [128, 64], decay: 0.05, dropped: 0.0, ..network };
     let mut specs = vec![
         boosted(&format!("31 leaves, rate {}", boost.rate), boost),
+        networked(network),
         forested("half of the features at each node", extra),
-        boosted(
-            &format!("random limits, 63 leaves, rate {slow}"),
-            BoostSettings {
-                rate: slow,
-                patience: 60,
-                shape: Shape { leaves: 63, random_limits: true, ..shape },
-                ..boost
-            },
-        ),
-        Spec {
-            algorithm: Algorithm::Linear,
-            description: "standardised numbers, one input a category, L2 strength by validation"
-                .to_owned(),
-            learner: Learner::Linear(LinearSettings { iterations: 60 }),
-        },
+        networked(free),
         boosted(
             &format!(
                 "15 leaves, rate {slow}, half of the features and 80 % of the rows each round"
@@ -67,14 +65,29 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
                 ..boost
             },
         ),
-        forested("bootstrap, few features at each node", forest),
+        Spec {
+            algorithm: Algorithm::Linear,
+            description: "standardised numbers, one input a category, L2 strength by validation"
+                .to_owned(),
+            learner: Learner::Linear(LinearSettings { iterations: 60 }),
+        },
         boosted(
-            &format!("4 leaves, rate {}", boost.rate),
-            BoostSettings { shape: Shape { leaves: 4, ..shape }, ..boost },
+            &format!("random limits, 63 leaves, rate {slow}"),
+            BoostSettings {
+                rate: slow,
+                patience: 60,
+                shape: Shape { leaves: 63, random_limits: true, ..shape },
+                ..boost
+            },
         ),
+        forested("bootstrap, few features at each node", forest),
         forested(
             "all features at each node",
             ForestSettings { features: Some(1.0), min_rows: 1, ..extra },
+        ),
+        boosted(
+            &format!("4 leaves, rate {}", boost.rate),
+            BoostSettings { shape: Shape { leaves: 4, ..shape }, ..boost },
         ),
         boosted(
             &format!(
@@ -115,6 +128,15 @@ fn boosted(description: &str, settings: BoostSettings) -> Spec {
         description: description.to_owned(),
         learner: Learner::Boost(settings),
     }
+}
+
+fn networked(settings: NetworkSettings) -> Spec {
+    let [first, second] = settings.hidden;
+    let description = format!(
+        "{} networks of {first} and {second} units, averaged; steps of {}, decay {}, dropout {}",
+        settings.networks, settings.rate, settings.decay, settings.dropped
+    );
+    Spec { algorithm: Algorithm::NeuralNetwork, description, learner: Learner::Network(settings) }
 }
 
 fn forested(description: &str, settings: ForestSettings) -> Spec {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use crosspilot_metrics::Direction;
 
 use crate::analysis::Prepared;
+use crate::calibrate::{power, sharpen};
 use crate::ensemble::weigh;
 use crate::learn::{Data, Limits, Part};
 use crate::measure::measure;
-use crate::model::{Model, Shared};
+use crate::model::{Model, Shared, Voice};
 use crate::plan::Spec;
 use crate::settings::{Algorithm, Candidate, Event, Settings};
 use crate::split::Split;
@@ -63,8 +64,7 @@ impl Run<'_> {
             Started(usize),
             Finished(Box<Trained>),
         }
-        let threads =
-            std::thread::available_parallelism().map_or(1, usize::from).min(4).min(specs.len());
+        let threads = threads(specs.len());
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         let mut all = Vec::with_capacity(specs.len());
@@ -82,7 +82,7 @@ impl Run<'_> {
                         }
                         // The receiver outlives this scope; a failed send loses an event only.
                         let _ = sender.send(Message::Started(position));
-                        let trained = self.candidate(position + 1, spec);
+                        let trained = self.candidate(position + 1, spec, specs.len());
                         let _ = sender.send(Message::Finished(Box::new(trained)));
                     }
                 });
@@ -108,19 +108,32 @@ impl Run<'_> {
         all
     }
 
-    fn candidate(&self, number: usize, spec: &Spec) -> Trained {
+    /// How long a candidate may take. Without a budget of its own, none may take
+    /// the time of those that follow, or of the last fit on all rows.
+    fn trial(&self, start: Instant, number: usize, planned: usize) -> Option<Duration> {
+        if self.settings.trial_budget.is_some() {
+            return self.settings.trial_budget;
+        }
+        let left = self.deadline?.saturating_duration_since(start);
+        let turns = (planned + 1).saturating_sub(number).div_ceil(threads(planned)) + 1;
+        Some(left.mul_f64(1.6 / turns as f64).min(left.mul_f64(0.6)))
+    }
+
+    fn candidate(&self, number: usize, spec: &Spec, planned: usize) -> Trained {
         let start = Instant::now();
-        // Without a budget of its own, no candidate may take the time of all others.
-        let share = self.settings.time_budget.mul_f64(0.4);
-        let trial = start.checked_add(self.settings.trial_budget.unwrap_or(share));
-        let deadline = [self.deadline, trial].into_iter().flatten().min();
-        let limits = Limits { deadline, stop: self.stop };
+        let trial = self.trial(start, number, planned);
         let seed = self.settings.seed.wrapping_add(1_000 * number as u64);
         let mut outputs = Vec::with_capacity(self.valid.len() * self.prepared.target.outputs());
         let mut gains = vec![0.0; self.prepared.columns.len()];
         let mut efforts = Vec::new();
         let mut last = None;
-        for split in &self.splits {
+        for (fold, split) in self.splits.iter().enumerate() {
+            // Folds and the last fit share the time; what one leaves the next may use.
+            let fits = self.splits.len() + usize::from(self.whole.is_some());
+            let share = (fold + 1) as f64 / fits as f64;
+            let trial = trial.and_then(|trial| start.checked_add(trial.mul_f64(share)));
+            let deadline = [self.deadline, trial].into_iter().flatten().min();
+            let limits = Limits { deadline, stop: self.stop };
             let fit = spec.learner.fit(
                 &self.data(split),
                 &split.train,
@@ -149,12 +162,15 @@ impl Run<'_> {
             }
             None => last,
         };
-        let parts = part.into_iter().map(|part| (1.0, Arc::new(part))).collect();
+        let voices = part
+            .into_iter()
+            .map(|part| Voice { weight: 1.0, power: 1.0, part: Arc::new(part) })
+            .collect();
         let total: f64 = gains.iter().sum();
         gains.iter_mut().for_each(|gain| *gain /= total.max(1e-300));
         let (algorithm, description) = (spec.algorithm, spec.description.clone());
         let mut trained =
-            self.finish(number, algorithm, description, parts, outputs, gains, start.elapsed());
+            self.finish(number, algorithm, description, voices, outputs, gains, start.elapsed());
         trained.effort = effort;
         trained
     }
@@ -172,17 +188,24 @@ impl Run<'_> {
         number: usize,
         algorithm: Algorithm,
         description: String,
-        parts: Vec<(f32, Arc<Part>)>,
-        outputs: Vec<f32>,
+        voices: Vec<Voice>,
+        mut outputs: Vec<f32>,
         gains: Vec<f64>,
         took: Duration,
     ) -> Trained {
-        let Prepared { analysis, target, schema, .. } = self.prepared;
+        let Prepared { analysis, target, schema, weights, .. } = self.prepared;
         let mut model = Model {
             shared: self.shared.clone(),
-            parts,
+            voices,
+            power: power(&outputs, &self.valid, target, weights.as_deref()),
             decision: vec![1.0; analysis.labels.len()],
         };
+        let mut row = vec![0.0; target.outputs()];
+        for outputs in outputs.chunks_exact_mut(row.len()) {
+            row.iter_mut().zip(&*outputs).for_each(|(p, output)| *p = f64::from(*output));
+            sharpen(&mut row, model.power);
+            outputs.iter_mut().zip(&row).for_each(|(output, p)| *output = *p as f32);
+        }
         let metrics = measure(&mut model, &outputs, &self.valid, target, analysis);
         let objective =
             metrics.iter().find(|(metric, _)| *metric == analysis.metric).map(|(_, value)| *value);
@@ -214,23 +237,26 @@ impl Run<'_> {
         let weights = weigh(&outputs, &self.valid, &self.prepared.target);
         let mut mean = vec![0.0; outputs[0].len()];
         let mut gains = vec![0.0; self.prepared.columns.len()];
-        let (mut parts, mut members, mut words) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut voices, mut members, mut words) = (Vec::new(), Vec::new(), Vec::new());
         for (member, &weight) in trained.iter().zip(&weights).filter(|(_, weight)| **weight > 0.0) {
             mean.iter_mut().zip(&member.outputs).for_each(|(sum, value)| *sum += weight * value);
             gains
                 .iter_mut()
                 .zip(&member.gains)
                 .for_each(|(sum, gain)| *sum += f64::from(weight) * gain);
-            parts.extend(
-                member.candidate.model.parts.iter().map(|(_, part)| (weight, part.clone())),
-            );
+            let Model { voices: own, power, .. } = &member.candidate.model;
+            voices.extend(own.iter().map(|voice| Voice {
+                weight,
+                power: *power,
+                part: voice.part.clone(),
+            }));
             members.push((member.candidate.number, weight));
             words.push(format!("{:.0} % of candidate {}", 100.0 * weight, member.candidate.number));
         }
         let description = format!("weighted mean: {}", words.join(", "));
         let algorithm = Algorithm::WeightedEnsemble;
         let mut out =
-            self.finish(number, algorithm, description, parts, mean, gains, start.elapsed());
+            self.finish(number, algorithm, description, voices, mean, gains, start.elapsed());
         out.members = members;
         out
     }
@@ -251,8 +277,9 @@ impl Run<'_> {
     /// Trains the best candidate on all rows and puts the model in its place.
     pub(crate) fn refit(&self, specs: &[Spec], trained: &mut [Trained], whole: Split) {
         let limits = Limits { deadline: None, stop: self.stop };
-        let members = trained[0].members.clone();
-        let fit = |&(number, weight): &(usize, f32)| {
+        let Some(best) = trained.first() else { return };
+        let old = best.candidate.model.clone();
+        let fit = |(&(number, _), voice): (&(usize, f32), &Voice)| {
             let member = trained.iter().find(|one| one.candidate.number == number)?;
             let seed = self.settings.seed.wrapping_add(1_000 * number as u64);
             let learner = &specs.get(number - 1)?.learner;
@@ -264,14 +291,18 @@ impl Run<'_> {
                 &limits,
                 seed,
             );
-            Some((weight, Arc::new(fit.part)))
+            Some(Voice { part: Arc::new(fit.part), ..voice.clone() })
         };
-        let parts: Option<Vec<_>> = members.iter().map(fit).collect();
+        let voices: Option<Vec<_>> = best.members.iter().zip(&old.voices).map(fit).collect();
         // A fit that was cut short is worse than the model that is there.
-        if let Some(parts) = parts.filter(|_| !self.stop.load(Ordering::Relaxed)) {
+        if let Some(voices) = voices.filter(|_| !self.stop.load(Ordering::Relaxed)) {
             let shared = self.prepared.shared(self.settings, &whole);
-            let decision = trained[0].candidate.model.decision.clone();
-            trained[0].candidate.model = Model { shared, parts, decision };
+            trained[0].candidate.model = Model { shared, voices, ..old };
         }
     }
+}
+
+/// How many candidates are trained at the same time.
+fn threads(candidates: usize) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4).min(candidates).max(1)
 }

@@ -21,7 +21,8 @@ pub struct Settings {
     pub max_candidates: usize,
     /// Wall-clock time for everything. Default 10 minutes.
     pub time_budget: Duration,
-    /// Wall-clock time for each candidate; two fifths of `time_budget` when `None`.
+    /// Wall-clock time for each candidate; when `None`, a share of what is left of
+    /// `time_budget`, so that others get their turn.
     pub trial_budget: Option<Duration>,
     /// Share of the rows held out to measure candidates, above 0 and up to 0.5,
     /// when there is no validation table. Default 0.2. Small tables are measured
@@ -93,6 +94,8 @@ pub enum Algorithm {
     ExtraTrees,
     /// Ridge, logistic or softmax regression.
     Linear,
+    /// Small networks of two hidden layers, averaged.
+    NeuralNetwork,
     /// A weighted mean of other candidates.
     WeightedEnsemble,
 }
@@ -105,6 +108,7 @@ impl Algorithm {
             Self::RandomForest => "random-forest",
             Self::ExtraTrees => "extra-trees",
             Self::Linear => "linear",
+            Self::NeuralNetwork => "neural-network",
             Self::WeightedEnsemble => "weighted-ensemble",
         }
     }

@@ -19,11 +19,12 @@ fn no_state_log_or_error_of_a_run_holds_a_credential() {
         bad.failed(&failing).await;
 
         let mut places = vec![
-            ("the run's history", format!("{:?}", good.history(&run).await)),
-            ("the failing run's history", format!("{:?}", bad.history(&failing).await)),
+            ("the run's history", good.history(&run).await),
+            ("the failing run's history", bad.history(&failing).await),
             ("the emulator's log", std::fs::read_to_string(cloud.log()).unwrap()),
             ("the API's answer", answer.to_string()),
         ];
+        assert!(places[0].1.contains("StartJob") && places[1].1.contains("DataUnfit"));
         for (function, log) in function_logs(cloud).await {
             let expected = if function == "start-job" { "DataUnfit" } else { "secrets" };
             assert!(log.contains(expected), "{function} logs what it does: {log}");
@@ -34,7 +35,6 @@ fn no_state_log_or_error_of_a_run_holds_a_credential() {
         secrets.push(good.tenant.external_id.as_str().to_owned());
         secrets.push(bad.tenant.external_id.as_str().to_owned());
         for (place, text) in places {
-            assert!(!text.is_empty(), "{place} is empty");
             for secret in &secrets {
                 assert!(!text.contains(secret.as_str()), "{place} holds a credential");
             }

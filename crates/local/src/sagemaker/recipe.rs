@@ -64,7 +64,7 @@ impl Recipe {
         let archive = tokio::task::spawn_blocking(pack).await.map_err(|error| error.to_string())?;
         put(s3, &model, "application/x-tar", archive.map_err(|error| error.to_string())?).await?;
         if ensembling {
-            return Ok(vec![self.ensemble_container(&name, &model)]);
+            return Ok(vec![self.ensemble_container(trained.algorithm, &model)]);
         }
         let processor = self
             .output
@@ -76,9 +76,10 @@ impl Recipe {
         Ok(self.pipeline(&processor, &model))
     }
 
-    fn ensemble_container(&self, name: &str, model: &S3Uri) -> ContainerDefinition {
+    /// `MODEL_NAME` tells AutoGluon which of its models serves; here, the algorithm.
+    fn ensemble_container(&self, algorithm: &str, model: &S3Uri) -> ContainerDefinition {
         let mut environment = environment(&[
-            ("MODEL_NAME", name),
+            ("MODEL_NAME", algorithm),
             ("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", "text/csv"),
             ("SAGEMAKER_PROGRAM", "sagemaker_serve.py"),
             ("SAGEMAKER_SUBMIT_DIRECTORY", "/opt/ml/model/code"),
