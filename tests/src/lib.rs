@@ -32,9 +32,7 @@ pub fn home() -> PathBuf {
 /// with the test process: the emulator lives as long as its lifeline.
 pub fn on_local_cloud<F: Future>(test: impl FnOnce(&'static LocalCloud) -> F) -> F::Output {
     let cloud = CLOUD.get_or_init(|| {
-        let home = home();
-        let directory = home.join(format!("cloud-{}", std::process::id()));
-        let options = Options { home, directory, port: None, seed: 7 };
+        let options = Options { home: home(), port: None, seed: 7 };
         RUNTIME.block_on(async {
             tokio::spawn(async move { LocalCloud::start(&options, |_| {}).await })
                 .await

@@ -140,6 +140,10 @@ pub(crate) struct Workspace<'a> {
     rows: usize,
     input: Vec<f32>,
     levels: Vec<u32>,
+    /// Levels of each row.
+    columns: usize,
+    /// What the values that were not left out are multiplied by.
+    scale: f32,
     /// What each layer yields for each row.
     values: Vec<Vec<f32>>,
     /// The loss's slope at what a layer yields: here and in the layer before.
@@ -157,6 +161,8 @@ impl<'a> Workspace<'a> {
             rows: 0,
             input: Vec::new(),
             levels: Vec::new(),
+            columns: 0,
+            scale: 1.0,
             values: vec![Vec::new(); layers.len()],
             layers,
             slopes: Vec::new(),
@@ -178,6 +184,8 @@ impl<'a> Workspace<'a> {
     ) -> &mut [f32] {
         let dense = self.shape.dense();
         self.rows = chosen.len().next_multiple_of(BLOCK);
+        self.columns = rows.columns;
+        self.scale = 1.0;
         self.input.clear();
         self.levels.clear();
         for row in chosen {
@@ -218,7 +226,7 @@ impl<'a> Workspace<'a> {
             if depth + 1 < self.layers.len() {
                 out.iter_mut().for_each(|value| *value = value.max(0.0));
                 if let Some((share, rng)) = &mut drop {
-                    drop_out(out, *share, rng);
+                    self.scale = drop_out(out, *share, rng);
                 }
             }
         }
@@ -226,9 +234,8 @@ impl<'a> Workspace<'a> {
     }
 
     /// Turns the answer, which the caller has replaced by the loss's slope at it,
-    /// into the slope at every number of the network. `keep` is the share of
-    /// values that were not dropped.
-    pub(crate) fn backward(&mut self, numbers: &[f32], columns: usize, keep: f32, out: &mut [f32]) {
+    /// into the slope at every number of the network.
+    pub(crate) fn backward(&mut self, numbers: &[f32], out: &mut [f32]) {
         out.fill(0.0);
         let dense = self.shape.dense();
         self.slopes.clear();
@@ -244,11 +251,11 @@ impl<'a> Workspace<'a> {
             multiply(first, layer.outputs, input, inputs, &self.slopes);
             self.slopes.chunks_exact(layer.outputs).for_each(|slopes| add(biases, slopes));
             if depth == 0 {
-                if columns > 0 {
+                if self.columns > 0 {
                     for (slopes, levels) in self
                         .slopes
                         .chunks_exact(layer.outputs)
-                        .zip(self.levels.chunks_exact(columns))
+                        .zip(self.levels.chunks_exact(self.columns))
                     {
                         for &level in levels.iter().filter(|level| **level != NO_LEVEL) {
                             let at = level as usize * layer.outputs;
@@ -263,7 +270,7 @@ impl<'a> Workspace<'a> {
             self.before.clear();
             self.before.resize(self.rows * inputs, 0.0);
             multiply(&mut self.before, inputs, &self.turned, self.rows, &self.turned_weights);
-            let scale = 1.0 / keep;
+            let scale = self.scale;
             self.before.iter_mut().zip(input).for_each(|(slope, value)| {
                 *slope = if *value > 0.0 { *slope * scale } else { 0.0 }
             });
@@ -272,8 +279,8 @@ impl<'a> Workspace<'a> {
     }
 }
 
-/// Sets a share of the values to zero and scales the rest up.
-fn drop_out(values: &mut [f32], share: f32, rng: &mut Rng) {
+/// Sets a share of the values to zero and scales the rest up; returns by how much.
+fn drop_out(values: &mut [f32], share: f32, rng: &mut Rng) -> f32 {
     let limit = (share * 256.0) as u8;
     let scale = 1.0 / (1.0 - f32::from(limit) / 256.0);
     for values in values.chunks_mut(8) {
@@ -282,6 +289,7 @@ fn drop_out(values: &mut [f32], share: f32, rng: &mut Rng) {
             *value = if bits < limit { 0.0 } else { *value * scale };
         }
     }
+    scale
 }
 
 fn add(sum: &mut [f32], more: &[f32]) {
@@ -375,7 +383,7 @@ mod tests {
         let mut work = Workspace::new(&shape);
         let out = work.forward(&numbers, &rows, 0..3, None);
         out[3 * 8..].fill(0.0);
-        work.backward(&numbers, 1, 1.0, &mut slopes);
+        work.backward(&numbers, &mut slopes);
         let mut moved = 0;
         for at in 0..numbers.len() {
             let (old, step) = (numbers[at], 1e-3);

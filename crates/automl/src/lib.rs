@@ -28,7 +28,9 @@
 //!
 //! All trees share one encoding: a byte for each value, learned from training
 //! rows only, where 0 is missing and categories keep a bin each. That is what
-//! makes them fast; see `encode`, `grow` (boosting) and `forest`.
+//! makes them fast; see `encode`, `grow` (boosting) and `forest`. Linear models
+//! and neural networks read standardised numbers and an input for each category;
+//! see `inputs`, `linear` and `network`.
 
 mod analysis;
 mod boost;

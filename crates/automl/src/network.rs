@@ -132,7 +132,6 @@ impl Network {
         let mut last = wanted.map_or(most, |wanted| (wanted.round() as usize).max(1));
         let mut steps = (train.len().div_ceil(BATCH) * most.max(last)) as f32;
         let start = Instant::now();
-        let keep = 1.0 - settings.dropped;
         let mut best = (f64::INFINITY, Course { numbers: numbers.clone(), epochs: 1 });
         let mut step = 0.0f32;
         let mut epoch = 0;
@@ -147,7 +146,7 @@ impl Network {
                 let chosen = batch.iter().map(|at| *at as usize);
                 let out = work.forward(&numbers, rows, chosen, drop);
                 self.slopes(data, batch.iter().map(|at| train[*at as usize]), out);
-                work.backward(&numbers, rows.columns, keep, &mut slopes);
+                work.backward(&numbers, &mut slopes);
                 step += 1.0;
                 let part = step / steps;
                 let rate = match part < WARM_UP {
@@ -308,4 +307,83 @@ fn widths(inputs: &[Input]) -> (usize, usize) {
         Input::Number { .. } => (dense + input.width(), levels),
         Input::Levels { .. } => (dense, levels + input.width()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::encode::Encoder;
+    use crate::schema::Feature;
+    use crate::target::Target;
+
+    const SETTINGS: NetworkSettings = NetworkSettings {
+        hidden: [16, 8],
+        networks: 2,
+        rate: 0.01,
+        decay: 0.01,
+        dropped: 0.1,
+        epochs: 40,
+    };
+
+    /// Fits on 600 rows of two numbers, with gaps, and a category.
+    fn fit(target: impl Fn(f64, f64, usize) -> u32) -> (Network, Vec<Vec<f64>>, Vec<u32>) {
+        let mut rng = Rng::new(1, 1);
+        let (mut columns, mut labels) = (vec![Vec::new(); 3], Vec::new());
+        for _ in 0..600 {
+            let (a, b) = (2.0 * rng.unit() - 1.0, 2.0 * rng.unit() - 1.0);
+            let level = rng.below(4);
+            labels.push(target(a, b, level));
+            columns[0].push(a);
+            columns[1].push(if rng.below(10) == 0 { f64::NAN } else { 1e6 * b });
+            columns[2].push(level as f64);
+        }
+        let rows: Vec<u32> = (0..600).collect();
+        let feature = |source| Feature { source, levels: (source == 2).then_some(4) };
+        let features: Vec<Feature> = (0..3).map(feature).collect();
+        let target = Target::Class { count: 3, labels: labels.clone() };
+        let (encoder, extra, bins) = Encoder::fit(&features, &columns, &target, &rows, 255);
+        let data = Data {
+            bins: &bins,
+            is_level: &encoder.is_level(),
+            columns: &columns,
+            extra: &extra,
+            target: &target,
+            weights: None,
+        };
+        let (stop, mut gains) = (AtomicBool::new(false), vec![0.0; 3]);
+        let limits = Limits { deadline: None, stop: &stop };
+        let (train, valid) = rows.split_at(450);
+        let (model, epochs) =
+            Network::fit(&data, train, Some(valid), None, &SETTINGS, &limits, 5, &mut gains);
+        assert!(epochs >= 1.0 && gains.iter().all(|gain| *gain > 0.0));
+        (model, columns, labels)
+    }
+
+    #[test]
+    fn what_no_line_can_tell_apart_is_learned() {
+        // The sign of a product, and one level that settles everything.
+        let (model, columns, labels) =
+            fit(|a, b, level| if level == 3 { 2 } else { u32::from(a * b > 0.0) });
+        assert!(model.is_sound(3, 3, 3) && !model.is_sound(1, 2, 3));
+        let mut out = vec![0.0; 3 * labels.len()];
+        model.predict(&columns, &[], &mut out);
+        let right = out.chunks_exact(3).zip(&labels).filter(|(row, label)| {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+            row.iter().all(|p| *p <= row[**label as usize])
+        });
+        assert!(right.count() > 530);
+    }
+
+    #[test]
+    fn an_answer_does_not_depend_on_the_rows_around_it() {
+        let (model, columns, _) = fit(|a, _, level| u32::from(a > 0.2) + u32::from(level == 1));
+        let mut all = vec![0.0; 3 * 600];
+        model.predict(&columns, &[], &mut all);
+        let one: Vec<Vec<f64>> = columns.iter().map(|column| vec![column[417]]).collect();
+        let mut alone = [0.0; 3];
+        model.predict(&one, &[], &mut alone);
+        assert_eq!(alone, all[3 * 417..3 * 418]);
+    }
 }

@@ -81,6 +81,7 @@ fn a_learnable_target_is_learned_and_labels_keep_their_spaces() {
         Algorithm::RandomForest,
         Algorithm::ExtraTrees,
         Algorithm::Linear,
+        Algorithm::NeuralNetwork,
     ] {
         assert!(kinds.contains(&wanted));
     }
@@ -280,6 +281,17 @@ fn stopping_and_running_out_of_time_keep_what_is_done() {
     assert_eq!(board.ending, Ending::OutOfTime);
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(board.candidates[0].objective > 0.5);
+}
+
+#[test]
+fn no_candidate_takes_the_time_of_the_others() {
+    let data = binary(40_000);
+    let start = Instant::now();
+    let board =
+        run(&data, &Settings { time_budget: Duration::from_secs(4), ..settings(10) }).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(12));
+    assert!(board.candidates.len() >= 4, "{}", board.candidates.len());
+    assert!(board.candidates[0].objective > 0.95);
 }
 
 #[test]

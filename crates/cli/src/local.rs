@@ -48,8 +48,7 @@ pub(crate) async fn start(
     seed: u64,
     report: impl Fn(&str) + Send + Sync,
 ) -> Result<LocalCloud, Failure> {
-    let directory = home.join(format!("cloud-{}", std::process::id()));
-    let options = Options { home: home.to_owned(), directory, port, seed };
+    let options = Options { home: home.to_owned(), port, seed };
     let cloud = LocalCloud::start(&options, &report).await?;
     report("deploying infra/customer.yaml");
     let acme =

@@ -1,7 +1,7 @@
 //! Brings the local cloud up: emulator, SageMaker, both stacks, tenants.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crosspilot_core::aws;
 use crosspilot_core::aws::aws_config::{Region, SdkConfig};
@@ -13,6 +13,7 @@ use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Vendor, VendorError};
 
 use crate::authority::{Authority, AuthorityError};
+use crate::directory::OwnDirectory;
 use crate::emulator::{Emulator, EmulatorError, Launch};
 use crate::functions::{self, FunctionsError};
 use crate::identity::{self, IdentityError, IdentityProvider, Signer};
@@ -44,6 +45,9 @@ pub enum CloudError {
     /// A port is taken.
     #[error("port {0} is in use: stop what uses it, or give another one with --port")]
     PortTaken(u16),
+    /// The home directory cannot be used.
+    #[error("cannot keep files in {0}: {1}; name another directory with --home")]
+    Home(PathBuf, std::io::Error),
     /// No port is free.
     #[error("no free port on 127.0.0.1: {0}")]
     NoPort(std::io::Error),
@@ -88,10 +92,9 @@ pub enum CloudError {
 /// How to bring a local cloud up.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the emulator is installed; shared by all local clouds.
+    /// Where the emulator is installed, and where a local cloud keeps its files
+    /// while it runs. Any number of them can share it.
     pub home: PathBuf,
-    /// Where this one keeps its files while it runs.
-    pub directory: PathBuf,
     /// Port of the emulator; SageMaker takes the next one. Free ones if left out.
     pub port: Option<u16>,
     /// Seed of the AutoML engine.
@@ -136,9 +139,10 @@ pub struct LocalCloud {
     vendor: Vendor,
     identity: IdentityProvider,
     authority: Authority,
-    log: PathBuf,
     sagemaker: SageMaker,
     emulator: Emulator,
+    // Last, so that it goes when nothing writes into it any more.
+    directory: OwnDirectory,
 }
 
 impl LocalCloud {
@@ -149,6 +153,8 @@ impl LocalCloud {
         report: impl Fn(&str) + Send + Sync,
     ) -> Result<Self, CloudError> {
         let (port, sagemaker_port) = ports(options.port)?;
+        let directory = OwnDirectory::claim(&options.home)
+            .map_err(|error| CloudError::Home(options.home.clone(), error))?;
         report("building the functions");
         let packages = tokio::task::block_in_place(functions::package)?;
         let python =
@@ -168,7 +174,7 @@ impl LocalCloud {
         let sagemaker_url = sagemaker.url();
         let emulator = Emulator::start(Launch {
             python: &python,
-            directory: &options.directory,
+            directory: directory.path(),
             port,
             token: token.as_str(),
             environment: &[
@@ -214,8 +220,16 @@ impl LocalCloud {
             default: url,
         };
         let vendor = Vendor::connect(saas, SAAS_STACK).await?;
-        let log = options.directory.join("emulator.log");
-        Ok(Self { endpoints, operator, vendor, identity, authority, log, sagemaker, emulator })
+        Ok(Self {
+            endpoints,
+            operator,
+            vendor,
+            identity,
+            authority,
+            sagemaker,
+            emulator,
+            directory,
+        })
     }
 
     /// Where everything listens.
@@ -249,8 +263,8 @@ impl LocalCloud {
     }
 
     /// The emulator's log, with what the functions write.
-    pub fn log(&self) -> &Path {
-        &self.log
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("emulator.log")
     }
 
     /// A customer's account as its administrator.

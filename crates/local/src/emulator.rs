@@ -32,7 +32,8 @@ pub enum EmulatorError {
     },
 }
 
-/// A running emulator. Dropping it ends it and all its functions.
+/// A running emulator. Dropping it ends it and all its functions, which share
+/// its process group: it ends the group when its lifeline closes.
 #[derive(Debug)]
 pub struct Emulator {
     child: Child,
@@ -81,7 +82,6 @@ impl Emulator {
             .stderr(output)
             // A group of its own: Ctrl-C reaches us only, and its functions end with it.
             .process_group(0)
-            .kill_on_drop(true)
             .spawn()?;
         let lifeline = child.stdin.take();
         let mut emulator = Self { child, _lifeline: lifeline };
@@ -111,7 +111,7 @@ impl Emulator {
     pub async fn stop(mut self) {
         self._lifeline = None;
         if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
-            // It no longer reads its standard input; kill_on_drop does the rest.
+            // It no longer reads its standard input.
             let _ = self.child.kill().await;
         }
     }

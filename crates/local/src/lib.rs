@@ -12,6 +12,7 @@
 
 pub mod authority;
 pub mod cloud;
+mod directory;
 mod emulator;
 pub mod functions;
 pub mod identity;

@@ -1,0 +1,83 @@
+//! A directory for as long as one local cloud runs.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Removed when dropped. What a killed process left behind is removed by the
+/// next one: its lock is free.
+#[derive(Debug)]
+pub(crate) struct OwnDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl OwnDirectory {
+    /// A new directory under `home`.
+    pub(crate) fn claim(home: &Path) -> io::Result<Self> {
+        fs::create_dir_all(home)?;
+        let clouds = home.join("clouds");
+        fs::create_dir_all(&clouds)?;
+        sweep(&clouds);
+        // A process may hold more than one.
+        let mut number = 0;
+        let path = loop {
+            let path = clouds.join(format!("{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        let path = fs::canonicalize(path)?;
+        let lock = File::create(path.join("lock"))?;
+        lock.lock()?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the directories whose owner is gone. One that cannot be removed is
+/// left to the next time.
+fn sweep(clouds: &Path) {
+    let entries = fs::read_dir(clouds).into_iter().flatten().flatten();
+    for directory in entries.map(|entry| entry.path()) {
+        let abandoned =
+            File::open(directory.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+        if abandoned {
+            let _ = fs::remove_dir_all(&directory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn it_goes_with_its_owner_and_an_abandoned_one_with_the_next() {
+        let home = tempfile::tempdir().unwrap();
+        let abandoned = home.path().join("clouds/1-0");
+        fs::create_dir_all(&abandoned).unwrap();
+        File::create(abandoned.join("lock")).unwrap();
+
+        let first = OwnDirectory::claim(home.path()).unwrap();
+        let second = OwnDirectory::claim(home.path()).unwrap();
+        assert!(!abandoned.exists());
+        assert!(first.path().exists() && second.path().exists());
+        let path = first.path().to_owned();
+        drop(first);
+        assert!(!path.exists() && second.path().exists());
+    }
+}
