@@ -35,6 +35,47 @@ pub(crate) enum Command {
     /// Tenants and their models
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Runs: start one by hand, watch it, list them
+    #[command(subcommand)]
+    Run(RunCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// Train on what lies in the customer's bucket now, and watch
+    Start {
+        /// The tenant's id
+        tenant: TenantId,
+        /// The model's name
+        model: ModelName,
+        /// Makes repeated requests one run; a new one each time if left out
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
+        /// Print the execution and do not wait for it
+        #[arg(long)]
+        detach: bool,
+        /// Print the run's output as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Follow an execution to its end
+    Watch {
+        /// Its ARN
+        execution: String,
+        /// Print the run's output as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List a model's runs, newest first
+    List {
+        /// The tenant's id
+        tenant: TenantId,
+        /// The model's name
+        model: ModelName,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod demo;
 mod failure;
 mod local;
 mod place;
+mod runs;
 mod show;
 mod tenants;
 mod watch;
@@ -24,6 +25,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Demo(options) => demo::run(&home, options).await,
         Command::Local(command) => local::run(&home, command).await,
+        Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };
     match done {

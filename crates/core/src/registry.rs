@@ -220,21 +220,21 @@ impl Registry {
 
     /// Ids of all tenants, in alphabetical order.
     pub async fn tenants(&self) -> Result<Vec<TenantId>, RegistryError> {
-        let mut ids = Vec::new();
-        let mut pages = self
-            .s3
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix("tenants/")
-            .into_paginator()
-            .send();
+        let id = |key: &String| key.strip_prefix("tenants/")?.strip_suffix(".json")?.parse().ok();
+        Ok(self.keys("tenants/").await?.iter().filter_map(id).collect())
+    }
+
+    /// Keys under a prefix, in S3's own order.
+    async fn keys(&self, prefix: &str) -> Result<Vec<String>, RegistryError> {
+        let mut keys = Vec::new();
+        let list = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CallError::new("s3:ListBucket", &self.bucket, &e))?;
-            ids.extend(page.contents().iter().filter_map(|object| {
-                object.key()?.strip_prefix("tenants/")?.strip_suffix(".json")?.parse().ok()
-            }));
+            let page =
+                page.map_err(|e| CallError::new("s3:ListBucket", self.address(prefix), &e))?;
+            keys.extend(page.contents().iter().filter_map(|object| Some(object.key()?.to_owned())));
         }
-        Ok(ids)
+        Ok(keys)
     }
 
     /// Adds a tenant and claims its role and its bucket for it.
@@ -295,6 +295,24 @@ impl Registry {
         } else {
             Claim::Duplicate { execution: found.execution }
         })
+    }
+
+    /// All runs of a model that were claimed, newest day first.
+    pub async fn runs(
+        &self,
+        tenant: &TenantId,
+        model: &ModelName,
+    ) -> Result<Vec<RunRecord>, RegistryError> {
+        let prefix = format!("runs/{tenant}/{model}/");
+        let mut keys = self.keys(&prefix).await?;
+        keys.reverse();
+        let mut runs = Vec::new();
+        for key in keys {
+            if let Some(found) = self.read(&key).await? {
+                runs.push(found.document);
+            }
+        }
+        Ok(runs)
     }
 
     /// A run that was claimed.
