@@ -76,7 +76,6 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
         ("AutoML job", &outcome.job),
     ]);
     show::line("");
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.4}"));
     let metric =
         outcome.seen.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");
     let rows: Vec<Vec<String>> = ranked(outcome)
@@ -102,6 +101,7 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
 
     show::heading("Evaluated on rows it has never seen");
     print_evaluation(&outcome.prediction);
+    print_samples(&outcome.prediction);
 
     show::heading("Asked through the prediction API");
     print_answer(outcome);
@@ -152,6 +152,43 @@ fn print_evaluation(prediction: &Value) {
     show::pairs(&pairs);
 }
 
+/// A few of the held-out rows: what the model says and what was true.
+fn print_samples(prediction: &Value) {
+    let samples =
+        prediction.get("samples").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if samples.is_empty() {
+        return;
+    }
+    let rows: Vec<Vec<String>> = samples
+        .iter()
+        .map(|sample| {
+            let actual = text(sample, "/actual").to_owned();
+            match sample.get("label").and_then(Value::as_str) {
+                Some(label) => {
+                    let mark =
+                        if label == actual { style("✓").green() } else { style("✗").red() };
+                    vec![label.to_owned(), probability(sample, label), format!("{actual} {mark}")]
+                }
+                None => {
+                    vec![number(sample.get("value").and_then(Value::as_f64)), "-".into(), actual]
+                }
+            }
+        })
+        .collect();
+    show::line("");
+    show::table(&["predicted", "probability", "in truth"], &rows);
+}
+
+/// The probability that a prediction gives its own label.
+fn probability(prediction: &Value, label: &str) -> String {
+    let value = prediction.get("probabilities").and_then(|p| p.get(label)).and_then(Value::as_f64);
+    value.map_or("-".to_owned(), |p| format!("{p:.3}"))
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |v| format!("{v:.4}"))
+}
+
 fn print_answer(outcome: &Outcome) {
     let target = &outcome.data.target;
     let position = outcome.data.header.iter().position(|column| column == target);
@@ -159,12 +196,8 @@ fn print_answer(outcome: &Outcome) {
     let prediction = outcome.answer.pointer("/predictions/0").cloned().unwrap_or_default();
     let predicted = match prediction.get("label").and_then(Value::as_str) {
         Some(label) => {
-            let probability = prediction
-                .get("probabilities")
-                .and_then(|p| p.get(label))
-                .and_then(Value::as_f64)
-                .map_or(String::new(), |p| format!(" with probability {p:.3}"));
-            format!("{}{probability}", style(label).green())
+            let probability = probability(&prediction, label);
+            format!("{} with probability {probability}", style(label).green())
         }
         None => prediction.get("value").map_or("-".to_owned(), Value::to_string),
     };
