@@ -37,7 +37,8 @@ fn numbers_are_predicted_by_regression() {
         let evaluation = &output["prediction"]["evaluation"];
         assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
         assert!(evaluation["rmse"].as_f64().unwrap() < 150.0, "{evaluation}");
-        let record = json!({"records": [{"Size": 100, "Storey": 4, "Heating": "gas", "Class": " dear "}]});
+        let record =
+            json!({"records": [{"Size": 100, "Storey": 4, "Heating": "gas", "Class": " dear "}]});
         let (status, answer) = customer.ask(&customer.token(), "churn", &record.to_string()).await;
         assert_eq!(status, 200, "{answer}");
         let rent = answer["predictions"][0]["value"].as_f64().unwrap();
