@@ -299,6 +299,21 @@ impl LocalCloud {
         Ok(registered)
     }
 
+    /// Does what an invited customer does: deploys the template with the
+    /// parameters of the AWS CLI line that `crosspilot tenant add` printed.
+    pub async fn deploy_invitation(
+        &self,
+        account: &AccountId,
+        command_line: &str,
+    ) -> Result<(), CloudError> {
+        let (_, parameters) = command_line.split_once("--parameter-overrides ").unwrap_or_default();
+        let parameters: Vec<(&str, &str)> =
+            parameters.split(' ').filter_map(|parameter| parameter.split_once('=')).collect();
+        stacks::deploy(&self.customer(account), CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
+            .await?;
+        Ok(())
+    }
+
     /// Ends everything, in order.
     pub async fn stop(self) {
         self.emulator.stop().await;
