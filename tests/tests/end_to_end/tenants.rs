@@ -307,6 +307,10 @@ fn two_hundred_tenants_in_one_warm_process_never_share_a_session() {
             let tenant = tenants.iter().find(|tenant| tenant.tenant.as_str() == id).unwrap();
             let account = format!("arn:aws:sts::{}:", tenant.account);
             assert!(call.principal.starts_with(&account), "{call:?}");
+            if (call.method.as_str(), call.what.as_str()) == ("POST", "/") {
+                // A round of probes asks STS who it has become.
+                continue;
+            }
             let bucket = format!("/{}/", tenant.bucket);
             assert!(format!("{}/", call.what).starts_with(&bucket), "{call:?}");
             checked += 1;

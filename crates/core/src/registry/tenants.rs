@@ -167,7 +167,7 @@ impl Registry {
         status: TenantStatus,
     ) -> Result<(), RegistryError> {
         let before = self.tenant(id).await?;
-        admissible(&before, &Tenant { status, ..before.clone() })
+        step(&before, status)
     }
 
     /// A tenant's audit trail, oldest first.
@@ -291,14 +291,20 @@ fn admissible(before: &Tenant, after: &Tenant) -> Result<(), RegistryError> {
     if before.status == TenantStatus::Deleted {
         return Err(RegistryError::Gone(before.tenant.clone()));
     }
-    if before.status != after.status && !before.status.may_become(after.status) {
-        return Err(RegistryError::Transition {
-            tenant: before.tenant.clone(),
-            from: before.status,
-            to: after.status,
-        });
+    if before.status != after.status {
+        step(before, after.status)?;
     }
     sound(after)
+}
+
+/// Whether a tenant may take this step.
+fn step(before: &Tenant, to: TenantStatus) -> Result<(), RegistryError> {
+    if before.status.may_become(to) {
+        Ok(())
+    } else {
+        let from = before.status;
+        Err(RegistryError::Transition { tenant: before.tenant.clone(), from, to })
+    }
 }
 
 fn tenant_key(id: &TenantId) -> String {
