@@ -7,13 +7,20 @@ use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
+use crosspilot_core::aws;
+use crosspilot_core::aws::aws_config::SdkConfig;
+#[allow(deprecated, reason = "the SDK has no other public way to name the files")]
+use crosspilot_core::aws::aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::ids::ModelName;
+use crosspilot_core::error::CallError;
+use crosspilot_core::ids::{ExternalId, ModelName, RoleArn};
+use crosspilot_core::session::{self, AssumeRole};
 use crosspilot_core::tenant::{Limits, ModelSettings, Tenant};
 use crosspilot_local::cloud::SAAS_ACCOUNT;
+use crosspilot_local::state::Running;
 use crosspilot_local::{LocalCloud, Onboarding, Options};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -41,6 +48,44 @@ pub fn on_local_cloud<F: Future>(test: impl FnOnce(&'static LocalCloud) -> F) ->
         })
     });
     RUNTIME.block_on(test(cloud))
+}
+
+/// Held by tests in which a trust is broken, and by those that probe all
+/// tenants: a round of probes suspends whatever it finds broken.
+pub static TRUST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The command line's home for this cloud: its state file, and the AWS profiles
+/// that reach it.
+pub fn home_of(cloud: &LocalCloud) -> PathBuf {
+    let home = home().join(format!("home-{}", std::process::id()));
+    let running = Running {
+        pid: std::process::id(),
+        endpoints: cloud.endpoints().clone(),
+        signer: cloud.signer().clone(),
+    };
+    running.save(&home, cloud.operator()).unwrap();
+    home
+}
+
+/// The operator `saas_user`, through its named profile.
+#[allow(deprecated, reason = "the SDK has no other public way to name the files")]
+pub async fn saas_user(cloud: &LocalCloud) -> SdkConfig {
+    let home = home_of(cloud);
+    let files = ProfileFiles::builder()
+        .with_file(ProfileFileKind::Config, home.join("aws/config"))
+        .with_file(ProfileFileKind::Credentials, home.join("aws/credentials"))
+        .build();
+    aws::loader().profile_files(files).profile_name("saas_user").load().await
+}
+
+/// Asks for a session of a role as nobody of ours would: with this ID or none.
+pub async fn present(
+    caller: &SdkConfig,
+    role: &RoleArn,
+    external_id: Option<&ExternalId>,
+) -> Result<(), CallError> {
+    let asked = AssumeRole { role, external_id, session_name: "operator", policy: None };
+    session::assume(caller, &asked).await.map(drop)
 }
 
 /// A customer of its own for one test, with model `churn`.

@@ -1,25 +1,43 @@
 //! `assume`: which tenant is this run for, does its trust still hold, and is
 //! the run ours? It never returns credentials: every later handler assumes the
-//! customer's role itself.
+//! customer's role itself. It also answers for the state machine that verifies
+//! tenants on a schedule: which are active, and whether one's trust holds.
 
 mod request;
 mod trust;
+mod verify;
 
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::ids::{AccountId, InvalidId, RegionName};
+use crosspilot_core::ids::{AccountId, InvalidId, RegionName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
-use crosspilot_core::registry::{Claim, RegistryError, RunRecord, model_settings};
+use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
 use crosspilot_core::run::{BadTriggerTime, RunId, RunRef};
+use crosspilot_core::vendor::Verification;
 use serde::Serialize;
 
-pub use request::{Input, Request, UploadEvent};
+pub use request::{Input, Request, Start, UploadEvent};
 pub use trust::{TrustError, Verdict, judge};
 
 /// What the state machine goes on with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "decision", rename_all = "lowercase")]
+#[serde(untagged)]
 pub enum Response {
+    /// Whether a run begins.
+    Started(Started),
+    /// Whether a tenant's trust holds.
+    Verified(Verification),
+    /// The active tenants.
+    Active {
+        /// Their ids.
+        tenants: Vec<TenantId>,
+    },
+}
+
+/// Whether a run begins.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum Started {
     /// The run is ours: go on.
     Run {
         /// Which run; all later handlers take it.
@@ -81,16 +99,25 @@ impl Coded for Error {
     }
 }
 
-/// Finds the tenant, proves the trust, claims the run.
+/// Begins a run, or answers what the verification asks.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
+    Ok(match request {
+        Request::Start(start) => Response::Started(begin(&app, start).await?),
+        Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
+        Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
+    })
+}
+
+/// Finds the tenant, proves the trust, claims the run.
+async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     let (tenant, model, trigger) = match request.input {
         Input::Upload(event) => {
             let owner = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
-            let tenant = app.registry.active_tenant(&owner).await?;
+            let tenant = registry::active(owner)?;
             match layout::parse_upload(&tenant.prefix, event.key()) {
                 Ok(Upload::Training(model)) => (tenant, model, event.trigger()),
                 Ok(Upload::Nothing) => {
-                    return Ok(Response::Ignored { key: event.key().to_owned() });
+                    return Ok(Started::Ignored { key: event.key().to_owned() });
                 }
                 Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
             }
@@ -101,7 +128,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     };
     model_settings(&tenant, &model)?;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
-    trust::prove(&app.config, &tenant, &run_id).await?;
+    verify::before_run(app, &tenant).await?;
 
     let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
     let record =
@@ -109,12 +136,12 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let claim = app.registry.claim_run(&record).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {
-        Claim::Held => Response::Run {
+        Claim::Held => Started::Run {
             run,
             account: tenant.account,
             region: tenant.region,
             max_runtime_seconds: tenant.limits.max_runtime_seconds,
         },
-        Claim::Duplicate { execution } => Response::Duplicate { run, execution },
+        Claim::Duplicate { execution } => Started::Duplicate { run, execution },
     })
 }

@@ -1,12 +1,46 @@
-//! The three ways in, as one request.
+//! The three ways in, as one request, and what the verification asks.
 
 use crosspilot_core::ids::{AccountId, BucketName, ModelName, TenantId};
 use crosspilot_core::run::Trigger;
 use serde::Deserialize;
+use serde_json::Value;
+
+/// What the function is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Value")]
+pub enum Request {
+    /// May this run begin?
+    Start(Start),
+    /// Does this tenant's trust hold?
+    Verify(TenantId),
+    /// Which tenants are active?
+    ListActive,
+}
+
+impl TryFrom<Value> for Request {
+    type Error = serde_json::Error;
+
+    /// The state machines compose the request: a key at its top is never
+    /// anything that a trigger brought along, which lies under `input`.
+    fn try_from(value: Value) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        enum Listed {
+            #[serde(rename = "active")]
+            Active,
+        }
+        if let Some(tenant) = value.get("verify") {
+            TenantId::deserialize(tenant).map(Request::Verify)
+        } else if let Some(listed) = value.get("list") {
+            Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
+        } else {
+            Start::deserialize(value).map(Request::Start)
+        }
+    }
+}
 
 /// The state machine's input together with the execution it started.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Request {
+pub struct Start {
     /// ARN of the execution.
     pub execution: String,
     /// What the state machine was started with.
@@ -136,6 +170,20 @@ mod tests {
         event["trigger"] =
             json!({"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": "r"});
         assert!(matches!(serde_json::from_value(event), Ok(Input::Upload(_))));
+    }
+
+    #[test]
+    fn what_a_trigger_brings_along_is_never_another_question() {
+        let mut event = upload();
+        event["verify"] = "globex".into();
+        event["list"] = "active".into();
+        let start = json!({"execution": "arn", "input": event});
+        assert!(matches!(serde_json::from_value(start), Ok(Request::Start(_))));
+        let verify = json!({"verify": "acme"});
+        assert!(matches!(serde_json::from_value(verify), Ok(Request::Verify(_))));
+        for bad in [json!({"verify": "../acme"}), json!({"list": "all"}), json!({}), json!([])] {
+            assert!(serde_json::from_value::<Request>(bad.clone()).is_err(), "{bad}");
+        }
     }
 
     #[test]

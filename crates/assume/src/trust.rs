@@ -2,11 +2,10 @@
 //! be assumed with the right external ID and cannot be without it. A role that
 //! can is refused, since any other customer of ours could name it.
 
-use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::ids::{AccountId, ExternalId, RoleArn};
-use crosspilot_core::run::RunId;
-use crosspilot_core::session::{self, CustomerSession};
+use crosspilot_core::ids::{AccountId, ExternalId, RegionName, RoleArn};
+use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::tenant::Tenant;
 
 /// Why a customer's role is not used.
@@ -21,6 +20,24 @@ pub enum TrustError {
         role: RoleArn,
         /// What sufficed.
         how: &'static str,
+    },
+    /// The right external ID does not work.
+    #[error(
+        "role {role} does not take the tenant's external ID: the role or its stack was deleted, or its trust policy was changed; deploy infra/customer.yaml again, then run `crosspilot tenant verify`"
+    )]
+    Refused {
+        /// The role.
+        role: RoleArn,
+    },
+    /// The customer's account has the region switched off.
+    #[error(
+        "region {region} is switched off in the account of role {role}: its administrator switches it on, or the tenant is registered in another region"
+    )]
+    Region {
+        /// The role.
+        role: RoleArn,
+        /// The region.
+        region: RegionName,
     },
     /// A probe was answered with something other than yes or no.
     #[error("the trust of role {role} could not be proven: {reason}")]
@@ -42,10 +59,25 @@ pub enum TrustError {
     },
 }
 
+impl TrustError {
+    /// Whether the customer's side no longer is what was proven, as opposed to
+    /// a question that was not answered.
+    pub fn is_drift(&self) -> bool {
+        match self {
+            TrustError::TooOpen { .. }
+            | TrustError::Refused { .. }
+            | TrustError::WrongAccount { .. } => true,
+            TrustError::Region { .. } | TrustError::Unproven { .. } => false,
+        }
+    }
+}
+
 impl Coded for TrustError {
     fn code(&self) -> Code {
         match self {
             TrustError::TooOpen { .. } => Code::TrustTooOpen,
+            TrustError::Refused { .. } => Code::TrustRefused,
+            TrustError::Region { .. } => Code::RegionDenied,
             TrustError::Unproven { .. } | TrustError::WrongAccount { .. } => Code::TrustUnproven,
         }
     }
@@ -63,24 +95,19 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn of<T>(answer: Result<T, CallError>) -> Self {
+    fn of(answer: Result<(), CallError>) -> Self {
         match answer {
-            Ok(_) => Verdict::Assumed,
+            Ok(()) => Verdict::Assumed,
             Err(error) if error.aws_code() == "AccessDenied" => Verdict::Denied,
             Err(error) => Verdict::Unclear(error.to_string()),
         }
     }
 }
 
-/// Judges the two probes that must be refused.
-pub fn judge(
-    role: &RoleArn,
-    without_id: Verdict,
-    with_random_id: Verdict,
-) -> Result<(), TrustError> {
-    for (verdict, how) in
-        [(without_id, "without an external ID"), (with_random_id, "with any external ID")]
-    {
+/// Judges the probes that must be refused, each with the words for what it
+/// presented.
+pub fn judge(role: &RoleArn, probes: [(Verdict, &'static str); 3]) -> Result<(), TrustError> {
+    for (verdict, how) in probes {
         match verdict {
             Verdict::Denied => {}
             Verdict::Assumed => return Err(TrustError::TooOpen { role: role.clone(), how }),
@@ -92,23 +119,48 @@ pub fn judge(
     Ok(())
 }
 
-/// Opens a session with the right ID and probes that no other way works.
-pub(crate) async fn prove(
-    base: &SdkConfig,
-    tenant: &Tenant,
-    run: &RunId,
-) -> Result<(), crate::Error> {
+/// What it means that the right ID did not work.
+fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
+    let role = tenant.role_arn.clone();
+    match error.code() {
+        // These heal, and say nothing about the trust.
+        Code::Throttled | Code::Unavailable => error.into(),
+        Code::AccessDenied => TrustError::Refused { role }.into(),
+        Code::RegionDenied => TrustError::Region { role, region: tenant.region.clone() }.into(),
+        _ => TrustError::Unproven { role, reason: error.to_string() }.into(),
+    }
+}
+
+/// Probes that the right ID works, that no other way does, and that the role is
+/// where the tenant says. Every call is bounded by the SDK's time limits.
+pub(crate) async fn probe(app: &App, tenant: &Tenant) -> Result<(), crate::Error> {
     let role = &tenant.role_arn;
     let random = ExternalId::generate()
         .map_err(|e| TrustError::Unproven { role: role.clone(), reason: e.to_string() })?;
-    let probe = |id| session::assume(base, role, id, "crosspilot-trust-probe");
-    let (session, without_id, with_random_id) = tokio::join!(
-        CustomerSession::open(base, tenant, Some(run)),
-        probe(None),
-        probe(Some(&random)),
+    let near_miss = tenant.external_id.near_miss();
+    let present = async |external_id| {
+        Verdict::of(app.sessions.probe(tenant, Purpose::ProveTrust, external_id).await)
+    };
+    let (session, none, any, similar) = tokio::join!(
+        app.sessions.open_anew(tenant, Purpose::ProveTrust),
+        present(None),
+        present(Some(&random)),
+        present(Some(&near_miss)),
     );
-    let session = session?;
-    judge(role, Verdict::of(without_id), Verdict::of(with_random_id))?;
+    // Too open is worse than closed, so it is said first.
+    let verdict = judge(
+        role,
+        [
+            (none, "without an external ID"),
+            (any, "with any external ID"),
+            (similar, "with an external ID that only begins like the tenant's"),
+        ],
+    );
+    if matches!(verdict, Err(TrustError::TooOpen { .. })) {
+        return Ok(verdict?);
+    }
+    let session = session.map_err(|error| refusal(tenant, error))?;
+    verdict?;
 
     let identity = session
         .sts()
@@ -134,17 +186,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_two_denials_prove_the_trust() {
+    fn only_denials_prove_the_trust() {
         let role: RoleArn = "arn:aws:iam::222222222222:role/r".parse().unwrap();
-        let unclear = || Verdict::Unclear("Throttling".into());
-        assert_eq!(judge(&role, Verdict::Denied, Verdict::Denied), Ok(()));
-        for (none, random, code) in [
-            (Verdict::Assumed, Verdict::Denied, Code::TrustTooOpen),
-            (Verdict::Denied, Verdict::Assumed, Code::TrustTooOpen),
-            (Verdict::Denied, unclear(), Code::TrustUnproven),
-            (unclear(), Verdict::Denied, Code::TrustUnproven),
+        let denied = || (Verdict::Denied, "a");
+        let unclear = || (Verdict::Unclear("Throttling".into()), "b");
+        let assumed = || (Verdict::Assumed, "c");
+        assert_eq!(judge(&role, [denied(), denied(), denied()]), Ok(()));
+        for (probes, code) in [
+            ([assumed(), denied(), denied()], Code::TrustTooOpen),
+            ([denied(), assumed(), denied()], Code::TrustTooOpen),
+            ([denied(), denied(), assumed()], Code::TrustTooOpen),
+            ([denied(), unclear(), denied()], Code::TrustUnproven),
+            ([unclear(), denied(), denied()], Code::TrustUnproven),
         ] {
-            assert_eq!(judge(&role, none, random).unwrap_err().code(), code);
+            assert_eq!(judge(&role, probes).unwrap_err().code(), code);
         }
     }
 }

@@ -7,9 +7,9 @@ use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, EndpointStatus};
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::session::CustomerSession;
 use serde::{Deserialize, Serialize};
 
 pub use poll::{Phase, endpoint_phase, job_phase, wait_seconds};
@@ -102,7 +102,7 @@ impl Coded for Error {
 /// Looks once.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let tenant = app.registry.active_tenant(&request.run.tenant).await?;
-    let session = CustomerSession::open(&app.config, &tenant, Some(&request.run.run_id)).await?;
+    let session = app.sessions.open(&tenant, Purpose::CheckStatus(&request.run)).await?;
     let sagemaker = session.sagemaker();
     let wait_seconds = wait_seconds(request.elapsed_seconds);
     let response = match &request.watch {

@@ -129,28 +129,10 @@ pub(crate) enum LocalCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
-    /// Register a tenant as pending and make its external ID
-    Add {
-        /// Its id
-        tenant: TenantId,
-        /// The customer's AWS account
-        #[arg(long)]
-        account: AccountId,
-        /// The customer's region
-        #[arg(long, default_value = "us-east-1")]
-        region: RegionName,
-        /// The customer's data bucket
-        #[arg(long)]
-        bucket: BucketName,
-        /// Where in the bucket the data lies
-        #[arg(long, default_value = "crosspilot")]
-        prefix: Prefix,
-    },
-    /// Let a tenant run and predict, once its stack is deployed
-    Activate {
-        /// Its id
-        tenant: TenantId,
-    },
+    /// Register a tenant as pending, make its external ID, print what the customer deploys with
+    Add(NewTenant),
+    /// Prove a tenant's trust now, and make a pending tenant active
+    Verify(TenantAndForm),
     /// List all tenants
     List {
         /// Print a JSON array
@@ -158,15 +140,66 @@ pub(crate) enum TenantCommand {
         json: bool,
     },
     /// Show a tenant
-    Show {
-        /// Its id
-        tenant: TenantId,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Set up a tenant's model, and its schedule if it has one
-    Model {
+    Show(TenantAndForm),
+    /// Show who changed a tenant, and how
+    History(TenantAndForm),
+    /// Stop a tenant's runs and predictions for now
+    Suspend(TenantAndForm),
+    /// Prove a suspended tenant's trust and let it run and predict again
+    Resume(TenantAndForm),
+    /// Remove a tenant for good; its id, role, bucket and external ID are not used again
+    Remove(TenantAndForm),
+    /// A tenant's models
+    #[command(subcommand)]
+    Model(ModelCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TenantAndForm {
+    /// The tenant's id
+    pub(crate) tenant: TenantId,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewTenant {
+    /// Its id
+    pub(crate) tenant: TenantId,
+    /// The customer's AWS account
+    #[arg(long)]
+    pub(crate) account: AccountId,
+    /// The customer's region
+    #[arg(long)]
+    pub(crate) region: RegionName,
+    /// The customer's data bucket [default: crosspilot-<tenant>-<account>, made by its stack]
+    #[arg(long)]
+    pub(crate) bucket: Option<BucketName>,
+    /// The bucket exists already: the customer's stack does not make it
+    #[arg(long, requires = "bucket")]
+    pub(crate) bucket_exists: bool,
+    /// Where in the bucket the data lies
+    #[arg(long, default_value = "crosspilot")]
+    pub(crate) prefix: Prefix,
+    /// Subnet that jobs and endpoints run in; may be repeated
+    #[arg(long = "subnet", value_name = "ID", requires = "security_groups")]
+    pub(crate) subnets: Vec<String>,
+    /// Security group of jobs and endpoints; may be repeated
+    #[arg(long = "security-group", value_name = "ID", requires = "subnets")]
+    pub(crate) security_groups: Vec<String>,
+    /// Where S3 serves infra/customer.yaml to the customer, for the quick-create link
+    #[arg(long, value_name = "URL", env = "CROSSPILOT_TEMPLATE_URL")]
+    pub(crate) template_url: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// Set up a model, and its schedule if it has one
+    Set {
         /// The tenant's id
         tenant: TenantId,
         /// The model's name
@@ -177,5 +210,8 @@ pub(crate) enum TenantCommand {
         /// When to retrain, such as 'rate(7 days)' or 'cron(0 3 ? * MON *)'
         #[arg(long, value_name = "EXPRESSION")]
         schedule: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crosspilot_core::error::CallError;
+use crosspilot_core::ids::TenantId;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::vendor::VendorError;
 use crosspilot_local::CloudError;
@@ -53,6 +54,8 @@ pub(crate) enum Failure {
     Unreachable(#[from] reqwest::Error),
     #[error("the run's output is not what the state machine promises: {0}")]
     Output(#[from] serde_json::Error),
+    #[error("tenant {tenant} is {status}: {code}: {cause}")]
+    Trust { tenant: TenantId, status: &'static str, code: String, cause: String },
     #[error("interrupted")]
     Interrupted,
 }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn, TenantId};
+use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn};
 use crosspilot_core::tenant::{
-    ACCESS_ROLE, EXECUTION_ROLE, Limits, ModelSettings, Tenant, TenantStatus,
+    ACCESS_ROLE, EXECUTION_ROLE, Limits, ModelSettings, Network, Tenant, TenantStatus,
 };
-use crosspilot_core::vendor::Vendor;
+use crosspilot_core::vendor::{Invitation, Vendor, Verification};
 use crosspilot_local::CloudError;
 use serde_json::json;
 
-use crate::args::TenantCommand;
+use crate::args::{ModelCommand, NewTenant, TenantAndForm, TenantCommand};
 use crate::failure::Failure;
 use crate::{place, show};
 
@@ -21,59 +21,134 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let vendor = place::vendor(home, aws).await?;
     match command {
-        TenantCommand::Add { tenant, account, region, bucket, prefix } => {
-            let role = |name| -> Result<RoleArn, InvalidId> { RoleArn::new(&account, name) };
-            let registered = Tenant {
-                role_arn: role(ACCESS_ROLE).map_err(CloudError::from)?,
-                execution_role_arn: role(EXECUTION_ROLE).map_err(CloudError::from)?,
-                external_id: ExternalId::generate().map_err(|_| CloudError::Random)?,
-                status: TenantStatus::Pending,
-                limits: Limits::default(),
-                models: Default::default(),
-                tenant,
-                account,
-                region,
-                bucket,
-                prefix,
-            };
-            vendor.add_tenant(&registered).await?;
-            print_invitation(&vendor, &registered);
+        TenantCommand::Add(new) => add(&vendor, new).await,
+        TenantCommand::Verify(asked) => verify(&vendor, asked).await,
+        TenantCommand::List { json } => list(&vendor, json).await,
+        TenantCommand::Show(asked) => show_one(&vendor, asked).await,
+        TenantCommand::History(asked) => history(&vendor, asked).await,
+        TenantCommand::Suspend(asked) => {
+            let tenant = vendor.set_status(&asked.tenant, TenantStatus::Suspended).await?;
+            print_status(&tenant, asked.json, "it neither runs nor predicts");
+            Ok(())
         }
-        TenantCommand::Activate { tenant } => {
-            vendor.set_status(&tenant, TenantStatus::Active).await?;
-            show::line(&format!(
-                "tenant {tenant} is active; its trust is proven at the start of every run"
-            ));
+        TenantCommand::Resume(asked) => {
+            vendor.registry.may_become(&asked.tenant, TenantStatus::Active).await?;
+            activate(&vendor, asked).await
         }
-        TenantCommand::List { json } => list(&vendor, json).await?,
-        TenantCommand::Show { tenant, json } => show_one(&vendor, &tenant, json).await?,
-        TenantCommand::Model { tenant, model, target, schedule } => {
+        TenantCommand::Remove(asked) => {
+            let tenant = vendor.remove_tenant(&asked.tenant).await?;
+            let rest = format!(
+                "its schedules are gone and its uploads are no longer heard. In its account, endpoints named crosspilot-{}-* cost until the customer deletes them, and access ends with its stack",
+                tenant.tenant
+            );
+            print_status(&tenant, asked.json, &rest);
+            Ok(())
+        }
+        TenantCommand::Model(ModelCommand::Set { tenant, model, target, schedule, json }) => {
             let settings = ModelSettings { schedule, ..ModelSettings::predicting(target) };
             vendor.set_model(&tenant, &model, &settings).await?;
-            show::line(&format!(
-                "tenant {tenant} has model {model}, which predicts {:?}",
-                settings.target
-            ));
+            if json {
+                show::json(&json!({"tenant": tenant, "model": model, "settings": settings}));
+            } else {
+                let target = &settings.target;
+                show::line(&format!(
+                    "tenant {tenant} has model {model}, which predicts {target:?}"
+                ));
+            }
+            Ok(())
         }
     }
+}
+
+async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
+    let role = |name| -> Result<RoleArn, InvalidId> { RoleArn::new(&new.account, name) };
+    let default_bucket = || format!("crosspilot-{}-{}", new.tenant, new.account).parse();
+    let network = Network { subnets: new.subnets, security_groups: new.security_groups };
+    let tenant = Tenant {
+        role_arn: role(ACCESS_ROLE).map_err(CloudError::from)?,
+        execution_role_arn: role(EXECUTION_ROLE).map_err(CloudError::from)?,
+        external_id: ExternalId::generate().map_err(|_| CloudError::Random)?,
+        bucket: new.bucket.clone().map_or_else(default_bucket, Ok).map_err(CloudError::from)?,
+        network: (!network.subnets.is_empty()).then_some(network),
+        status: TenantStatus::Pending,
+        limits: Limits::default(),
+        models: Default::default(),
+        tenant: new.tenant,
+        account: new.account,
+        region: new.region,
+        prefix: new.prefix,
+    };
+    vendor.add_tenant(&tenant).await?;
+    let invitation = Invitation::new(&tenant, &vendor.deployment.event_bus, new.bucket_exists);
+    let link = new.template_url.map(|url| invitation.quick_create_link(&url));
+    if new.json {
+        show::json(&json!({
+            "tenant": tenant.tenant, "status": tenant.status,
+            "quick_create_link": link, "command_line": invitation.command_line(),
+        }));
+        return Ok(());
+    }
+    let id = &tenant.tenant;
+    show::line(&format!(
+        "tenant {id} is pending. Its administrator deploys the customer template:"
+    ));
+    show::line("\nin the browser");
+    show::line(&link.unwrap_or_else(|| {
+        "  (no link: upload infra/customer.yaml to an S3 bucket that your customers can read and name its https address with --template-url)".to_owned()
+    }));
+    show::line("\nor in a terminal");
+    show::line(&invitation.command_line());
+    show::line(&format!("\nThen: crosspilot tenant verify {id}"));
     Ok(())
 }
 
-/// What the customer's administrator needs.
-fn print_invitation(vendor: &Vendor, tenant: &Tenant) {
-    let saas = vendor.deployment.event_bus.split(':').nth(4).unwrap_or_default();
-    show::line(&format!(
-        "tenant {} is pending. The customer deploys infra/customer.yaml with:\n",
-        tenant.tenant
-    ));
-    show::pairs(&[
-        ("SaasAccountId", saas),
-        ("ExternalId", tenant.external_id.as_str()),
-        ("VendorEventBusArn", &vendor.deployment.event_bus),
-        ("BucketName", tenant.bucket.as_str()),
-        ("Prefix", tenant.prefix.as_str()),
-    ]);
-    show::line(&format!("\nThen: crosspilot tenant activate {}", tenant.tenant));
+/// A pending tenant becomes active by its proof; any other stays what it is,
+/// unless the proof fails.
+async fn verify(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
+    let tenant = vendor.registry.tenant(&asked.tenant).await?;
+    if tenant.status == TenantStatus::Pending {
+        return activate(vendor, asked).await;
+    }
+    let verdict = vendor.verify(&asked.tenant).await?;
+    let tenant = vendor.registry.tenant(&asked.tenant).await?;
+    conclude(&verdict, &tenant, asked.json)
+}
+
+async fn activate(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
+    let (verdict, tenant) = vendor.verify_and_activate(&asked.tenant).await?;
+    conclude(&verdict, &tenant, asked.json)
+}
+
+fn conclude(verdict: &Verification, tenant: &Tenant, json: bool) -> Result<(), Failure> {
+    if json {
+        let mut answer = serde_json::to_value(verdict)?;
+        answer["status"] = json!(tenant.status);
+        show::json(&answer);
+    }
+    match verdict {
+        Verification::Proven { .. } => {
+            if !json {
+                print_status(tenant, false, "its role takes its external ID and nothing else");
+            }
+            Ok(())
+        }
+        Verification::Refused { code, cause, .. } | Verification::Unproven { code, cause, .. } => {
+            Err(Failure::Trust {
+                tenant: tenant.tenant.clone(),
+                status: tenant.status.as_str(),
+                code: code.clone(),
+                cause: cause.clone(),
+            })
+        }
+    }
+}
+
+fn print_status(tenant: &Tenant, json: bool, what: &str) {
+    if json {
+        show::json(&json!({"tenant": tenant.tenant, "status": tenant.status}));
+    } else {
+        show::line(&format!("tenant {} is {}: {what}", tenant.tenant, tenant.status.as_str()));
+    }
 }
 
 async fn list(vendor: &Vendor, json: bool) -> Result<(), Failure> {
@@ -107,9 +182,25 @@ async fn list(vendor: &Vendor, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show_one(vendor: &Vendor, id: &TenantId, json: bool) -> Result<(), Failure> {
-    let tenant = vendor.registry.tenant(id).await?;
+async fn history(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
+    let TenantAndForm { tenant, json } = asked;
+    vendor.registry.tenant(&tenant).await?;
+    let trail = vendor.registry.audit_trail(&tenant).await?;
     if json {
+        show::json(&serde_json::to_value(&trail)?);
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = trail
+        .into_iter()
+        .map(|entry| vec![entry.time, entry.action, entry.to.as_str().to_owned(), entry.by])
+        .collect();
+    show::table(&["time", "action", "status", "by"], &rows);
+    Ok(())
+}
+
+async fn show_one(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
+    let tenant = vendor.registry.tenant(&asked.tenant).await?;
+    if asked.json {
         show::json(&serde_json::to_value(&tenant)?);
         return Ok(());
     }

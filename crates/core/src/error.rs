@@ -33,6 +33,15 @@ pub enum Code {
     TrustTooOpen,
     /// The trust could not be proven one way or the other.
     TrustUnproven,
+    /// The customer's role does not take the tenant's external ID any more: it
+    /// was deleted, or its trust policy was changed.
+    TrustRefused,
+    /// The customer's account does not use this region.
+    RegionDenied,
+    /// A tenant cannot go from its status to the one asked for.
+    TransitionRefused,
+    /// A tenant's settings contradict themselves.
+    TenantInvalid,
     /// The data cannot be trained on.
     DataUnfit,
     /// A resource of the same name exists and is not ours to adopt.
@@ -65,6 +74,10 @@ impl Code {
             Code::RegistryBroken => "RegistryBroken",
             Code::TrustTooOpen => "TrustTooOpen",
             Code::TrustUnproven => "TrustUnproven",
+            Code::TrustRefused => "TrustRefused",
+            Code::RegionDenied => "RegionDenied",
+            Code::TransitionRefused => "TransitionRefused",
+            Code::TenantInvalid => "TenantInvalid",
             Code::DataUnfit => "DataUnfit",
             Code::Conflict => "Conflict",
             Code::NoCandidate => "NoCandidate",
@@ -209,6 +222,7 @@ fn classify(aws_code: &str, status: Option<u16>) -> Code {
         | "SignatureDoesNotMatch"
         | "AllAccessDisabled" => Code::AccessDenied,
         "ResourceNotFound" | "NoSuchKey" | "NoSuchBucket" => Code::NotFound,
+        "RegionDisabledException" => Code::RegionDenied,
         "ResourceInUse" => Code::Conflict,
         // The quota of concurrent jobs frees itself.
         "ResourceLimitExceeded" => Code::Throttled,

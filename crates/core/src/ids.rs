@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A value that does not follow its type's rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -205,6 +206,18 @@ impl ExternalId {
         getrandom::fill(&mut bytes)?;
         Ok(Self(format!("cp-{}", hex(&bytes))))
     }
+
+    /// A value that differs from this one at its end only: what a trust policy
+    /// with a pattern would take, too.
+    pub fn near_miss(&self) -> Self {
+        let longest = 1223.min(self.0.len());
+        Self(format!("{}x", &self.0[..longest]))
+    }
+
+    /// What may be kept of it for comparison: a digest.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(&self.0))
+    }
 }
 
 /// Lowercase hexadecimal.
@@ -234,6 +247,16 @@ impl RoleArn {
     /// The account that the role lives in.
     pub fn account(&self) -> &AccountId {
         &self.account
+    }
+
+    /// The partition, such as `aws`, which all ARNs of that account share.
+    pub fn partition(&self) -> &str {
+        self.text.split(':').nth(1).unwrap_or("aws")
+    }
+
+    /// The role's name without its path. IAM lets an account have it once.
+    pub fn name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Coded};
 use crate::registry::{Registry, RegistryError};
+use crate::session::Sessions;
 
 pub use lambda_runtime;
 
@@ -21,6 +22,8 @@ pub struct App {
     pub config: SdkConfig,
     /// The tenant registry.
     pub registry: Registry,
+    /// The sessions in customers' accounts that this process has open.
+    pub sessions: Sessions,
 }
 
 impl App {
@@ -28,7 +31,13 @@ impl App {
     pub async fn from_env() -> Result<Self, RegistryError> {
         let config = crate::aws::config().await;
         let registry = Registry::from_env(&config)?;
-        Ok(Self { config, registry })
+        Ok(Self::new(config, registry))
+    }
+
+    /// Without sessions yet.
+    pub fn new(config: SdkConfig, registry: Registry) -> Self {
+        let sessions = Sessions::new(&config);
+        Self { config, registry, sessions }
     }
 }
 

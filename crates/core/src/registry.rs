@@ -4,11 +4,16 @@
 //! tenants/<tenant>.json                    the tenant itself
 //! claims/buckets/<account>/<bucket>.json   which tenant a bucket belongs to
 //! claims/roles/<account>/<role>.json       which tenant a role belongs to
+//! claims/external-ids/<digest>.json        which tenant an external ID was made for
+//! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! serving/<tenant>/<model>.json            the champion that answers predictions
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
+
+mod error;
+mod tenants;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -17,97 +22,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, Code, Coded};
-use crate::ids::{AccountId, BucketName, ModelName, TenantId};
+use crate::ids::{ModelName, TenantId};
 use crate::run::{RunRef, Trigger};
-use crate::tenant::{ModelSettings, Tenant, TenantStatus};
+use crate::tenant::{ModelSettings, Tenant};
+
+pub use error::RegistryError;
+pub use tenants::{AuditEntry, Change, active};
 
 /// Environment variable that names the registry's bucket.
 pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";
-
-/// Why the registry did not answer as hoped.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The function was deployed without its bucket.
-    #[error(
-        "environment variable {BUCKET_VARIABLE} is not set: deploy the function through infra/saas.yaml"
-    )]
-    NoBucket,
-    /// No such tenant.
-    #[error("there is no tenant {0}: register it with `crosspilot tenant add`")]
-    UnknownTenant(TenantId),
-    /// No tenant owns this bucket.
-    #[error(
-        "bucket {bucket} of account {account} belongs to no tenant: register it with `crosspilot tenant add`"
-    )]
-    UnknownBucket {
-        /// Owner of the bucket, as AWS says.
-        account: AccountId,
-        /// The bucket.
-        bucket: BucketName,
-    },
-    /// The tenant may not run or predict now.
-    #[error("tenant {tenant} is {}; only an active tenant runs and predicts", status.as_str())]
-    Inactive {
-        /// The tenant.
-        tenant: TenantId,
-        /// Its status.
-        status: TenantStatus,
-    },
-    /// The tenant has no such model.
-    #[error(
-        "tenant {tenant} has no model {model}: set it up with `crosspilot tenant model set {tenant} {model}`"
-    )]
-    UnknownModel {
-        /// The tenant.
-        tenant: TenantId,
-        /// The model asked for.
-        model: ModelName,
-    },
-    /// A document that is not what it should be.
-    #[error(
-        "registry document {key} is broken: {reason}; restore an earlier version of it in the registry bucket"
-    )]
-    Broken {
-        /// The document.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Something is claimed by another tenant.
-    #[error("{what} belongs to tenant {owner} already; one {what} serves one tenant only")]
-    Taken {
-        /// A bucket or a role, in words.
-        what: String,
-        /// Who has it.
-        owner: TenantId,
-    },
-    /// The tenant exists already.
-    #[error("tenant {0} exists already; show it with `crosspilot tenant show {0}`")]
-    Exists(TenantId),
-    /// Others kept changing the document.
-    #[error("document {0} kept changing under this write; try again")]
-    Contended(String),
-    /// S3 refused or failed.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-impl Coded for RegistryError {
-    fn code(&self) -> Code {
-        match self {
-            RegistryError::NoBucket => Code::Internal,
-            RegistryError::UnknownTenant(_) | RegistryError::UnknownBucket { .. } => {
-                Code::TenantUnknown
-            }
-            RegistryError::Inactive { .. } => Code::TenantInactive,
-            RegistryError::UnknownModel { .. } => Code::ModelUnknown,
-            RegistryError::Broken { .. } => Code::RegistryBroken,
-            RegistryError::Taken { .. } | RegistryError::Exists(_) => Code::Conflict,
-            RegistryError::Contended(_) => Code::Throttled,
-            RegistryError::Call(error) => error.code(),
-        }
-    }
-}
 
 /// A run as the registry keeps it, longer than Step Functions' 90 days.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,99 +111,6 @@ impl Registry {
     pub fn from_env(config: &SdkConfig) -> Result<Self, RegistryError> {
         let bucket = std::env::var(BUCKET_VARIABLE).map_err(|_| RegistryError::NoBucket)?;
         Ok(Self::new(config, bucket))
-    }
-
-    /// A tenant, whatever its status.
-    pub async fn tenant(&self, id: &TenantId) -> Result<Tenant, RegistryError> {
-        Ok(self.versioned_tenant(id).await?.document)
-    }
-
-    /// A tenant that may run and predict.
-    pub async fn active_tenant(&self, id: &TenantId) -> Result<Tenant, RegistryError> {
-        let tenant = self.tenant(id).await?;
-        match tenant.status {
-            TenantStatus::Active => Ok(tenant),
-            status => Err(RegistryError::Inactive { tenant: id.clone(), status }),
-        }
-    }
-
-    /// The tenant that owns a bucket. This is how an upload finds its tenant:
-    /// by what AWS says of the event, never by what the uploader wrote.
-    pub async fn tenant_of_bucket(
-        &self,
-        account: &AccountId,
-        bucket: &BucketName,
-    ) -> Result<TenantId, RegistryError> {
-        let claim: Option<Versioned<Owner>> = self.read(&bucket_claim(account, bucket)).await?;
-        claim.map(|claim| claim.document.tenant).ok_or_else(|| RegistryError::UnknownBucket {
-            account: account.clone(),
-            bucket: bucket.clone(),
-        })
-    }
-
-    /// Ids of all tenants, in alphabetical order.
-    pub async fn tenants(&self) -> Result<Vec<TenantId>, RegistryError> {
-        let id = |key: &String| key.strip_prefix("tenants/")?.strip_suffix(".json")?.parse().ok();
-        Ok(self.keys("tenants/").await?.iter().filter_map(id).collect())
-    }
-
-    /// Keys under a prefix, in S3's own order.
-    async fn keys(&self, prefix: &str) -> Result<Vec<String>, RegistryError> {
-        let mut keys = Vec::new();
-        let list = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let mut pages = list.into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|e| CallError::new("s3:ListBucket", self.address(prefix), &e))?;
-            keys.extend(page.contents().iter().filter_map(|object| Some(object.key()?.to_owned())));
-        }
-        Ok(keys)
-    }
-
-    /// Adds a tenant and claims its role and its bucket for it.
-    pub async fn add_tenant(&self, tenant: &Tenant) -> Result<(), RegistryError> {
-        let key = tenant_key(&tenant.tenant);
-        tenant
-            .validate()
-            .map_err(|e| RegistryError::Broken { key: key.clone(), reason: e.to_string() })?;
-        let role = tenant.role_arn.as_str().rsplit('/').next().unwrap_or_default();
-        self.claim(
-            &format!("claims/roles/{}/{role}.json", tenant.account),
-            &format!("role {}", tenant.role_arn),
-            &tenant.tenant,
-        )
-        .await?;
-        self.claim(
-            &bucket_claim(&tenant.account, &tenant.bucket),
-            &format!("bucket {}", tenant.bucket),
-            &tenant.tenant,
-        )
-        .await?;
-        if self.write(&key, tenant, Expect::Nothing).await? {
-            Ok(())
-        } else {
-            Err(RegistryError::Exists(tenant.tenant.clone()))
-        }
-    }
-
-    /// Changes a tenant. `change` may run more than once when others write too.
-    pub async fn change_tenant(
-        &self,
-        id: &TenantId,
-        change: impl Fn(&mut Tenant),
-    ) -> Result<Tenant, RegistryError> {
-        let key = tenant_key(id);
-        for _ in 0..5 {
-            let Versioned { mut document, etag } = self.versioned_tenant(id).await?;
-            change(&mut document);
-            document
-                .validate()
-                .map_err(|e| RegistryError::Broken { key: key.clone(), reason: e.to_string() })?;
-            if self.write(&key, &document, Expect::Etag(&etag)).await? {
-                return Ok(document);
-            }
-        }
-        Err(RegistryError::Contended(key))
     }
 
     /// Claims a run for an execution: one conditional write.
@@ -373,33 +203,6 @@ impl Registry {
         Err(RegistryError::Contended(key))
     }
 
-    async fn versioned_tenant(&self, id: &TenantId) -> Result<Versioned<Tenant>, RegistryError> {
-        let key = tenant_key(id);
-        let found: Versioned<Tenant> =
-            self.read(&key).await?.ok_or_else(|| RegistryError::UnknownTenant(id.clone()))?;
-        let broken = |reason: String| RegistryError::Broken { key: key.clone(), reason };
-        found.document.validate().map_err(|e| broken(e.to_string()))?;
-        if found.document.tenant == *id {
-            Ok(found)
-        } else {
-            Err(broken(format!("it is about tenant {}", found.document.tenant)))
-        }
-    }
-
-    async fn claim(&self, key: &str, what: &str, tenant: &TenantId) -> Result<(), RegistryError> {
-        let owner = Owner { tenant: tenant.clone() };
-        if self.write(key, &owner, Expect::Nothing).await? {
-            return Ok(());
-        }
-        match self.read::<Owner>(key).await? {
-            Some(found) if found.document.tenant == *tenant => Ok(()),
-            Some(found) => {
-                Err(RegistryError::Taken { what: what.to_owned(), owner: found.document.tenant })
-            }
-            None => Err(RegistryError::Contended(key.to_owned())),
-        }
-    }
-
     async fn read<T: DeserializeOwned>(
         &self,
         key: &str,
@@ -465,19 +268,6 @@ pub fn model_settings<'a>(
         tenant: tenant.tenant.clone(),
         model: model.clone(),
     })
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    tenant: TenantId,
-}
-
-fn tenant_key(id: &TenantId) -> String {
-    format!("tenants/{id}.json")
-}
-
-fn bucket_claim(account: &AccountId, bucket: &BucketName) -> String {
-    format!("claims/buckets/{account}/{bucket}.json")
 }
 
 fn run_key(run: &RunRef) -> String {

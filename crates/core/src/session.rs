@@ -1,11 +1,12 @@
 //! The one place that assumes customers' roles.
 //!
 //! Every handler opens its own session and keeps it to itself: credentials are
-//! never returned, logged or put into state.
+//! never returned, logged or put into state. The SDK wipes them from memory
+//! when the last copy is dropped.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::{Region, SdkConfig};
@@ -13,8 +14,8 @@ use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_sts::config::Credentials;
 
 use crate::error::{CallError, Code};
-use crate::ids::{ExternalId, RoleArn};
-use crate::run::RunId;
+use crate::ids::{ExternalId, RoleArn, TenantId};
+use crate::policy::Purpose;
 use crate::tenant::Tenant;
 
 /// A function's role that assumes another role is role chaining, which AWS
@@ -24,7 +25,7 @@ const SESSION_SECONDS: i32 = 3600;
 /// longer.
 const REFRESH_BEFORE_END: Duration = Duration::from_secs(300);
 /// Sessions that a warm function keeps.
-const CACHE_SIZE: usize = 64;
+const CACHE_SIZE: usize = 256;
 
 /// A session in a customer's account.
 #[derive(Clone)]
@@ -38,54 +39,7 @@ impl fmt::Debug for CustomerSession {
     }
 }
 
-/// All that makes two sessions different. A session is never shared between
-/// tenants, even if they name the same role.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    role: RoleArn,
-    external_id: ExternalId,
-    region: String,
-    session_name: String,
-}
-
-struct Cached {
-    config: SdkConfig,
-    expires: SystemTime,
-}
-
-static SESSIONS: Mutex<Option<HashMap<Key, Cached>>> = Mutex::new(None);
-
 impl CustomerSession {
-    /// Assumes the tenant's role with its external ID. `base` holds the
-    /// function's own identity. The session is named after the tenant and the
-    /// run, which is what the customer reads in CloudTrail.
-    pub async fn open(
-        base: &SdkConfig,
-        tenant: &Tenant,
-        run: Option<&RunId>,
-    ) -> Result<Self, CallError> {
-        let key = Key {
-            role: tenant.role_arn.clone(),
-            external_id: tenant.external_id.clone(),
-            region: tenant.region.to_string(),
-            session_name: session_name(tenant, run),
-        };
-        if let Some(config) = cached(&key) {
-            return Ok(Self { config });
-        }
-        let credentials =
-            assume(base, &key.role, Some(&key.external_id), &key.session_name).await?;
-        let expires = credentials.expiry().unwrap_or(SystemTime::UNIX_EPOCH);
-        let config = base
-            .clone()
-            .into_builder()
-            .region(Region::new(key.region.clone()))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build();
-        keep(key, Cached { config: config.clone(), expires });
-        Ok(Self { config })
-    }
-
     /// S3 in the customer's account.
     pub fn s3(&self) -> aws_sdk_s3::Client {
         aws_sdk_s3::Client::new(&self.config)
@@ -108,19 +62,168 @@ impl CustomerSession {
     }
 }
 
-/// Asks STS for a session with the given external ID, or with none. Nothing is
-/// cached: this is also how a trust is probed.
-pub async fn assume(
-    base: &SdkConfig,
-    role: &RoleArn,
-    external_id: Option<&ExternalId>,
-    session_name: &str,
-) -> Result<Credentials, CallError> {
+/// All that makes two sessions different. A session is never shared between
+/// tenants, even if they name the same role, nor between purposes.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    tenant: TenantId,
+    role: RoleArn,
+    external_id: ExternalId,
+    policy: String,
+    region: String,
+    session_name: String,
+}
+
+impl Key {
+    fn new(tenant: &Tenant, purpose: Purpose<'_>) -> Self {
+        Self {
+            tenant: tenant.tenant.clone(),
+            role: tenant.role_arn.clone(),
+            external_id: tenant.external_id.clone(),
+            policy: purpose.policy(tenant),
+            region: tenant.region.to_string(),
+            session_name: session_name(tenant, purpose),
+        }
+    }
+}
+
+struct Cached {
+    session: CustomerSession,
+    expires: SystemTime,
+}
+
+/// One session, or the flight that fetches it: whoever holds the lock fetches,
+/// all others wait and find it there.
+type Slot = Arc<tokio::sync::Mutex<Option<Cached>>>;
+
+/// The sessions of a warm process, on the identity that assumes them.
+#[derive(Clone)]
+pub struct Sessions {
+    base: SdkConfig,
+    refresh_before_end: Duration,
+    slots: Arc<Mutex<HashMap<Key, Slot>>>,
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    /// None yet. `base` holds the identity that customers' roles trust.
+    pub fn new(base: &SdkConfig) -> Self {
+        Self::refreshed(base, REFRESH_BEFORE_END)
+    }
+
+    /// The same, with sessions that are replaced so long before they end.
+    pub fn refreshed(base: &SdkConfig, before_end: Duration) -> Self {
+        Self { base: base.clone(), refresh_before_end: before_end, slots: Arc::default() }
+    }
+
+    /// A session in the tenant's account that can do what `purpose` needs and
+    /// no more. It is named after the tenant and the run, which is what the
+    /// customer reads in CloudTrail.
+    pub async fn open(
+        &self,
+        tenant: &Tenant,
+        purpose: Purpose<'_>,
+    ) -> Result<CustomerSession, CallError> {
+        let key = Key::new(tenant, purpose);
+        let slot = self.slot(&key);
+        let mut slot = slot.lock().await;
+        if let Some(cached) = slot.as_ref()
+            && cached.expires > SystemTime::now() + self.refresh_before_end
+        {
+            return Ok(cached.session.clone());
+        }
+        let fetched = self.fetch(&key).await?;
+        let session = fetched.session.clone();
+        *slot = Some(fetched);
+        Ok(session)
+    }
+
+    /// A session that was not there before, which is what proves that the role
+    /// can be assumed now. It is not kept.
+    pub async fn open_anew(
+        &self,
+        tenant: &Tenant,
+        purpose: Purpose<'_>,
+    ) -> Result<CustomerSession, CallError> {
+        Ok(self.fetch(&Key::new(tenant, purpose)).await?.session)
+    }
+
+    /// Whether the same session would also be given to somebody who presents
+    /// another external ID, or none. It is thrown away: nothing but the ID
+    /// differs from [`Sessions::open_anew`], so that nothing else can be what
+    /// the customer's role refuses.
+    pub async fn probe(
+        &self,
+        tenant: &Tenant,
+        purpose: Purpose<'_>,
+        external_id: Option<&ExternalId>,
+    ) -> Result<(), CallError> {
+        let asked = AssumeRole {
+            role: &tenant.role_arn,
+            external_id,
+            session_name: &session_name(tenant, purpose),
+            policy: Some(&purpose.policy(tenant)),
+        };
+        assume(&self.base, &asked).await.map(drop)
+    }
+
+    async fn fetch(&self, key: &Key) -> Result<Cached, CallError> {
+        let asked = AssumeRole {
+            role: &key.role,
+            external_id: Some(&key.external_id),
+            session_name: &key.session_name,
+            policy: Some(&key.policy),
+        };
+        let credentials = assume(&self.base, &asked).await?;
+        let expires = credentials.expiry().unwrap_or(SystemTime::UNIX_EPOCH);
+        let config = self
+            .base
+            .clone()
+            .into_builder()
+            .region(Region::new(key.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build();
+        Ok(Cached { session: CustomerSession { config }, expires })
+    }
+
+    fn slot(&self, key: &Key) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= CACHE_SIZE && !slots.contains_key(key) {
+            // Those that somebody waits for stay.
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        slots.entry(key.clone()).or_default().clone()
+    }
+}
+
+/// What STS is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct AssumeRole<'a> {
+    /// The role.
+    pub role: &'a RoleArn,
+    /// The external ID to present, if any.
+    pub external_id: Option<&'a ExternalId>,
+    /// What the customer's CloudTrail calls the session.
+    pub session_name: &'a str,
+    /// What the session may do, if less than the role.
+    pub policy: Option<&'a str>,
+}
+
+/// Asks STS for a session. Nothing is cached: this is also how a trust is
+/// probed.
+pub async fn assume(base: &SdkConfig, asked: &AssumeRole<'_>) -> Result<Credentials, CallError> {
+    let role = asked.role;
     let answer = aws_sdk_sts::Client::new(base)
         .assume_role()
         .role_arn(role.as_str())
-        .set_external_id(external_id.map(|id| id.as_str().to_owned()))
-        .role_session_name(session_name)
+        .set_external_id(asked.external_id.map(|id| id.as_str().to_owned()))
+        .role_session_name(asked.session_name)
+        .set_policy(asked.policy.map(str::to_owned))
         .duration_seconds(SESSION_SECONDS)
         .send()
         .await
@@ -137,26 +240,20 @@ pub async fn assume(
     ))
 }
 
+/// ARN of the identity in `config`, as STS knows it.
+pub async fn caller(config: &SdkConfig) -> Result<String, CallError> {
+    let answer = aws_sdk_sts::Client::new(config)
+        .get_caller_identity()
+        .send()
+        .await
+        .map_err(|e| CallError::new("sts:GetCallerIdentity", "the caller", &e))?;
+    Ok(answer.arn.unwrap_or_default())
+}
+
 /// `crosspilot-<tenant>-<run>`: at most 64 characters, as STS wants it.
-fn session_name(tenant: &Tenant, run: Option<&RunId>) -> String {
-    match run {
-        Some(run) => format!("crosspilot-{}-{run}", tenant.tenant),
+fn session_name(tenant: &Tenant, purpose: Purpose<'_>) -> String {
+    match purpose.run() {
+        Some(run) => format!("crosspilot-{}-{}", tenant.tenant, run.run_id),
         None => format!("crosspilot-{}", tenant.tenant),
     }
-}
-
-fn cached(key: &Key) -> Option<SdkConfig> {
-    let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
-    let sessions = sessions.get_or_insert_default();
-    sessions.retain(|_, session| session.expires > SystemTime::now() + REFRESH_BEFORE_END);
-    sessions.get(key).map(|session| session.config.clone())
-}
-
-fn keep(key: Key, session: Cached) {
-    let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
-    let sessions = sessions.get_or_insert_default();
-    if sessions.len() >= CACHE_SIZE {
-        sessions.clear();
-    }
-    sessions.insert(key, session);
 }

@@ -30,6 +30,24 @@ pub enum TenantStatus {
 }
 
 impl TenantStatus {
+    /// What may follow: pending to active, active to suspended and back, all of
+    /// them to offboarding, and from there to deleted for good.
+    pub fn next(self) -> &'static [TenantStatus] {
+        use TenantStatus::{Active, Deleted, Offboarding, Pending, Suspended};
+        match self {
+            Pending => &[Active, Offboarding],
+            Active => &[Suspended, Offboarding],
+            Suspended => &[Active, Offboarding],
+            Offboarding => &[Deleted],
+            Deleted => &[],
+        }
+    }
+
+    /// Whether that may follow.
+    pub fn may_become(self, next: TenantStatus) -> bool {
+        self.next().contains(&next)
+    }
+
     /// The status as it stands in the document.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,6 +74,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self { max_candidates: 10, max_runtime_seconds: 4 * 3600 }
     }
+}
+
+/// Where in the customer's VPC jobs and endpoints run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Ids of subnets, at least one.
+    pub subnets: Vec<String>,
+    /// Ids of security groups, at least one.
+    pub security_groups: Vec<String>,
 }
 
 /// A problem type together with its objective metric: SageMaker wants both or
@@ -128,6 +156,9 @@ pub struct Tenant {
     pub bucket: BucketName,
     /// Where in the bucket the data lies.
     pub prefix: Prefix,
+    /// The customer's subnets, if its jobs and endpoints run in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// Whether it may run and predict.
     pub status: TenantStatus,
     /// What its runs may use.
@@ -155,6 +186,9 @@ pub enum TenantInvalid {
     /// The runtime is outside what SageMaker takes.
     #[error("max_runtime_seconds is {0}; it must be between 300 s and 30 days (2592000)")]
     Runtime(u32),
+    /// A network that SageMaker would not take.
+    #[error("the network must name 1 to 16 subnets and 1 to 5 security groups by their ids")]
+    Network,
     /// A model without a target column.
     #[error("model {0} names no target column")]
     NoTarget(ModelName),
@@ -177,11 +211,26 @@ impl Tenant {
         if !(300..=2_592_000).contains(&self.limits.max_runtime_seconds) {
             return Err(TenantInvalid::Runtime(self.limits.max_runtime_seconds));
         }
+        if let Some(Network { subnets, security_groups }) = &self.network
+            && !(of_kind(subnets, "subnet-", 16) && of_kind(security_groups, "sg-", 5))
+        {
+            return Err(TenantInvalid::Network);
+        }
         match self.models.iter().find(|(_, model)| model.target.is_empty()) {
             Some((name, _)) => Err(TenantInvalid::NoTarget(name.clone())),
             None => Ok(()),
         }
     }
+}
+
+/// Whether these are ids of EC2 with this prefix, as many as SageMaker takes.
+fn of_kind(ids: &[String], prefix: &str, most: usize) -> bool {
+    let is_one = |id: &String| {
+        id.strip_prefix(prefix).is_some_and(|rest| {
+            (8..=17).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    };
+    (1..=most).contains(&ids.len()) && ids.iter().all(is_one)
 }
 
 #[cfg(test)]
@@ -210,6 +259,20 @@ mod tests {
     }
 
     #[test]
+    fn a_network_has_subnets_and_security_groups() {
+        let mut tenant = acme();
+        let network = |subnet: &str, group: &str| {
+            Some(Network { subnets: vec![subnet.into()], security_groups: vec![group.into()] })
+        };
+        tenant.network = network("subnet-0123456789abcdef0", "sg-01234567");
+        assert_eq!(tenant.validate(), Ok(()));
+        for (subnet, group) in [("subnet-x", "sg-01234567"), ("subnet-01234567", "vpc-01234567")] {
+            tenant.network = network(subnet, group);
+            assert_eq!(tenant.validate(), Err(TenantInvalid::Network));
+        }
+    }
+
+    #[test]
     fn a_role_of_another_account_is_refused() {
         let mut tenant = acme();
         tenant.role_arn = "arn:aws:iam::333333333333:role/x".parse().unwrap();
@@ -218,6 +281,26 @@ mod tests {
             error,
             "role arn:aws:iam::333333333333:role/x is not in the declared account 222222222222"
         );
+    }
+
+    #[test]
+    fn a_status_follows_only_where_it_may() {
+        use TenantStatus::{Active, Deleted, Offboarding, Pending, Suspended};
+        let all = [Pending, Active, Suspended, Offboarding, Deleted];
+        let allowed = [
+            (Pending, Active),
+            (Pending, Offboarding),
+            (Active, Suspended),
+            (Active, Offboarding),
+            (Suspended, Active),
+            (Suspended, Offboarding),
+            (Offboarding, Deleted),
+        ];
+        for from in all {
+            for to in all {
+                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} {to:?}");
+            }
+        }
     }
 
     #[test]

@@ -2,20 +2,24 @@
 //!
 //! The CLI calls this on AWS and on the local cloud alike.
 
+mod invitation;
+mod schedules;
+mod verification;
+
 use std::collections::HashMap;
 
 use aws_config::SdkConfig;
-use aws_sdk_scheduler::types::{
-    DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target,
-};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::{CallError, Code, Coded};
 use crate::ids::{AccountId, ModelName, TenantId};
-use crate::registry::{Registry, RegistryError};
+use crate::registry::{Change, Registry, RegistryError};
 use crate::run::Trigger;
 use crate::tenant::{ModelSettings, Tenant, TenantStatus};
+
+pub use invitation::Invitation;
+pub use verification::Verification;
 
 /// Why an operator's request did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,9 @@ pub enum VendorError {
         /// The output that is missing.
         output: &'static str,
     },
+    /// The probes of a tenant's role did not end.
+    #[error("the probes gave no verdict; nothing was changed: see execution {0}")]
+    NoVerdict(String),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -43,6 +50,7 @@ impl Coded for VendorError {
     fn code(&self) -> Code {
         match self {
             VendorError::NoOutput { .. } => Code::NotFound,
+            VendorError::NoVerdict(_) => Code::TrustUnproven,
             VendorError::Registry(error) => error.code(),
             VendorError::Call(error) => error.code(),
             VendorError::Clock => Code::Internal,
@@ -57,6 +65,8 @@ pub struct Deployment {
     pub registry_bucket: String,
     /// ARN of the training state machine.
     pub state_machine: String,
+    /// ARN of the state machine that proves tenants' trust.
+    pub verify_state_machine: String,
     /// ARN of the event bus that customers' uploads reach.
     pub event_bus: String,
     /// URL of the prediction API.
@@ -91,6 +101,7 @@ impl Deployment {
         Ok(Self {
             registry_bucket: take("RegistryBucket")?,
             state_machine: take("TrainStateMachine")?,
+            verify_state_machine: take("VerifyStateMachine")?,
             event_bus: take("EventBus")?,
             api_url: take("ApiUrl")?,
             schedule_group: take("ScheduleGroup")?,
@@ -104,6 +115,8 @@ impl Deployment {
 #[derive(Debug, Clone)]
 pub struct Vendor {
     config: SdkConfig,
+    /// ARN of the operator, for the audit trail.
+    operator: String,
     /// What is deployed there.
     pub deployment: Deployment,
     /// The tenants.
@@ -115,7 +128,8 @@ impl Vendor {
     pub async fn connect(config: SdkConfig, stack: &str) -> Result<Self, VendorError> {
         let deployment = Deployment::of_stack(&config, stack).await?;
         let registry = Registry::new(&config, &deployment.registry_bucket);
-        Ok(Self { config, deployment, registry })
+        let operator = crate::session::caller(&config).await?;
+        Ok(Self { config, operator, deployment, registry })
     }
 
     /// Step Functions in the SaaS account.
@@ -125,17 +139,31 @@ impl Vendor {
 
     /// Registers a tenant and lets its account send upload events to our bus.
     pub async fn add_tenant(&self, tenant: &Tenant) -> Result<(), VendorError> {
-        self.registry.add_tenant(tenant).await?;
+        self.registry.add_tenant(tenant, &self.operator).await?;
         self.admit_events(&tenant.account).await
     }
 
-    /// Sets a tenant's status.
+    /// Sets a tenant's status, if that may follow the one it has.
     pub async fn set_status(
         &self,
         id: &TenantId,
         status: TenantStatus,
     ) -> Result<Tenant, VendorError> {
-        Ok(self.registry.change_tenant(id, |tenant| tenant.status = status).await?)
+        let change = Change { by: &self.operator, action: status.as_str() };
+        let set = |tenant: &mut Tenant| tenant.status = status;
+        Ok(self.registry.change_tenant(id, change, set).await?)
+    }
+
+    /// Removes a tenant: nothing starts for it any more, its account is no
+    /// longer heard, and its document stays as a tombstone. Doing it again
+    /// goes on where an earlier attempt stopped.
+    pub async fn remove_tenant(&self, id: &TenantId) -> Result<Tenant, VendorError> {
+        let tenant = self.set_status(id, TenantStatus::Offboarding).await?;
+        for model in tenant.models.keys() {
+            self.delete_schedule(id, model).await?;
+        }
+        self.shut_out_events(&tenant.account).await?;
+        self.set_status(id, TenantStatus::Deleted).await
     }
 
     /// Sets up one of a tenant's models, with its schedule if it has one.
@@ -148,7 +176,9 @@ impl Vendor {
         let change = |tenant: &mut Tenant| {
             tenant.models.insert(model.clone(), settings.clone());
         };
-        self.registry.change_tenant(id, change).await?;
+        let action = format!("set model {model}");
+        let by = Change { by: &self.operator, action: &action };
+        self.registry.change_tenant(id, by, change).await?;
         match &settings.schedule {
             Some(expression) => self.put_schedule(id, model, expression).await,
             None => self.delete_schedule(id, model).await,
@@ -186,7 +216,7 @@ impl Vendor {
         aws_sdk_eventbridge::Client::new(&self.config)
             .put_permission()
             .event_bus_name(bus)
-            .statement_id(format!("customer-{account}"))
+            .statement_id(statement_id(account))
             .action("events:PutEvents")
             .principal(account.as_str())
             .send()
@@ -195,99 +225,24 @@ impl Vendor {
         Ok(())
     }
 
-    async fn put_schedule(
-        &self,
-        id: &TenantId,
-        model: &ModelName,
-        expression: &str,
-    ) -> Result<(), VendorError> {
-        let name = schedule_name(id, model);
-        let invalid = |message: String| {
-            CallError::refused(
-                Code::RequestInvalid,
-                "scheduler:CreateSchedule",
-                &name,
-                "Invalid",
-                message,
-            )
-        };
-        let window = FlexibleTimeWindow::builder()
-            .mode(FlexibleTimeWindowMode::Flexible)
-            .maximum_window_in_minutes(15)
-            .build()
-            .map_err(|e| invalid(e.to_string()))?;
-        let target = Target::builder()
-            .arn(&self.deployment.state_machine)
-            .role_arn(&self.deployment.schedule_role)
-            .input(schedule_input(id, model))
-            .dead_letter_config(
-                DeadLetterConfig::builder().arn(&self.deployment.dead_letters).build(),
-            )
-            .retry_policy(RetryPolicy::builder().maximum_retry_attempts(10).build())
-            .build()
-            .map_err(|e| invalid(e.to_string()))?;
-        let scheduler = aws_sdk_scheduler::Client::new(&self.config);
-        let created = scheduler
-            .create_schedule()
-            .name(&name)
-            .group_name(&self.deployment.schedule_group)
-            .schedule_expression(expression)
-            .flexible_time_window(window.clone())
-            .target(target.clone())
+    async fn shut_out_events(&self, account: &AccountId) -> Result<(), VendorError> {
+        let bus = bus_name(&self.deployment.event_bus);
+        let removed = aws_sdk_eventbridge::Client::new(&self.config)
+            .remove_permission()
+            .event_bus_name(bus)
+            .statement_id(statement_id(account))
             .send()
             .await
-            .map_err(|e| CallError::new("scheduler:CreateSchedule", &name, &e));
-        match created {
-            Ok(_) => Ok(()),
-            Err(error) if error.aws_code() == "ConflictException" => {
-                scheduler
-                    .update_schedule()
-                    .name(&name)
-                    .group_name(&self.deployment.schedule_group)
-                    .schedule_expression(expression)
-                    .flexible_time_window(window)
-                    .target(target)
-                    .send()
-                    .await
-                    .map_err(|e| CallError::new("scheduler:UpdateSchedule", &name, &e))?;
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn delete_schedule(&self, id: &TenantId, model: &ModelName) -> Result<(), VendorError> {
-        let name = schedule_name(id, model);
-        let deleted = aws_sdk_scheduler::Client::new(&self.config)
-            .delete_schedule()
-            .name(&name)
-            .group_name(&self.deployment.schedule_group)
-            .send()
-            .await
-            .map_err(|e| CallError::new("scheduler:DeleteSchedule", &name, &e));
-        match deleted {
+            .map_err(|e| CallError::new("events:RemovePermission", bus, &e));
+        match removed {
             Err(error) if error.aws_code() != "ResourceNotFoundException" => Err(error.into()),
             _ => Ok(()),
         }
     }
 }
 
-fn schedule_name(id: &TenantId, model: &ModelName) -> String {
-    format!("{id}.{model}")
-}
-
-/// EventBridge Scheduler replaces the two attributes at each firing.
-fn schedule_input(id: &TenantId, model: &ModelName) -> String {
-    serde_json::json!({
-        "tenant": id,
-        "model": model,
-        "trigger": {
-            "type": "schedule",
-            "time": "<aws.scheduler.scheduled-time>",
-            "execution_id": "<aws.scheduler.execution-id>",
-        },
-    })
-    .to_string()
+fn statement_id(account: &AccountId) -> String {
+    format!("customer-{account}")
 }
 
 fn bus_name(arn: &str) -> &str {

@@ -2,9 +2,10 @@
 
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{
-    ContainerDefinition, ProductionVariant, ProductionVariantInstanceType, Tag,
+    ContainerDefinition, ProductionVariant, ProductionVariantInstanceType, Tag, VpcConfig,
 };
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::tenant::Network;
 use serde::Serialize;
 
 use crate::Error;
@@ -29,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) endpoint: String,
     pub(crate) execution_role: String,
     pub(crate) instance_type: String,
+    pub(crate) network: Option<Network>,
     pub(crate) containers: Vec<Container>,
     pub(crate) tags: [(&'static str, String); 4],
 }
@@ -57,6 +59,7 @@ impl Plan {
             .model_name(&self.name)
             .execution_role_arn(&self.execution_role)
             .set_containers(Some(containers.collect()))
+            .set_vpc_config(self.network.as_ref().map(vpc))
             .set_tags(Some(self.tags()))
             .send()
             .await
@@ -155,6 +158,13 @@ impl Plan {
     fn foreign(&self, kind: &str, what: &'static str) -> Error {
         Error::Foreign { resource: format!("{kind} {}", self.name), what }
     }
+}
+
+fn vpc(network: &Network) -> VpcConfig {
+    VpcConfig::builder()
+        .set_subnets(Some(network.subnets.clone()))
+        .set_security_group_ids(Some(network.security_groups.clone()))
+        .build()
 }
 
 /// `Some` when the resource existed before. SageMaker says so with a

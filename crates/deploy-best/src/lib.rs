@@ -8,9 +8,9 @@ mod handshake;
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, model_settings};
 use crosspilot_core::run::RunRef;
-use crosspilot_core::session::CustomerSession;
 use serde::{Deserialize, Serialize};
 
 pub use deployment::Action;
@@ -104,7 +104,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let Request { run, job } = request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
-    let session = CustomerSession::open(&app.config, &tenant, Some(&run.run_id)).await?;
+    let session = app.sessions.open(&tenant, Purpose::DeployBest(&run)).await?;
     let sagemaker = session.sagemaker();
 
     let found = sagemaker
@@ -138,6 +138,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         endpoint: endpoint.clone(),
         execution_role: tenant.execution_role_arn.to_string(),
         instance_type: settings.instance_type.clone(),
+        network: tenant.network.clone(),
         containers: shake_hands(containers, &RESPONSE_KEYS),
         tags: run.tags(),
     };

@@ -11,11 +11,14 @@ through untouched.
     POST /_crosspilot/service-session  a session of a role, for an AWS service
     POST /_crosspilot/expire-sessions  end a role's sessions now (for tests)
     POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
+    POST /_crosspilot/calls            who called what with a session, so far (for tests)
+    POST /_crosspilot/events           what a bus of an account was given (for tests)
 
 It uses internals of the pinned MiniStack release; ``wrap`` imports them all, so
 a release that moved one fails at the start and not at the first request.
 """
 
+import collections
 import contextvars
 import hmac
 import json
@@ -26,6 +29,8 @@ from urllib.parse import parse_qs
 _PREFIX = "/_crosspilot/"
 _SESSION_SECONDS = 3600
 _MAX_DOCUMENT = 1 << 20
+# Calls made with sessions: (principal ARN, method, path or action, resource).
+_calls = collections.deque(maxlen=100_000)
 
 
 class Refused(Exception):
@@ -53,9 +58,21 @@ def wrap(app, token):
                 (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]})
             await send({"type": "http.response.body", "body": body})
         else:
+            if scope["type"] == "http":
+                _record(scope)
             await app(scope, receive, send)
 
     return gate
+
+
+def _record(scope):
+    """Keep who called what, whatever becomes of it, as far as a session was used."""
+    from ministack.services import sts
+
+    authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    session = sts._sessions.get(_scope({"authorization": authorization})[:1][0]) if "Credential=" in authorization else None
+    if session:
+        _calls.append((session["Arn"], scope["method"], scope["path"], ""))
 
 
 def _questions():
@@ -63,7 +80,7 @@ def _questions():
     from ministack.services import iam  # noqa: F401
 
     return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions,
-            "issued-secrets": _issued_secrets}
+            "issued-secrets": _issued_secrets, "calls": _called, "events": _events}
 
 
 async def _answer(scope, receive, token):
@@ -114,6 +131,7 @@ def _authorize(question):
 
     for check in question["checks"]:
         resource = resolve(check["resource"])
+        _calls.append((principal.arn, question["method"], check["action"], resource))
         context = {key: resolve(value) for key, value in check.get("context", {}).items()}
         for key, value in question.get("resource_tags", {}).get(resource, {}).items():
             context[f"aws:ResourceTag/{key}"] = value
@@ -288,6 +306,25 @@ def _expire_sessions(question):
             session["Expiration"] = time.time() - 1
             ended += 1
     return {"expired": ended}
+
+
+def _called(question):
+    """Who called what with sessions whose principal ARN starts as asked."""
+    return {"calls": [
+        {"principal": principal, "method": method, "what": what, "resource": resource}
+        for principal, method, what, resource in _calls if principal.startswith(question["principal_prefix"])]}
+
+
+def _events(question):
+    """The detail types and details that an account's buses were given with PutEvents."""
+    from ministack.core import responses
+    from ministack.services import eventbridge
+
+    responses.set_request_account_id(question["account"])
+    responses.set_request_region(question["region"])
+    return {"events": [
+        {"detail_type": event.get("DetailType", ""), "detail": event.get("Detail", "")}
+        for event in eventbridge._events_log_list()]}
 
 
 def _issued_secrets(_question):

@@ -82,6 +82,28 @@ impl std::fmt::Debug for ServiceSession {
     }
 }
 
+/// A call that was made with a session, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Call {
+    /// ARN of the session.
+    pub principal: String,
+    /// HTTP method.
+    pub method: String,
+    /// The path, or the IAM action of a SageMaker call.
+    pub what: String,
+    /// The resource of a SageMaker call; empty for others.
+    pub resource: String,
+}
+
+/// An event that a bus was given.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Event {
+    /// Its detail type.
+    pub detail_type: String,
+    /// Its detail, as JSON text.
+    pub detail: String,
+}
+
 /// Why a question was not answered with yes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthorityError {
@@ -168,6 +190,27 @@ impl Authority {
         }
         let question = serde_json::json!({ "principal_prefix": principal_prefix });
         self.ask("expire-sessions", &question).await.map(|answer: Expired| answer.expired)
+    }
+
+    /// Who called what so far, of the sessions whose principal ARN starts like
+    /// this.
+    pub async fn calls(&self, principal_prefix: &str) -> Result<Vec<Call>, AuthorityError> {
+        #[derive(Deserialize)]
+        struct Called {
+            calls: Vec<Call>,
+        }
+        let question = serde_json::json!({ "principal_prefix": principal_prefix });
+        self.ask("calls", &question).await.map(|answer: Called| answer.calls)
+    }
+
+    /// The events that an account's buses were given.
+    pub async fn events(&self, account: &str, region: &str) -> Result<Vec<Event>, AuthorityError> {
+        #[derive(Deserialize)]
+        struct Given {
+            events: Vec<Event>,
+        }
+        let question = serde_json::json!({"account": account, "region": region});
+        self.ask("events", &question).await.map(|answer: Given| answer.events)
     }
 
     /// The keys, secrets and tokens of all sessions so far, to search logs and

@@ -37,6 +37,7 @@ const SAAS_TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
 /// The template that customers deploy, as it is.
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");
 const TRAIN_DEFINITION: &str = include_str!("../../../statemachine/train.asl.json");
+const VERIFY_DEFINITION: &str = include_str!("../../../statemachine/verify.asl.json");
 const OPERATOR_KEY_TEMPLATE: &str = include_str!("../emulator/operator-key.yaml");
 
 /// Why the local cloud is not up.
@@ -284,6 +285,7 @@ impl LocalCloud {
             template,
             &[
                 ("SaasAccountId", SAAS_ACCOUNT),
+                ("TenantId", tenant.as_str()),
                 ("ExternalId", external_id.as_str()),
                 ("VendorEventBusArn", &self.vendor.deployment.event_bus),
                 ("BucketName", bucket.as_str()),
@@ -302,12 +304,28 @@ impl LocalCloud {
             external_id,
             bucket: bucket.clone(),
             prefix: prefix.clone(),
+            network: None,
             status: TenantStatus::Active,
             limits: *limits,
             models: Default::default(),
         };
         self.vendor.add_tenant(&registered).await?;
         Ok(registered)
+    }
+
+    /// Does what an invited customer does: deploys the template with the
+    /// parameters of the AWS CLI line that `crosspilot tenant add` printed.
+    pub async fn deploy_invitation(
+        &self,
+        account: &AccountId,
+        command_line: &str,
+    ) -> Result<(), CloudError> {
+        let (_, parameters) = command_line.split_once("--parameter-overrides ").unwrap_or_default();
+        let parameters: Vec<(&str, &str)> =
+            parameters.split(' ').filter_map(|parameter| parameter.split_once('=')).collect();
+        stacks::deploy(&self.customer(account), CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
+            .await?;
+        Ok(())
     }
 
     /// Ends everything, in order.
@@ -336,8 +354,12 @@ async fn upload(saas: &SdkConfig, packages: Vec<functions::Package>) -> Result<S
         Ok(format!("s3://{ARTIFACTS}/{key}"))
     };
     let mut template = SAAS_TEMPLATE.to_owned();
-    let definition = put("train.asl.json", TRAIN_DEFINITION.into()).await?;
-    template = stacks::point_to(&template, "../statemachine/train.asl.json", &definition)?;
+    for (name, definition) in
+        [("train.asl.json", TRAIN_DEFINITION), ("verify.asl.json", VERIFY_DEFINITION)]
+    {
+        let uploaded = put(name, definition.into()).await?;
+        template = stacks::point_to(&template, &format!("../statemachine/{name}"), &uploaded)?;
+    }
     for package in packages {
         let reference = format!("../target/lambda/{}/", package.function);
         let uploaded = put(&package.key, package.zip).await?;

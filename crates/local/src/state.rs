@@ -143,10 +143,17 @@ fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
 
 /// The AWS configuration and credentials files.
 fn profiles(endpoints: &Endpoints, operator: &AccessKey) -> (String, String) {
-    let mut config = format!(
-        "[services local]\nsagemaker =\n  endpoint_url = {}\nsagemaker_runtime =\n  endpoint_url = {}\nsts =\n  endpoint_url = {}\n",
-        endpoints.sagemaker, endpoints.sagemaker_runtime, endpoints.sts
-    );
+    // The AWS CLI writes the space of "SageMaker Runtime" as an underscore, the
+    // SDK for Rust as a hyphen.
+    let mut config = String::from("[services local]\n");
+    for (service, url) in [
+        ("sagemaker", &endpoints.sagemaker),
+        ("sagemaker_runtime", &endpoints.sagemaker_runtime),
+        ("sagemaker-runtime", &endpoints.sagemaker_runtime),
+        ("sts", &endpoints.sts),
+    ] {
+        config.push_str(&format!("{service} =\n  endpoint_url = {url}\n"));
+    }
     let mut credentials = String::new();
     let keys = [
         ("saas_user", operator.id.as_str(), operator.secret.as_str()),

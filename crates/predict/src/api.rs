@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
-use crosspilot_core::session::CustomerSession;
 use serde::Serialize;
 
 use crate::answer::{self, Kind, Prediction};
@@ -95,7 +95,9 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
     let serving = serving.ok_or_else(|| Problem::not_ready(&model))?;
 
     let (body, records) = records::body(event, &serving.features, &serving.target)?;
-    let session = CustomerSession::open(&app.config, &tenant, None)
+    let session = app
+        .sessions
+        .open(&tenant, Purpose::Answer(&model))
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
     let endpoint = Endpoint { runtime: session.sagemaker_runtime(), name: serving.endpoint };

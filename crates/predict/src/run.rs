@@ -3,9 +3,9 @@
 
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Serving, model_settings};
 use crosspilot_core::run::RunRef;
-use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::ModelSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -101,7 +101,7 @@ pub(crate) async fn score(app: &App, request: RunRequest) -> Result<RunResponse,
             model: run.model.to_string(),
         });
     }
-    let session = CustomerSession::open(&app.config, &tenant, Some(&run.run_id)).await?;
+    let session = app.sessions.open(&tenant, Purpose::ScoreRun(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
 
     let source = bucket.source(&run.model, &settings.target).await?;

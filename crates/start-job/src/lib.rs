@@ -10,6 +10,7 @@ mod training;
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
@@ -81,7 +82,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let run = request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
-    let session = CustomerSession::open(&app.config, &tenant, Some(&run.run_id)).await?;
+    let session = app.sessions.open(&tenant, Purpose::StartJob(&run)).await?;
 
     let shape = training::inspect(&session.s3(), &tenant, &run.model, &settings.target).await?;
     app.registry.note_features(&run, &shape.features).await?;

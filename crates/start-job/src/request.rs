@@ -6,12 +6,13 @@ use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::Describ
 use crosspilot_core::aws::sagemaker::types::{
     AutoMlChannelType, AutoMlDataSource, AutoMlJobChannel, AutoMlJobCompletionCriteria,
     AutoMlJobObjective, AutoMlMetricEnum, AutoMlOutputDataConfig, AutoMlProblemTypeConfig,
-    AutoMls3DataSource, AutoMls3DataType, ProblemType, TabularJobConfig, Tag,
+    AutoMlSecurityConfig, AutoMls3DataSource, AutoMls3DataType, ProblemType, TabularJobConfig, Tag,
+    VpcConfig,
 };
 use crosspilot_core::error::{CallError, Code};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::tenant::{Limits, ModelSettings, Objective, Tenant};
+use crosspilot_core::tenant::{Limits, ModelSettings, Network, Objective, Tenant};
 
 /// All that is decided about a job before AWS is asked.
 pub(crate) struct JobPlan {
@@ -22,6 +23,7 @@ pub(crate) struct JobPlan {
     target: String,
     objective: Option<Objective>,
     limits: Limits,
+    network: Option<Network>,
     tags: [(&'static str, String); 4],
 }
 
@@ -35,6 +37,7 @@ impl JobPlan {
             target: settings.target.clone(),
             objective: settings.objective.clone(),
             limits: tenant.limits,
+            network: tenant.network.clone(),
             tags: run.tags(),
         }
     }
@@ -88,6 +91,18 @@ impl JobPlan {
             request = request.auto_ml_job_objective(
                 AutoMlJobObjective::builder()
                     .metric_name(AutoMlMetricEnum::from(objective.metric.as_str()))
+                    .build(),
+            );
+        }
+        if let Some(Network { subnets, security_groups }) = &self.network {
+            let network = VpcConfig::builder()
+                .set_subnets(Some(subnets.clone()))
+                .set_security_group_ids(Some(security_groups.clone()))
+                .build();
+            request = request.security_config(
+                AutoMlSecurityConfig::builder()
+                    .vpc_config(network)
+                    .enable_inter_container_traffic_encryption(true)
                     .build(),
             );
         }

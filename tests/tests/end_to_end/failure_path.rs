@@ -2,7 +2,7 @@
 //! and cause.
 
 use crosspilot_core::tenant::TenantStatus;
-use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding};
+use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
 
 #[test]
 fn a_permission_missing_in_the_customers_template_is_named() {
@@ -46,6 +46,7 @@ fn an_execution_role_without_access_to_the_data_fails_the_job() {
 #[test]
 fn a_role_that_does_not_demand_the_external_id_is_refused() {
     on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
         let mut onboarding = onboarding("too-open");
         let condition = "            Condition:\n              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
         assert!(onboarding.template.contains(condition));

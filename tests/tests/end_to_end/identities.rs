@@ -1,36 +1,19 @@
 //! The identities of the original system exist and work as they should.
 
-use crosspilot_core::aws::aws_config::{Region, SdkConfig};
-use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::ids::ExternalId;
-use crosspilot_core::session;
-use crosspilot_local::LocalCloud;
-use crosspilot_tests::{Customer, on_local_cloud};
-
-/// The operator `saas_user` with its own access key.
-fn saas_user(cloud: &LocalCloud) -> SdkConfig {
-    let key = cloud.operator();
-    let credentials = Credentials::new(&key.id, &key.secret, None, None, "saas_user");
-    SdkConfig::builder()
-        .behavior_version(crosspilot_core::aws::aws_config::BehaviorVersion::v2026_01_12())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(&cloud.endpoints().default)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build()
-}
+use crosspilot_tests::{Customer, on_local_cloud, present, saas_user};
 
 #[test]
 fn saas_user_assumes_the_customers_role_only_with_its_external_id() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "operator").await;
         let other = Customer::new(cloud, "other-customer").await;
-        let (user, role) = (saas_user(cloud), &customer.tenant.role_arn);
-        let right =
-            session::assume(&user, role, Some(&customer.tenant.external_id), "operator").await;
+        let (user, role) = (saas_user(cloud).await, &customer.tenant.role_arn);
+        let right = present(&user, role, Some(&customer.tenant.external_id)).await;
         assert!(right.is_ok(), "{right:?}");
         let random = ExternalId::generate().unwrap();
         for wrong in [None, Some(&random), Some(&other.tenant.external_id)] {
-            let error = session::assume(&user, role, wrong, "operator").await.unwrap_err();
+            let error = present(&user, role, wrong).await.unwrap_err();
             assert_eq!(error.aws_code(), "AccessDenied", "{wrong:?}");
         }
     });
@@ -42,13 +25,11 @@ fn nobody_else_assumes_the_customers_roles() {
         let customer = Customer::new(cloud, "stranger").await;
         let id = Some(&customer.tenant.external_id);
         let stranger = cloud.endpoints().administrator("444444444444");
-        let error =
-            session::assume(&stranger, &customer.tenant.role_arn, id, "x").await.unwrap_err();
+        let error = present(&stranger, &customer.tenant.role_arn, id).await.unwrap_err();
         assert_eq!(error.aws_code(), "AccessDenied");
         // The execution role is SageMaker's alone, not even the vendor's.
-        let user = saas_user(cloud);
-        let error =
-            session::assume(&user, &customer.tenant.execution_role_arn, id, "x").await.unwrap_err();
+        let user = saas_user(cloud).await;
+        let error = present(&user, &customer.tenant.execution_role_arn, id).await.unwrap_err();
         assert_eq!(error.aws_code(), "AccessDenied");
     });
 }

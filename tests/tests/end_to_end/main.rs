@@ -8,4 +8,6 @@ mod identities;
 mod problem_types;
 mod secrets;
 mod state_machine;
+mod tenants;
+mod trust;
 mod ways_in;

@@ -49,7 +49,7 @@ impl Cloud {
             .load()
             .await;
         let cloud =
-            Self { app: App { registry: Registry::new(&config, "registry"), config }, inner };
+            Self { app: App::new(config.clone(), Registry::new(&config, "registry")), inner };
         for (tenant, account, status) in [
             ("acme", "222222222222", "active"),
             ("evil", "333333333333", "active"),

@@ -1,0 +1,158 @@
+//! When the trust is probed, and what follows from the answer: a proof is good
+//! for a while, and a tenant whose trust drifted is suspended, with an event.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crosspilot_core::aws::eventbridge;
+use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::ids::{ExternalId, RoleArn, TenantId};
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::{Change, RegistryError};
+use crosspilot_core::session;
+use crosspilot_core::tenant::{Tenant, TenantStatus};
+use crosspilot_core::vendor::Verification;
+use serde_json::json;
+
+use crate::Error;
+use crate::trust::{self, TrustError};
+
+/// Seconds that a proof is good for, between the runs of one warm function.
+const PROOF_VARIABLE: &str = "TRUST_PROOF_SECONDS";
+const DEFAULT_PROOF: Duration = Duration::from_secs(300);
+/// Name of the bus that hears of suspended tenants.
+const BUS_VARIABLE: &str = "EVENT_BUS";
+
+/// What was proven: all that a change of the tenant's document would change.
+type Proven = (TenantId, RoleArn, ExternalId);
+
+static PROOFS: Mutex<Option<HashMap<Proven, Instant>>> = Mutex::new(None);
+
+/// Proves an active tenant's trust before a run, unless that was done a moment
+/// ago.
+pub(crate) async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> {
+    let what = (tenant.tenant.clone(), tenant.role_arn.clone(), tenant.external_id.clone());
+    let good_for = good_for(std::env::var(PROOF_VARIABLE).ok().as_deref());
+    let proven = with_proofs(|proofs| proofs.get(&what).is_some_and(|at| at.elapsed() < good_for));
+    if proven {
+        return Ok(());
+    }
+    match trust::probe(app, tenant).await {
+        Ok(()) => {
+            with_proofs(|proofs| {
+                proofs.retain(|_, at| at.elapsed() < good_for);
+                proofs.insert(what, Instant::now());
+            });
+            Ok(())
+        }
+        Err(error) => {
+            if let Error::Trust(drift) = &error
+                && drift.is_drift()
+            {
+                suspend(app, tenant, drift).await?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Probes a tenant's trust because a schedule or an operator asks.
+pub(crate) async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
+    let tenant = app.registry.tenant(id).await?;
+    if matches!(tenant.status, TenantStatus::Offboarding | TenantStatus::Deleted) {
+        return Err(RegistryError::Inactive { tenant: id.clone(), status: tenant.status }.into());
+    }
+    let tenant_id = id.clone();
+    match trust::probe(app, &tenant).await {
+        Ok(()) => Ok(Verification::Proven { tenant: tenant_id }),
+        Err(Error::Trust(error)) => {
+            let (code, cause) = (error.code().to_string(), error.to_string());
+            if error.is_drift() {
+                let suspended = tenant.status == TenantStatus::Active;
+                if suspended {
+                    suspend(app, &tenant, &error).await?;
+                }
+                Ok(Verification::Refused { tenant: tenant_id, code, cause, suspended })
+            } else {
+                Ok(Verification::Unproven { tenant: tenant_id, code, cause })
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Ids of the tenants that a scheduled probe visits.
+pub(crate) async fn active_tenants(app: &App) -> Result<Vec<TenantId>, Error> {
+    let mut active = Vec::new();
+    for id in app.registry.tenants().await? {
+        match app.registry.tenant(&id).await {
+            Ok(tenant) if tenant.status == TenantStatus::Active => active.push(id),
+            Ok(_) => {}
+            // A broken document is its own tenant's fault, never the others'.
+            Err(error @ RegistryError::Broken { .. }) => {
+                tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(active)
+}
+
+/// Says so first: an event too many does less harm than one too few.
+async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> Result<(), Error> {
+    tracing::warn!(tenant = %tenant.tenant, code = drift.code().as_str(), "suspended: {drift}");
+    let detail = json!({
+        "tenant": tenant.tenant, "code": drift.code().as_str(), "cause": drift.to_string(),
+    });
+    let bus = std::env::var(BUS_VARIABLE).unwrap_or_else(|_| "crosspilot".to_owned());
+    let entry = PutEventsRequestEntry::builder()
+        .event_bus_name(&bus)
+        .source("crosspilot")
+        .detail_type("Crosspilot Tenant Suspended")
+        .detail(detail.to_string())
+        .build();
+    let put = eventbridge::Client::new(&app.config).put_events().entries(entry).send().await;
+    let put = put.map_err(|e| CallError::new("events:PutEvents", &bus, &e))?;
+    if put.failed_entry_count > 0 {
+        let why = "the bus did not take the event";
+        return Err(
+            CallError::refused(Code::Unavailable, "events:PutEvents", &bus, "Failed", why).into()
+        );
+    }
+    let by = session::caller(&app.config).await?;
+    let action = format!("suspend: {}", drift.code());
+    app.registry
+        .change_tenant(&tenant.tenant, Change { by: &by, action: &action }, |tenant| {
+            // It may have been suspended or removed in the meantime.
+            if tenant.status == TenantStatus::Active {
+                tenant.status = TenantStatus::Suspended;
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+fn with_proofs<T>(work: impl FnOnce(&mut HashMap<Proven, Instant>) -> T) -> T {
+    let mut proofs = PROOFS.lock().unwrap_or_else(PoisonError::into_inner);
+    work(proofs.get_or_insert_default())
+}
+
+/// How long a proof is good for, as configured.
+fn good_for(configured: Option<&str>) -> Duration {
+    configured.and_then(|seconds| seconds.parse().ok()).map_or(DEFAULT_PROOF, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_good_for_as_long_as_configured() {
+        assert_eq!(good_for(Some("0")), Duration::ZERO);
+        assert_eq!(good_for(Some("3600")), Duration::from_secs(3600));
+        assert_eq!(good_for(Some("soon")), DEFAULT_PROOF);
+        assert_eq!(good_for(None), DEFAULT_PROOF);
+    }
+}

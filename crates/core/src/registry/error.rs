@@ -1,0 +1,127 @@
+//! Why the registry does not answer as hoped.
+
+use crate::error::{CallError, Code, Coded};
+use crate::ids::{AccountId, BucketName, ModelName, TenantId};
+use crate::registry::BUCKET_VARIABLE;
+use crate::tenant::{TenantInvalid, TenantStatus};
+
+/// Why the registry did not answer as hoped.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The function was deployed without its bucket.
+    #[error(
+        "environment variable {BUCKET_VARIABLE} is not set: deploy the function through infra/saas.yaml"
+    )]
+    NoBucket,
+    /// No such tenant.
+    #[error("there is no tenant {0}: register it with `crosspilot tenant add`")]
+    UnknownTenant(TenantId),
+    /// No tenant owns this bucket.
+    #[error(
+        "bucket {bucket} of account {account} belongs to no tenant: register it with `crosspilot tenant add`"
+    )]
+    UnknownBucket {
+        /// Owner of the bucket, as AWS says.
+        account: AccountId,
+        /// The bucket.
+        bucket: BucketName,
+    },
+    /// The tenant may not run or predict now.
+    #[error("tenant {tenant} is {}; only an active tenant runs and predicts", status.as_str())]
+    Inactive {
+        /// The tenant.
+        tenant: TenantId,
+        /// Its status.
+        status: TenantStatus,
+    },
+    /// The tenant has no such model.
+    #[error(
+        "tenant {tenant} has no model {model}: set it up with `crosspilot tenant model set {tenant} {model}`"
+    )]
+    UnknownModel {
+        /// The tenant.
+        tenant: TenantId,
+        /// The model asked for.
+        model: ModelName,
+    },
+    /// A document that is not what it should be.
+    #[error(
+        "registry document {key} is broken: {reason}; restore an earlier version of it in the registry bucket"
+    )]
+    Broken {
+        /// The document.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something is claimed by another tenant.
+    #[error("{what} belongs to tenant {owner} already; one {what} serves one tenant only")]
+    Taken {
+        /// A bucket, a role or an external ID, in words.
+        what: String,
+        /// Who has it.
+        owner: TenantId,
+    },
+    /// The tenant was removed.
+    #[error("tenant {0} was removed; its id, role, bucket and external ID are not used again")]
+    Gone(TenantId),
+    /// A tenant cannot go from one status to the other.
+    #[error("tenant {tenant} is {} and cannot become {}{}", from.as_str(), to.as_str(), ways(*from))]
+    Transition {
+        /// The tenant, which stays as it was.
+        tenant: TenantId,
+        /// Its status.
+        from: TenantStatus,
+        /// The status that was asked for.
+        to: TenantStatus,
+    },
+    /// A value that a tenant cannot have; nothing was written.
+    #[error("tenant {tenant} stays as it was: {reason}")]
+    Unsound {
+        /// The tenant.
+        tenant: TenantId,
+        /// What is wrong.
+        reason: TenantInvalid,
+    },
+    /// The system gave no clock or no random bytes.
+    #[error("the system gave no {0}; nothing was written")]
+    System(&'static str),
+    /// The tenant exists already.
+    #[error("tenant {0} exists already; show it with `crosspilot tenant show {0}`")]
+    Exists(TenantId),
+    /// Others kept changing the document.
+    #[error("document {0} kept changing under this write; try again")]
+    Contended(String),
+    /// S3 refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Coded for RegistryError {
+    fn code(&self) -> Code {
+        match self {
+            RegistryError::NoBucket => Code::Internal,
+            RegistryError::UnknownTenant(_) | RegistryError::UnknownBucket { .. } => {
+                Code::TenantUnknown
+            }
+            RegistryError::Inactive { .. } | RegistryError::Gone(_) => Code::TenantInactive,
+            RegistryError::Transition { .. } => Code::TransitionRefused,
+            RegistryError::Unsound { .. } => Code::TenantInvalid,
+            RegistryError::System(_) => Code::Internal,
+            RegistryError::UnknownModel { .. } => Code::ModelUnknown,
+            RegistryError::Broken { .. } => Code::RegistryBroken,
+            RegistryError::Taken { .. } | RegistryError::Exists(_) => Code::Conflict,
+            RegistryError::Contended(_) => Code::Throttled,
+            RegistryError::Call(error) => error.code(),
+        }
+    }
+}
+
+/// What the tenant could become instead, for a sentence.
+fn ways(from: TenantStatus) -> String {
+    let ways: Vec<&str> = from.next().iter().map(|next| next.as_str()).collect();
+    match ways.as_slice() {
+        [] => String::new(),
+        ways => format!("; it can become {}", ways.join(" or ")),
+    }
+}

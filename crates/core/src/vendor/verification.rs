@@ -1,0 +1,98 @@
+//! Proofs of trust that an operator asks for.
+//!
+//! Customers' roles trust the functions and not the operator, so it is the
+//! function `assume` that probes, through the same state machine that probes
+//! all active tenants on a schedule.
+
+use std::time::Duration;
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use serde::{Deserialize, Serialize};
+
+use super::{Vendor, VendorError};
+use crate::error::CallError;
+use crate::ids::TenantId;
+use crate::tenant::{Tenant, TenantStatus};
+
+/// The function's own limits end it long before.
+const LOOKS: u32 = 600;
+
+/// What the probes of one tenant showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "lowercase")]
+pub enum Verification {
+    /// The role takes the right external ID and nothing else.
+    Proven {
+        /// Whose role it is.
+        tenant: TenantId,
+    },
+    /// It does not. A tenant that was active is suspended now.
+    Refused {
+        /// Whose role it is.
+        tenant: TenantId,
+        /// Why: a code.
+        code: String,
+        /// Why: a sentence.
+        cause: String,
+        /// Whether it was suspended because of that.
+        suspended: bool,
+    },
+    /// The probes gave no answer: nothing was changed.
+    Unproven {
+        /// Whose role it is.
+        tenant: TenantId,
+        /// Why: a code.
+        code: String,
+        /// Why: a sentence.
+        cause: String,
+    },
+}
+
+impl Vendor {
+    /// Probes a tenant's role now.
+    pub async fn verify(&self, id: &TenantId) -> Result<Verification, VendorError> {
+        let machine = &self.deployment.verify_state_machine;
+        let client = self.step_functions();
+        let started = client
+            .start_execution()
+            .state_machine_arn(machine)
+            .input(serde_json::json!({"tenant": id}).to_string())
+            .send()
+            .await
+            .map_err(|e| CallError::new("states:StartExecution", machine, &e))?;
+        let execution = started.execution_arn;
+        for _ in 0..LOOKS {
+            let found = client
+                .describe_execution()
+                .execution_arn(&execution)
+                .send()
+                .await
+                .map_err(|e| CallError::new("states:DescribeExecution", &execution, &e))?;
+            match found.status {
+                ExecutionStatus::Running => tokio::time::sleep(Duration::from_millis(200)).await,
+                ExecutionStatus::Succeeded => {
+                    let output: Result<Vec<Verification>, _> =
+                        serde_json::from_str(found.output.as_deref().unwrap_or_default());
+                    let verdict = output.ok().and_then(|mut verdicts| verdicts.pop());
+                    return verdict.ok_or(VendorError::NoVerdict(execution));
+                }
+                _ => break,
+            }
+        }
+        Err(VendorError::NoVerdict(execution))
+    }
+
+    /// Probes a tenant's role and, if the trust holds, makes the tenant active:
+    /// from pending after its stack was deployed, or from suspended.
+    pub async fn verify_and_activate(
+        &self,
+        id: &TenantId,
+    ) -> Result<(Verification, Tenant), VendorError> {
+        let verdict = self.verify(id).await?;
+        let tenant = match verdict {
+            Verification::Proven { .. } => self.set_status(id, TenantStatus::Active).await?,
+            _ => self.registry.tenant(id).await?,
+        };
+        Ok((verdict, tenant))
+    }
+}

@@ -1,0 +1,177 @@
+"""Crosspilot's own rules for CloudFormation templates, which no public checker has.
+
+    python infra/rules/check.py TEMPLATE...     findings, one a line; exit code 1 if there are any
+    python infra/rules/check.py --self-test     each template in bad/ breaks exactly the rule it is named after
+
+    external-id        a role that another account assumes demands StringEquals sts:ExternalId
+    wildcard-principal no statement allows everybody
+    wildcard-resource  no statement allows something on everything of a kind, or in every account
+    source-account     a service is trusted only on behalf of a known account or resource
+    sid                every statement has a Sid
+    explained          every statement has a comment above it that says why (where the
+                       template's Metadata says `Explained: true`)
+    stale-reason       no reason is written down for what is not there
+
+A statement may break a rule for a written reason, in the Metadata of its resource:
+
+    Metadata:
+      Reasons:
+        wildcard-resource:
+          ListCandidates: AWS knows no resource for this action.
+"""
+
+import pathlib
+import re
+import sys
+
+import yaml
+
+TRUST, IDENTITY, RESOURCE = "trust", "identity", "resource"
+
+
+class Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short functions, as {"Sub": ...} and the like."""
+
+
+def _function(loader, suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return {suffix: loader.construct_scalar(node)}
+    if isinstance(node, yaml.SequenceNode):
+        return {suffix: loader.construct_sequence(node, deep=True)}
+    return {suffix: loader.construct_mapping(node, deep=True)}
+
+
+Loader.add_multi_constructor("!", _function)
+
+
+def many(value):
+    """A list of what may be one thing, a list, or an !If between such."""
+    if value is None or value == {"Ref": "AWS::NoValue"}:
+        return []
+    if isinstance(value, list):
+        return [item for part in value for item in many(part)]
+    if isinstance(value, dict) and "If" in value:
+        return many(value["If"][1:])
+    return [value]
+
+
+def text(value):
+    """What an ARN or a name reads like, with ${...} for what is filled in."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and isinstance(value.get("Sub"), (str, list)):
+        sub = value["Sub"]
+        return sub if isinstance(sub, str) else sub[0]
+    return "${...}"
+
+
+def statements(resource):
+    """Every statement of a resource, with the kind of policy it stands in."""
+    properties = resource.get("Properties") or {}
+    documents = [(TRUST, properties.get("AssumeRolePolicyDocument"))]
+    for policy in many(properties.get("Policies")):
+        documents.append((IDENTITY, policy.get("PolicyDocument") if isinstance(policy, dict) else None))
+    is_identity = resource["Type"] in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
+    documents.append((IDENTITY if is_identity else RESOURCE, properties.get("PolicyDocument")))
+    for kind, document in documents:
+        for statement in many((document or {}).get("Statement")):
+            yield kind, statement
+    if resource["Type"] == "AWS::Lambda::Permission":
+        keys = {"aws:SourceArn": "SourceArn", "aws:SourceAccount": "SourceAccount"}
+        condition = {key: properties[name] for key, name in keys.items() if name in properties}
+        yield RESOURCE, {"Sid": "Permission", "Effect": "Allow", "Principal": {"Service": properties.get("Principal")},
+                         "Condition": {"StringEquals": condition}}
+
+
+def broken_rules(kind, statement):
+    """The rules that one statement breaks."""
+    if not statement.get("Sid"):
+        yield "sid"
+    if statement.get("Effect") != "Allow":
+        return
+    principal = statement.get("Principal", {})
+    named = principal if isinstance(principal, dict) else {"AWS": principal}
+    condition = statement.get("Condition", {})
+    accounts = [text(arn) for arn in many(named.get("AWS"))]
+    if "*" in accounts:
+        yield "wildcard-principal"
+    elif kind == TRUST and accounts and not (condition.get("StringEquals") or {}).get("sts:ExternalId"):
+        yield "external-id"
+    if many(named.get("Service")):
+        keys = {key.lower() for operator in condition.values() for key in operator}
+        if not keys & {"aws:sourceaccount", "aws:sourcearn"}:
+            yield "source-account"
+    if kind == IDENTITY and any(is_wide(text(arn)) for arn in many(statement.get("Resource"))):
+        yield "wildcard-resource"
+
+
+def is_wide(arn):
+    """Everything, everything of a kind, or something in every account."""
+    # A partition or a region that is filled in has colons of its own.
+    parts = re.sub(r"\$\{[^}]*\}", "x$", arn).split(":", 5)
+    if len(parts) < 6:
+        return "*" in arn
+    account, resource = parts[4], parts[5]
+    return account == "*" or re.fullmatch(r"\*|[a-z-]+[/:]\*", resource) is not None
+
+
+def explained(source, sid):
+    """Whether the line above a statement, or above the !If around it, is a comment."""
+    lines = source.splitlines()
+    for number, line in enumerate(lines):
+        if re.match(rf"\s*- Sid: {re.escape(sid)}\s*$", line):
+            above = number - 1
+            while re.match(r"\s*- (!If|[A-Za-z]+)\s*$", lines[above]):
+                above -= 1
+            if not lines[above].strip().startswith("#"):
+                return False
+    return True
+
+
+def check(path):
+    """Findings in one template, as (rule, sentence)."""
+    source = path.read_text()
+    template = yaml.load(source, Loader)
+    must_explain = (template.get("Metadata") or {}).get("Explained")
+    for name, resource in template["Resources"].items():
+        reasons = (resource.get("Metadata") or {}).get("Reasons") or {}
+        used = set()
+        for kind, statement in statements(resource):
+            sid = statement.get("Sid", "")
+            rules = list(broken_rules(kind, statement))
+            if must_explain and sid and not explained(source, sid):
+                rules.append("explained")
+            for rule in rules:
+                if str((reasons.get(rule) or {}).get(sid) or "").strip():
+                    used.add((rule, sid))
+                else:
+                    yield rule, f"{path}: {name}: statement {sid or '(without Sid)'} breaks rule {rule}"
+        for rule, of_rule in reasons.items():
+            for sid in of_rule:
+                if (rule, sid) not in used:
+                    yield "stale-reason", f"{path}: {name}: a reason for {rule} of {sid}, which does not break it"
+
+
+def self_test():
+    """Sentences about bad templates that are not caught for what they are."""
+    bad = sorted((pathlib.Path(__file__).parent / "bad").glob("*.yaml"))
+    known = set(re.findall(r"^    ([a-z-]+)  +\S", __doc__, re.MULTILINE))
+    for rule in sorted(known - {path.stem for path in bad}):
+        yield f"rule {rule} has no bad template"
+    for path in bad:
+        found = {rule for rule, _ in check(path)}
+        if found != {path.stem}:
+            yield f"{path}: expected {path.stem}, found {', '.join(sorted(found)) or 'nothing'}"
+
+
+def main(arguments):
+    if arguments == ["--self-test"]:
+        findings = list(self_test())
+    else:
+        findings = [sentence for name in arguments for _, sentence in check(pathlib.Path(name))]
+    print("\n".join(findings), end="\n" if findings else "")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

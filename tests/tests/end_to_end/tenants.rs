@@ -1,0 +1,390 @@
+//! Tenants: how they come, change and go, and that none is ever taken for
+//! another.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crosspilot_core::aws::aws_config::{Region, SdkConfig};
+use crosspilot_core::aws::eventbridge;
+use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
+use crosspilot_core::aws::s3;
+use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::ids::{ExternalId, RoleArn};
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::Registry;
+use crosspilot_core::run::{RunId, RunRef, Trigger};
+use crosspilot_core::session::Sessions;
+use crosspilot_core::tenant::{ModelSettings, Tenant, TenantStatus};
+use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::{LocalCloud, functions};
+use crosspilot_tests::{Customer, TRUST, home_of, on_local_cloud};
+use serde_json::{Value, json};
+use start_job::preflight::Unfit;
+
+/// A tenant that is in the registry only.
+fn tenant(id: &str, account: &str) -> Tenant {
+    serde_json::from_value(json!({
+        "tenant": id, "account": account, "region": REGION,
+        "role_arn": format!("arn:aws:iam::{account}:role/customer_trusting_saas"),
+        "execution_role_arn": format!("arn:aws:iam::{account}:role/crosspilot-execution"),
+        "external_id": ExternalId::generate().unwrap(), "bucket": format!("{id}-data"),
+        "prefix": "crosspilot", "status": "pending",
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_role_a_bucket_and_an_id_belong_to_one_tenant_for_ever() {
+    on_local_cloud(async |cloud| {
+        let vendor = cloud.vendor();
+        let first = tenant("claims-one", "600000000001");
+        vendor.add_tenant(&first).await.unwrap();
+        let code = async |tenant: &Tenant| vendor.add_tenant(tenant).await.unwrap_err().code();
+
+        assert_eq!(code(&first).await, Code::Conflict, "the same tenant again");
+        let same_role =
+            Tenant { bucket: "another".parse().unwrap(), ..tenant("claims-two", "600000000001") };
+        assert_eq!(code(&same_role).await, Code::Conflict);
+        let path: RoleArn = "arn:aws:iam::600000000001:role/path/other".parse().unwrap();
+        let same_bucket = Tenant {
+            role_arn: path,
+            bucket: first.bucket.clone(),
+            ..tenant("claims-two", "600000000001")
+        };
+        assert_eq!(code(&same_bucket).await, Code::Conflict);
+        let same_id = Tenant {
+            external_id: first.external_id.clone(),
+            ..tenant("claims-two", "600000000002")
+        };
+        assert_eq!(code(&same_id).await, Code::Conflict);
+        // What the refused attempts claimed on the way is free again.
+        vendor.add_tenant(&tenant("claims-two", "600000000002")).await.unwrap();
+        let freed = RoleArn::new(&first.account, "other").unwrap();
+        let third = Tenant { role_arn: freed, ..tenant("claims-three", "600000000001") };
+        vendor.add_tenant(&third).await.unwrap();
+
+        // Removed, it leaves a tombstone.
+        let removed = vendor.remove_tenant(&first.tenant).await.unwrap();
+        assert_eq!(removed.status, TenantStatus::Deleted);
+        assert_eq!(removed.external_id, first.external_id);
+        assert_eq!(code(&first).await, Code::TenantInactive);
+        let heir =
+            Tenant { role_arn: first.role_arn.clone(), ..tenant("claims-heir", "600000000001") };
+        assert_eq!(code(&heir).await, Code::Conflict);
+    });
+}
+
+#[test]
+fn a_status_changes_only_as_it_may_and_never_without_a_trace() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let vendor = cloud.vendor();
+        let added = tenant("lifecycle", "600000000010");
+        let id = &added.tenant;
+        vendor.add_tenant(&added).await.unwrap();
+        let refused = vendor.set_status(id, TenantStatus::Suspended).await.unwrap_err();
+        assert_eq!(refused.code(), Code::TransitionRefused);
+        assert_eq!(
+            refused.to_string(),
+            "tenant lifecycle is pending and cannot become suspended; it can become active or offboarding"
+        );
+        assert_eq!(vendor.registry.tenant(id).await.unwrap(), added, "it stays as it was");
+
+        vendor.set_status(id, TenantStatus::Active).await.unwrap();
+        let model = "churn".parse().unwrap();
+        vendor.set_model(id, &model, &ModelSettings::predicting("Churn?")).await.unwrap();
+        let unsound = vendor.set_model(id, &model, &ModelSettings::predicting("")).await;
+        assert_eq!(unsound.unwrap_err().code(), Code::TenantInvalid);
+        vendor.set_status(id, TenantStatus::Suspended).await.unwrap();
+        vendor.remove_tenant(id).await.unwrap();
+        assert!(vendor.set_status(id, TenantStatus::Active).await.is_err());
+
+        let trail = vendor.registry.audit_trail(id).await.unwrap();
+        let actions: Vec<&str> = trail.iter().map(|entry| entry.action.as_str()).collect();
+        let expected = ["add", "active", "set model churn", "suspended", "offboarding", "deleted"];
+        assert_eq!(actions, expected);
+        for entry in &trail {
+            assert_eq!(entry.by, format!("arn:aws:iam::{SAAS_ACCOUNT}:root"));
+        }
+        assert!(!serde_json::to_string(&trail).unwrap().contains(added.external_id.as_str()));
+    });
+}
+
+#[test]
+fn two_writers_never_lose_each_others_change() {
+    on_local_cloud(async |cloud| {
+        let vendor = cloud.vendor();
+        let added = tenant("writers", "600000000020");
+        vendor.add_tenant(&added).await.unwrap();
+        let mut writers = tokio::task::JoinSet::new();
+        for number in 0..4 {
+            let (vendor, id) = (vendor.clone(), added.tenant.clone());
+            writers.spawn(async move {
+                let model = format!("model-{number}").parse().unwrap();
+                vendor.set_model(&id, &model, &ModelSettings::predicting("y")).await
+            });
+        }
+        let written = writers.join_all().await;
+        let kept = vendor.registry.tenant(&added.tenant).await.unwrap().models.len();
+        assert_eq!(kept, written.iter().filter(|written| written.is_ok()).count());
+        assert!(kept > 0);
+    });
+}
+
+#[test]
+fn a_broken_document_is_an_error_of_its_own_tenant() {
+    on_local_cloud(async |cloud| {
+        let vendor = cloud.vendor();
+        let (broken, whole) = (tenant("broken", "600000000030"), tenant("whole", "600000000031"));
+        for tenant in [&broken, &whole] {
+            vendor.add_tenant(tenant).await.unwrap();
+        }
+        let s3 = s3::Client::new(&cloud.endpoints().administrator(SAAS_ACCOUNT));
+        let bodies = [
+            "no json".to_owned(),
+            "{}".to_owned(),
+            // Another tenant's document under this name.
+            serde_json::to_string(&whole).unwrap(),
+            // A role in another account, and an unknown field.
+            serde_json::to_string(&broken)
+                .unwrap()
+                .replace("600000000030:role", "600000000031:role"),
+            serde_json::to_string(&broken).unwrap().replacen('{', "{\"admin\":true,", 1),
+        ];
+        for body in bodies {
+            let put = s3.put_object().bucket(&vendor.deployment.registry_bucket);
+            let put =
+                put.key("tenants/broken.json").body(ByteStream::from(body.clone().into_bytes()));
+            put.send().await.unwrap();
+            let error = vendor.registry.tenant(&broken.tenant).await.unwrap_err();
+            assert_eq!(error.code(), Code::RegistryBroken, "{body}");
+            assert!(error.to_string().contains("tenants/broken.json"), "{error}");
+            assert!(!error.to_string().contains(whole.external_id.as_str()), "{error}");
+            assert_eq!(vendor.registry.tenant(&whole.tenant).await.unwrap(), whole);
+        }
+        let ids = vendor.registry.tenants().await.unwrap();
+        assert!(ids.contains(&broken.tenant) && ids.contains(&whole.tenant));
+        // Off the scheduled rounds of other tests.
+        let put = s3.put_object().bucket(&vendor.deployment.registry_bucket);
+        let body = ByteStream::from(serde_json::to_vec(&broken).unwrap());
+        put.key("tenants/broken.json").body(body).send().await.unwrap();
+    });
+}
+
+#[test]
+fn no_event_of_a_customer_can_speak_for_another() {
+    on_local_cloud(async |cloud| {
+        let (acme, evil) =
+            (Customer::new(cloud, "victim").await, Customer::new(cloud, "evil").await);
+        // An object of S3's own form about the victim's bucket, put by hand.
+        let detail = json!({
+            "bucket": {"name": acme.tenant.bucket},
+            "object": {"key": "crosspilot/churn/train/a.csv", "etag": "e", "sequencer": "1"},
+            "tenant": "victim",
+        });
+        let client = eventbridge::Client::new(&cloud.customer(&evil.tenant.account));
+        for source in ["aws.s3", "crosspilot", "my.app"] {
+            let entry = PutEventsRequestEntry::builder()
+                .event_bus_name(&cloud.vendor().deployment.event_bus)
+                .source(source)
+                .detail_type("Object Created")
+                .detail(detail.to_string())
+                .build();
+            // Refused, or taken and matched by nothing: never a run.
+            let _ = client.put_events().entries(entry).send().await;
+        }
+        // A key that names the victim, in the own bucket, is the own business.
+        evil.put("crosspilot/victim/train/data.csv", "x".to_owned()).await;
+        let execution = evil.first_execution().await;
+        let failure = evil.failed(&execution).await;
+        assert_eq!(failure["code"], "ModelUnknown", "{failure}");
+        assert!(failure["cause"].as_str().unwrap().contains("tenant evil"), "{failure}");
+        let by_bucket = acme.executions().await;
+        assert!(by_bucket.iter().all(|arn| *arn == execution), "{by_bucket:?}");
+        // The other door: a token of one tenant never reaches another's model.
+        let vendor = cloud.vendor();
+        let rent = "rent".parse().unwrap();
+        vendor
+            .set_model(&acme.tenant.tenant, &rent, &ModelSettings::predicting("y"))
+            .await
+            .unwrap();
+        let body = r#"{"records": [{"Calls": 1}], "tenant": "victim"}"#;
+        assert_eq!(evil.ask(&evil.token(), "rent", body).await.0, 404);
+    });
+}
+
+/// The function `start-job` with its own role's session, as Lambda gives it.
+async fn start_job_function(cloud: &LocalCloud, refresh: Duration) -> App {
+    let role = format!("arn:aws:iam::{SAAS_ACCOUNT}:role/crosspilot-start-job");
+    let function = format!("arn:aws:lambda:{REGION}:{SAAS_ACCOUNT}:function:crosspilot-start-job");
+    let session = cloud.authority();
+    let session = session
+        .service_session(&role, "lambda.amazonaws.com", SAAS_ACCOUNT, &function, REGION)
+        .await
+        .unwrap();
+    let token = Some(session.session_token);
+    let keys =
+        Credentials::new(session.access_key_id, session.secret_access_key, token, None, "lambda");
+    let config: SdkConfig = crosspilot_core::aws::loader()
+        .endpoint_url(&cloud.endpoints().default)
+        .region(Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .load()
+        .await;
+    let registry = Registry::new(&config, &cloud.vendor().deployment.registry_bucket);
+    let sessions = Sessions::refreshed(&config, refresh);
+    App { sessions, ..App::new(config, registry) }
+}
+
+/// Starts a job in every tenant's account, interleaved. Whoever is served is
+/// served from its own bucket; gives how many were.
+async fn all_at_once(app: &App, tenants: &[Tenant], round: usize) -> usize {
+    let mut calls = tokio::task::JoinSet::new();
+    for step in 0..tenants.len() {
+        // A prime step goes through all of them in an order of its own.
+        let tenant = tenants[(step * [37, 71, 113][round % 3]) % tenants.len()].clone();
+        let app = app.clone();
+        calls.spawn(async move {
+            let model = "churn".parse().unwrap();
+            let time = "2026-01-31T12:00:00Z".to_owned();
+            let trigger = Trigger::Manual { time, request_id: "x".to_owned() };
+            let run_id = RunId::derive(&tenant.tenant, &model, &trigger).unwrap();
+            let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+            match start_job::handle(app, start_job::Request { run }).await.unwrap_err() {
+                start_job::Error::Unfit(Unfit::NoFiles { place }) => {
+                    let own = format!("s3://{}/crosspilot/churn/train/", tenant.bucket);
+                    assert_eq!(place, own);
+                    1
+                }
+                // Its session ended under it.
+                error => {
+                    assert_eq!(error.code(), Code::AccessDenied, "{error}");
+                    0
+                }
+            }
+        });
+    }
+    calls.join_all().await.into_iter().sum()
+}
+
+#[test]
+fn two_hundred_tenants_in_one_warm_process_never_share_a_session() {
+    on_local_cloud(async |cloud| {
+        let ids: Vec<String> = (0..200).map(|number| format!("many-{number}")).collect();
+        let mut waiting = ids.into_iter();
+        let mut deploying = tokio::task::JoinSet::new();
+        let mut tenants = Vec::new();
+        loop {
+            while deploying.len() < 4
+                && let Some(id) = waiting.next()
+            {
+                deploying.spawn(async move { Customer::new(cloud, &id).await.tenant });
+            }
+            match deploying.join_next().await {
+                Some(tenant) => tenants.push(tenant.unwrap()),
+                None => break,
+            }
+        }
+        // Sessions count as ending three seconds after they were given.
+        let app = start_job_function(cloud, Duration::from_secs(3597)).await;
+        for round in 0..3 {
+            let served = all_at_once(&app, &tenants, round).await;
+            assert_eq!(served, 200, "round {round}");
+            // All sessions end now; calls in between may fail, and only fail.
+            let ended = cloud.authority().expire_sessions("arn:aws:sts::3").await.unwrap();
+            assert!(ended >= 200, "{ended}");
+            all_at_once(&app, &tenants, round).await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+        }
+        let calls = cloud.authority().calls("arn:aws:sts::3").await.unwrap();
+        let mut checked = 0;
+        for call in calls {
+            let Some((_, named)) = call.principal.split_once("/crosspilot-many-") else { continue };
+            let number = named.split('-').next().unwrap();
+            let id = format!("many-{number}");
+            let tenant = tenants.iter().find(|tenant| tenant.tenant.as_str() == id).unwrap();
+            let account = format!("arn:aws:sts::{}:", tenant.account);
+            assert!(call.principal.starts_with(&account), "{call:?}");
+            if (call.method.as_str(), call.what.as_str()) == ("POST", "/") {
+                // A round of probes asks STS who it has become.
+                continue;
+            }
+            let bucket = format!("/{}/", tenant.bucket);
+            assert!(format!("{}/", call.what).starts_with(&bucket), "{call:?}");
+            checked += 1;
+        }
+        assert!(checked >= 600, "{checked}");
+        // Off the rounds of other tests.
+        for tenant in tenants {
+            cloud.vendor().set_status(&tenant.tenant, TenantStatus::Suspended).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_command_line_takes_a_tenant_through_its_life() {
+    on_local_cloud(async |cloud| {
+        let home = home_of(cloud);
+        let program = functions::binaries().unwrap().join("crosspilot");
+        let run = async |arguments: &[&str]| -> (bool, Value, String) {
+            let mut command = Command::new(&program);
+            command.arg("--home").arg(&home).arg("tenant").args(arguments).arg("--json");
+            let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await;
+            let output = output.unwrap();
+            let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let errors = String::from_utf8(output.stderr).unwrap();
+            (output.status.success(), answer, errors)
+        };
+        let url = "https://templates.s3.amazonaws.com/customer.yaml";
+        let account = "600000000100";
+        let add =
+            ["add", "by-hand", "--account", account, "--region", REGION, "--template-url", url];
+        let (done, invitation, errors) = run(&add).await;
+        assert!(done, "{errors}");
+        let line = invitation["command_line"].as_str().unwrap();
+        let link = invitation["quick_create_link"].as_str().unwrap();
+        assert!(link.contains("param_ExternalId=cp-") && link.contains("param_SaasAccountId="));
+
+        // Before the customer has deployed anything, there is nothing to trust.
+        let (done, verdict, errors) = run(&["verify", "by-hand"]).await;
+        assert!(!done && errors.contains("TrustRefused"), "{errors}");
+        assert_eq!(
+            (&verdict["code"], &verdict["status"]),
+            (&json!("TrustRefused"), &json!("pending"))
+        );
+
+        cloud.deploy_invitation(&account.parse().unwrap(), line).await.unwrap();
+        let (done, verdict, errors) = run(&["verify", "by-hand"]).await;
+        assert!(done, "{errors}");
+        assert_eq!((&verdict["verdict"], &verdict["status"]), (&json!("proven"), &json!("active")));
+
+        let set = ["model", "set", "by-hand", "churn", "--target", "Churn?"];
+        assert_eq!(run(&set).await.1["settings"]["target"], "Churn?");
+        assert_eq!(run(&["suspend", "by-hand"]).await.1["status"], "suspended");
+        // A proof alone does not bring back what an operator suspended.
+        assert_eq!(run(&["verify", "by-hand"]).await.1["status"], "suspended");
+        assert_eq!(run(&["resume", "by-hand"]).await.1["status"], "active");
+        assert!(run(&["resume", "by-hand"]).await.2.contains("cannot become active"));
+        let shown = run(&["show", "by-hand"]).await.1;
+        assert_eq!(shown["models"]["churn"]["target"], "Churn?");
+        assert_eq!(run(&["remove", "by-hand"]).await.1["status"], "deleted");
+        let history = run(&["history", "by-hand"]).await.1;
+        assert_eq!(history.as_array().unwrap().len(), 7, "{history}");
+        let list = run(&["list"]).await.1;
+        let listed = list.as_array().unwrap().iter().find(|tenant| tenant["tenant"] == "by-hand");
+        assert_eq!(listed.unwrap()["status"], "deleted");
+        assert!(run(&add).await.2.contains("was removed"));
+
+        for (bad, what) in [
+            (["show", "../by-hand"], "is not a tenant id"),
+            (["show", "by-h\u{430}nd"], "is not a tenant id"),
+            (["verify", "by-hand\u{7}"], "is not a tenant id"),
+            (["verify", "nobody"], "there is no tenant nobody"),
+        ] {
+            let (done, _, errors) = run(&bad).await;
+            assert!(!done && errors.contains(what), "{bad:?}: {errors}");
+        }
+    });
+}

@@ -1,0 +1,358 @@
+//! The trust between the two accounts: who may assume a customer's role, what a
+//! session of it can do, and what happens when it changes.
+
+use std::pin::Pin;
+
+use crosspilot_core::aws::cloudformation;
+use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::ids::ExternalId;
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::run::{RunRef, Trigger};
+use crosspilot_core::session::{CustomerSession, Sessions};
+use crosspilot_core::tenant::TenantStatus;
+use crosspilot_core::vendor::Verification;
+use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_tests::{Customer, TRUST, on_local_cloud, onboarding, present, saas_user, until};
+
+const CONDITION: &str =
+    "              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
+
+/// The customer template with its trust policy changed.
+fn template(tenant: &str, condition: &str) -> crosspilot_local::Onboarding {
+    let mut onboarding = onboarding(tenant);
+    let own = onboarding.template.clone();
+    assert!(own.contains(CONDITION));
+    onboarding.template = match condition {
+        "exact" => own,
+        "pattern" => own.replace(
+            CONDITION,
+            "              StringLike:\n                sts:ExternalId: cp-*\n",
+        ),
+        "missing" => own.replace(&format!("            Condition:\n{CONDITION}"), ""),
+        "wrong principal" => own
+            .replace("${SaasAccountId}:role/crosspilot-", "${SaasAccountId}:role/another-")
+            .replace("${SaasAccountId}:user/saas_user", "${SaasAccountId}:user/another"),
+        _ => panic!("{condition}"),
+    };
+    onboarding
+}
+
+fn code_of(verdict: &Verification) -> &str {
+    match verdict {
+        Verification::Proven { .. } => "proven",
+        Verification::Refused { code, .. } | Verification::Unproven { code, .. } => code,
+    }
+}
+
+#[test]
+fn sixteen_cases_of_ids_and_conditions() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let user = saas_user(cloud).await;
+        let other = Customer::new(cloud, "matrix-other").await;
+        let wrong = ExternalId::generate().unwrap();
+        // For no, a wrong, the right and another tenant's ID; then the verdict.
+        let cases = [
+            ("matrix-exact", "exact", [false, false, true, false], "proven"),
+            ("matrix-pattern", "pattern", [false, true, true, true], "TrustTooOpen"),
+            ("matrix-missing", "missing", [true, true, true, true], "TrustTooOpen"),
+            ("matrix-principal", "wrong principal", [false; 4], "TrustRefused"),
+        ];
+        for (tenant, condition, expected, verdict) in cases {
+            let customer = Customer::with(cloud, template(tenant, condition)).await;
+            let right = &customer.tenant.external_id;
+            let ids = [None, Some(&wrong), Some(right), Some(&other.tenant.external_id)];
+            for (id, expected) in ids.into_iter().zip(expected) {
+                let answer = present(&user, &customer.tenant.role_arn, id).await;
+                match answer {
+                    Ok(()) => assert!(expected, "{condition} takes {id:?}"),
+                    Err(error) => {
+                        assert_eq!(error.aws_code(), "AccessDenied", "{condition}");
+                        assert!(!expected, "{condition} refuses {id:?}: {error}");
+                    }
+                }
+            }
+            let found = cloud.vendor().verify(&customer.tenant.tenant).await.unwrap();
+            assert_eq!(code_of(&found), verdict, "{found:?}");
+            let after = cloud.vendor().registry.tenant(&customer.tenant.tenant).await.unwrap();
+            let active = after.status == TenantStatus::Active;
+            assert_eq!(active, verdict == "proven", "{condition}: {:?}", after.status);
+        }
+    });
+}
+
+#[test]
+fn a_pattern_around_the_right_id_is_too_open() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let mut onboarding = onboarding("trust-prefix");
+        let pattern =
+            "              StringLike:\n                sts:ExternalId: !Sub \"${ExternalId}*\"\n";
+        onboarding.template = onboarding.template.replace(CONDITION, pattern);
+        let customer = Customer::with(cloud, onboarding).await;
+        let found = cloud.vendor().verify(&customer.tenant.tenant).await.unwrap();
+        assert_eq!(code_of(&found), "TrustTooOpen", "{found:?}");
+    });
+}
+
+/// Deploys the customer's stack again with another template.
+async fn redeploy(customer: &Customer, template: &str) {
+    let client = cloudformation::Client::new(&customer.cloud.customer(&customer.tenant.account));
+    let stack = "crosspilot-customer";
+    let found = client.describe_stacks().stack_name(stack).send().await.unwrap();
+    let parameters = found.stacks()[0].parameters().iter().map(|parameter| {
+        Parameter::builder()
+            .parameter_key(parameter.parameter_key().unwrap())
+            .use_previous_value(true)
+            .build()
+    });
+    client
+        .update_stack()
+        .stack_name(stack)
+        .template_body(template)
+        .set_parameters(Some(parameters.collect()))
+        .capabilities(Capability::CapabilityNamedIam)
+        .send()
+        .await
+        .unwrap();
+    until("the stack is updated", async || {
+        let found = client.describe_stacks().stack_name(stack).send().await.unwrap();
+        let status = found.stacks()[0].stack_status().unwrap().as_str().to_owned();
+        (status == "UPDATE_COMPLETE").then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn drift_suspends_the_tenant_and_says_so() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let customer = Customer::new(cloud, "drifting").await;
+        let vendor = cloud.vendor();
+        let id = &customer.tenant.tenant;
+        assert_eq!(code_of(&vendor.verify(id).await.unwrap()), "proven");
+
+        redeploy(&customer, &template("drifting", "missing").template).await;
+        let verdict = vendor.verify(id).await.unwrap();
+        let Verification::Refused { code, suspended: true, .. } = &verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!(code, "TrustTooOpen");
+        let suspended = vendor.registry.tenant(id).await.unwrap();
+        assert_eq!(suspended.status, TenantStatus::Suspended);
+        let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
+        let about = |event: &&crosspilot_local::authority::Event| {
+            event.detail_type == "Crosspilot Tenant Suspended"
+                && event.detail.contains("\"drifting\"")
+        };
+        assert_eq!(events.iter().filter(about).count(), 1, "{events:?}");
+        let trail = vendor.registry.audit_trail(id).await.unwrap();
+        let last = trail.last().unwrap();
+        assert_eq!(last.action, "suspend: TrustTooOpen");
+        assert!(last.by.contains("assumed-role/crosspilot-assume/"), "{}", last.by);
+
+        // It stays suspended until the customer repairs its side.
+        let (verdict, tenant) = vendor.verify_and_activate(id).await.unwrap();
+        assert_eq!((code_of(&verdict), tenant.status), ("TrustTooOpen", TenantStatus::Suspended));
+        redeploy(&customer, crosspilot_local::cloud::CUSTOMER_TEMPLATE).await;
+        let (verdict, tenant) = vendor.verify_and_activate(id).await.unwrap();
+        assert_eq!((code_of(&verdict), tenant.status), ("proven", TenantStatus::Active));
+    });
+}
+
+#[test]
+fn a_deleted_role_suspends_only_its_own_tenant() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let gone = Customer::new(cloud, "role-gone").await;
+        let stays = Customer::new(cloud, "role-stays").await;
+        let client = cloudformation::Client::new(&cloud.customer(&gone.tenant.account));
+        client.delete_stack().stack_name("crosspilot-customer").send().await.unwrap();
+        let user = saas_user(cloud).await;
+        let (role, id) = (&gone.tenant.role_arn, Some(&gone.tenant.external_id));
+        until("the role is gone", async || present(&user, role, id).await.is_err().then_some(()))
+            .await;
+
+        // The round of the schedule: all active tenants, each on its own.
+        let vendor = cloud.vendor();
+        let client = vendor.step_functions();
+        let machine = &vendor.deployment.verify_state_machine;
+        let round = client.start_execution().state_machine_arn(machine).input("{}");
+        let arn = round.send().await.unwrap().execution_arn;
+        let output = until("the round ends", async || {
+            client.describe_execution().execution_arn(&arn).send().await.unwrap().output
+        })
+        .await;
+        let verdicts: Vec<Verification> = serde_json::from_str(&output).unwrap();
+        let of = |customer: &Customer| {
+            verdicts.iter().find(|verdict| {
+                let (Verification::Proven { tenant }
+                | Verification::Refused { tenant, .. }
+                | Verification::Unproven { tenant, .. }) = verdict;
+                *tenant == customer.tenant.tenant
+            })
+        };
+        assert_eq!(of(&gone).map(code_of), Some("TrustRefused"), "{verdicts:?}");
+        assert_eq!(of(&stays).map(code_of), Some("proven"), "{verdicts:?}");
+        let status = vendor.registry.tenant(&gone.tenant.tenant).await.unwrap().status;
+        assert_eq!(status, TenantStatus::Suspended);
+    });
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), CallError>> + 'a>>;
+
+/// A call in the customer's account, by name.
+struct Attempt<'a> {
+    name: &'static str,
+    make: Box<dyn Fn(&CustomerSession) -> Answer<'a> + 'a>,
+}
+
+fn attempts<'a>(customer: &'a Customer, run: &'a RunRef, other: &'a RunRef) -> Vec<Attempt<'a>> {
+    let bucket = customer.tenant.bucket.as_str();
+    let mut attempts = Vec::new();
+    macro_rules! attempt {
+        ($name:expr, $client:ident, $operation:ident $(, $setter:ident ( $value:expr ))*) => {
+            attempts.push(Attempt {
+                name: $name,
+                make: Box::new(move |session| {
+                    let request = session.$client().$operation()$(.$setter($value))*;
+                    Box::pin(async move {
+                        let answer = request.send().await;
+                        answer.map(drop).map_err(|e| CallError::new($name, "x", &e))
+                    })
+                }),
+            });
+        };
+    }
+    let report = |run: &RunRef| format!("crosspilot-results/churn/{}/report.html", run.run_id);
+    let body = || ByteStream::from_static(b"x");
+    attempt!("list train", s3, list_objects_v2, bucket(bucket), prefix("crosspilot/churn/train/"));
+    attempt!("list test", s3, list_objects_v2, bucket(bucket), prefix("crosspilot/churn/test/"));
+    attempt!("list all", s3, list_objects_v2, bucket(bucket));
+    attempt!(
+        "list other model",
+        s3,
+        list_objects_v2,
+        bucket(bucket),
+        prefix("crosspilot/rent/train/")
+    );
+    attempt!("get train", s3, get_object, bucket(bucket), key("crosspilot/churn/train/a.csv"));
+    attempt!("get test", s3, get_object, bucket(bucket), key("crosspilot/churn/test/a.csv"));
+    attempt!("get other model", s3, get_object, bucket(bucket), key("crosspilot/rent/train/a.csv"));
+    attempt!("get results", s3, get_object, bucket(bucket), key(report(run)));
+    attempt!("put results", s3, put_object, bucket(bucket), key(report(run)), body(body()));
+    attempt!("put other run", s3, put_object, bucket(bucket), key(report(other)), body(body()));
+    attempt!(
+        "put train",
+        s3,
+        put_object,
+        bucket(bucket),
+        key("crosspilot/churn/train/a.csv"),
+        body(body())
+    );
+    attempt!("delete results", s3, delete_object, bucket(bucket), key(report(run)));
+    let (job, other_job) = (run.job_name(), other.job_name());
+    attempt!("describe job", sagemaker, describe_auto_ml_job_v2, auto_ml_job_name(&job));
+    attempt!(
+        "describe other job",
+        sagemaker,
+        describe_auto_ml_job_v2,
+        auto_ml_job_name(&other_job)
+    );
+    attempt!("stop job", sagemaker, stop_auto_ml_job, auto_ml_job_name(run.job_name()));
+    attempt!(
+        "list candidates",
+        sagemaker,
+        list_candidates_for_auto_ml_job,
+        auto_ml_job_name(run.job_name())
+    );
+    let (name, other_name) = (run.deployment_name(), other.deployment_name());
+    attempt!("describe model", sagemaker, describe_model, model_name(&name));
+    attempt!("describe other model", sagemaker, describe_model, model_name(&other_name));
+    attempt!("delete model", sagemaker, delete_model, model_name(run.deployment_name()));
+    attempt!(
+        "describe config",
+        sagemaker,
+        describe_endpoint_config,
+        endpoint_config_name(run.deployment_name())
+    );
+    attempt!("describe endpoint", sagemaker, describe_endpoint, endpoint_name(run.endpoint_name()));
+    attempt!(
+        "describe other endpoint",
+        sagemaker,
+        describe_endpoint,
+        endpoint_name("crosspilot-other-churn")
+    );
+    attempt!("delete endpoint", sagemaker, delete_endpoint, endpoint_name(run.endpoint_name()));
+    let blob = || crosspilot_core::aws::sagemakerruntime::primitives::Blob::new("1");
+    attempt!(
+        "invoke endpoint",
+        sagemaker_runtime,
+        invoke_endpoint,
+        endpoint_name(run.endpoint_name()),
+        body(blob())
+    );
+    attempt!(
+        "invoke other endpoint",
+        sagemaker_runtime,
+        invoke_endpoint,
+        endpoint_name("crosspilot-other-churn"),
+        body(blob())
+    );
+    attempts
+}
+
+#[test]
+fn every_session_policy_is_narrow() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "narrow").await;
+        for key in ["crosspilot/churn/test/a.csv", "crosspilot/rent/train/a.csv"] {
+            customer.put(key, "x".to_owned()).await;
+        }
+        let run = |request: &str| {
+            let time = "2026-01-31T12:00:00Z".to_owned();
+            let trigger = Trigger::Manual { time, request_id: request.to_owned() };
+            let (tenant, model) = (customer.tenant.tenant.clone(), customer.model.clone());
+            let run_id = crosspilot_core::run::RunId::derive(&tenant, &model, &trigger).unwrap();
+            RunRef { tenant, model, run_id }
+        };
+        let (run, other) = (run("one"), run("two"));
+        let allowed: [(Purpose<'_>, &[&str]); 6] = [
+            (Purpose::ProveTrust, &[]),
+            (Purpose::StartJob(&run), &["list train", "get train", "describe job"]),
+            (Purpose::CheckStatus(&run), &["describe job", "list candidates", "describe endpoint"]),
+            (
+                Purpose::DeployBest(&run),
+                &["describe job", "describe model", "describe config", "describe endpoint"],
+            ),
+            (
+                Purpose::ScoreRun(&run),
+                &[
+                    "list train",
+                    "list test",
+                    "get train",
+                    "get test",
+                    "put results",
+                    "invoke endpoint",
+                ],
+            ),
+            (Purpose::Answer(&run.model), &["invoke endpoint"]),
+        ];
+        let sessions = Sessions::new(&saas_user(cloud).await);
+        let attempts = attempts(&customer, &run, &other);
+        for (purpose, allowed) in allowed {
+            let session = sessions.open(&customer.tenant, purpose).await.unwrap();
+            for name in allowed {
+                assert!(attempts.iter().any(|attempt| attempt.name == *name), "{name}");
+            }
+            for attempt in &attempts {
+                let answer = (attempt.make)(&session).await;
+                let denied = matches!(&answer, Err(error) if error.code() == Code::AccessDenied);
+                let expected = !allowed.contains(&attempt.name);
+                assert_eq!(denied, expected, "{purpose:?}: {}: {answer:?}", attempt.name);
+            }
+        }
+    });
+}
