@@ -110,7 +110,7 @@ def is_wide(arn):
     # A partition or a region that is filled in has colons of its own.
     parts = re.sub(r"\$\{[^}]*\}", "x$", arn).split(":", 5)
     if len(parts) < 6:
-        return "*" in arn
+        return arn == "*"
     account, resource = parts[4], parts[5]
     return account == "*" or re.fullmatch(r"\*|[a-z-]+[/:]\*", resource) is not None
 

@@ -102,7 +102,7 @@ impl Coded for Error {
 /// Begins a run, or answers what the verification asks.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
-        Request::Start(start) => Response::Started(begin(&app, start).await?),
+        Request::Start(start) => Response::Started(begin(&app, *start).await?),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
     })

@@ -10,7 +10,7 @@ use serde_json::Value;
 #[serde(try_from = "Value")]
 pub enum Request {
     /// May this run begin?
-    Start(Start),
+    Start(Box<Start>),
     /// Does this tenant's trust hold?
     Verify(TenantId),
     /// Which tenants are active?
@@ -33,7 +33,7 @@ impl TryFrom<Value> for Request {
         } else if let Some(listed) = value.get("list") {
             Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
         } else {
-            Start::deserialize(value).map(Request::Start)
+            Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }
     }
 }
