@@ -8,9 +8,9 @@ use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
 fn a_permission_missing_in_the_customers_template_is_named() {
     on_local_cloud(async |cloud| {
         let mut onboarding = onboarding("no-create-model");
-        let line = "                  - sagemaker:CreateModel\n";
+        let line = "\n                  - sagemaker:CreateModel\n";
         assert!(onboarding.template.contains(line));
-        onboarding.template = onboarding.template.replacen(line, "", 1);
+        onboarding.template = onboarding.template.replacen(line, "\n", 1);
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
