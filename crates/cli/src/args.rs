@@ -35,6 +35,16 @@ pub(crate) enum Command {
     /// Tenants and their models
     #[command(subcommand)]
     Tenant(TenantCommand),
+    /// Train, deploy and predict by hand, with an operator's own identity instead of the functions
+    Operate(OperateOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperateOptions {
+    /// The tenant's id
+    pub(crate) tenant: TenantId,
+    /// The model's name
+    pub(crate) model: ModelName,
 }
 
 #[derive(Debug, Args)]
