@@ -38,6 +38,8 @@ pub(crate) enum Command {
     /// Runs: start one by hand, watch it, list them
     #[command(subcommand)]
     Run(RunCommand),
+    /// Train, deploy and predict by hand, with an operator's own identity instead of the functions
+    Operate(OperateOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +78,14 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperateOptions {
+    /// The tenant's id
+    pub(crate) tenant: TenantId,
+    /// The model's name
+    pub(crate) model: ModelName,
 }
 
 #[derive(Debug, Args)]

@@ -56,6 +56,10 @@ pub(crate) enum Failure {
     Output(#[from] serde_json::Error),
     #[error("tenant {tenant} is {status}: {code}: {cause}")]
     Trust { tenant: TenantId, status: &'static str, code: String, cause: String },
+    #[error("{stage}: {code}: {message}")]
+    Handler { stage: &'static str, code: String, message: String },
+    #[error("the system clock shows a time that RFC 3339 cannot hold")]
+    Clock,
     #[error("interrupted")]
     Interrupted,
 }

@@ -6,6 +6,7 @@ mod data;
 mod demo;
 mod failure;
 mod local;
+mod operate;
 mod place;
 mod runs;
 mod show;
@@ -26,6 +27,7 @@ async fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&home, options).await,
         Command::Local(command) => local::run(&home, command).await,
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
+        Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };
     match done {

@@ -132,6 +132,11 @@ impl Vendor {
         Ok(Self { config, operator, deployment, registry })
     }
 
+    /// What the functions work with, under the operator's own identity.
+    pub fn app(&self) -> crate::lambda::App {
+        crate::lambda::App::new(self.config.clone(), self.registry.clone())
+    }
+
     /// Step Functions in the SaaS account.
     pub fn step_functions(&self) -> aws_sdk_sfn::Client {
         aws_sdk_sfn::Client::new(&self.config)

@@ -27,6 +27,32 @@ fn a_permission_missing_in_the_customers_template_is_named() {
 }
 
 #[test]
+fn with_subnets_and_a_key_given_nothing_is_made_elsewhere() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("in-vpc");
+        let key = format!("arn:aws:kms:us-east-1:{}:key/0123", onboarding.account);
+        let defaults = [
+            ("Tell the vendor the same ones.", "subnet-0123abcd,subnet-4567abcd"),
+            ("joined by commas. Needed with subnets.", "sg-0123abcd"),
+            ("Its key policy must let this account's IAM decide.", key.as_str()),
+        ];
+        for (description, default) in defaults {
+            let empty = format!("{description}\n    Default: \"\"\n");
+            assert!(onboarding.template.contains(&empty), "{description}");
+            let filled = format!("{description}\n    Default: \"{default}\"\n");
+            onboarding.template = onboarding.template.replacen(&empty, &filled, 1);
+        }
+        // The vendor was not told of the subnets.
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.give_training_data().await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        let cause = failure["cause"].as_str().unwrap();
+        assert_eq!(failure["stage"], "start-job", "{cause}");
+        assert!(cause.contains("CreateAutoMLJobV2") && cause.contains("explicit deny"), "{cause}");
+    });
+}
+
+#[test]
 fn an_execution_role_without_access_to_the_data_fails_the_job() {
     on_local_cloud(async |cloud| {
         let mut onboarding = onboarding("no-data-access");

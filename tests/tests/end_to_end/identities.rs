@@ -1,7 +1,10 @@
 //! The identities of the original system exist and work as they should.
 
+use std::process::Command;
+
 use crosspilot_core::ids::ExternalId;
-use crosspilot_tests::{Customer, on_local_cloud, present, saas_user};
+use crosspilot_local::functions;
+use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, present, saas_user};
 
 #[test]
 fn saas_user_assumes_the_customers_role_only_with_its_external_id() {
@@ -16,6 +19,39 @@ fn saas_user_assumes_the_customers_role_only_with_its_external_id() {
             let error = present(&user, role, wrong).await.unwrap_err();
             assert_eq!(error.aws_code(), "AccessDenied", "{wrong:?}");
         }
+    });
+}
+
+#[test]
+fn saas_user_trains_deploys_and_predicts_by_hand() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "seed").await;
+        customer.put("crosspilot/churn/test/held-out.csv", churn(200, 2)).await;
+        let home = home_of(cloud);
+        let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
+        command.args(["--profile", "saas_user", "operate", "seed", "churn"]);
+        command.env("AWS_CONFIG_FILE", home.join("aws/config"));
+        command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("aws/credentials"));
+        // The upload starts a run of its own, which is not waited for by hand.
+        customer.give_training_data().await;
+        let by_upload = customer.first_execution().await;
+        customer.succeeded(&by_upload).await;
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(outcome["prediction"]["evaluation"]["rows"], 200, "{outcome}");
+        let run = outcome["run"]["run_id"].as_str().unwrap();
+        let job = outcome["job"].as_str().unwrap().to_owned();
+        let sagemaker = cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
+        let found = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(job).send().await.unwrap();
+        assert_eq!(found.auto_ml_job_status().unwrap().as_str(), "Completed");
+        let calls = cloud
+            .authority()
+            .calls(&format!("arn:aws:sts::{}", customer.tenant.account))
+            .await
+            .unwrap();
+        assert!(calls.iter().any(|call| call.principal.contains(run)));
     });
 }
 
