@@ -202,4 +202,30 @@ mod tests {
             assert_eq!(judge(&role, probes).unwrap_err().code(), code);
         }
     }
+
+    #[test]
+    fn each_answer_to_the_right_id_has_its_own_code() {
+        let tenant: Tenant = serde_json::from_value(serde_json::json!({
+            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
+            "role_arn": "arn:aws:iam::222222222222:role/r",
+            "execution_role_arn": "arn:aws:iam::222222222222:role/e",
+            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "p", "status": "active",
+        }))
+        .unwrap();
+        for (answered, code, drifted) in [
+            (Code::AccessDenied, Code::TrustRefused, true),
+            (Code::RegionDenied, Code::RegionDenied, false),
+            (Code::RequestInvalid, Code::TrustUnproven, false),
+            // These heal: they are retried and never taken for drift.
+            (Code::Throttled, Code::Throttled, false),
+            (Code::Unavailable, Code::Unavailable, false),
+        ] {
+            let error = CallError::refused(answered, "sts:AssumeRole", "r", "X", "y");
+            let found = refusal(&tenant, error);
+            assert_eq!(found.code(), code);
+            let drift = matches!(&found, crate::Error::Trust(trust) if trust.is_drift());
+            assert_eq!(drift, drifted, "{found}");
+            assert!(!found.to_string().contains("cp-0123"), "{found}");
+        }
+    }
 }
