@@ -13,6 +13,7 @@ use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ExternalId, RoleArn};
 use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::Registry;
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
@@ -267,6 +268,30 @@ async fn all_at_once(app: &App, tenants: &[Tenant], round: usize) -> usize {
         });
     }
     calls.join_all().await.into_iter().sum()
+}
+
+#[test]
+fn however_many_wait_for_a_session_one_is_fetched() {
+    on_local_cloud(async |cloud| {
+        let tenant = Customer::new(cloud, "one-flight").await.tenant;
+        let app = start_job_function(cloud, Duration::from_secs(300)).await;
+        let run = RunRef {
+            tenant: tenant.tenant.clone(),
+            model: "churn".parse().unwrap(),
+            run_id: "20260131-0123456789".parse().unwrap(),
+        };
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let (app, tenant, run) = (app.clone(), tenant.clone(), run.clone());
+            waiting.spawn(async move {
+                app.sessions.open(&tenant, Purpose::StartJob(&run)).await.unwrap();
+            });
+        }
+        waiting.join_all().await;
+        let sessions =
+            format!("arn:aws:sts::{}:assumed-role/customer_trusting_saas/", tenant.account);
+        assert_eq!(cloud.authority().expire_sessions(&sessions).await.unwrap(), 1);
+    });
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The three ways in: upload, schedule, API.
 
+use crosspilot_core::aws::s3;
+use crosspilot_core::aws::s3::types::{EventBridgeConfiguration, NotificationConfiguration};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::ModelSettings;
-use crosspilot_tests::{Customer, churn, on_local_cloud, until};
+use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 
 #[test]
@@ -126,5 +128,43 @@ fn what_is_no_training_data_starts_nothing_and_a_doubled_request_is_one_run() {
         let outputs = [customer.succeeded(&first).await, customer.succeeded(&second).await];
         let duplicates = outputs.iter().filter(|output| output["decision"] == "duplicate").count();
         assert_eq!(duplicates, 1, "{outputs:?}");
+    });
+}
+
+#[test]
+fn a_bucket_that_exists_and_a_permissions_boundary_serve_as_well() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("own-bucket");
+        let parameters = [
+            (
+                "or uploads start nothing.\n    AllowedValues: [\"true\", \"false\"]\n    Default: ",
+                "true",
+                "false",
+            ),
+            (
+                "if your organisation demands one.\n    Default: ",
+                "",
+                "arn:aws:iam::aws:policy/AdministratorAccess",
+            ),
+        ];
+        for (parameter, default, value) in parameters {
+            let from = format!("{parameter}\"{default}\"\n");
+            assert!(onboarding.template.contains(&from), "{parameter}");
+            let to = format!("{parameter}\"{value}\"\n");
+            onboarding.template = onboarding.template.replacen(&from, &to, 1);
+        }
+        let s3 = s3::Client::new(&cloud.customer(&onboarding.account));
+        let bucket = onboarding.bucket.as_str();
+        s3.create_bucket().bucket(bucket).send().await.unwrap();
+        let events = NotificationConfiguration::builder()
+            .event_bridge_configuration(EventBridgeConfiguration::builder().build())
+            .build();
+        let notify = s3.put_bucket_notification_configuration().bucket(bucket);
+        notify.notification_configuration(events).send().await.unwrap();
+
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.give_training_data().await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        assert_eq!(output["deployment"]["decision"]["verdict"], "deploy");
     });
 }
