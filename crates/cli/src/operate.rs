@@ -38,12 +38,16 @@ pub(crate) async fn run(
     steps.step("deploying the best candidate");
     let request = deploy_best::Request { run: run.clone(), job: job.clone() };
     let deployment = deploy_best::handle(app.clone(), request).await.map_err(at("deploy-best"))?;
-    if let Some(config) = &deployment.config {
-        let watched =
-            || Watched::Endpoint { name: deployment.endpoint.clone(), config: config.clone() };
-        until_ready(&app, &run, watched, |status| steps.step(&format!("endpoint: {status}")))
-            .await?;
-    }
+    let Some(config) = &deployment.config else {
+        // The endpoint still serves the champion: its answers would be taken for
+        // the challenger's.
+        steps.done();
+        show::json(&json!({"run": run, "job": job, "deployment": deployment, "prediction": null}));
+        return Ok(());
+    };
+    let watched =
+        || Watched::Endpoint { name: deployment.endpoint.clone(), config: config.clone() };
+    until_ready(&app, &run, watched, |status| steps.step(&format!("endpoint: {status}"))).await?;
 
     steps.step("predicting the held-out rows");
     let request = json!({

@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use aws_config::SdkConfig;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
@@ -233,11 +232,6 @@ fn classify(aws_code: &str, status: Option<u16>) -> Code {
             _ => Code::RequestInvalid,
         },
     }
-}
-
-/// The region of a configuration, for messages.
-pub fn region_of(config: &SdkConfig) -> &str {
-    config.region().map_or("no region", |region| region.as_ref())
 }
 
 #[cfg(test)]

@@ -123,12 +123,13 @@ pub(crate) async fn score(app: &App, request: RunRequest) -> Result<RunResponse,
         write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
             .await?;
 
-    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "scored and promoted");
     let evaluation = results.summary();
     let (predicted, samples) = (results.predictions.len(), results.samples());
     if request.decision.as_ref().is_none_or(|decision| decision.verdict != "keep") {
         app.registry.promote(&serving(&request, settings, features)).await?;
+        tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "promoted");
     }
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "scored");
     Ok(RunResponse { evaluation, predicted, predictions_uri, evaluation_uri, report_uri, samples })
 }
 

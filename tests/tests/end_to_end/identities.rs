@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crosspilot_core::ids::ExternalId;
+use crosspilot_core::tenant::TenantStatus;
 use crosspilot_local::functions;
 use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, present, saas_user};
 
@@ -32,14 +33,18 @@ fn saas_user_trains_deploys_and_predicts_by_hand() {
         command.args(["--profile", "saas_user", "operate", "seed", "churn"]);
         command.env("AWS_CONFIG_FILE", home.join("aws/config"));
         command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("aws/credentials"));
-        // The upload starts a run of its own, which is not waited for by hand.
+        // The upload starts a run of its own, which must not deploy first.
+        let set = async |status| cloud.vendor().set_status(&customer.tenant.tenant, status).await;
+        set(TenantStatus::Suspended).await.unwrap();
         customer.give_training_data().await;
         let by_upload = customer.first_execution().await;
-        customer.succeeded(&by_upload).await;
+        assert_eq!(customer.failed(&by_upload).await["code"], "TenantInactive");
+        set(TenantStatus::Active).await.unwrap();
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
         let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(outcome["deployment"]["decision"]["verdict"], "deploy", "{outcome}");
         assert_eq!(outcome["prediction"]["evaluation"]["rows"], 200, "{outcome}");
         let run = outcome["run"]["run_id"].as_str().unwrap();
         let job = outcome["job"].as_str().unwrap().to_owned();
