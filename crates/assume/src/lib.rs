@@ -131,8 +131,13 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     verify::before_run(app, &tenant).await?;
 
     let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
-    let record =
-        RunRecord { run: run.clone(), execution: request.execution, trigger, features: Vec::new() };
+    let record = RunRecord {
+        run: run.clone(),
+        execution: request.execution,
+        trigger,
+        features: Vec::new(),
+        stop: None,
+    };
     let claim = app.registry.claim_run(&record).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {

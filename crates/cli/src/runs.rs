@@ -74,7 +74,7 @@ async fn list(
     model: &ModelName,
     json: bool,
 ) -> Result<(), Failure> {
-    let serving = vendor.registry.serving(tenant, model).await?;
+    let serving = vendor.registry.lineup(tenant, model).await?.champion;
     let runs = vendor.registry.runs(tenant, model).await?;
     let mut rows: Vec<(String, &str, String, bool, String)> = runs
         .into_iter()

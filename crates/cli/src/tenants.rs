@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn};
-use crosspilot_core::tenant::{
-    ACCESS_ROLE, EXECUTION_ROLE, Limits, ModelSettings, Network, Tenant, TenantStatus,
-};
+use crosspilot_core::settings::{Hosting, ModelSettings};
+use crosspilot_core::tenant::{ACCESS_ROLE, EXECUTION_ROLE, Limits, Network, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Invitation, Vendor, Verification};
 use crosspilot_local::CloudError;
 use serde_json::json;
@@ -70,6 +69,8 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
         external_id: ExternalId::generate().map_err(|_| CloudError::Random)?,
         bucket: new.bucket.clone().map_or_else(default_bucket, Ok).map_err(CloudError::from)?,
         network: (!network.subnets.is_empty()).then_some(network),
+        encryption: None,
+        tags: Default::default(),
         status: TenantStatus::Pending,
         limits: Limits::default(),
         models: Default::default(),
@@ -221,10 +222,17 @@ async fn show_one(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> 
             .iter()
             .map(|(name, model)| {
                 let schedule = model.schedule.clone().unwrap_or_else(|| "-".into());
-                vec![name.to_string(), model.target.clone(), model.instance_type.clone(), schedule]
+                let hosting = match &model.deployment.hosting {
+                    Hosting::Instance { instance_type, count: 1 } => instance_type.clone(),
+                    Hosting::Instance { instance_type, count } => {
+                        format!("{count} x {instance_type}")
+                    }
+                    Hosting::Serverless { memory_mb, .. } => format!("serverless, {memory_mb} MB"),
+                };
+                vec![name.to_string(), model.target.clone(), hosting, schedule]
             })
             .collect();
-        show::table(&["model", "target", "instance", "schedule"], &rows);
+        show::table(&["model", "target", "hosting", "schedule"], &rows);
     }
     Ok(())
 }

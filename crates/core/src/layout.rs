@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! <prefix>/<model>/train/             what the customer gives; an upload here starts a run
+//! <prefix>/<model>/validation/        rows to validate candidates on, if the model is set so
 //! <prefix>/<model>/test/              held-out rows with their labels, if any
 //! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
+//! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches
 //! `<prefix>/*/train/*`, and Autopilot's own output has folders called `train`.
@@ -21,6 +23,16 @@ pub fn train_prefix(prefix: &Prefix, model: &ModelName) -> String {
 /// Key prefix of a model's held-out data, with its slash.
 pub fn test_prefix(prefix: &Prefix, model: &ModelName) -> String {
     format!("{prefix}/{model}/test/")
+}
+
+/// Key prefix of the data that candidates are validated on, with its slash.
+pub fn validation_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}/{model}/validation/")
+}
+
+/// Key prefix of the requests that SageMaker keeps of an endpoint, with its slash.
+pub fn capture_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}-results/{model}/capture/")
 }
 
 /// Key prefix of what a run leaves, with its slash.

@@ -13,5 +13,6 @@ pub mod policy;
 pub mod registry;
 pub mod run;
 pub mod session;
+pub mod settings;
 pub mod tenant;
 pub mod vendor;

@@ -7,12 +7,13 @@
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
-//! serving/<tenant>/<model>.json            the champion that answers predictions
+//! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
 
 mod error;
+mod lineup;
 mod tenants;
 
 use aws_config::SdkConfig;
@@ -24,9 +25,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CallError, Code, Coded};
 use crate::ids::{ModelName, TenantId};
 use crate::run::{RunRef, Trigger};
-use crate::tenant::{ModelSettings, Tenant};
+use crate::settings::ModelSettings;
+use crate::tenant::Tenant;
 
 pub use error::RegistryError;
+pub use lineup::{Lineup, Serving};
 pub use tenants::{AuditEntry, Change, active};
 
 /// Environment variable that names the registry's bucket.
@@ -46,6 +49,19 @@ pub struct RunRecord {
     /// the job has been started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// Who wants it to stop, if somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+}
+
+/// A request to stop a run: its job is stopped in the customer's account and
+/// nothing is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// ARN of who asked.
+    pub by: String,
+    /// When, RFC 3339.
+    pub time: String,
 }
 
 /// Whether an execution may work on a run.
@@ -60,28 +76,6 @@ pub enum Claim {
     },
 }
 
-/// The champion: what answers predictions for a model now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Serving {
-    /// The run that made it; also the version that answers carry.
-    #[serde(flatten)]
-    pub run: RunRef,
-    /// Name of the AutoML job.
-    pub job: String,
-    /// Name of the candidate.
-    pub candidate: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Name of the objective metric, exactly as SageMaker gave it.
-    pub metric: Option<String>,
-    /// Its value on the validation data, in the metric's own unit.
-    pub value: Option<f64>,
-    /// Columns that a prediction takes, in order.
-    pub features: Vec<String>,
-    /// The column that is predicted.
-    pub target: String,
-}
-
 /// The registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -94,6 +88,9 @@ struct Versioned<T> {
     document: T,
     etag: String,
 }
+
+/// Tries to write a document that others write too.
+const ATTEMPTS: usize = 5;
 
 /// What a conditional write expects to find.
 enum Expect<'a> {
@@ -155,48 +152,23 @@ impl Registry {
         })
     }
 
-    /// Notes which columns a run trains on.
-    pub async fn note_features(
+    /// Changes a run's record. A change that changes nothing writes nothing.
+    pub async fn change_run(
         &self,
         run: &RunRef,
-        features: &[String],
+        change: impl Fn(&mut RunRecord),
     ) -> Result<(), RegistryError> {
         let key = run_key(run);
-        for _ in 0..5 {
+        for _ in 0..ATTEMPTS {
             let Some(Versioned { mut document, etag }) = self.read::<RunRecord>(&key).await? else {
-                break;
+                return Err(RegistryError::Broken {
+                    key,
+                    reason: "it is missing although the run has been claimed".into(),
+                });
             };
-            if document.features == features {
-                return Ok(());
-            }
-            document.features = features.to_vec();
-            if self.write(&key, &document, Expect::Etag(&etag)).await? {
-                return Ok(());
-            }
-        }
-        Err(RegistryError::Contended(key))
-    }
-
-    /// The champion of a model, if one serves.
-    pub async fn serving(
-        &self,
-        tenant: &TenantId,
-        model: &ModelName,
-    ) -> Result<Option<Serving>, RegistryError> {
-        let found = self.read(&serving_key(tenant, model)).await?;
-        Ok(found.map(|versioned| versioned.document))
-    }
-
-    /// Makes `serving` the champion of its model.
-    pub async fn promote(&self, serving: &Serving) -> Result<(), RegistryError> {
-        let key = serving_key(&serving.run.tenant, &serving.run.model);
-        for _ in 0..5 {
-            let current = self.read::<Serving>(&key).await?;
-            let expect = match &current {
-                Some(versioned) => Expect::Etag(&versioned.etag),
-                None => Expect::Nothing,
-            };
-            if self.write(&key, serving, expect).await? {
+            let before = document.clone();
+            change(&mut document);
+            if document == before || self.write(&key, &document, Expect::Etag(&etag)).await? {
                 return Ok(());
             }
         }
@@ -272,8 +244,4 @@ pub fn model_settings<'a>(
 
 fn run_key(run: &RunRef) -> String {
     format!("runs/{}/{}/{}.json", run.tenant, run.model, run.run_id)
-}
-
-fn serving_key(tenant: &TenantId, model: &ModelName) -> String {
-    format!("serving/{tenant}/{model}.json")
 }

@@ -202,6 +202,12 @@ impl RunRef {
         format!("{}-{}", endpoint_name(&self.tenant, &self.model), self.run_id.digest())
     }
 
+    /// Name of the production variant: an endpoint says which variant answered,
+    /// and so which run's model.
+    pub fn variant_name(&self) -> &str {
+        self.run_id.as_str()
+    }
+
     /// Name of the endpoint, the same for all runs of a model.
     pub fn endpoint_name(&self) -> String {
         endpoint_name(&self.tenant, &self.model)

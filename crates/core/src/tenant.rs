@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     AccountId, BucketName, ExternalId, ModelName, Prefix, RegionName, RoleArn, TenantId,
 };
+use crate::settings::ModelSettings;
 
 /// Name of the role in the customer's account that the vendor assumes.
 pub const ACCESS_ROLE: &str = "customer_trusting_saas";
@@ -86,53 +87,19 @@ pub struct Network {
     pub security_groups: Vec<String>,
 }
 
-/// A problem type together with its objective metric: SageMaker wants both or
-/// neither.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Keys of the customer's own, and encryption between containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Objective {
-    /// `BinaryClassification`, `MulticlassClassification` or `Regression`.
-    pub problem_type: String,
-    /// Such as `F1`, `Accuracy` or `MSE`.
-    pub metric: String,
-}
-
-/// What one model of a tenant predicts and how it is trained and served.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSettings {
-    /// Name of the column to predict, exactly as in the header.
-    pub target: String,
-    /// Left out, SageMaker infers both.
+pub struct Encryption {
+    /// KMS key, by id or ARN, of the disks that train and serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objective: Option<Objective>,
-    /// Instance type of the endpoint.
-    #[serde(default = "default_instance_type")]
-    pub instance_type: String,
-    /// How much better a challenger must be than the champion, in the metric's
-    /// own unit.
+    pub volume_key: Option<String>,
+    /// KMS key, by id or ARN, of what training writes to the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_key: Option<String>,
+    /// Whether containers that train together encrypt what they tell each other.
     #[serde(default)]
-    pub gate_margin: f64,
-    /// EventBridge Scheduler expression, such as `rate(7 days)`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
-}
-
-fn default_instance_type() -> String {
-    "ml.m5.large".to_owned()
-}
-
-impl ModelSettings {
-    /// Settings that leave everything but the target to their defaults.
-    pub fn predicting(target: impl Into<String>) -> Self {
-        Self {
-            target: target.into(),
-            objective: None,
-            instance_type: default_instance_type(),
-            gate_margin: 0.0,
-            schedule: None,
-        }
-    }
+    pub between_containers: bool,
 }
 
 /// A customer of the vendor, as the registry knows it.
@@ -159,6 +126,12 @@ pub struct Tenant {
     /// The customer's subnets, if its jobs and endpoints run in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// Keys of the customer's own, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// Tags on everything that its runs create, besides our own four.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// Whether it may run and predict.
     pub status: TenantStatus,
     /// What its runs may use.
@@ -255,7 +228,8 @@ mod tests {
         let tenant = acme();
         assert_eq!(tenant.validate(), Ok(()));
         assert_eq!(tenant.limits.max_candidates, 10);
-        assert_eq!(tenant.models.values().next().unwrap().instance_type, "ml.m5.large");
+        let churn = tenant.models.values().next().unwrap();
+        assert_eq!(churn, &ModelSettings::predicting("Churn?"));
     }
 
     #[test]

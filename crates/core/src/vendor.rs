@@ -16,7 +16,8 @@ use crate::error::{CallError, Code, Coded};
 use crate::ids::{AccountId, ModelName, TenantId};
 use crate::registry::{Change, Registry, RegistryError};
 use crate::run::Trigger;
-use crate::tenant::{ModelSettings, Tenant, TenantStatus};
+use crate::settings::ModelSettings;
+use crate::tenant::{Tenant, TenantStatus};
 
 pub use invitation::Invitation;
 pub use verification::Verification;

@@ -2,9 +2,11 @@
 
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{
-    ContainerDefinition, ProductionVariant, ProductionVariantInstanceType, Tag, VpcConfig,
+    ContainerDefinition, ProductionVariant, ProductionVariantInstanceType,
+    ProductionVariantServerlessConfig, Tag, VpcConfig,
 };
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::settings::Hosting;
 use crosspilot_core::tenant::Network;
 use serde::Serialize;
 
@@ -29,7 +31,7 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) endpoint: String,
     pub(crate) execution_role: String,
-    pub(crate) instance_type: String,
+    pub(crate) hosting: Hosting,
     pub(crate) network: Option<Network>,
     pub(crate) containers: Vec<Container>,
     pub(crate) tags: [(&'static str, String); 4],
@@ -83,14 +85,22 @@ impl Plan {
         let variant = ProductionVariant::builder()
             .variant_name("AllTraffic")
             .model_name(&self.name)
-            .initial_instance_count(1)
-            .instance_type(ProductionVariantInstanceType::from(self.instance_type.as_str()))
-            .initial_variant_weight(1.0)
-            .build();
+            .initial_variant_weight(1.0);
+        let variant = match &self.hosting {
+            Hosting::Instance { instance_type, count } => variant
+                .initial_instance_count(i32::from(*count))
+                .instance_type(ProductionVariantInstanceType::from(instance_type.as_str())),
+            Hosting::Serverless { memory_mb, max_concurrency } => variant.serverless_config(
+                ProductionVariantServerlessConfig::builder()
+                    .memory_size_in_mb(i32::from(*memory_mb))
+                    .max_concurrency(i32::from(*max_concurrency))
+                    .build(),
+            ),
+        };
         let created = sagemaker
             .create_endpoint_config()
             .endpoint_config_name(&self.name)
-            .production_variants(variant)
+            .production_variants(variant.build())
             .set_tags(Some(self.tags()))
             .send()
             .await

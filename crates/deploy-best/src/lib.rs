@@ -126,8 +126,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let candidate = best.candidate_name().unwrap_or_default().to_owned();
     let score = gate::score(best);
 
-    let champion = app.registry.serving(&run.tenant, &run.model).await?;
-    let decision = decide(&score, champion.as_ref(), &run, settings.gate_margin);
+    let champion = app.registry.lineup(&run.tenant, &run.model).await?.champion;
+    let decision = decide(&score, champion.as_ref(), &run, settings.gate.margin);
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason = decision.reason, "decided");
     let endpoint = run.endpoint_name();
     if !decision.deploys() {
@@ -137,7 +137,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         name: run.deployment_name(),
         endpoint: endpoint.clone(),
         execution_role: tenant.execution_role_arn.to_string(),
-        instance_type: settings.instance_type.clone(),
+        hosting: settings.deployment.hosting.clone(),
         network: tenant.network.clone(),
         containers: shake_hands(containers, &RESPONSE_KEYS),
         tags: run.tags(),

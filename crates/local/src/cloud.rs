@@ -305,6 +305,8 @@ impl LocalCloud {
             bucket: bucket.clone(),
             prefix: prefix.clone(),
             network: None,
+            encryption: None,
+            tags: Default::default(),
             status: TenantStatus::Active,
             limits: *limits,
             models: Default::default(),

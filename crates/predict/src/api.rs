@@ -91,8 +91,8 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
     let tenant = app.registry.active_tenant(&id).await.map_err(Problem::of_registry)?;
     let model = event.model()?;
     let settings = model_settings(&tenant, &model).map_err(Problem::of_registry)?;
-    let serving = app.registry.serving(&id, &model).await.map_err(Problem::of_registry)?;
-    let serving = serving.ok_or_else(|| Problem::not_ready(&model))?;
+    let lineup = app.registry.lineup(&id, &model).await.map_err(Problem::of_registry)?;
+    let serving = lineup.champion.ok_or_else(|| Problem::not_ready(&model))?;
 
     let (body, records) = records::body(event, &serving.features, &serving.target)?;
     let session = app

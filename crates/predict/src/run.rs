@@ -6,7 +6,7 @@ use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Serving, model_settings};
 use crosspilot_core::run::RunRef;
-use crosspilot_core::tenant::ModelSettings;
+use crosspilot_core::settings::ModelSettings;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -126,7 +126,10 @@ pub(crate) async fn score(app: &App, request: RunRequest) -> Result<RunResponse,
     let evaluation = results.summary();
     let (predicted, samples) = (results.predictions.len(), results.samples());
     if request.decision.as_ref().is_none_or(|decision| decision.verdict != "keep") {
-        app.registry.promote(&serving(&request, settings, features)).await?;
+        let champion = serving(&request, settings, features);
+        app.registry
+            .change_lineup(&run.tenant, &run.model, |lineup| lineup.promote(champion.clone()))
+            .await?;
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "promoted");
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "scored");

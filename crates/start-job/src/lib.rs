@@ -85,7 +85,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let session = app.sessions.open(&tenant, Purpose::StartJob(&run)).await?;
 
     let shape = training::inspect(&session.s3(), &tenant, &run.model, &settings.target).await?;
-    app.registry.note_features(&run, &shape.features).await?;
+    app.registry.change_run(&run, |record| record.features.clone_from(&shape.features)).await?;
 
     let plan = JobPlan::new(&tenant, settings, &run);
     create_or_adopt(&session, &tenant, &plan).await?;

@@ -12,7 +12,8 @@ use crosspilot_core::aws::sagemaker::types::{
 use crosspilot_core::error::{CallError, Code};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::tenant::{Limits, ModelSettings, Network, Objective, Tenant};
+use crosspilot_core::settings::{ModelSettings, Objective};
+use crosspilot_core::tenant::{Limits, Network, Tenant};
 
 /// All that is decided about a job before AWS is asked.
 pub(crate) struct JobPlan {

@@ -1,6 +1,6 @@
 //! The other kinds of problems: more than two labels, and numbers.
 
-use crosspilot_core::tenant::ModelSettings;
+use crosspilot_core::settings::ModelSettings;
 use crosspilot_tests::{Customer, on_local_cloud};
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::types::{EventBridgeConfiguration, NotificationConfiguration};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::tenant::ModelSettings;
+use crosspilot_core::settings::ModelSettings;
 use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 

@@ -1,0 +1,321 @@
+//! What one model of a tenant predicts, and how it is trained, judged and served.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What one model of a tenant predicts, and how it is trained, judged and served.
+/// Only the target has no default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Name of the column to predict, exactly as in the header.
+    pub target: String,
+    /// What kind of problem it is.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub problem: Problem,
+    /// Left out, SageMaker infers both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// How its candidates are found.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub training: Training,
+    /// When a challenger is good enough.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gate: Gate,
+    /// How it is served.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deployment: Deployment,
+    /// EventBridge Scheduler expression, such as `rate(7 days)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+}
+
+/// What kind of problem a model solves. Only tables are scored and answered by
+/// column name; the others are trained and deployed as SageMaker does it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Problem {
+    /// A column of a table from its other columns.
+    #[default]
+    Tabular,
+    /// Future values of the target, for each item.
+    TimeSeriesForecasting {
+        /// Distance of forecasts, such as `1D`, `15min` or `1M`.
+        frequency: String,
+        /// Steps to forecast, at least 1.
+        horizon: u16,
+        /// Column that tells the items apart.
+        item_column: String,
+        /// Column with the time of a row.
+        timestamp_column: String,
+        /// Quantiles, such as `p50` or `mean`; SageMaker's own if empty.
+        #[serde(default)]
+        quantiles: Vec<String>,
+        /// Columns that group items, at most 5.
+        #[serde(default)]
+        grouping_columns: Vec<String>,
+    },
+    /// The class of a text; the target is the column of labels.
+    TextClassification {
+        /// Column with the text.
+        content_column: String,
+    },
+    /// The class of an image; folders are the labels.
+    ImageClassification,
+}
+
+/// A problem type together with its objective metric: SageMaker wants both or
+/// neither.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// `BinaryClassification`, `MulticlassClassification` or `Regression`.
+    pub problem_type: String,
+    /// Such as `F1`, `Accuracy` or `MSE`.
+    pub metric: String,
+}
+
+/// How candidates are found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Left out, SageMaker chooses by the size of the data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Candidates at most; the tenant's limit if left out, never above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_candidates: Option<u16>,
+    /// Seconds that the job may take; the tenant's limit if left out, never above it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runtime_seconds: Option<u32>,
+    /// Seconds that one candidate may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_trial_seconds: Option<u32>,
+    /// What candidates are validated on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// Columns to learn from with their types; all columns, inferred, if empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features: BTreeMap<String, FeatureType>,
+    /// Column that says how much a row counts. Ensembling only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_weight: Option<String>,
+}
+
+/// How Autopilot searches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// By the size of the data.
+    Auto,
+    /// Stacked base models: one container.
+    Ensembling,
+    /// Tuned pipelines: two or three containers.
+    HyperparameterTuning,
+}
+
+/// What candidates are validated on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validation {
+    /// This share of the training rows, between 0 and 1.
+    Fraction(f64),
+    /// The files under `<prefix>/<model>/validation/`.
+    Channel,
+}
+
+/// What a column holds, in SageMaker's feature specification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureType {
+    /// Numbers.
+    Numeric,
+    /// One of some values.
+    Categorical,
+    /// Language.
+    Text,
+    /// Moments.
+    Datetime,
+}
+
+/// When a challenger is good enough.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// How much better a challenger must be than the champion, in the metric's
+    /// own unit.
+    #[serde(default)]
+    pub margin: f64,
+    /// How good any model must be to serve, in the metric's own unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<f64>,
+}
+
+/// How a model is served.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// What it runs on.
+    #[serde(default)]
+    pub hosting: Hosting,
+    /// Between how many instances it scales; always as many as it starts with if
+    /// left out. Not serverless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+    /// Share of requests (1 to 100 %) that SageMaker keeps under
+    /// `<prefix>-results/<model>/capture/`; none if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_capture_percent: Option<u8>,
+    /// How traffic moves to a new model.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub update: Update,
+    /// Days without a prediction after which the endpoint is removed; never if
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remove_after_idle_days: Option<u16>,
+}
+
+/// What an endpoint runs on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Hosting {
+    /// Instances of its own, billed by the hour.
+    Instance {
+        /// Such as `ml.m5.large`.
+        instance_type: String,
+        /// How many to begin with.
+        #[serde(default = "one")]
+        count: u16,
+    },
+    /// Billed by request. SageMaker takes no models of several containers there.
+    Serverless {
+        /// 1024 to 6144, in steps of 1024.
+        memory_mb: u16,
+        /// Requests at a time, 1 to 200.
+        max_concurrency: u16,
+    },
+}
+
+impl Default for Hosting {
+    fn default() -> Self {
+        Hosting::Instance { instance_type: "ml.m5.large".to_owned(), count: 1 }
+    }
+}
+
+/// Between how many instances an endpoint scales.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scaling {
+    /// Instances at least.
+    pub min: u16,
+    /// Instances at most.
+    pub max: u16,
+    /// Invocations a minute that one instance shall get.
+    pub invocations_per_instance: u32,
+}
+
+/// How traffic moves to a new model, and what makes it go back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// In which steps.
+    #[serde(default)]
+    pub traffic: Traffic,
+    /// CloudWatch alarms of the customer's account, at most 10; one that goes off
+    /// while traffic moves rolls the update back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
+}
+
+/// In which steps traffic moves to the new instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Traffic {
+    /// All of it, once the new instances are up.
+    #[default]
+    AllAtOnce,
+    /// A part of it first, then the rest.
+    Canary {
+        /// 1 to 50.
+        percent: u8,
+        /// How long the alarms are watched before the rest follows.
+        wait_seconds: u16,
+    },
+    /// The same part again and again.
+    Linear {
+        /// 10 to 50.
+        percent: u8,
+        /// How long the alarms are watched after each step.
+        wait_seconds: u16,
+    },
+}
+
+impl ModelSettings {
+    /// Settings that leave everything but the target to their defaults.
+    pub fn predicting(target: impl Into<String>) -> Self {
+        Self {
+            target: target.into(),
+            problem: Problem::default(),
+            objective: None,
+            training: Training::default(),
+            gate: Gate::default(),
+            deployment: Deployment::default(),
+            schedule: None,
+        }
+    }
+}
+
+fn one() -> u16 {
+    1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_differs_from_the_defaults_is_written() {
+        let settings = ModelSettings::predicting("Churn?");
+        assert_eq!(serde_json::to_value(&settings).unwrap(), json!({"target": "Churn?"}));
+        assert_eq!(
+            serde_json::from_value::<ModelSettings>(json!({"target": "Churn?"})).unwrap(),
+            settings
+        );
+    }
+
+    #[test]
+    fn every_part_reads_as_it_is_documented() {
+        let document = json!({
+            "target": "demand",
+            "problem": {"time_series_forecasting": {
+                "frequency": "1D", "horizon": 14, "item_column": "sku", "timestamp_column": "day",
+                "quantiles": ["p50"], "grouping_columns": [],
+            }},
+            "training": {
+                "mode": "ensembling", "max_candidates": 5, "validation": {"fraction": 0.3},
+                "features": {"age": "numeric"}, "sample_weight": "weight",
+            },
+            "gate": {"margin": 0.01, "minimum": 0.7},
+            "deployment": {
+                "hosting": {"serverless": {"memory_mb": 2048, "max_concurrency": 5}},
+                "data_capture_percent": 10,
+                "update": {"traffic": {"canary": {"percent": 10, "wait_seconds": 300}}, "alarms": ["errors"]},
+                "remove_after_idle_days": 30,
+            },
+            "schedule": "rate(7 days)",
+        });
+        let settings: ModelSettings = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(serde_json::to_value(settings).unwrap(), document);
+        assert!(
+            serde_json::from_value::<ModelSettings>(json!({"target": "y", "traget": "x"})).is_err()
+        );
+    }
+}
