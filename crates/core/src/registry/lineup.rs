@@ -31,6 +31,7 @@ pub struct Serving {
 
 /// The models of one name.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lineup {
     /// What answers predictions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
