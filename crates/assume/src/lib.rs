@@ -134,6 +134,7 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     let record = RunRecord {
         run: run.clone(),
         execution: request.execution,
+        earlier: Vec::new(),
         trigger,
         features: Vec::new(),
         stop: None,

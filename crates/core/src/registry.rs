@@ -43,6 +43,9 @@ pub struct RunRecord {
     pub run: RunRef,
     /// ARN of the one execution that may work on it.
     pub execution: String,
+    /// ARNs of the executions that had it before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<String>,
     /// What started it.
     pub trigger: Trigger,
     /// Columns of the training data in order, without the target. Known once
@@ -150,6 +153,24 @@ impl Registry {
             key,
             reason: "it is missing although the run has been claimed".into(),
         })
+    }
+
+    /// Hands a run over from one execution, which has ended, to another. A
+    /// request to stop it is forgotten.
+    pub async fn hand_over(&self, run: &RunRef, from: &str, to: &str) -> Result<(), RegistryError> {
+        let take = |record: &mut RunRecord| {
+            if record.execution == from {
+                record.earlier.push(std::mem::replace(&mut record.execution, to.to_owned()));
+                record.stop = None;
+            }
+        };
+        self.change_run(run, take).await?;
+        // Two operators at once: one of them takes it.
+        if self.run(run).await?.execution == to {
+            Ok(())
+        } else {
+            Err(RegistryError::Contended(run_key(run)))
+        }
     }
 
     /// Changes a run's record. A change that changes nothing writes nothing.

@@ -3,6 +3,7 @@
 //! The CLI calls this on AWS and on the local cloud alike.
 
 mod invitation;
+mod redrive;
 mod schedules;
 mod verification;
 
@@ -36,6 +37,12 @@ pub enum VendorError {
     /// The probes of a tenant's role did not end.
     #[error("the probes gave no verdict; nothing was changed: see execution {0}")]
     NoVerdict(String),
+    /// A run cannot be redriven while it runs.
+    #[error("the run is still going on in execution {0}: wait for it or stop it first")]
+    StillRunning(String),
+    /// A run that ended well has nothing left to do.
+    #[error("the run ended well in execution {0}: start a new one instead")]
+    NothingToRedrive(String),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -52,6 +59,7 @@ impl Coded for VendorError {
         match self {
             VendorError::NoOutput { .. } => Code::NotFound,
             VendorError::NoVerdict(_) => Code::TrustUnproven,
+            VendorError::StillRunning(_) | VendorError::NothingToRedrive(_) => Code::Conflict,
             VendorError::Registry(error) => error.code(),
             VendorError::Call(error) => error.code(),
             VendorError::Clock => Code::Internal,

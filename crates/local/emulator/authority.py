@@ -13,6 +13,7 @@ through untouched.
     POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
     POST /_crosspilot/calls            who called what with a session, so far (for tests)
     POST /_crosspilot/events           what a bus of an account was given (for tests)
+    POST /_crosspilot/fault, kill      see ``faults.py`` (for tests)
 
 It uses internals of the pinned MiniStack release; ``wrap`` imports them all, so
 a release that moved one fails at the start and not at the first request.
@@ -43,9 +44,11 @@ class Refused(Exception):
 
 def wrap(app, token):
     """The ASGI application ``app`` with the questions above answered to holders of ``token``."""
+    import faults
     from ministack.services import sts
 
     _questions()
+    app = faults.wrap(app, _operation)
     # MiniStack forgets an expired session at the next AssumeRole, after which
     # its key is merely unknown. AWS goes on saying that it has expired.
     sts._evict_expired_sessions = lambda: None
@@ -65,6 +68,22 @@ def wrap(app, token):
     return gate
 
 
+def _operation(scope, body):
+    """What a request to the emulator is, as IAM names it: such as ``s3:GetObject``."""
+    from ministack.core import iam_actions
+
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    parts = _scope(headers)
+    query = parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True)
+    if len(parts) != 5:
+        return None
+    if parts[3] == "s3":
+        action = iam_actions._s3_action(scope["method"], scope["path"], query)
+    else:
+        action = iam_actions._action_from_query(query, body, headers.get("content-type", ""))
+    return f"{parts[3]}:{action}"
+
+
 def _record(scope):
     """Keep who called what, whatever becomes of it, as far as a session was used."""
     from ministack.services import sts
@@ -76,11 +95,13 @@ def _record(scope):
 
 
 def _questions():
+    import faults
     from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4  # noqa: F401
     from ministack.services import iam  # noqa: F401
 
     return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions,
-            "issued-secrets": _issued_secrets, "calls": _called, "events": _events}
+            "issued-secrets": _issued_secrets, "calls": _called, "events": _events,
+            "fault": faults.add, "kill": faults.kill}
 
 
 async def _answer(scope, receive, token):

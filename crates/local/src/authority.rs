@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::sagemaker::Fault;
+
 /// The emulator as the judge of signatures, sessions and policies.
 #[derive(Clone)]
 pub struct Authority {
@@ -190,6 +192,17 @@ impl Authority {
         }
         let question = serde_json::json!({ "principal_prefix": principal_prefix });
         self.ask("expire-sessions", &question).await.map(|answer: Expired| answer.expired)
+    }
+
+    /// Makes calls to the emulator go wrong, for tests.
+    pub async fn inject(&self, fault: &Fault) -> Result<(), AuthorityError> {
+        self.ask("fault", fault).await.map(|_: Value| ())
+    }
+
+    /// Kills the process that holds the other end of a connection from this
+    /// port of the loopback, as a crash would, for tests.
+    pub async fn kill_owner_of(&self, port: u16) -> Result<(), AuthorityError> {
+        self.ask("kill", &serde_json::json!({ "port": port })).await.map(|_: Value| ())
     }
 
     /// Who called what so far, of the sessions whose principal ARN starts like

@@ -18,7 +18,7 @@ use crate::emulator::{Emulator, EmulatorError, Launch};
 use crate::functions::{self, FunctionsError};
 use crate::identity::{self, IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
-use crate::sagemaker::{self, SageMaker};
+use crate::sagemaker::{self, Fault, SageMaker};
 use crate::stacks::{self, StackError};
 use crate::state::{AccessKey, Endpoints, StateError};
 
@@ -253,9 +253,15 @@ impl LocalCloud {
         &self.operator
     }
 
-    /// The local SageMaker, for faults on demand.
-    pub fn sagemaker(&self) -> &SageMaker {
-        &self.sagemaker
+    /// Makes calls go wrong, for tests: those of the emulator are named with
+    /// their service, such as `s3:GetObject`.
+    pub async fn inject(&self, fault: Fault) -> Result<(), AuthorityError> {
+        if fault.operation.contains(':') {
+            self.authority.inject(&fault).await?;
+        } else {
+            self.sagemaker.inject(fault);
+        }
+        Ok(())
     }
 
     /// The emulator's identities and policies.

@@ -1,7 +1,9 @@
 //! Runs that cannot succeed end in the failure path, which names stage, code
 //! and cause.
 
+use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::tenant::TenantStatus;
+use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
 
 #[test]
@@ -136,5 +138,38 @@ fn a_malformed_start_is_refused_by_name() {
             (&"assume".into(), &"RequestInvalid".into()),
             "{failure}"
         );
+    });
+}
+
+#[test]
+fn a_run_that_failed_goes_on_in_another_execution() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "redriven").await;
+        // The endpoint's config is refused: the job and the model are there by then.
+        let no = Effect::Fail {
+            code: "AccessDeniedException".into(),
+            message: "not now".into(),
+            status: 400,
+        };
+        let fault = Fault {
+            operation: "CreateEndpointConfig".into(),
+            about: customer.tenant.account.to_string(),
+            after: 0,
+            times: 1,
+            effect: no,
+        };
+        cloud.inject(fault).await.unwrap();
+        customer.give_training_data().await;
+        let failed = customer.first_execution().await;
+        assert_eq!(customer.failed(&failed).await["stage"], "deploy-best");
+
+        let runs = cloud.vendor().registry.runs(&customer.tenant.tenant, &customer.model).await;
+        let run = runs.unwrap().pop().unwrap().run;
+        let redriven = cloud.vendor().redrive(&run).await.unwrap();
+        assert_ne!(redriven, failed);
+        let output = customer.succeeded(&redriven).await;
+        assert_eq!(output["run"]["run_id"], run.run_id.as_str());
+        let again = cloud.vendor().redrive(&run).await.unwrap_err();
+        assert_eq!(again.code(), Code::Conflict);
     });
 }

@@ -71,8 +71,13 @@ async fn run(python: &Path, script: &str, faults: Vec<Fault>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_cannot_tell_it_apart() {
     // The client is told not to retry, and expects the one call that this throttles.
-    let throttle =
-        Fault { operation: "ListModels".into(), after: 0, times: 1, effect: Effect::Throttle };
+    let throttle = Fault {
+        operation: "ListModels".into(),
+        about: String::new(),
+        after: 0,
+        times: 1,
+        effect: Effect::Throttle,
+    };
     run(&emulator(), "client_test.py", vec![throttle]).await;
 }
 

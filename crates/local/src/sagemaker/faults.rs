@@ -1,16 +1,23 @@
 //! Faults on demand, so that tests can show what a client does about them.
+//!
+//! The emulator has the same ones for what it serves (`emulator/faults.py`).
 
 use std::{sync::Mutex, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::lock;
 
 /// Calls that go wrong.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fault {
-    /// The operation, such as `CreateEndpoint`.
+    /// The operation: `CreateEndpoint` of SageMaker, `s3:GetObject` of the
+    /// emulator.
     pub operation: String,
+    /// Which calls: those with this text in what they ask. Of SageMaker that is
+    /// the caller's account and the request, of others path, query and body.
+    #[serde(default)]
+    pub about: String,
     /// How many calls still succeed before the fault.
     #[serde(default)]
     pub after: u32,
@@ -26,7 +33,7 @@ fn once() -> u32 {
 }
 
 /// What happens to a call.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// `ThrottlingException`, with the null message that AWS sometimes sends.
@@ -46,6 +53,11 @@ pub enum Effect {
     Cut,
     /// Status 200 and a body that is not JSON.
     Garbage,
+    /// The call takes effect, and its answer is lost with the connection.
+    Lose,
+    /// The call takes effect, and the process that made it is killed before the
+    /// answer arrives.
+    Kill,
 }
 
 impl Effect {
@@ -67,10 +79,11 @@ impl Faults {
     }
 
     /// What happens to this call of an operation, if anything.
-    pub(super) fn strike(&self, operation: &str) -> Option<Effect> {
+    pub(super) fn strike(&self, operation: &str, asked: &str) -> Option<Effect> {
         let mut faults = lock(&self.0);
-        let fault =
-            faults.iter_mut().find(|fault| fault.operation == operation && fault.times > 0)?;
+        let fault = faults
+            .iter_mut()
+            .find(|fault| fault.operation == operation && asked.contains(&fault.about))?;
         if fault.after > 0 {
             fault.after -= 1;
             return None;
@@ -87,16 +100,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn fault(about: &str, after: u32, times: u32, effect: Effect) -> Fault {
+        Fault { operation: "A".into(), about: about.into(), after, times, effect }
+    }
+
     #[test]
     fn strikes_the_calls_it_is_told_to() {
         let faults = Faults::default();
-        faults.add(Fault { operation: "A".into(), after: 1, times: 2, effect: Effect::Throttle });
-        faults.add(Fault { operation: "A".into(), after: 0, times: 1, effect: Effect::Cut });
-        let struck: Vec<_> = (0..5).map(|_| faults.strike("A")).collect();
+        faults.add(fault("", 1, 2, Effect::Throttle));
+        faults.add(fault("", 0, 1, Effect::Cut));
+        let struck: Vec<_> = (0..5).map(|_| faults.strike("A", "1")).collect();
         assert_eq!(
             struck,
             [None, Some(Effect::Throttle), Some(Effect::Throttle), Some(Effect::Cut), None]
         );
-        assert_eq!(faults.strike("B"), None);
+        assert_eq!(faults.strike("B", "1"), None);
+    }
+
+    #[test]
+    fn strikes_only_whom_it_is_told_to() {
+        let faults = Faults::default();
+        faults.add(fault("2", 0, 1, Effect::Cut));
+        assert_eq!(faults.strike("A", "1 x"), None);
+        assert_eq!(faults.strike("A", "2 x"), Some(Effect::Cut));
     }
 }

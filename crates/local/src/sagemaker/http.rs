@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -72,12 +73,9 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
     let target = text(&parts.headers, "x-amz-target");
     let operation = target.strip_prefix("SageMaker.").unwrap_or(target).to_owned();
-    let struck = cloud.faults.strike(&operation);
-    if let Some(response) = strike(struck).await {
-        return response;
-    }
     match perform(cloud, parts, &operation, body).await {
-        Ok(answer) => {
+        Ok(Performed::Struck(response)) => response,
+        Ok(Performed::Well(answer)) => {
             (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
         }
         Err(error) => {
@@ -93,7 +91,7 @@ async fn perform(
     parts: &Parts,
     operation: &str,
     body: Bytes,
-) -> Result<Value, ApiError> {
+) -> Result<Performed, ApiError> {
     let received = received(parts, &body);
     let input = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Serialization(format!("the body is not JSON: {error}")))
@@ -107,23 +105,42 @@ async fn perform(
         }
     };
     let place = authorize(cloud, &received, &access::checks(operation, &input)).await?;
+    let asked = format!("{} {}", place.account, String::from_utf8_lossy(&body));
+    let effect = cloud.faults.strike(operation, &asked);
+    if let Some(response) = instead(effect.as_ref()).await {
+        return Ok(Performed::Struck(response));
+    }
     let answer = operations::perform(cloud, &Call { operation, place, input }).await?;
+    if let Some(response) = afterwards(cloud, parts, effect.as_ref()).await {
+        return Ok(Performed::Struck(response));
+    }
     shapes::answer_is_sound(operation, &answer).map_err(|wrong| {
         tracing::error!(operation, %wrong, %answer, "an answer that AWS's model does not allow");
         ApiError::Internal(format!("the local SageMaker's own answer is wrong: {wrong}"))
     })?;
-    Ok(answer)
+    Ok(Performed::Well(answer))
+}
+
+/// What became of a call.
+enum Performed {
+    Well(Value),
+    /// A fault on demand gives this answer.
+    Struck(Response),
 }
 
 /// `POST /endpoints/{name}/invocations`.
 async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes) -> Response {
-    let struck = cloud.faults.strike("InvokeEndpoint");
-    if let Some(response) = strike(struck).await {
-        return response;
-    }
     let received = received(parts, &body);
     let outcome = match authorize_invocation(cloud, &received, name).await {
         Ok(place) => {
+            let asked = format!("{} {name}", place.account);
+            let effect = cloud.faults.strike("InvokeEndpoint", &asked);
+            if let Some(response) = instead(effect.as_ref()).await {
+                return response;
+            }
+            if let Some(response) = afterwards(cloud, parts, effect.as_ref()).await {
+                return response;
+            }
             let request = invoke::Invocation {
                 endpoint: name,
                 content_type: text(&parts.headers, "content-type"),
@@ -199,8 +216,23 @@ fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
     }
 }
 
+/// The answer that a fault gives, the call having taken effect.
+async fn afterwards(cloud: &Cloud, parts: &Parts, effect: Option<&Effect>) -> Option<Response> {
+    if !matches!(effect?, Effect::Lose | Effect::Kill) {
+        return None;
+    }
+    if effect == Some(&Effect::Kill)
+        && let Some(ConnectInfo(sender)) = parts.extensions.get::<ConnectInfo<SocketAddr>>()
+        && let Err(error) = cloud.options.authority.kill_owner_of(sender.port()).await
+    {
+        tracing::error!(%error, %sender, "the sender is not killed");
+    }
+    let broken = futures_util::stream::once(async { Err::<Bytes, _>("lost") });
+    Some(Body::from_stream(broken).into_response())
+}
+
 /// The answer that a fault gives in place of the right one.
-async fn strike(effect: Option<Effect>) -> Option<Response> {
+async fn instead(effect: Option<&Effect>) -> Option<Response> {
     let coded = |code: &str, message: Option<&str>, status: u16| {
         let error =
             ApiError::Coded { code: code.into(), message: message.map(str::to_owned), status };
@@ -209,7 +241,8 @@ async fn strike(effect: Option<Effect>) -> Option<Response> {
     };
     Some(match effect? {
         Effect::Throttle => coded("ThrottlingException", None, 400),
-        Effect::Fail { code, message, status } => coded(&code, Some(&message), status),
+        Effect::Fail { code, message, status } => coded(code, Some(message), *status),
+        Effect::Lose | Effect::Kill => return None,
         effect @ Effect::Delay(_) => {
             tokio::time::sleep(effect.delay()).await;
             return None;

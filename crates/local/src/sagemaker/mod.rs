@@ -154,7 +154,8 @@ impl SageMaker {
         let router = http::router(cloud.clone());
         let (close, closed) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
-            let server = axum::serve(listener, router).with_graceful_shutdown(async {
+            let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            let server = axum::serve(listener, service).with_graceful_shutdown(async {
                 // A dropped handle closes as well.
                 let _ = closed.await;
             });

@@ -83,7 +83,10 @@ impl Cloud {
             "endpoint": format!("crosspilot-{tenant}-{model}"), "metric": "F1", "value": 0.9,
             "features": ["age", "plan"], "target": "Churn?",
         });
-        self.put(&format!("registry/serving/{tenant}/{model}.json"), &json!({"champion": serving}).to_string());
+        self.put(
+            &format!("registry/serving/{tenant}/{model}.json"),
+            &json!({"champion": serving}).to_string(),
+        );
     }
 
     /// Claims a run that trained on these columns.

@@ -1,0 +1,79 @@
+//! A run that failed goes on where it stopped.
+//!
+//! Not by `RedriveExecution`: a run that fails ends in the state machine's Fail
+//! state, and a redrive would only enter that state again (Step Functions
+//! Developer Guide, "Redrive behavior of individual states"). It would also keep
+//! the definition that failed, and be possible for 14 days only. So the run is
+//! handed over to a new execution with the same trigger: since every name
+//! follows from the run, each handler finds what the earlier execution made.
+
+use aws_sdk_sfn::types::ExecutionStatus;
+
+use super::{Vendor, VendorError};
+use crate::error::CallError;
+use crate::registry::RunRecord;
+use crate::run::RunRef;
+
+impl Vendor {
+    /// Hands a run over to a new execution, and gives that one's ARN. A request
+    /// to stop the run is forgotten.
+    pub async fn redrive(&self, run: &RunRef) -> Result<String, VendorError> {
+        let record = self.registry.run(run).await?;
+        let execution = match self.status_of(&record.execution).await? {
+            Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive) => {
+                return Err(VendorError::StillRunning(record.execution));
+            }
+            Some(ExecutionStatus::Succeeded) => {
+                return Err(VendorError::NothingToRedrive(record.execution));
+            }
+            // Handed over by an attempt that died before it started the execution.
+            None if !record.earlier.is_empty() => record.execution.clone(),
+            _ => {
+                let next = self.execution_arn(run, record.earlier.len() + 1);
+                self.registry.hand_over(run, &record.execution, &next).await?;
+                next
+            }
+        };
+        let name = execution.rsplit(':').next().unwrap_or_default();
+        let machine = &self.deployment.state_machine;
+        let started = self
+            .step_functions()
+            .start_execution()
+            .state_machine_arn(machine)
+            .name(name)
+            .input(input(&record).to_string())
+            .send()
+            .await
+            .map_err(|e| CallError::new("states:StartExecution", machine, &e))?;
+        Ok(started.execution_arn)
+    }
+
+    /// The status of an execution; nothing if there is none, or it is older
+    /// than the 90 days that Step Functions keeps them.
+    async fn status_of(&self, execution: &str) -> Result<Option<ExecutionStatus>, VendorError> {
+        let found =
+            self.step_functions().describe_execution().execution_arn(execution).send().await;
+        match found {
+            Ok(found) => Ok(Some(found.status)),
+            Err(error) => {
+                let error = CallError::new("states:DescribeExecution", execution, &error);
+                match error.aws_code() {
+                    "ExecutionDoesNotExist" | "InvalidArn" => Ok(None),
+                    _ => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Its ARN is known before it starts: the state machine's and the name.
+    fn execution_arn(&self, run: &RunRef, attempt: usize) -> String {
+        let machine = self.deployment.state_machine.replacen(":stateMachine:", ":execution:", 1);
+        format!("{machine}:redrive-{}-{attempt}", run.run_id)
+    }
+}
+
+/// What starts the same run again, whatever started it first.
+fn input(record: &RunRecord) -> serde_json::Value {
+    let RunRecord { run, trigger, .. } = record;
+    serde_json::json!({"tenant": run.tenant, "model": run.model, "trigger": trigger})
+}

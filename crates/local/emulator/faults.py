@@ -1,0 +1,138 @@
+"""Faults on demand in what the emulator serves, so that tests can show what a client does about them.
+
+    POST /_crosspilot/fault   what shall go wrong: see ``crates/local/src/sagemaker/faults.rs``
+    POST /_crosspilot/kill    end the process that holds the other end of a connection
+
+The local SageMaker has the same faults for its own operations.
+"""
+
+import asyncio
+import glob
+import os
+import signal
+
+_faults = []
+
+
+def add(question):
+    """Keep a fault until it has struck as often as it shall."""
+    fault = {"about": "", "after": 0, "times": 1, **question}
+    fault["operation"], fault["effect"]  # noqa: B018 - both must be there
+    _faults.append(fault)
+    return {}
+
+
+def kill(question):
+    """End the process of this machine that holds a loopback connection from this port, as a crash would."""
+    process = _owner_of(question["port"])
+    if process is None:
+        raise ValueError(f"no process holds port {question['port']}")
+    os.kill(process, signal.SIGKILL)
+    return {"killed": process}
+
+
+def wrap(app, operation_of):
+    """The ASGI application ``app`` whose requests go wrong as asked. ``operation_of`` names what a request is."""
+
+    async def struck(scope, receive, send):
+        if scope["type"] != "http" or not _faults:
+            return await app(scope, receive, send)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        given = False
+
+        async def replay():
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        effect = _strike(operation_of(scope, body), scope, body)
+        await _respond(effect, app, scope, replay, send)
+
+    return struck
+
+
+def _strike(operation, scope, body):
+    query = scope.get("query_string", b"")
+    about = b" ".join([scope["path"].encode(), query, body]).decode("utf-8", "replace")
+    for fault in _faults:
+        if fault["operation"] == operation and fault["about"] in about:
+            if fault["after"] > 0:
+                fault["after"] -= 1
+                return None
+            fault["times"] -= 1
+            if fault["times"] <= 0:
+                _faults.remove(fault)
+            return fault["effect"]
+    return None
+
+
+async def _respond(effect, app, scope, receive, send):
+    async def nobody(_message):
+        pass
+
+    kind, detail = next(iter(effect.items())) if isinstance(effect, dict) else (effect, None)
+    if kind is None:
+        await app(scope, receive, send)
+    elif kind == "throttle":
+        await _refuse(send, "SlowDown" if _is_s3(scope) else "Throttling", "Please reduce your request rate.", 503, scope)
+    elif kind == "fail":
+        await _refuse(send, detail["code"], detail["message"], detail["status"], scope)
+    elif kind == "delay":
+        await asyncio.sleep(detail / 1000)
+        await app(scope, receive, send)
+    elif kind == "garbage":
+        await _whole(send, 200, b"<html>not what you asked for")
+    elif kind == "kill":
+        await app(scope, receive, nobody)
+        kill({"port": scope["client"][1]})
+        raise ConnectionError("its sender was killed")
+    elif kind == "lose":
+        await app(scope, receive, nobody)
+        raise ConnectionError("cut off")
+    elif kind == "cut":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1024")]})
+        await send({"type": "http.response.body", "body": b"cut o", "more_body": True})
+        raise ConnectionError("cut off")
+    else:
+        raise ValueError(f"unknown fault {effect!r}")
+
+
+def _is_s3(scope):
+    return b"/s3/aws4_request" in dict(scope["headers"]).get(b"authorization", b"")
+
+
+async def _refuse(send, code, message, status, scope):
+    inner = f"<Code>{code}</Code><Message>{message}</Message>"
+    text = f"<Error>{inner}</Error>" if _is_s3(scope) else f"<ErrorResponse><Error>{inner}</Error></ErrorResponse>"
+    await _whole(send, status, text.encode())
+
+
+async def _whole(send, status, body):
+    await send({"type": "http.response.start", "status": status, "headers": [
+        (b"content-type", b"text/xml"), (b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _owner_of(port):
+    """The process whose end of a loopback connection has this port."""
+    inodes = set()
+    with open("/proc/net/tcp") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == port and fields[1].startswith("0100007F"):
+                inodes.add(f"socket:[{fields[9]}]")
+    for handle in glob.iglob("/proc/[0-9]*/fd/*"):
+        try:
+            if os.readlink(handle) in inodes:
+                return int(handle.split("/")[2])
+        except OSError:
+            pass
+    return None
+
