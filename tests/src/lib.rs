@@ -255,6 +255,27 @@ pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>)
     panic!("gave up waiting until {what}");
 }
 
+/// Does all of these, a few at a time: what fails, fails the test.
+pub async fn all<F: Future<Output = ()> + 'static>(tasks: impl IntoIterator<Item = F>) {
+    let mut waiting = tasks.into_iter();
+    let here = tokio::task::LocalSet::new();
+    here.run_until(async {
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            while running.len() < 6
+                && let Some(task) = waiting.next()
+            {
+                running.spawn_local(task);
+            }
+            match running.join_next().await {
+                Some(done) => done.unwrap(),
+                None => break,
+            }
+        }
+    })
+    .await;
+}
+
 /// Rows of customers, of whom those with many calls and a monthly contract leave.
 pub fn churn(rows: usize, seed: u64) -> String {
     let mut rng = fastrand::Rng::with_seed(seed);

@@ -46,6 +46,8 @@ pub enum TrustError {
         role: RoleArn,
         /// What came instead.
         reason: String,
+        /// Whether the same probe may be answered later.
+        heals: Option<Code>,
     },
     /// The role is in another account than the tenant declared.
     #[error("role {role} is in account {found}, not in the declared {declared}")]
@@ -78,6 +80,7 @@ impl Coded for TrustError {
             TrustError::TooOpen { .. } => Code::TrustTooOpen,
             TrustError::Refused { .. } => Code::TrustRefused,
             TrustError::Region { .. } => Code::RegionDenied,
+            TrustError::Unproven { heals: Some(code), .. } => *code,
             TrustError::Unproven { .. } | TrustError::WrongAccount { .. } => Code::TrustUnproven,
         }
     }
@@ -91,7 +94,7 @@ pub enum Verdict {
     /// AccessDenied.
     Denied,
     /// Anything else: not a proof.
-    Unclear(String),
+    Unclear(CallError),
 }
 
 impl Verdict {
@@ -99,7 +102,7 @@ impl Verdict {
         match answer {
             Ok(()) => Verdict::Assumed,
             Err(error) if error.aws_code() == "AccessDenied" => Verdict::Denied,
-            Err(error) => Verdict::Unclear(error.to_string()),
+            Err(error) => Verdict::Unclear(error),
         }
     }
 }
@@ -107,16 +110,20 @@ impl Verdict {
 /// Judges the probes that must be refused, each with the words for what it
 /// presented.
 pub fn judge(role: &RoleArn, probes: [(Verdict, &'static str); 3]) -> Result<(), TrustError> {
+    let mut proven = Ok(());
     for (verdict, how) in probes {
         match verdict {
             Verdict::Denied => {}
             Verdict::Assumed => return Err(TrustError::TooOpen { role: role.clone(), how }),
-            Verdict::Unclear(reason) => {
-                return Err(TrustError::Unproven { role: role.clone(), reason });
-            }
+            Verdict::Unclear(error) => proven = Err(unproven(role, &error)),
         }
     }
-    Ok(())
+    proven
+}
+
+fn unproven(role: &RoleArn, error: &CallError) -> TrustError {
+    let heals = Some(error.code()).filter(|c| matches!(c, Code::Throttled | Code::Unavailable));
+    TrustError::Unproven { role: role.clone(), reason: error.to_string(), heals }
 }
 
 /// What it means that the right ID did not work.
@@ -127,7 +134,7 @@ fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
         Code::Throttled | Code::Unavailable => error.into(),
         Code::AccessDenied => TrustError::Refused { role }.into(),
         Code::RegionDenied => TrustError::Region { role, region: tenant.region.clone() }.into(),
-        _ => TrustError::Unproven { role, reason: error.to_string() }.into(),
+        _ => unproven(&role, &error).into(),
     }
 }
 
@@ -135,8 +142,11 @@ fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
 /// where the tenant says. Every call is bounded by the SDK's time limits.
 pub(crate) async fn probe(app: &App, tenant: &Tenant) -> Result<(), crate::Error> {
     let role = &tenant.role_arn;
-    let random = ExternalId::generate()
-        .map_err(|e| TrustError::Unproven { role: role.clone(), reason: e.to_string() })?;
+    let random = ExternalId::generate().map_err(|error| TrustError::Unproven {
+        role: role.clone(),
+        reason: error.to_string(),
+        heals: None,
+    })?;
     let near_miss = tenant.external_id.near_miss();
     let present = async |external_id| {
         Verdict::of(app.sessions.probe(tenant, Purpose::ProveTrust, external_id).await)
@@ -189,15 +199,21 @@ mod tests {
     fn only_denials_prove_the_trust() {
         let role: RoleArn = "arn:aws:iam::222222222222:role/r".parse().unwrap();
         let denied = || (Verdict::Denied, "a");
-        let unclear = || (Verdict::Unclear("Throttling".into()), "b");
+        let unclear = |code| {
+            let error = CallError::refused(code, "sts:AssumeRole", &role, "X", "y");
+            (Verdict::Unclear(error), "b")
+        };
+        let (odd, late) = (|| unclear(Code::RequestInvalid), || unclear(Code::Unavailable));
         let assumed = || (Verdict::Assumed, "c");
         assert_eq!(judge(&role, [denied(), denied(), denied()]), Ok(()));
         for (probes, code) in [
             ([assumed(), denied(), denied()], Code::TrustTooOpen),
             ([denied(), assumed(), denied()], Code::TrustTooOpen),
             ([denied(), denied(), assumed()], Code::TrustTooOpen),
-            ([denied(), unclear(), denied()], Code::TrustUnproven),
-            ([unclear(), denied(), denied()], Code::TrustUnproven),
+            ([odd(), denied(), assumed()], Code::TrustTooOpen),
+            ([denied(), odd(), denied()], Code::TrustUnproven),
+            ([odd(), denied(), denied()], Code::TrustUnproven),
+            ([denied(), late(), denied()], Code::Unavailable),
         ] {
             assert_eq!(judge(&role, probes).unwrap_err().code(), code);
         }

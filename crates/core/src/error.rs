@@ -136,6 +136,13 @@ impl CallError {
     {
         let status = error.raw_response().map(|response| response.status().as_u16());
         let (aws_code, message) = match error {
+            // A success that cannot be read is no answer.
+            SdkError::ServiceError(service)
+                if service.err().code().is_none()
+                    && status.is_some_and(|status| (200..300).contains(&status)) =>
+            {
+                ("BadAnswer".into(), root_cause(error))
+            }
             SdkError::ServiceError(service) => (
                 service.err().code().unwrap_or("Unknown").to_owned(),
                 service.err().message().unwrap_or("AWS gave no message").to_owned(),
@@ -164,6 +171,15 @@ impl CallError {
     /// AWS's own message.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The answer to `operation` on `resource` began well and broke off.
+    pub fn broken_off(
+        operation: &'static str,
+        resource: impl fmt::Display,
+        error: impl fmt::Display,
+    ) -> Self {
+        Self::refused(Code::Unavailable, operation, resource, "BadAnswer", error.to_string())
     }
 
     /// A call refused before it was sent, under the same form.
@@ -211,12 +227,12 @@ fn classify(aws_code: &str, status: Option<u16>) -> Code {
         | "SlowDown"
         | "ModelNotReadyException" => Code::Throttled,
         "Timeout" | "Unreachable" | "BadAnswer" | "RequestTimeout" => Code::Unavailable,
+        // The next attempt opens a session anew.
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Code::Unavailable,
         code if code.contains("AccessDenied") || code.contains("UnauthorizedOperation") => {
             Code::AccessDenied
         }
-        "ExpiredToken"
-        | "ExpiredTokenException"
-        | "InvalidClientTokenId"
+        "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "SignatureDoesNotMatch"
         | "AllAccessDisabled" => Code::AccessDenied,
@@ -243,6 +259,7 @@ mod tests {
         assert_eq!(classify("ThrottlingException", Some(400)), Code::Throttled);
         assert_eq!(classify("InternalFailure", Some(500)), Code::Unavailable);
         assert_eq!(classify("Timeout", None), Code::Unavailable);
+        assert_eq!(classify("ExpiredTokenException", Some(400)), Code::Unavailable);
         assert_eq!(classify("AccessDeniedException", Some(400)), Code::AccessDenied);
         assert_eq!(classify("ValidationException", Some(400)), Code::RequestInvalid);
         assert_eq!(classify("SomethingNew", Some(403)), Code::AccessDenied);

@@ -61,11 +61,15 @@ where
         // On the heap: the SDK's futures are large and deeply nested.
         let handled = serde_json::from_value(event.payload)
             .map(|request| -> Boxed<Handled> { Box::pin(handle(app.clone(), request)) });
+        let sessions = app.sessions.clone();
         async move {
             let (code, message) = match handled {
                 Ok(handled) => match handled.await {
                     Ok(response) => return Ok(response),
-                    Err(error) => (error.code(), error.to_string()),
+                    Err(error) => {
+                        sessions.forget();
+                        (error.code(), error.to_string())
+                    }
                 },
                 Err(malformed) => {
                     (Code::RequestInvalid, format!("the request is malformed: {malformed}"))

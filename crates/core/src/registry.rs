@@ -209,9 +209,14 @@ impl Registry {
             }
         };
         let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let broken = |reason: String| RegistryError::Broken { key: key.to_owned(), reason };
-        let body = answer.body.collect().await.map_err(|e| broken(e.to_string()))?.into_bytes();
-        let document = serde_json::from_slice(&body).map_err(|e| broken(e.to_string()))?;
+        let body = answer
+            .body
+            .collect()
+            .await
+            .map_err(|e| CallError::broken_off("s3:GetObject", self.address(key), e))?
+            .into_bytes();
+        let document = serde_json::from_slice(&body)
+            .map_err(|e| RegistryError::Broken { key: key.to_owned(), reason: e.to_string() })?;
         Ok(Some(Versioned { document, etag }))
     }
 

@@ -143,6 +143,12 @@ impl Sessions {
         Ok(session)
     }
 
+    /// Keeps no session any longer: after a call that failed, the next attempt
+    /// begins with new ones. A customer may have ended the old ones.
+    pub fn forget(&self) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// A session that was not there before, which is what proves that the role
     /// can be assumed now. It is not kept.
     pub async fn open_anew(

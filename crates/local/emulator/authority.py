@@ -13,7 +13,7 @@ through untouched.
     POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
     POST /_crosspilot/calls            who called what with a session, so far (for tests)
     POST /_crosspilot/events           what a bus of an account was given (for tests)
-    POST /_crosspilot/fault, kill      see ``faults.py`` (for tests)
+    POST /_crosspilot/fault(s), kill   see ``faults.py`` (for tests)
 
 It uses internals of the pinned MiniStack release; ``wrap`` imports them all, so
 a release that moved one fails at the start and not at the first request.
@@ -48,7 +48,7 @@ def wrap(app, token):
     from ministack.services import sts
 
     _questions()
-    app = faults.wrap(app, _operation)
+    app = faults.wrap(app, _described)
     # MiniStack forgets an expired session at the next AssumeRole, after which
     # its key is merely unknown. AWS goes on saying that it has expired.
     sts._evict_expired_sessions = lambda: None
@@ -68,20 +68,21 @@ def wrap(app, token):
     return gate
 
 
-def _operation(scope, body):
-    """What a request to the emulator is, as IAM names it: such as ``s3:GetObject``."""
+def _described(scope, body):
+    """What a request to the emulator is, as IAM names it (``s3:GetObject``), and the session that sent it."""
     from ministack.core import iam_actions
+    from ministack.services import sts
 
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     parts = _scope(headers)
-    query = parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True)
     if len(parts) != 5:
-        return None
+        return None, ""
+    query = parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True)
     if parts[3] == "s3":
         action = iam_actions._s3_action(scope["method"], scope["path"], query)
     else:
         action = iam_actions._action_from_query(query, body, headers.get("content-type", ""))
-    return f"{parts[3]}:{action}"
+    return f"{parts[3]}:{action}", str((sts._sessions.get(parts[0]) or {}).get("Arn", ""))
 
 
 def _record(scope):
@@ -101,7 +102,7 @@ def _questions():
 
     return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions,
             "issued-secrets": _issued_secrets, "calls": _called, "events": _events,
-            "fault": faults.add, "kill": faults.kill}
+            "fault": faults.add, "faults": faults.to_come, "kill": faults.kill}
 
 
 async def _answer(scope, receive, token):

@@ -1,6 +1,7 @@
 """Faults on demand in what the emulator serves, so that tests can show what a client does about them.
 
     POST /_crosspilot/fault   what shall go wrong: see ``crates/local/src/sagemaker/faults.rs``
+    POST /_crosspilot/faults  how many have not struck yet
     POST /_crosspilot/kill    end the process that holds the other end of a connection
 
 The local SageMaker has the same faults for its own operations.
@@ -16,23 +17,32 @@ _faults = []
 
 def add(question):
     """Keep a fault until it has struck as often as it shall."""
-    fault = {"about": "", "after": 0, "times": 1, **question}
+    fault = {"about": [], "after": 0, "times": 1, **question}
     fault["operation"], fault["effect"]  # noqa: B018 - both must be there
     _faults.append(fault)
     return {}
 
 
+def to_come(question):
+    """How many faults about this have not struck yet."""
+    return {"to_come": sum(fault["times"] for fault in _faults if question["about"] in fault["about"])}
+
+
 def kill(question):
-    """End the process of this machine that holds a loopback connection from this port, as a crash would."""
-    process = _owner_of(question["port"])
-    if process is None:
-        raise ValueError(f"no process holds port {question['port']}")
+    """End the process of this machine that holds a loopback connection from one port to another, as a crash would."""
+    process = _owner_of(question["from"], question["to"])
+    # The functions' processes share the emulator's group.
+    if process is None or os.getpgid(process) != os.getpgid(0):
+        raise ValueError(f"connection {question!r} is of no function: process {process}")
     os.kill(process, signal.SIGKILL)
     return {"killed": process}
 
 
-def wrap(app, operation_of):
-    """The ASGI application ``app`` whose requests go wrong as asked. ``operation_of`` names what a request is."""
+def wrap(app, described):
+    """The ASGI application ``app`` whose requests go wrong as asked.
+
+    ``described`` gives a request's operation, such as ``s3:GetObject``, and who sent it.
+    """
 
     async def struck(scope, receive, send):
         if scope["type"] != "http" or not _faults:
@@ -52,17 +62,18 @@ def wrap(app, operation_of):
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        effect = _strike(operation_of(scope, body), scope, body)
+        operation, sender = described(scope, body)
+        query = scope.get("query_string", b"")
+        about = b" ".join([sender.encode(), scope["path"].encode(), query, body]).decode("utf-8", "replace")
+        effect = _strike(operation, about)
         await _respond(effect, app, scope, replay, send)
 
     return struck
 
 
-def _strike(operation, scope, body):
-    query = scope.get("query_string", b"")
-    about = b" ".join([scope["path"].encode(), query, body]).decode("utf-8", "replace")
+def _strike(operation, about):
     for fault in _faults:
-        if fault["operation"] == operation and fault["about"] in about:
+        if fault["operation"] == operation and all(text in about for text in fault["about"]):
             if fault["after"] > 0:
                 fault["after"] -= 1
                 return None
@@ -91,7 +102,7 @@ async def _respond(effect, app, scope, receive, send):
         await _whole(send, 200, b"<html>not what you asked for")
     elif kind == "kill":
         await app(scope, receive, nobody)
-        kill({"port": scope["client"][1]})
+        kill({"from": scope["client"][1], "to": scope["server"][1]})
         raise ConnectionError("its sender was killed")
     elif kind == "lose":
         await app(scope, receive, nobody)
@@ -120,14 +131,12 @@ async def _whole(send, status, body):
     await send({"type": "http.response.body", "body": body})
 
 
-def _owner_of(port):
-    """The process whose end of a loopback connection has this port."""
-    inodes = set()
+def _owner_of(sender, receiver):
+    """The process at the sender's end. Another connection may come from the same port, to somewhere else."""
+    ends = [f"0100007F:{port:04X}" for port in (sender, receiver)]
     with open("/proc/net/tcp") as table:
-        for line in list(table)[1:]:
-            fields = line.split()
-            if int(fields[1].split(":")[1], 16) == port and fields[1].startswith("0100007F"):
-                inodes.add(f"socket:[{fields[9]}]")
+        lines = [line.split() for line in table]
+    inodes = {f"socket:[{fields[9]}]" for fields in lines if fields[1:3] == ends}
     for handle in glob.iglob("/proc/[0-9]*/fd/*"):
         try:
             if os.readlink(handle) in inodes:

@@ -199,10 +199,20 @@ impl Authority {
         self.ask("fault", fault).await.map(|_: Value| ())
     }
 
-    /// Kills the process that holds the other end of a connection from this
-    /// port of the loopback, as a crash would, for tests.
-    pub async fn kill_owner_of(&self, port: u16) -> Result<(), AuthorityError> {
-        self.ask("kill", &serde_json::json!({ "port": port })).await.map(|_: Value| ())
+    /// How many faults about this have not struck yet.
+    pub async fn faults_to_come(&self, about: &str) -> Result<u32, AuthorityError> {
+        #[derive(Deserialize)]
+        struct Faults {
+            to_come: u32,
+        }
+        let question = serde_json::json!({ "about": about });
+        self.ask("faults", &question).await.map(|faults: Faults| faults.to_come)
+    }
+
+    /// Kills the process that holds a connection on the loopback from one port
+    /// to another, as a crash would, for tests.
+    pub async fn kill_sender(&self, from: u16, to: u16) -> Result<(), AuthorityError> {
+        self.ask("kill", &serde_json::json!({"from": from, "to": to})).await.map(|_: Value| ())
     }
 
     /// Who called what so far, of the sessions whose principal ARN starts like

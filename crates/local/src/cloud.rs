@@ -264,6 +264,11 @@ impl LocalCloud {
         Ok(())
     }
 
+    /// How many faults that are about this text have not struck yet.
+    pub async fn faults_to_come(&self, about: &str) -> Result<u32, AuthorityError> {
+        Ok(self.authority.faults_to_come(about).await? + self.sagemaker.faults_to_come(about))
+    }
+
     /// The emulator's identities and policies.
     pub fn authority(&self) -> &Authority {
         &self.authority

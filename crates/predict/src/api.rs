@@ -66,6 +66,9 @@ pub(crate) async fn answer(app: &App, event: &Event) -> HttpResponse {
             is_base64_encoded: false,
         },
         Err(problem) => {
+            if problem.status >= 500 {
+                app.sessions.forget();
+            }
             tracing::warn!(
                 request_id,
                 status = problem.status,

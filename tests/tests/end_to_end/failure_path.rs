@@ -153,7 +153,7 @@ fn a_run_that_failed_goes_on_in_another_execution() {
         };
         let fault = Fault {
             operation: "CreateEndpointConfig".into(),
-            about: customer.tenant.account.to_string(),
+            about: vec![customer.tenant.account.to_string()],
             after: 0,
             times: 1,
             effect: no,

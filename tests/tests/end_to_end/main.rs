@@ -4,6 +4,7 @@
 
 mod command_line;
 mod failure_path;
+mod faults;
 mod identities;
 mod problem_types;
 mod secrets;

@@ -73,7 +73,7 @@ async fn boto3_cannot_tell_it_apart() {
     // The client is told not to retry, and expects the one call that this throttles.
     let throttle = Fault {
         operation: "ListModels".into(),
-        about: String::new(),
+        about: Vec::new(),
         after: 0,
         times: 1,
         effect: Effect::Throttle,

@@ -14,10 +14,11 @@ pub struct Fault {
     /// The operation: `CreateEndpoint` of SageMaker, `s3:GetObject` of the
     /// emulator.
     pub operation: String,
-    /// Which calls: those with this text in what they ask. Of SageMaker that is
-    /// the caller's account and the request, of others path, query and body.
+    /// Which calls: those with all these texts in what they ask. Of SageMaker that is
+    /// the caller's account and the request, of others the ARN of the session,
+    /// path, query and body.
     #[serde(default)]
-    pub about: String,
+    pub about: Vec<String>,
     /// How many calls still succeed before the fault.
     #[serde(default)]
     pub after: u32,
@@ -78,12 +79,19 @@ impl Faults {
         lock(&self.0).push(fault);
     }
 
+    /// How many faults about this have not struck yet.
+    pub(super) fn to_come(&self, about: &str) -> u32 {
+        let faults = lock(&self.0);
+        let about = faults.iter().filter(|fault| fault.about.iter().any(|text| text == about));
+        about.map(|fault| fault.times).sum()
+    }
+
     /// What happens to this call of an operation, if anything.
     pub(super) fn strike(&self, operation: &str, asked: &str) -> Option<Effect> {
         let mut faults = lock(&self.0);
-        let fault = faults
-            .iter_mut()
-            .find(|fault| fault.operation == operation && asked.contains(&fault.about))?;
+        let is_about = |fault: &Fault| fault.about.iter().all(|text| asked.contains(text.as_str()));
+        let fault =
+            faults.iter_mut().find(|fault| fault.operation == operation && is_about(fault))?;
         if fault.after > 0 {
             fault.after -= 1;
             return None;
@@ -101,7 +109,7 @@ mod tests {
     use super::*;
 
     fn fault(about: &str, after: u32, times: u32, effect: Effect) -> Fault {
-        Fault { operation: "A".into(), about: about.into(), after, times, effect }
+        Fault { operation: "A".into(), about: vec![about.to_owned()], after, times, effect }
     }
 
     #[test]

@@ -223,7 +223,8 @@ async fn afterwards(cloud: &Cloud, parts: &Parts, effect: Option<&Effect>) -> Op
     }
     if effect == Some(&Effect::Kill)
         && let Some(ConnectInfo(sender)) = parts.extensions.get::<ConnectInfo<SocketAddr>>()
-        && let Err(error) = cloud.options.authority.kill_owner_of(sender.port()).await
+        && let Some(Ok(port)) = text(&parts.headers, "host").rsplit(':').next().map(str::parse)
+        && let Err(error) = cloud.options.authority.kill_sender(sender.port(), port).await
     {
         tracing::error!(%error, %sender, "the sender is not killed");
     }

@@ -180,6 +180,11 @@ impl SageMaker {
         self.cloud.faults.add(fault);
     }
 
+    /// How many faults about this have not struck yet.
+    pub fn faults_to_come(&self, about: &str) -> u32 {
+        self.cloud.faults.to_come(about)
+    }
+
     /// Stop serving and training, and save what is to be kept.
     pub async fn stop(mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,281 @@
+//! Whatever call of a handler goes wrong, a run heals or ends in the failure
+//! path, from where it can be redriven; in the end there is one of each resource.
+
+use std::collections::BTreeSet;
+
+use crosspilot_core::run::RunRef;
+use crosspilot_core::tenant::TenantStatus;
+use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::{Customer, all, churn, on_local_cloud, until};
+use serde_json::Value;
+
+/// A call that handlers make: its operation, and what tells this customer's
+/// calls from those of others.
+#[derive(Clone, Copy)]
+struct Row {
+    operation: &'static str,
+    of: Of,
+    /// Whether it changes something.
+    changes: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Of {
+    /// In the customer's account, with the customer's role.
+    Account,
+    /// An object of the customer's bucket under this folder.
+    Data(&'static str),
+    /// A document of the registry that is about the tenant.
+    Registry(&'static str),
+}
+
+const fn row(operation: &'static str, of: Of, changes: bool) -> Row {
+    Row { operation, of, changes }
+}
+
+/// Every call of a run that trains and deploys, in about the order of the run.
+const CALLS: &[Row] = &[
+    row("s3:GetObject", Of::Registry("claims/buckets"), false),
+    row("s3:GetObject", Of::Registry("tenants"), false),
+    row("sts:AssumeRole", Of::Account, false),
+    row("sts:GetCallerIdentity", Of::Account, false),
+    row("s3:PutObject", Of::Registry("runs"), true),
+    row("s3:GetObject", Of::Registry("runs"), false),
+    row("s3:ListBucket", Of::Data("train"), false),
+    row("s3:GetObject", Of::Data("train"), false),
+    row("CreateAutoMLJobV2", Of::Account, true),
+    row("DescribeAutoMLJobV2", Of::Account, false),
+    row("ListCandidatesForAutoMLJob", Of::Account, false),
+    row("s3:GetObject", Of::Registry("serving"), false),
+    row("CreateModel", Of::Account, true),
+    row("CreateEndpointConfig", Of::Account, true),
+    row("CreateEndpoint", Of::Account, true),
+    row("DescribeEndpoint", Of::Account, false),
+    row("s3:ListBucket", Of::Data("test"), false),
+    row("s3:GetObject", Of::Data("test"), false),
+    row("InvokeEndpoint", Of::Account, false),
+    row("s3:PutObject", Of::Data("-results"), true),
+    row("s3:PutObject", Of::Registry("serving"), true),
+];
+
+impl Row {
+    /// What tells these calls apart; the first text is the customer's alone.
+    fn about(&self, customer: &Customer) -> Vec<String> {
+        let tenant = &customer.tenant;
+        let lists = self.operation == "s3:ListBucket";
+        match self.of {
+            Of::Account => vec![tenant.account.to_string()],
+            // SageMaker writes there too, with another role.
+            Of::Data("-results") => vec![
+                format!("{}/crosspilot-results/", tenant.bucket),
+                "customer_trusting_saas".into(),
+            ],
+            Of::Data(folder) if lists => {
+                vec![tenant.bucket.to_string(), format!("prefix=crosspilot%2Fchurn%2F{folder}%2F")]
+            }
+            Of::Data(folder) => vec![format!("{}/crosspilot/churn/{folder}/", tenant.bucket)],
+            Of::Registry("claims/buckets") => vec![format!("claims/buckets/{}/", tenant.account)],
+            Of::Registry("tenants") => vec![format!("tenants/{}.json", tenant.tenant)],
+            Of::Registry(documents) => vec![format!("{documents}/{}/", tenant.tenant)],
+        }
+    }
+
+    fn fault(&self, customer: &Customer, effect: Effect) -> Fault {
+        Fault {
+            operation: self.operation.into(),
+            about: self.about(customer),
+            after: 0,
+            times: 1,
+            effect,
+        }
+    }
+}
+
+fn fail(code: &str, status: u16) -> Effect {
+    Effect::Fail { code: code.into(), message: "a fault on demand".into(), status }
+}
+
+/// A customer whose upload has started a run, with these faults waiting for it.
+async fn struck(
+    cloud: &'static crosspilot_local::LocalCloud,
+    name: String,
+    row: &'static Row,
+    effects: Vec<Effect>,
+) -> (Customer, String) {
+    let customer = Customer::new(cloud, &name).await;
+    customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+    for effect in effects {
+        cloud.inject(row.fault(&customer, effect)).await.unwrap();
+    }
+    customer.give_training_data().await;
+    let execution = customer.first_execution().await;
+    (customer, execution)
+}
+
+/// There is one job, one model, one endpoint config and one endpoint, and it serves.
+async fn one_of_each(customer: &Customer, what: &str) {
+    let client = customer.cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
+    let jobs = client.list_auto_ml_jobs().send().await.unwrap().auto_ml_job_summaries().len();
+    let models = client.list_models().send().await.unwrap().models().len();
+    let configs = client.list_endpoint_configs().send().await.unwrap().endpoint_configs().len();
+    let endpoints = client.list_endpoints().send().await.unwrap().endpoints().len();
+    assert_eq!((jobs, models, configs, endpoints), (1, 1, 1, 1), "{what}");
+    let record = r#"{"records": [{"Calls": 9}]}"#;
+    let (status, answer) = customer.ask(&customer.token(), "churn", record).await;
+    assert_eq!(status, 200, "{what}: {answer}");
+}
+
+/// A table is worth nothing if its faults strike no call.
+async fn all_struck(customer: &Customer, row: &Row) {
+    let about = &row.about(customer)[0];
+    let to_come = customer.cloud.faults_to_come(about).await.unwrap();
+    assert_eq!(to_come, 0, "{} {about}", row.operation);
+}
+
+async fn run_of(customer: &Customer) -> RunRef {
+    let registry = &customer.cloud.vendor().registry;
+    let runs = registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
+    runs.into_iter().next().expect("the run was claimed").run
+}
+
+/// Starts again what a fault ended: the upload if the run was never claimed,
+/// the run if it was. A tenant whose role refused us was suspended.
+async fn start_again(customer: &Customer) -> String {
+    let vendor = customer.cloud.vendor();
+    let tenant = vendor.registry.tenant(&customer.tenant.tenant).await.unwrap();
+    if tenant.status == TenantStatus::Suspended {
+        vendor.verify_and_activate(&tenant.tenant).await.unwrap();
+    }
+    let runs = vendor.registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
+    match runs.first() {
+        Some(record) => vendor.redrive(&record.run).await.unwrap(),
+        None => customer.start("again").await,
+    }
+}
+
+#[test]
+fn what_heals_by_itself_does_so_without_a_trace() {
+    on_local_cloud(async |cloud| {
+        let rows = CALLS.iter().enumerate().map(|(number, row)| async move {
+            let mut effects = vec![
+                Effect::Throttle,
+                fail("InternalFailure", 500),
+                Effect::Cut,
+                fail("ExpiredTokenException", 400),
+                Effect::Garbage,
+            ];
+            // Objects and models may answer any bytes, and whoever puts an object
+            // reads no body.
+            if row.operation.starts_with("s3:") || row.operation == "InvokeEndpoint" {
+                effects.pop();
+            }
+            effects.push(Effect::Lose);
+            let (customer, execution) =
+                struck(cloud, format!("heals-{number}"), row, effects).await;
+            customer.succeeded(&execution).await;
+            all_struck(&customer, row).await;
+            one_of_each(&customer, row.operation).await;
+        });
+        all(rows).await;
+    });
+}
+
+#[test]
+fn a_call_that_gets_no_answer_is_made_again() {
+    on_local_cloud(async |cloud| {
+        let rows = CALLS.iter().enumerate().filter(|(_, row)| row.operation != "InvokeEndpoint");
+        let rows = rows.map(|(number, row)| async move {
+            let late = vec![Effect::Delay(11_000)];
+            let (customer, execution) = struck(cloud, format!("late-{number}"), row, late).await;
+            customer.succeeded(&execution).await;
+            all_struck(&customer, row).await;
+            one_of_each(&customer, row.operation).await;
+        });
+        all(rows).await;
+    });
+}
+
+#[test]
+fn a_refusal_ends_in_the_failure_path_and_the_redriven_run_finds_what_is_there() {
+    on_local_cloud(async |cloud| {
+        let rows = CALLS.iter().enumerate().map(|(number, row)| async move {
+            let code = if row.operation.starts_with("s3") {
+                "AccessDenied"
+            } else {
+                "AccessDeniedException"
+            };
+            let name = format!("refused-{number}");
+            let (customer, execution) = struck(cloud, name, row, vec![fail(code, 403)]).await;
+            // Access to the registry or by the first probe of the trust tells its own story.
+            let failure = customer.failed(&execution).await;
+            let codes = ["AccessDenied", "TrustUnproven", "TrustRefused"];
+            assert!(
+                codes.contains(&failure["code"].as_str().unwrap()),
+                "{} {failure}",
+                row.operation
+            );
+            assert!(failure["cause"].as_str().unwrap().len() > 20, "{failure}");
+            customer.succeeded(&start_again(&customer).await).await;
+            one_of_each(&customer, row.operation).await;
+        });
+        all(rows).await;
+    });
+}
+
+#[test]
+fn a_function_killed_after_any_change_leaves_nothing_twice() {
+    on_local_cloud(async |cloud| {
+        let rows = CALLS.iter().enumerate().filter(|(_, row)| row.changes);
+        let rows = rows.map(|(number, row)| async move {
+            let name = format!("killed-{number}");
+            let (customer, execution) = struck(cloud, name, row, vec![Effect::Kill]).await;
+            let ended = customer.ended(&execution).await;
+            all_struck(&customer, row).await;
+            if ended.status().as_str() != "SUCCEEDED" {
+                customer.succeeded(&start_again(&customer).await).await;
+            }
+            one_of_each(&customer, row.operation).await;
+        });
+        all(rows).await;
+    });
+}
+
+#[test]
+fn every_call_of_a_run_is_in_the_table() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "all-calls").await;
+        customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+        customer.give_training_data().await;
+        customer.succeeded(&customer.first_execution().await).await;
+        let account = &customer.tenant.account;
+        let role = format!("arn:aws:sts::{account}:assumed-role/customer_trusting_saas/");
+        let calls = cloud.authority().calls(&role).await.unwrap();
+        let made: BTreeSet<&str> =
+            calls.iter().filter_map(|call| call.what.strip_prefix("sagemaker:")).collect();
+        let known: BTreeSet<&str> =
+            CALLS.iter().map(|row| row.operation).chain(["AddTags"]).collect();
+        assert_eq!(made.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new());
+    });
+}
+
+#[test]
+fn sessions_that_end_early_are_replaced() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "ended-early").await;
+        customer.give_training_data().await;
+        let execution = customer.first_execution().await;
+        let account = &customer.tenant.account;
+        let role = format!("arn:aws:sts::{account}:assumed-role/customer_trusting_saas/");
+        // Whenever there is one: more than one handler is struck.
+        let mut expired = 0;
+        until("the run ends although its sessions do", async || {
+            expired += cloud.authority().expire_sessions(&role).await.unwrap();
+            let history = customer.history(&execution).await;
+            history.contains("ExecutionSucceeded").then_some(())
+        })
+        .await;
+        assert!(expired > 0);
+        let output: Value = customer.succeeded(&execution).await;
+        assert_eq!(output["run"], serde_json::to_value(run_of(&customer).await).unwrap());
+    });
+}
