@@ -77,6 +77,11 @@ async fn boto3_cannot_tell_it_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn boto3_deploys_with_guardrails() {
+    run(&emulator(), "deployment_test.py", vec![]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_sagemaker_sdk_runs_the_seeds_flow() {
     let home = home().join("sagemaker-sdk-2.257.0");
     let python = home.join("bin/python");

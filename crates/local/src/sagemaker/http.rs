@@ -62,7 +62,7 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
             }
         },
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+    if let Ok(id) = HeaderValue::from_str(&unique_id()) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
@@ -129,6 +129,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
                 content_type: text(&parts.headers, "content-type"),
                 accept: text(&parts.headers, "accept"),
                 variant: text(&parts.headers, "x-amzn-sagemaker-target-variant"),
+                inference_id: text(&parts.headers, "x-amzn-sagemaker-inference-id"),
                 body: body.to_vec(),
             };
             invoke::invoke(cloud, &place, request).await
@@ -137,8 +138,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     };
     match outcome {
         Ok(answer) => {
-            let mut response =
-                ([(CONTENT_TYPE, "text/csv; charset=utf-8")], answer.body).into_response();
+            let mut response = ([(CONTENT_TYPE, invoke::ANSWER_TYPE)], answer.body).into_response();
             if let Ok(variant) = HeaderValue::from_str(&answer.variant) {
                 response.headers_mut().insert("x-amzn-invoked-production-variant", variant);
             }
@@ -267,8 +267,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// An identifier in the form of AWS's, different for every answer.
-fn request_id() -> String {
+/// An identifier in the form of AWS's, different every time.
+pub(super) fn unique_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let seed =
         (std::process::id(), super::store::now().to_bits(), COUNT.fetch_add(1, Ordering::Relaxed));

@@ -9,12 +9,15 @@ use aws_sdk_s3::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::RequestId,
     primitives::ByteStream,
+    types::ServerSideEncryption,
 };
+use serde_json::json;
 
-use super::store::Place;
-use crate::authority::{Authority, AuthorityError};
+use super::{neighbours::Neighbours, store::Place};
+use crate::authority::{Authority, AuthorityError, Check, ServiceSession};
 
-const SERVICE: &str = "sagemaker.amazonaws.com";
+/// The service that execution roles trust.
+pub(super) const SERVICE: &str = "sagemaker.amazonaws.com";
 
 /// `s3://bucket/key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +61,21 @@ pub(super) enum S3Error {
 }
 
 /// S3 as an execution role sees it.
-pub(super) struct RoleS3(Client);
+pub(super) struct RoleS3 {
+    client: Client,
+    authority: Authority,
+    neighbours: Neighbours,
+    place: Place,
+    session: ServiceSession,
+    /// The ARN of the key that objects are written with.
+    key: Option<String>,
+}
 
 impl RoleS3 {
     /// S3 with a fresh session of `role_arn`, on behalf of the resource `arn`.
     pub(super) async fn open(
         authority: &Authority,
+        neighbours: &Neighbours,
         emulator_url: &str,
         place: &Place,
         role_arn: &str,
@@ -73,9 +85,9 @@ impl RoleS3 {
             .service_session(role_arn, SERVICE, &place.account, arn, &place.region)
             .await?;
         let credentials = Credentials::new(
-            session.access_key_id,
-            session.secret_access_key,
-            Some(session.session_token),
+            &session.access_key_id,
+            &session.secret_access_key,
+            Some(session.session_token.clone()),
             None,
             "execution-role",
         );
@@ -88,12 +100,56 @@ impl RoleS3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .retry_config(RetryConfig::standard().with_max_attempts(2))
             .build();
-        Ok(Self(Client::from_conf(config)))
+        Ok(Self {
+            client: Client::from_conf(config),
+            authority: authority.clone(),
+            neighbours: neighbours.clone(),
+            place: place.clone(),
+            session,
+            key: None,
+        })
+    }
+
+    /// The same, writing everything under this KMS key (id, ARN or alias).
+    pub(super) async fn encrypting(self, key: Option<&str>) -> Result<Self, S3Error> {
+        let Some(key) = key else {
+            return Ok(self);
+        };
+        let arn = self.neighbours.key_arn(&self.place, key).await.map_err(|error| {
+            S3Error::Other { at: format!("the KMS key {key}"), message: error.to_string() }
+        })?;
+        Ok(Self { key: Some(arn), ..self })
+    }
+
+    /// S3 uses a key on behalf of the caller, who needs the permission as well.
+    async fn use_key(&self, action: &str, key: &str, at: &S3Uri) -> Result<(), S3Error> {
+        let (account, region) = (&self.place.account, &self.place.region);
+        let object = format!("arn:aws:s3:::{}/{}", at.bucket, at.key);
+        let check = Check {
+            action: action.into(),
+            resource: key.into(),
+            context: [
+                ("kms:ViaService".to_owned(), json!(format!("s3.{region}.amazonaws.com"))),
+                ("kms:CallerAccount".to_owned(), json!(account)),
+                ("kms:EncryptionContext:aws:s3:arn".to_owned(), json!(object)),
+            ]
+            .into(),
+        };
+        let allowed = self.authority.session_may(&self.session, region, &[check]).await;
+        allowed.map_err(|error| match error {
+            AuthorityError::Refused { .. } => {
+                S3Error::AccessDenied(format!("{at}: {action} on {key} is not allowed"))
+            }
+            AuthorityError::Unavailable(message) => S3Error::Other { at: at.to_string(), message },
+        })
     }
 
     pub(super) async fn get(&self, at: &S3Uri) -> Result<Vec<u8>, S3Error> {
-        let object = self.0.get_object().bucket(&at.bucket).key(&at.key).send().await;
+        let object = self.client.get_object().bucket(&at.bucket).key(&at.key).send().await;
         let object = object.map_err(|error| explain(at, error))?;
+        if let Some(key) = object.ssekms_key_id() {
+            self.use_key("kms:Decrypt", key, at).await?;
+        }
         let bytes = object.body.collect().await;
         let bytes = bytes
             .map_err(|error| S3Error::Other { at: at.to_string(), message: error.to_string() })?;
@@ -101,7 +157,7 @@ impl RoleS3 {
     }
 
     pub(super) async fn head(&self, at: &S3Uri) -> Result<(), S3Error> {
-        let head = self.0.head_object().bucket(&at.bucket).key(&at.key).send().await;
+        let head = self.client.head_object().bucket(&at.bucket).key(&at.key).send().await;
         head.map(|_| ()).map_err(|error| explain(at, error))
     }
 
@@ -111,7 +167,12 @@ impl RoleS3 {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<(), S3Error> {
-        let put = self.0.put_object().bucket(&at.bucket).key(&at.key).content_type(content_type);
+        let mut put =
+            self.client.put_object().bucket(&at.bucket).key(&at.key).content_type(content_type);
+        if let Some(key) = &self.key {
+            self.use_key("kms:GenerateDataKey", key, at).await?;
+            put = put.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(key);
+        }
         put.body(ByteStream::from(body))
             .send()
             .await
@@ -123,7 +184,7 @@ impl RoleS3 {
     pub(super) async fn list(&self, prefix: &S3Uri) -> Result<Vec<S3Uri>, S3Error> {
         let mut found = Vec::new();
         let mut pages = self
-            .0
+            .client
             .list_objects_v2()
             .bucket(&prefix.bucket)
             .prefix(&prefix.key)

@@ -17,7 +17,7 @@ use super::{automl_job::AutoMlJob, endpoint::Endpoint, transform_job::TransformJ
 use crate::authority::{Caller, ResourceTags};
 
 /// Where a resource lives: names are unique per account and region.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Place {
     pub(super) account: String,
     pub(super) region: String,
