@@ -7,10 +7,11 @@ It lives as long as its standard input stays open: whoever started it holds the
 other end, so that it ends with its owner, even one that was killed. With it end
 the functions' processes, which share its process group.
 
-It also fills four gaps of the pinned MiniStack release, each as AWS does it:
+It also fills five gaps of the pinned MiniStack release, each as AWS does it:
 an event bus as target in another account, the context attributes of EventBridge
-Scheduler, the roles of rules and schedules, which must allow what they do, and
-IAM groups and access keys in CloudFormation.
+Scheduler, the roles of rules and schedules, which must allow what they do, IAM
+groups and access keys in CloudFormation, and alarms that watch the metric of
+their own dimensions only.
 """
 
 import json
@@ -18,6 +19,7 @@ import os
 import signal
 import sys
 import threading
+import types
 from datetime import datetime, timezone
 
 
@@ -29,6 +31,7 @@ def main():
 
     _deliver_across_accounts()
     _provision_identities()
+    _watch_own_dimensions()
     gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]
@@ -163,6 +166,20 @@ def _provision_identities():
     handlers = provisioners._RESOURCE_HANDLERS
     handlers["AWS::IAM::Group"] = {"create": create_group, "delete": delete_group}
     handlers["AWS::IAM::AccessKey"] = {"create": create_key, "delete": delete_key}
+
+
+def _watch_own_dimensions():
+    from ministack.services import cloudwatch
+
+    evaluate = cloudwatch._evaluate_alarm
+
+    def evaluate_own(alarm):
+        own = cloudwatch._dims_key({each["Name"]: each["Value"] for each in alarm.get("Dimensions") or []})
+        metrics = {key: points for key, points in cloudwatch._metrics.items() if key[2] == own}
+        # The same code, which sees these metrics as all there are.
+        types.FunctionType(evaluate.__code__, {**vars(cloudwatch), "_metrics": metrics})(alarm)
+
+    cloudwatch._evaluate_alarm = evaluate_own
 
 
 def _with_context(text, schedule, event):

@@ -93,6 +93,10 @@ def alarm(name, metric="Invocation4XXErrors", endpoint="crosspilot-live", **more
         **more})
 
 
+def state(name):
+    return cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["StateValue"]
+
+
 missing = blue_green(alarms=["crosspilot-none"])
 assert "crosspilot-none" in refused("ValidationException", update, name="crosspilot-live", config="crosspilot-live",
                                     deployment=missing)
@@ -138,8 +142,8 @@ alarm("crosspilot-metered", endpoint="crosspilot-metered")
 update("crosspilot-live", "crosspilot-live", guarded)
 until("the canary bakes", lambda: pending("Baking"))
 refused("ModelError", predict, name="crosspilot-metered", body=b"1,2")
-until("the other alarm goes off", lambda: cloudwatch.describe_alarms(
-    AlarmNames=["crosspilot-metered"])["MetricAlarms"][0]["StateValue"] == "ALARM")
+until("the error is counted", lambda: total("Invocation4XXErrors", "crosspilot-metered") == 2)
+assert (state("crosspilot-metered"), state("crosspilot-errors")) == ("ALARM", "OK")
 assert sagemaker.describe_endpoint(EndpointName="crosspilot-live")["EndpointStatus"] == "Updating"
 refused("ModelError", predict, name="crosspilot-live", body=b"1,2")
 seen, live = statuses("crosspilot-live")
