@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::{autoscaling, store::Resources};
 use crate::authority::Check;
 
 /// The operations on one kind of resource, by the member that names it.
@@ -46,6 +47,9 @@ const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
 
 /// Everything that the caller must be allowed to do for this request.
 pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
+    if autoscaling::OPERATIONS.contains(&operation) {
+        return autoscaling::checks(operation, request);
+    }
     let resource = resource(operation, request);
     let mut checks = vec![check(operation, &resource, own_context(operation, request))];
     if matches!(operation, "CreateEndpoint" | "UpdateEndpoint") {
@@ -69,13 +73,28 @@ pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     checks
 }
 
+/// What the sender must be allowed to do besides, which depends on what is there.
+pub(super) fn later_checks(here: &Resources, operation: &str, request: &Value) -> Vec<Check> {
+    match operation {
+        "DeleteEndpoint" => {
+            autoscaling::deletion_checks(here, request["EndpointName"].as_str().unwrap_or_default())
+        }
+        _ => autoscaling::first_time_checks(here, operation),
+    }
+}
+
 /// The role that a request hands to SageMaker.
 pub(super) fn passed_role(request: &Value) -> Option<&str> {
     request.get("RoleArn").or_else(|| request.get("ExecutionRoleArn")).and_then(Value::as_str)
 }
 
-/// The `Tags` of a request, as pairs.
+/// The `Tags` of a request, as pairs: SageMaker lists them, Application Auto
+/// Scaling maps them.
 pub(super) fn tags_of(request: &Value) -> BTreeMap<String, String> {
+    if let Some(Value::Object(tags)) = request.get("Tags") {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        return tags.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+    }
     let tags = request.get("Tags").and_then(Value::as_array).into_iter().flatten();
     let text = |tag: &Value, member: &str| {
         tag.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -105,7 +124,7 @@ fn check(operation: &str, resource: &str, context: BTreeMap<String, Value>) -> C
     Check { action: format!("sagemaker:{operation}"), resource: resource.into(), context }
 }
 
-fn tag_context(request: &Value) -> BTreeMap<String, Value> {
+pub(super) fn tag_context(request: &Value) -> BTreeMap<String, Value> {
     let tags = tags_of(request);
     let mut context: BTreeMap<_, _> =
         tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), json!(value))).collect();

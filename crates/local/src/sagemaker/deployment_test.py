@@ -208,3 +208,66 @@ statuses("crosspilot-captured")
 assert answers("crosspilot-captured", 4) == (0, 4)
 update("crosspilot-captured", "crosspilot-captured", RetainAllVariantProperties=True)
 assert statuses("crosspilot-captured")[1]["DataCaptureConfig"]["DestinationS3Uri"] == "s3://acme-elsewhere/captured"
+
+# -- Automatic scaling -----------------------------------------------------------------------
+
+serve("crosspilot-scaled", one)
+scaling = client("application-autoscaling", credentials, SAGEMAKER)
+VARIANT = {"ServiceNamespace": "sagemaker", "ResourceId": "endpoint/crosspilot-scaled/variant/AllTraffic",
+           "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
+
+
+def instances():
+    _, endpoint = statuses("crosspilot-scaled")
+    return endpoint["ProductionVariants"][0]["CurrentInstanceCount"]
+
+
+assert "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint" in refused(
+    "AccessDeniedException", scaling.register_scalable_target, **VARIANT, MinCapacity=2, MaxCapacity=4)
+iam.put_role_policy(RoleName="access", PolicyName="scaling", PolicyDocument=allow(
+    statement("iam:CreateServiceLinkedRole", ROLE + "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*",
+              Condition={"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}})))
+for wrong in ({"MinCapacity": 5, "MaxCapacity": 4}, {"MinCapacity": 1}, {"MinCapacity": -1, "MaxCapacity": 1},
+              {"MinCapacity": 1, "MaxCapacity": 2, "ResourceId": "endpoint/crosspilot-scaled/variant/other"},
+              {"MinCapacity": 1, "MaxCapacity": 2, "ResourceId": "endpoint/crosspilot-none/variant/AllTraffic"},
+              {"MinCapacity": 1, "MaxCapacity": 2, "ResourceId": "crosspilot-scaled"}):
+    refused("ValidationException", scaling.register_scalable_target, **{**VARIANT, **wrong})
+refused("ObjectNotFoundException", scaling.deregister_scalable_target, **VARIANT)
+tracking = {**VARIANT, "PolicyName": "load", "PolicyType": "TargetTrackingScaling",
+            "TargetTrackingScalingPolicyConfiguration": {"TargetValue": 100.0, "PredefinedMetricSpecification": {
+                "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"}}}
+refused("ObjectNotFoundException", scaling.put_scaling_policy, **tracking)
+arn = scaling.register_scalable_target(**VARIANT, MinCapacity=2, MaxCapacity=4)["ScalableTargetARN"]
+assert arn.startswith(f"arn:aws:application-autoscaling:{REGION}:{CUSTOMER}:scalable-target/"), arn
+until("the variant has its instances", lambda: instances() == 2)
+scaling.register_scalable_target(**VARIANT, MaxCapacity=3)
+[target] = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[VARIANT["ResourceId"]])["ScalableTargets"]
+assert (target["MinCapacity"], target["MaxCapacity"], target["ScalableTargetARN"]) == (2, 3, arn), target
+assert scaling.put_scaling_policy(**tracking)["PolicyARN"].endswith("policyName/load")
+[policy] = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=VARIANT["ResourceId"])["ScalingPolicies"]
+assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 100.0
+assert not scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId="endpoint/x/variant/y")["ScalingPolicies"]
+
+message = refused("ValidationException", update, name="crosspilot-scaled", config="crosspilot-renamed")
+assert message.startswith('The variant(s) "AllTraffic" must be deregistered as scalable targets'), message
+# An update keeps the limits, and the count if it is told to.
+scaling.register_scalable_target(**VARIANT, MinCapacity=3, MaxCapacity=3)
+until("the variant has its instances", lambda: instances() == 3)
+scaling.register_scalable_target(**VARIANT, MinCapacity=1, MaxCapacity=4)
+update("crosspilot-scaled", "crosspilot-two", RetainAllVariantProperties=True)
+assert instances() == 3
+update("crosspilot-scaled", "crosspilot-two")
+assert instances() == 2
+serve("crosspilot-sls-scaled", one, ServerlessConfig={"MemorySizeInMB": 2048, "MaxConcurrency": 1})
+assert "has no instances" in refused(
+    "ValidationException", scaling.register_scalable_target,
+    **{**VARIANT, "ResourceId": "endpoint/crosspilot-sls-scaled/variant/AllTraffic"}, MinCapacity=1, MaxCapacity=2)
+
+scaling.delete_scaling_policy(**VARIANT, PolicyName="load")
+refused("ObjectNotFoundException", scaling.delete_scaling_policy, **VARIANT, PolicyName="load")
+narrow = client("sagemaker", session(allow(statement("sagemaker:*", "*"))), SAGEMAKER)
+assert "application-autoscaling:DeregisterScalableTarget" in refused(
+    "AccessDeniedException", narrow.delete_endpoint, EndpointName="crosspilot-scaled")
+sagemaker.delete_endpoint(EndpointName="crosspilot-scaled")
+wait("endpoint_deleted", EndpointName="crosspilot-scaled")
+assert not scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Cloud, capture,
+    Cloud, autoscaling, capture,
     deployment::Deployment,
     endpoint_config,
     error::ApiError,
@@ -41,7 +41,7 @@ impl Status {
     }
 
     /// Whether an update or a deletion has to wait.
-    fn in_progress(self) -> bool {
+    pub(super) fn in_progress(self) -> bool {
         matches!(self, Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting)
     }
 
@@ -91,13 +91,36 @@ pub(super) struct Pending {
     pub(super) stage: String,
 }
 
+impl Deployed {
+    /// Want as many instances of each variant as its limits (least and most)
+    /// allow; whether that changes anything.
+    pub(super) fn limit_instances(&mut self, limits: &[(String, u64, u64)]) -> bool {
+        let mut changed = false;
+        for (name, least, most) in limits {
+            let variants = self.variants.iter_mut();
+            for variant in variants.filter(|variant| variant["VariantName"] == **name) {
+                let Some(count) = variant["DesiredInstanceCount"].as_u64() else { continue };
+                let wanted = count.clamp(*least, *most);
+                changed |= wanted != count;
+                variant["DesiredInstanceCount"] = json!(wanted);
+            }
+        }
+        changed
+    }
+}
+
 impl Endpoint {
-    /// An update ends: its target serves now.
+    /// A change ends: what was wanted serves now.
     pub(super) fn settle(&mut self) {
         self.status = Status::InService;
         if let Some(done) = self.pending.take() {
             self.current = done.target;
             self.deployment = done.deployment;
+        }
+        for variant in &mut self.current.variants {
+            if let Some(count) = variant.get("DesiredInstanceCount").cloned() {
+                variant["CurrentInstanceCount"] = count;
+            }
         }
     }
 
@@ -159,6 +182,7 @@ pub(super) async fn update(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         capture: endpoint_config::capture(&request).cloned(),
     };
     let target = retain(&endpoint.current, fresh, &call.input);
+    keeps_scalable_targets(cloud, call, &endpoint.current, &target)?;
     let retained = call.input["RetainDeploymentConfig"] == json!(true);
     let deployment = match call.input.get("DeploymentConfig") {
         None if retained => endpoint.deployment.clone(),
@@ -184,6 +208,32 @@ pub(super) async fn update(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     })?;
     cloud.spawn(rollout::update(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "EndpointArn": arn }))
+}
+
+/// Scalable targets keep their variant and its instance type.
+fn keeps_scalable_targets(
+    cloud: &Cloud,
+    call: &Call,
+    old: &Deployed,
+    new: &Deployed,
+) -> Result<(), ApiError> {
+    let instance_type = |deployed: &Deployed, name: &str| -> Result<Option<Value>, ApiError> {
+        let request = find_config(cloud, &call.place, &deployed.config)?;
+        let mut variants = endpoint_config::variants(&request);
+        let variant = variants.find(|variant| variant["VariantName"] == name);
+        Ok(variant.and_then(|variant| variant.get("InstanceType")).cloned())
+    };
+    let scaled =
+        cloud.store.at(&call.place, |here| autoscaling::limits(here, call.text("EndpointName")));
+    for (name, ..) in scaled {
+        if instance_type(old, &name)? != instance_type(new, &name)? {
+            return Err(ApiError::Validation(format!(
+                "The variant(s) \"{name}\" must be deregistered as scalable targets with AWS Auto Scaling before they \
+                 can be removed or have their instance type updated."
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The course that a `DeploymentConfig` describes.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cloud, access,
+    Cloud, access, autoscaling,
     error::ApiError,
     faults::{Effect, Fault},
     invoke,
@@ -31,6 +31,8 @@ use crate::authority::{Check, ReceivedRequest};
 
 /// More than any body that SageMaker takes; what is larger is not even read.
 const MAX_BODY: usize = 32 << 20;
+/// SageMaker's and SageMaker Runtime's name in signatures.
+const SERVICE: &str = "sagemaker";
 const JSON_1_1: &str = "application/x-amz-json-1.1";
 
 pub(super) fn router(cloud: Arc<Cloud>) -> Router {
@@ -71,12 +73,15 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 /// `POST /` with the operation in a header.
 async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
     let target = text(&parts.headers, "x-amz-target");
-    let operation = target.strip_prefix("SageMaker.").unwrap_or(target).to_owned();
+    let (service, operation) = match target.strip_prefix(autoscaling::TARGET) {
+        Some(operation) => (autoscaling::SERVICE, operation.to_owned()),
+        None => (SERVICE, target.strip_prefix("SageMaker.").unwrap_or(target).to_owned()),
+    };
     let struck = cloud.faults.strike(&operation);
     if let Some(response) = strike(struck).await {
         return response;
     }
-    match perform(cloud, parts, &operation, body).await {
+    match perform(cloud, service, parts, &operation, body).await {
         Ok(answer) => {
             (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
         }
@@ -90,11 +95,12 @@ async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
 
 async fn perform(
     cloud: &Arc<Cloud>,
+    service: &'static str,
     parts: &Parts,
     operation: &str,
     body: Bytes,
 ) -> Result<Value, ApiError> {
-    let received = received(parts, &body);
+    let received = received(service, parts, &body);
     let input = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Serialization(format!("the body is not JSON: {error}")))
         .and_then(|input| shapes::accept(operation, input));
@@ -107,6 +113,10 @@ async fn perform(
         }
     };
     let place = authorize(cloud, &received, &access::checks(operation, &input)).await?;
+    let later = cloud.store.at(&place, |here| access::later_checks(here, operation, &input));
+    if !later.is_empty() {
+        authorize(cloud, &received, &later).await?;
+    }
     let answer = operations::perform(cloud, &Call { operation, place, input }).await?;
     shapes::answer_is_sound(operation, &answer).map_err(|wrong| {
         tracing::error!(operation, %wrong, %answer, "an answer that AWS's model does not allow");
@@ -121,7 +131,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     if let Some(response) = strike(struck).await {
         return response;
     }
-    let received = received(parts, &body);
+    let received = received(SERVICE, parts, &body);
     let outcome = match authorize_invocation(cloud, &received, name).await {
         Ok(place) => {
             let request = invoke::Invocation {
@@ -180,13 +190,13 @@ async fn authorize(
     Ok(Place::from(&caller))
 }
 
-fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
+fn received(service: &'static str, parts: &Parts, body: &[u8]) -> ReceivedRequest {
     // A header is bytes; as Latin-1 each byte is one character, and back.
     let latin_1 =
         |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
     let digest = Sha256::digest(body);
     ReceivedRequest {
-        service: "sagemaker",
+        service,
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),

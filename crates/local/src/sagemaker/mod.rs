@@ -1,7 +1,7 @@
 //! A SageMaker that really trains, deploys and predicts, on this machine.
 //!
-//! One HTTP server speaks SageMaker (JSON 1.1) and SageMaker Runtime (REST
-//! JSON) for every account at once. The account is the caller's, the region
+//! One HTTP server speaks SageMaker (JSON 1.1), SageMaker Runtime (REST JSON) and
+//! Application Auto Scaling (JSON 1.1) for every account at once. The account is the caller's, the region
 //! that of the request's signature, and who may do what is the emulator's to
 //! say (see [`crate::authority`]). Data and models stay where they are on AWS:
 //! in the customer's bucket, reached with the execution role's own session.
@@ -11,6 +11,7 @@ mod artifact;
 mod automl_job;
 mod automl_request;
 mod autopilot;
+mod autoscaling;
 mod capture;
 #[cfg(test)]
 mod client_test;
@@ -188,7 +189,7 @@ impl SageMaker {
         Ok(Self { cloud, address, server, close: Some(close) })
     }
 
-    /// The endpoint URL for both SageMaker and SageMaker Runtime.
+    /// The endpoint URL for SageMaker, SageMaker Runtime and Application Auto Scaling.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

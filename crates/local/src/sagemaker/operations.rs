@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Cloud, access, automl_job, endpoint, endpoint_config, error::ApiError, model, store::Place,
-    tags, transform_job,
+    Cloud, access, automl_job, autoscaling, endpoint, endpoint_config, error::ApiError, model,
+    store::Place, tags, transform_job,
 };
 
 /// An authorised request.
@@ -62,6 +62,7 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "AddTags" => tags::add(cloud, call),
         "ListTags" => tags::list(cloud, call),
         "DeleteTags" => tags::delete(cloud, call),
+        other if autoscaling::OPERATIONS.contains(&other) => autoscaling::perform(cloud, call),
         other => {
             Err(ApiError::NotOffered(format!("{other} is not offered by the local SageMaker")))
         }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Cloud,
+    Cloud, autoscaling,
     deployment::Deployment,
     endpoint::{Deployed, Endpoint, Status},
     endpoint_config, lock, model,
@@ -23,19 +23,20 @@ const WATCH: Duration = Duration::from_millis(100);
 pub(super) fn resume(cloud: &Arc<Cloud>) {
     for place in cloud.store.places() {
         let endpoints: Vec<_> = cloud.store.at(&place, |here| {
-            here.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.status)).collect()
+            let endpoints = here.endpoints.iter();
+            endpoints
+                .map(|(name, endpoint)| (name.clone(), endpoint.status, endpoint.pending.is_some()))
+                .collect()
         });
-        for (name, status) in endpoints {
+        for (name, status, pending) in endpoints {
             let (cloud, place) = (cloud.clone(), place.clone());
             match status {
                 Status::Failed => {}
                 Status::Deleting => cloud.clone().spawn(remove(cloud, place, name)),
-                Status::Creating | Status::InService => {
-                    cloud.clone().spawn(start(cloud, place, name));
-                }
-                Status::Updating | Status::RollingBack => {
+                Status::Updating | Status::RollingBack if pending => {
                     cloud.clone().spawn(update(cloud, place, name));
                 }
+                _ => cloud.clone().spawn(start(cloud, place, name)),
             }
         }
     }
@@ -88,6 +89,7 @@ pub(super) async fn update(cloud: Arc<Cloud>, place: Place, name: String) {
         Ok(new) => {
             change.route(Traffic::whole(new));
             change.apply(|endpoint| endpoint.settle());
+            scale(cloud.clone(), change.place.clone(), name.clone()).await;
         }
         Err(reason) => {
             change.route(Traffic::whole(old));
@@ -110,7 +112,43 @@ pub(super) async fn remove(cloud: Arc<Cloud>, place: Place, name: String) {
     cloud.store.at(&place, |here| {
         if let Some(endpoint) = here.endpoints.remove(&name) {
             here.tags.remove(&endpoint.arn);
+            autoscaling::forget(here, &name);
             lock(&cloud.serving).remove(&endpoint.arn);
+        }
+    });
+}
+
+/// Bring the instances of an endpoint's scalable targets within their limits, as
+/// soon as the endpoint can change.
+pub(super) async fn scale(cloud: Arc<Cloud>, place: Place, name: String) {
+    loop {
+        let scaled = cloud.store.at(&place, |here| {
+            let limits = autoscaling::limits(here, &name);
+            let Some(endpoint) = here.endpoints.get_mut(&name) else {
+                return Some(false);
+            };
+            if endpoint.status.in_progress() {
+                return None;
+            }
+            let scaled =
+                endpoint.status == Status::InService && endpoint.current.limit_instances(&limits);
+            if scaled {
+                endpoint.status = Status::Updating;
+                endpoint.modified = now();
+            }
+            Some(scaled)
+        });
+        match scaled {
+            Some(true) => break,
+            Some(false) => return,
+            None => sleep(WATCH).await,
+        }
+    }
+    sleep(cloud.options.endpoint_change).await;
+    cloud.store.at(&place, |here| {
+        if let Some(endpoint) = here.endpoints.get_mut(&name) {
+            endpoint.settle();
+            endpoint.modified = now();
         }
     });
 }
