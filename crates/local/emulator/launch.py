@@ -5,7 +5,8 @@
 
 It lives as long as its standard input stays open: whoever started it holds the
 other end, so that it ends with its owner, even one that was killed. With it end
-the functions' processes, which share its process group.
+the functions' processes, which share its process group. If its state is kept
+(PERSIST_STATE=1), it is saved before.
 
 It also fills five gaps of the pinned MiniStack release, each as AWS does it:
 an event bus as target in another account, the context attributes of EventBridge
@@ -19,8 +20,12 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 from datetime import datetime, timezone
+
+# Saving takes well under a second; whoever started this waits a little longer.
+_SAVING_SECONDS = 20
 
 
 def main():
@@ -35,12 +40,23 @@ def main():
     gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]
-    app.main()
+    try:
+        app.main()
+    finally:
+        _end()
 
 
 def _end_with_owner():
     while sys.stdin.buffer.read(4096):
         pass
+    if os.environ.get("PERSIST_STATE") == "1":
+        # MiniStack saves on its way out; main() ends the rest.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_SAVING_SECONDS)
+    _end()
+
+
+def _end():
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

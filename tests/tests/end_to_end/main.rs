@@ -5,6 +5,7 @@
 mod command_line;
 mod failure_path;
 mod identities;
+mod local_cloud;
 mod problem_types;
 mod secrets;
 mod state_machine;
