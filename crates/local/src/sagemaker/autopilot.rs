@@ -80,6 +80,9 @@ impl Run {
             plan.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         self.pause().await;
         let s3 = self.s3(plan, job).await?;
+        s3.check_volume_key(plan.volume_key.as_deref())
+            .await
+            .map_err(|error| format!("ClientError: {error}"))?;
         let training = self.fetch(&s3, plan, &plan.training).await?;
         let validation = match &plan.validation {
             Some(channel) => Some(self.fetch(&s3, plan, channel).await?),
@@ -199,9 +202,11 @@ impl Run {
     }
 
     async fn s3(&self, plan: &Plan, job: &AutoMlJob) -> Result<RoleS3, String> {
-        assume_role(&self.cloud, &self.place, &plan.role, &job.arn)
+        let s3 = assume_role(&self.cloud, &self.place, &plan.role, &job.arn)
             .await
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        let key = plan.output_key.as_deref();
+        s3.encrypting(key).await.map_err(|error| format!("ClientError: {error}"))
     }
 
     /// The files of a channel.

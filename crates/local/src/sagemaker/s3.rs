@@ -1,6 +1,8 @@
 //! Customer data, read and written as SageMaker does it: with a session of the
 //! execution role, so that the role's own permissions count.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::{
     Client,
     config::{
@@ -11,7 +13,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::ServerSideEncryption,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{neighbours::Neighbours, store::Place};
 use crate::authority::{Authority, AuthorityError, Check, ServiceSession};
@@ -121,26 +123,46 @@ impl RoleS3 {
         Ok(Self { key: Some(arn), ..self })
     }
 
-    /// S3 uses a key on behalf of the caller, who needs the permission as well.
-    async fn use_key(&self, action: &str, key: &str, at: &S3Uri) -> Result<(), S3Error> {
-        let (account, region) = (&self.place.account, &self.place.region);
-        let object = format!("arn:aws:s3:::{}/{}", at.bucket, at.key);
-        let check = Check {
-            action: action.into(),
-            resource: key.into(),
-            context: [
-                ("kms:ViaService".to_owned(), json!(format!("s3.{region}.amazonaws.com"))),
-                ("kms:CallerAccount".to_owned(), json!(account)),
-                ("kms:EncryptionContext:aws:s3:arn".to_owned(), json!(object)),
-            ]
-            .into(),
+    /// Whether the role may let volumes be encrypted with this key, if there is
+    /// one: that takes a grant (API Reference, `VolumeKmsKeyId`).
+    pub(super) async fn check_volume_key(&self, key: Option<&str>) -> Result<(), S3Error> {
+        let Some(key) = key else {
+            return Ok(());
         };
+        let at = format!("the KMS key {key}");
+        let arn = self.neighbours.key_arn(&self.place, key).await;
+        let arn =
+            arn.map_err(|error| S3Error::Other { at: at.clone(), message: error.to_string() })?;
+        let context = [("kms:GrantIsForAWSResource".to_owned(), json!("true"))];
+        self.use_key("kms:CreateGrant", &arn, &at, context.into()).await
+    }
+
+    /// S3 uses a key on behalf of the caller, who needs the permission as well.
+    async fn use_key_for(&self, action: &str, key: &str, at: &S3Uri) -> Result<(), S3Error> {
+        let object = format!("arn:aws:s3:::{}/{}", at.bucket, at.key);
+        let context = [
+            ("kms:ViaService".to_owned(), json!(format!("s3.{}.amazonaws.com", self.place.region))),
+            ("kms:EncryptionContext:aws:s3:arn".to_owned(), json!(object)),
+        ];
+        self.use_key(action, key, &at.to_string(), context.into()).await
+    }
+
+    async fn use_key(
+        &self,
+        action: &str,
+        key: &str,
+        at: &str,
+        mut context: BTreeMap<String, Value>,
+    ) -> Result<(), S3Error> {
+        context.insert("kms:CallerAccount".into(), json!(self.place.account));
+        let check = Check { action: action.into(), resource: key.into(), context };
+        let region = &self.place.region;
         let allowed = self.authority.session_may(&self.session, region, &[check]).await;
         allowed.map_err(|error| match error {
             AuthorityError::Refused { .. } => {
                 S3Error::AccessDenied(format!("{at}: {action} on {key} is not allowed"))
             }
-            AuthorityError::Unavailable(message) => S3Error::Other { at: at.to_string(), message },
+            AuthorityError::Unavailable(message) => S3Error::Other { at: at.into(), message },
         })
     }
 
@@ -148,7 +170,7 @@ impl RoleS3 {
         let object = self.client.get_object().bucket(&at.bucket).key(&at.key).send().await;
         let object = object.map_err(|error| explain(at, error))?;
         if let Some(key) = object.ssekms_key_id() {
-            self.use_key("kms:Decrypt", key, at).await?;
+            self.use_key_for("kms:Decrypt", key, at).await?;
         }
         let bytes = object.body.collect().await;
         let bytes = bytes
@@ -170,14 +192,18 @@ impl RoleS3 {
         let mut put =
             self.client.put_object().bucket(&at.bucket).key(&at.key).content_type(content_type);
         if let Some(key) = &self.key {
-            self.use_key("kms:GenerateDataKey", key, at).await?;
+            self.use_key_for("kms:GenerateDataKey", key, at).await?;
             put = put.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(key);
         }
-        put.body(ByteStream::from(body))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| explain(at, error))
+        let written = put.body(ByteStream::from(body)).send().await;
+        let written = written.map_err(|error| explain(at, error))?;
+        match written.ssekms_key_id() {
+            // The bucket's own key, which only its answer tells.
+            Some(key) if self.key.is_none() => {
+                self.use_key_for("kms:GenerateDataKey", key, at).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The objects under a prefix, in key order, without folder markers.

@@ -78,16 +78,23 @@ pub(super) async fn load(cloud: &Arc<Cloud>, target: Target<'_>) -> Result<Servi
         .at(place, |here| here.endpoint_configs.get(&config.to_lowercase()).cloned())
         .ok_or_else(|| no_config(place, config).to_string())?;
     let capture = capture.map(Capture::read).transpose()?.flatten().map(Arc::new);
+    let volume_key = config.request.get("KmsKeyId").and_then(Value::as_str);
     let mut serving = Vec::new();
     for (variant, summary) in endpoint_config::variants(&config.request).zip(variants) {
         let text = |member: &str| variant.get(member).and_then(Value::as_str).unwrap_or_default();
         let (name, model) = (text("VariantName"), text("ModelName"));
         let pipeline = start_model(cloud, place, model, name, &Environment::new()).await?;
+        let role = model::role(cloud, place, model).unwrap_or_default();
+        if volume_key.is_some() {
+            let s3 = cloud.role_s3(place, &role, &config.arn).await;
+            let s3 = s3.map_err(|error| error.to_string())?;
+            s3.check_volume_key(volume_key).await.map_err(|error| error.to_string())?;
+        }
         serving.push(Arc::new(Variant {
             name: name.into(),
             weight: summary["CurrentWeight"].as_f64().unwrap_or(1.0),
             serverless: variant.get("ServerlessConfig").is_some(),
-            role: model::role(cloud, place, model).unwrap_or_default(),
+            role,
             capture: capture.clone(),
             pipeline: Arc::new(pipeline),
         }));
