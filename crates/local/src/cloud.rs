@@ -9,7 +9,7 @@ use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
-use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Tenant, TenantStatus};
+use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Network, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Vendor, VendorError};
 
 use crate::authority::{Authority, AuthorityError};
@@ -132,6 +132,8 @@ pub struct Onboarding {
     pub template: String,
     /// What its runs may use.
     pub limits: Limits,
+    /// The customer's subnets, if everything has to run in them.
+    pub network: Option<Network>,
 }
 
 impl Onboarding {
@@ -144,6 +146,7 @@ impl Onboarding {
             prefix: "crosspilot".parse()?,
             template: CUSTOMER_TEMPLATE.to_owned(),
             limits: Limits { max_candidates: 10, max_runtime_seconds: 900 },
+            network: None,
         })
     }
 }
@@ -325,23 +328,25 @@ impl LocalCloud {
     /// external ID, the customer deploys the template with it, the vendor
     /// registers the tenant.
     pub async fn onboard(&self, onboarding: &Onboarding) -> Result<Tenant, CloudError> {
-        let Onboarding { tenant, account, bucket, prefix, template, limits } = onboarding;
+        let Onboarding { tenant, account, bucket, prefix, template, limits, network } = onboarding;
         let external_id = ExternalId::generate().map_err(|_| CloudError::Random)?;
-        let outputs = stacks::deploy(
-            &self.customer(account),
-            CUSTOMER_STACK,
-            template,
-            &[
-                ("SaasAccountId", SAAS_ACCOUNT),
-                ("TenantId", tenant.as_str()),
-                ("ExternalId", external_id.as_str()),
-                ("VendorEventBusArn", &self.vendor.deployment.event_bus),
-                ("BucketName", bucket.as_str()),
-                ("Prefix", prefix.as_str()),
-                ("AllowVendorOperators", "true"),
-            ],
-        )
-        .await?;
+        let mut parameters = vec![
+            ("SaasAccountId", SAAS_ACCOUNT.to_owned()),
+            ("TenantId", tenant.to_string()),
+            ("ExternalId", external_id.as_str().to_owned()),
+            ("VendorEventBusArn", self.vendor.deployment.event_bus.clone()),
+            ("BucketName", bucket.to_string()),
+            ("Prefix", prefix.to_string()),
+            ("AllowVendorOperators", "true".to_owned()),
+        ];
+        if let Some(Network { subnets, security_groups }) = network {
+            parameters.push(("SubnetIds", subnets.join(",")));
+            parameters.push(("SecurityGroupIds", security_groups.join(",")));
+        }
+        let parameters: Vec<(&str, &str)> =
+            parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let outputs =
+            stacks::deploy(&self.customer(account), CUSTOMER_STACK, template, &parameters).await?;
         let registered = Tenant {
             tenant: tenant.clone(),
             account: account.clone(),
@@ -352,7 +357,7 @@ impl LocalCloud {
             external_id,
             bucket: bucket.clone(),
             prefix: prefix.clone(),
-            network: None,
+            network: network.clone(),
             status: TenantStatus::Active,
             limits: *limits,
             models: Default::default(),

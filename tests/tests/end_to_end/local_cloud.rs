@@ -1,8 +1,11 @@
-//! The local cloud itself: what it keeps for its next start.
+//! The local cloud itself: what it refuses as AWS does, and what it keeps for its
+//! next start.
 
 use std::path::Path;
 
-use crosspilot_tests::home;
+use crosspilot_core::registry::Change;
+use crosspilot_core::tenant::Network;
+use crosspilot_tests::{Customer, home, on_local_cloud, onboarding};
 use serde_json::{Value, json};
 
 use crate::command_line::{crosspilot, link_emulator};
@@ -27,6 +30,36 @@ fn ask(endpoints: &Value, token: &str) -> (u16, Value) {
         let answer = request.json(&body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     })
+}
+
+#[test]
+fn with_subnets_given_everything_runs_in_them_or_not_at_all() {
+    on_local_cloud(async |cloud| {
+        let network = |subnet: &str| Network {
+            subnets: vec![subnet.into()],
+            security_groups: vec!["sg-0123abcd".into()],
+        };
+        let mut onboarding = onboarding("in-subnets");
+        onboarding.network = Some(network("subnet-0123abcd"));
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.give_training_data().await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        assert_eq!(output["deployment"]["decision"]["verdict"], "deploy");
+
+        // A vendor that goes elsewhere is stopped by the customer's template.
+        for elsewhere in [None, Some(network("subnet-4567abcd"))] {
+            let change = Change { by: "test", action: "network" };
+            let registry = &cloud.vendor().registry;
+            let edit = |tenant: &mut crosspilot_core::tenant::Tenant| {
+                tenant.network.clone_from(&elsewhere);
+            };
+            registry.change_tenant(&customer.tenant.tenant, change, edit).await.unwrap();
+            let request = if elsewhere.is_some() { "elsewhere" } else { "nowhere" };
+            let failure = customer.failed(&customer.start(request).await).await;
+            assert_eq!(failure["stage"], "start-job", "{failure}");
+            assert!(failure["cause"].as_str().unwrap().contains("explicit deny"), "{failure}");
+        }
+    });
 }
 
 #[test]
