@@ -20,7 +20,7 @@ use super::{
     report,
     s3::{RoleS3, S3Error, S3Uri},
     store::{Place, now},
-    trainer::{Files, Outcome, Training},
+    trainer::{Files, Outcome, Progress, Training},
 };
 use crate::authority::AuthorityError;
 
@@ -181,14 +181,23 @@ impl Run {
         let stop = self.stop.clone();
         let training = tokio::task::spawn_blocking(move || {
             // Nobody listens any more once the job is aborted.
-            training.run(deadline, &stop, |candidate| drop(report.send((now(), candidate))))
+            training.run(deadline, &stop, |progress| drop(report.send((now(), progress))))
         });
-        while let Some((ended, candidate)) = trained.recv().await {
+        while let Some((at, progress)) = trained.recv().await {
+            let candidate = match progress {
+                Progress::Started(number) => {
+                    let name = recipe.candidate_name(number);
+                    self.change(|job| job.begin(name, at));
+                    continue;
+                }
+                Progress::Trained(candidate) => candidate,
+            };
             // A session of a long job expires: each upload has its own.
             let s3 = self.s3(plan, job).await?;
             let containers = recipe.upload(&s3, &candidate).await?;
-            let candidate = recipe.candidate(&candidate, containers, ended);
+            let candidate = recipe.candidate(&candidate, containers, at);
             self.change(|job| {
+                job.unfinished.retain(|begun| begun.name != candidate.name);
                 job.candidates.push(candidate);
                 job.best = recipe.best_of(&job.candidates);
             });

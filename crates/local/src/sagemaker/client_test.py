@@ -107,11 +107,23 @@ names = owner.get_paginator("list_auto_ml_jobs").paginate(
 assert [job["AutoMLJobName"][-1] for job in names.search("AutoMLJobSummaries")] == list("012345")
 
 start("crosspilot-stop", candidates=300)
-while not sagemaker.list_candidates_for_auto_ml_job(AutoMLJobName="crosspilot-stop")["Candidates"]:
-    time.sleep(0.05)
+
+
+def listed(status):
+    return sagemaker.list_candidates_for_auto_ml_job(
+        AutoMLJobName="crosspilot-stop", StatusEquals=status, MaxResults=100)["Candidates"]
+
+
+until("a candidate is trained while another is not", lambda: listed("Completed") and listed("InProgress"))
+for begun in listed("InProgress"):
+    assert begun["ObjectiveStatus"] == "Pending" and not begun.keys() & {
+        "FinalAutoMLJobObjectiveMetric", "InferenceContainers", "EndTime"}, begun
 sagemaker.stop_auto_ml_job(AutoMLJobName="crosspilot-stop")
 stopped, seen = finish("crosspilot-stop")
 assert seen[-1] == ("Stopped", "Stopped") and "BestCandidate" in stopped, seen
+assert not listed("InProgress") and not listed("Stopping")
+# Those that were nearly done have ended well, the others have no model.
+assert all("EndTime" in candidate and "InferenceContainers" not in candidate for candidate in listed("Stopped"))
 refused("ValidationException", sagemaker.stop_auto_ml_job, AutoMLJobName="crosspilot-stop")
 start("crosspilot-late", candidates=750,
       CompletionCriteria={"MaxCandidates": 750, "MaxAutoMLJobRuntimeInSeconds": 2})
