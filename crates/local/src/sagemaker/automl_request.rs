@@ -109,7 +109,10 @@ impl Plan {
             );
         }
         let Some(tabular) = problem_config.get("TabularJobConfig") else {
-            return Err("The local SageMaker offers TabularJobConfig only.".into());
+            let given = problem_config.keys().next().map(String::as_str).unwrap_or_default();
+            return Err(format!(
+                "{given} is not offered by the local SageMaker, which trains on tables only: use TabularJobConfig."
+            ));
         };
         refuse_what_is_not_offered(request, tabular)?;
 

@@ -82,6 +82,11 @@ async fn boto3_deploys_with_guardrails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn boto3_trains_on_every_kind_of_input() {
+    run(&emulator(), "jobs_test.py", vec![]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn boto3_trains_and_serves_under_keys_and_in_networks() {
     run(&emulator(), "security_test.py", vec![]).await;
 }
