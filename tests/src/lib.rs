@@ -40,7 +40,7 @@ pub fn home() -> PathBuf {
 /// with the test process: the emulator lives as long as its lifeline.
 pub fn on_local_cloud<F: Future>(test: impl FnOnce(&'static LocalCloud) -> F) -> F::Output {
     let cloud = CLOUD.get_or_init(|| {
-        let options = Options { home: home(), port: None, seed: 7 };
+        let options = Options::new(home());
         RUNTIME.block_on(async {
             tokio::spawn(async move { LocalCloud::start(&options, |_| {}).await })
                 .await

@@ -110,17 +110,7 @@ pub(crate) struct DemoOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LocalCommand {
     /// Bring it up, with tenant acme registered
-    Up {
-        /// Port of the emulator; SageMaker takes the next one
-        #[arg(long)]
-        port: Option<u16>,
-        /// Leave it running in the background
-        #[arg(long)]
-        detach: bool,
-        /// Seed of the training
-        #[arg(long, default_value_t = 7)]
-        seed: u64,
-    },
+    Up(UpOptions),
     /// Whether it is up, and where it listens
     Status {
         /// Print one JSON object
@@ -135,6 +125,22 @@ pub(crate) enum LocalCommand {
         #[arg(default_value = "acme")]
         tenant: TenantId,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpOptions {
+    /// Port of the emulator; SageMaker takes the next one
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Leave it running in the background
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Seed of the training
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// Keep everything for the next start with this option [default directory: kept, beside the other files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep_state: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Subcommand)]

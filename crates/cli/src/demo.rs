@@ -15,10 +15,10 @@ use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_core::vendor::Vendor;
-use crosspilot_local::CloudError;
 use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::identity::Signer;
 use crosspilot_local::state::{Endpoints, Running};
+use crosspilot_local::{CloudError, Options as CloudOptions};
 use serde_json::{Map, Value, json};
 
 use crate::args::DemoOptions;
@@ -70,8 +70,9 @@ pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure
     let file = options.data.as_deref().zip(options.target.as_deref());
     let data = data::prepare(file, options.seed)?;
     let started = Instant::now();
+    let cloud_options = CloudOptions { seed: options.seed, ..CloudOptions::new(home) };
     if options.keep && Running::find(home).await?.is_none() {
-        local::up_detached(home, None, options.seed, true).await?;
+        local::up_detached(&cloud_options, true).await?;
     }
     let steps = Steps::new();
     let work = async {
@@ -83,7 +84,7 @@ pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure
                 (Site { endpoints: running.endpoints, signer: running.signer, vendor }, None)
             }
             None => {
-                let cloud = local::start(home, None, options.seed, |step| steps.step(step)).await?;
+                let cloud = local::start(&cloud_options, |step| steps.step(step)).await?;
                 let site = Site {
                     endpoints: cloud.endpoints().clone(),
                     signer: cloud.signer().clone(),

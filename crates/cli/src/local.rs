@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crosspilot_core::registry::RegistryError;
 use crosspilot_local::cloud::CUSTOMER_ACCOUNT;
 use crosspilot_local::state::Running;
 use crosspilot_local::{LocalCloud, Onboarding, Options};
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::LocalCommand;
+use crate::args::{LocalCommand, UpOptions};
 use crate::failure::Failure;
 use crate::place;
 use crate::show;
@@ -22,15 +23,13 @@ pub(crate) const TENANT: &str = "acme";
 
 pub(crate) async fn run(home: &Path, command: LocalCommand) -> Result<(), Failure> {
     match command {
-        LocalCommand::Up { port, detach, seed } => {
+        LocalCommand::Up(UpOptions { port, detach, seed, keep_state }) => {
             if let Some(running) = Running::find(home).await? {
                 return Err(Failure::AlreadyUp(running.endpoints.default));
             }
-            if detach {
-                up_detached(home, port, seed, false).await
-            } else {
-                up(home, port, seed).await
-            }
+            let keep = keep_state.map(|named| named.unwrap_or_else(|| home.join("kept")));
+            let options = Options { port, seed, keep, ..Options::new(home) };
+            if detach { up_detached(&options, false).await } else { up(&options).await }
         }
         LocalCommand::Status { json } => status(home, json).await,
         LocalCommand::Down => down(home).await,
@@ -43,24 +42,29 @@ pub(crate) async fn run(home: &Path, command: LocalCommand) -> Result<(), Failur
 
 /// Starts a local cloud of this process, with tenant acme.
 pub(crate) async fn start(
-    home: &Path,
-    port: Option<u16>,
-    seed: u64,
+    options: &Options,
     report: impl Fn(&str) + Send + Sync,
 ) -> Result<LocalCloud, Failure> {
-    let options = Options { home: home.to_owned(), port, seed };
-    let cloud = LocalCloud::start(&options, &report).await?;
-    report("deploying infra/customer.yaml");
+    let cloud = LocalCloud::start(options, &report).await?;
     let acme =
         Onboarding::new(TENANT, CUSTOMER_ACCOUNT).map_err(crosspilot_local::CloudError::from)?;
-    cloud.onboard(&acme).await?;
+    match cloud.vendor().registry.tenant(&acme.tenant).await {
+        // Kept from an earlier start.
+        Ok(_) => {}
+        Err(RegistryError::UnknownTenant(_)) => {
+            report("deploying infra/customer.yaml");
+            cloud.onboard(&acme).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(cloud)
 }
 
-async fn up(home: &Path, port: Option<u16>, seed: u64) -> Result<(), Failure> {
+async fn up(options: &Options) -> Result<(), Failure> {
+    let home = &options.home;
     let steps = show::Steps::new();
     let cloud = tokio::select! {
-        cloud = start(home, port, seed, |step| steps.step(step)) => cloud?,
+        cloud = start(options, |step| steps.step(step)) => cloud?,
         () = interrupted() => return Err(Failure::Interrupted),
     };
     steps.done();
@@ -69,8 +73,9 @@ async fn up(home: &Path, port: Option<u16>, seed: u64) -> Result<(), Failure> {
     eprintln!("the local cloud is up; Ctrl-C takes it down\n");
     print_status(home, &running);
     interrupted().await;
-    Running::clear(home)?;
     cloud.stop().await;
+    // Whoever waits for its end may start it again at once.
+    Running::clear(home)?;
     Ok(())
 }
 
@@ -94,21 +99,20 @@ pub(crate) async fn interrupted() {
 }
 
 /// Starts this program again, in the background, and waits until it is up.
-pub(crate) async fn up_detached(
-    home: &Path,
-    port: Option<u16>,
-    seed: u64,
-    quiet: bool,
-) -> Result<(), Failure> {
+pub(crate) async fn up_detached(options: &Options, quiet: bool) -> Result<(), Failure> {
+    let home = &options.home;
     let log = home.join("local/up.log");
     let unwritable = |error| Failure::Unwritable(log.clone(), error);
     fs::create_dir_all(home.join("local")).map_err(unwritable)?;
     let output = fs::File::create(&log).map_err(unwritable)?;
     let program = std::env::current_exe().map_err(unwritable)?;
     let mut command = tokio::process::Command::new(program);
-    command.arg("--home").arg(home).args(["local", "up", "--seed", &seed.to_string()]);
-    if let Some(port) = port {
+    command.arg("--home").arg(home).args(["local", "up", "--seed", &options.seed.to_string()]);
+    if let Some(port) = options.port {
         command.args(["--port", &port.to_string()]);
+    }
+    if let Some(keep) = &options.keep {
+        command.arg("--keep-state").arg(keep);
     }
     let mut child = command
         .stdin(Stdio::null())
@@ -175,12 +179,13 @@ async fn down(home: &Path) -> Result<(), Failure> {
         .and_then(Pid::from_raw)
         .ok_or_else(|| unstoppable("not a process id".into()))?;
     kill_process(pid, Signal::TERM).map_err(|error| unstoppable(error.to_string()))?;
-    for _ in 0..100 {
-        if Running::find(home).await?.is_none() {
+    for _ in 0..400 {
+        // It stops answering before it has saved what it keeps.
+        if !Running::is_noted(home) {
             show::line("the local cloud is down");
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(unstoppable("it still answers after 10 s".into()))
+    Err(unstoppable("it has not ended after 40 s".into()))
 }

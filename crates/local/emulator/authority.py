@@ -9,6 +9,7 @@ through untouched.
 
     POST /_crosspilot/authorize        may the sender of this request do this?
     POST /_crosspilot/service-session  a session of a role, for an AWS service
+    POST /_crosspilot/session-may      may the holder of such a session do this?
     POST /_crosspilot/expire-sessions  end a role's sessions now (for tests)
     POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
     POST /_crosspilot/calls            who called what with a session, so far (for tests)
@@ -100,9 +101,9 @@ def _questions():
     from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4  # noqa: F401
     from ministack.services import iam  # noqa: F401
 
-    return {"authorize": _authorize, "service-session": _service_session, "expire-sessions": _expire_sessions,
-            "issued-secrets": _issued_secrets, "calls": _called, "events": _events,
-            "fault": faults.add, "faults": faults.to_come, "kill": faults.kill}
+    return {"authorize": _authorize, "service-session": _service_session, "session-may": _session_may,
+            "expire-sessions": _expire_sessions, "issued-secrets": _issued_secrets, "calls": _called,
+            "events": _events, "fault": faults.add, "faults": faults.to_come, "kill": faults.kill}
 
 
 async def _answer(scope, receive, token):
@@ -295,6 +296,43 @@ def _service_session(question):
     })
     return {"access_key_id": access_key, "secret_access_key": secret, "session_token": token,
             "expiration": int(expiration)}
+
+
+def _session_may(question):
+    """Whether a service may do all this with the session that it was given.
+
+    For what SageMaker does with a role elsewhere than at the emulator's own port.
+    """
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.core import responses
+    from ministack.services import sts
+
+    access_key, region = question["access_key_id"], question["region"]
+    session = sts._sessions.get(access_key)
+    if session is None:
+        raise Refused("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
+    responses.set_request_account_id(session["AccountId"])
+    responses.set_request_region(region)
+    principal = evaluator.resolve_principal(access_key, session["AccountId"])
+    if isinstance(principal, evaluator.AuthError):
+        raise Refused(principal.code, principal.message, 403)
+    for check in question["checks"]:
+        context = {key.lower(): value for key, value in check["context"].items()}
+        asked = evaluator.EvalContext(
+            principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
+            action=check["action"], resource_arn=check["resource"], region=region,
+            principal_keys=principal.keys, service_context=context)
+        _calls.append((principal.arn, "POST", check["action"], check["resource"]))
+        service = check["action"].partition(":")[0]
+        result = evaluator.evaluate(asked, principal.policies, *principal.limits)
+        found = evaluator._resource_policy(service, check["resource"])
+        if found is not None:
+            result = evaluator.combine_resource_policy(
+                result, asked, *found, required=service in evaluator._POLICY_REQUIRED, limits=principal.limits)
+        if result.decision != "Allow":
+            message = _denial(principal, access_key, check["action"], check["resource"], context, region)
+            raise Refused("AccessDeniedException", message)
+    return {}
 
 
 def _statements_about(document, service):

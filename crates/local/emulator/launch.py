@@ -5,12 +5,14 @@
 
 It lives as long as its standard input stays open: whoever started it holds the
 other end, so that it ends with its owner, even one that was killed. With it end
-the functions' processes, which share its process group.
+the functions' processes, which share its process group. If its state is kept
+(PERSIST_STATE=1), it is saved before.
 
-It also fills four gaps of the pinned MiniStack release, each as AWS does it:
+It also fills five gaps of the pinned MiniStack release, each as AWS does it:
 an event bus as target in another account, the context attributes of EventBridge
-Scheduler, the roles of rules and schedules, which must allow what they do, and
-IAM groups and access keys in CloudFormation.
+Scheduler, the roles of rules and schedules, which must allow what they do, IAM
+groups and access keys in CloudFormation, and alarms that watch the metric of
+their own dimensions only.
 """
 
 import json
@@ -18,7 +20,12 @@ import os
 import signal
 import sys
 import threading
+import time
+import types
 from datetime import datetime, timezone
+
+# Saving takes well under a second; whoever started this waits a little longer.
+_SAVING_SECONDS = 20
 
 
 def main():
@@ -29,15 +36,27 @@ def main():
 
     _deliver_across_accounts()
     _provision_identities()
+    _watch_own_dimensions()
     gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]
-    app.main()
+    try:
+        app.main()
+    finally:
+        _end()
 
 
 def _end_with_owner():
     while sys.stdin.buffer.read(4096):
         pass
+    if os.environ.get("PERSIST_STATE") == "1":
+        # MiniStack saves on its way out; main() ends the rest.
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_SAVING_SECONDS)
+    _end()
+
+
+def _end():
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
@@ -163,6 +182,20 @@ def _provision_identities():
     handlers = provisioners._RESOURCE_HANDLERS
     handlers["AWS::IAM::Group"] = {"create": create_group, "delete": delete_group}
     handlers["AWS::IAM::AccessKey"] = {"create": create_key, "delete": delete_key}
+
+
+def _watch_own_dimensions():
+    from ministack.services import cloudwatch
+
+    evaluate = cloudwatch._evaluate_alarm
+
+    def evaluate_own(alarm):
+        own = cloudwatch._dims_key({each["Name"]: each["Value"] for each in alarm.get("Dimensions") or []})
+        metrics = {key: points for key, points in cloudwatch._metrics.items() if key[2] == own}
+        # The same code, which sees these metrics as all there are.
+        types.FunctionType(evaluate.__code__, {**vars(cloudwatch), "_metrics": metrics})(alarm)
+
+    cloudwatch._evaluate_alarm = evaluate_own
 
 
 def _with_context(text, schedule, event):

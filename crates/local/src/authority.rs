@@ -183,6 +183,22 @@ impl Authority {
         self.ask("service-session", &question).await
     }
 
+    /// Whether the holder of this session may do all this, where it is not the
+    /// emulator itself that is asked to do it.
+    pub async fn session_may(
+        &self,
+        session: &ServiceSession,
+        region: &str,
+        checks: &[Check],
+    ) -> Result<(), AuthorityError> {
+        #[derive(Deserialize)]
+        struct Allowed {}
+        let question = serde_json::json!({
+            "access_key_id": session.access_key_id, "region": region, "checks": checks,
+        });
+        self.ask("session-may", &question).await.map(|Allowed {}| ())
+    }
+
     /// End every session whose principal ARN starts like this; how many there
     /// were. A fault for tests: sessions that expire early.
     pub async fn expire_sessions(&self, principal_prefix: &str) -> Result<u64, AuthorityError> {

@@ -1,7 +1,7 @@
 //! Brings the local cloud up: emulator, SageMaker, both stacks, tenants.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crosspilot_core::aws;
 use crosspilot_core::aws::aws_config::{Region, SdkConfig};
@@ -9,7 +9,7 @@ use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
-use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Tenant, TenantStatus};
+use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Network, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Vendor, VendorError};
 
 use crate::authority::{Authority, AuthorityError};
@@ -18,6 +18,7 @@ use crate::emulator::{Emulator, EmulatorError, Launch};
 use crate::functions::{self, FunctionsError};
 use crate::identity::{self, IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
+use crate::kept::{Kept, KeptError, Ports};
 use crate::sagemaker::{self, Fault, SageMaker};
 use crate::stacks::{self, StackError};
 use crate::state::{AccessKey, Endpoints, StateError};
@@ -82,6 +83,9 @@ pub enum CloudError {
     /// A name that cannot be one.
     #[error(transparent)]
     Id(#[from] InvalidId),
+    /// What an earlier start kept cannot be used.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -100,6 +104,17 @@ pub struct Options {
     pub port: Option<u16>,
     /// Seed of the AutoML engine.
     pub seed: u64,
+    /// Where everything is kept for the next start; nothing is if left out.
+    pub keep: Option<PathBuf>,
+    /// AutoML jobs that one account may run at a time in a region.
+    pub concurrent_automl_jobs: usize,
+}
+
+impl Options {
+    /// The defaults: free ports, and nothing is kept.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into(), port: None, seed: 7, keep: None, concurrent_automl_jobs: 4 }
+    }
 }
 
 /// A customer to take on.
@@ -117,6 +132,8 @@ pub struct Onboarding {
     pub template: String,
     /// What its runs may use.
     pub limits: Limits,
+    /// The customer's subnets, if everything has to run in them.
+    pub network: Option<Network>,
 }
 
 impl Onboarding {
@@ -129,6 +146,7 @@ impl Onboarding {
             prefix: "crosspilot".parse()?,
             template: CUSTOMER_TEMPLATE.to_owned(),
             limits: Limits { max_candidates: 10, max_runtime_seconds: 900 },
+            network: None,
         })
     }
 }
@@ -153,42 +171,74 @@ impl LocalCloud {
         options: &Options,
         report: impl Fn(&str) + Send + Sync,
     ) -> Result<Self, CloudError> {
-        let (port, sagemaker_port) = ports(options.port)?;
-        let directory = OwnDirectory::claim(&options.home)
-            .map_err(|error| CloudError::Home(options.home.clone(), error))?;
+        let cannot_keep = |path: &Path, error| CloudError::Home(path.to_owned(), error);
+        let (directory, kept) = match &options.keep {
+            Some(path) => {
+                let directory =
+                    OwnDirectory::keep(path).map_err(|error| cannot_keep(path, error))?;
+                let kept = Kept::load(directory.path(), options.port)?;
+                (directory, kept)
+            }
+            None => {
+                let home = &options.home;
+                let directory =
+                    OwnDirectory::claim(home).map_err(|error| cannot_keep(home, error))?;
+                (directory, None)
+            }
+        };
+        let (ports, signer) = match kept {
+            Some(Kept { ports, signer, .. }) => (ports, Some(signer)),
+            None => (choose_ports(options.port)?, None),
+        };
         report("building the functions");
         let packages = tokio::task::block_in_place(functions::package)?;
         let python =
             tokio::task::block_in_place(|| install::emulator_python(&options.home, &report))?;
 
         report("starting the emulator");
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("http://127.0.0.1:{}", ports.emulator);
+        let sagemaker_url = format!("http://127.0.0.1:{}", ports.sagemaker);
         let token = ExternalId::generate().map_err(|_| CloudError::Random)?;
         let authority = Authority::new(&url, token.as_str());
-        let identity = IdentityProvider::start().await?;
-        let sagemaker = SageMaker::start(sagemaker::Options {
-            bind: SocketAddr::from(([127, 0, 0, 1], sagemaker_port)),
-            seed: options.seed,
-            ..sagemaker::Options::new(&url, authority.clone())
-        })
-        .await?;
-        let sagemaker_url = sagemaker.url();
+        let identity = IdentityProvider::start(ports.identity, signer).await?;
+        let mut environment = vec![
+            ("AWS_ENDPOINT_URL", url.clone()),
+            ("AWS_ENDPOINT_URL_SAGEMAKER", sagemaker_url.clone()),
+            ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", sagemaker_url.clone()),
+            ("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", sagemaker_url.clone()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            // Faster than on AWS, where a job takes hours.
+            ("SFN_WAIT_SCALE", sagemaker::WAIT_SCALE.to_string()),
+            // Requests without AWS credentials (the prediction API's) are for the vendor.
+            ("MINISTACK_ACCOUNT_ID", SAAS_ACCOUNT.to_owned()),
+            ("LOG_LEVEL", "WARNING".to_owned()),
+        ];
+        if options.keep.is_some() {
+            // At once: what is cut off from here on starts again where it was.
+            Kept::new(ports, identity.signer.clone()).save(directory.path())?;
+            let path = |name: &str| directory.path().join(name).display().to_string();
+            environment.extend([
+                ("PERSIST_STATE", "1".to_owned()),
+                ("STATE_DIR", path("emulator")),
+                ("S3_PERSIST", "1".to_owned()),
+                ("S3_DATA_DIR", path("s3")),
+            ]);
+        }
         let emulator = Emulator::start(Launch {
             python: &python,
             directory: directory.path(),
-            port,
+            port: ports.emulator,
             token: token.as_str(),
-            environment: &[
-                ("AWS_ENDPOINT_URL", url.clone()),
-                ("AWS_ENDPOINT_URL_SAGEMAKER", sagemaker_url.clone()),
-                ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", sagemaker_url.clone()),
-                ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-                // Ten times faster than on AWS, where a job takes hours.
-                ("SFN_WAIT_SCALE", "0.1".to_owned()),
-                // Requests without AWS credentials (the prediction API's) are for the vendor.
-                ("MINISTACK_ACCOUNT_ID", SAAS_ACCOUNT.to_owned()),
-                ("LOG_LEVEL", "WARNING".to_owned()),
-            ],
+            environment: &environment,
+        })
+        .await?;
+        // It goes on with what an earlier run left, so its data must be there.
+        let sagemaker = SageMaker::start(sagemaker::Options {
+            bind: SocketAddr::from(([127, 0, 0, 1], ports.sagemaker)),
+            seed: options.seed,
+            concurrent_automl_jobs: options.concurrent_automl_jobs,
+            state_dir: options.keep.as_ref().map(|_| directory.path().to_owned()),
+            ..sagemaker::Options::new(&url, authority.clone())
         })
         .await?;
 
@@ -217,7 +267,8 @@ impl LocalCloud {
             api: format!("{url}/_aws/execute-api/{api}/$default"),
             sts: url.clone(),
             sagemaker: sagemaker_url.clone(),
-            sagemaker_runtime: sagemaker_url,
+            sagemaker_runtime: sagemaker_url.clone(),
+            application_auto_scaling: sagemaker_url,
             default: url,
         };
         let vendor = Vendor::connect(saas, SAAS_STACK).await?;
@@ -288,23 +339,25 @@ impl LocalCloud {
     /// external ID, the customer deploys the template with it, the vendor
     /// registers the tenant.
     pub async fn onboard(&self, onboarding: &Onboarding) -> Result<Tenant, CloudError> {
-        let Onboarding { tenant, account, bucket, prefix, template, limits } = onboarding;
+        let Onboarding { tenant, account, bucket, prefix, template, limits, network } = onboarding;
         let external_id = ExternalId::generate().map_err(|_| CloudError::Random)?;
-        let outputs = stacks::deploy(
-            &self.customer(account),
-            CUSTOMER_STACK,
-            template,
-            &[
-                ("SaasAccountId", SAAS_ACCOUNT),
-                ("TenantId", tenant.as_str()),
-                ("ExternalId", external_id.as_str()),
-                ("VendorEventBusArn", &self.vendor.deployment.event_bus),
-                ("BucketName", bucket.as_str()),
-                ("Prefix", prefix.as_str()),
-                ("AllowVendorOperators", "true"),
-            ],
-        )
-        .await?;
+        let mut parameters = vec![
+            ("SaasAccountId", SAAS_ACCOUNT.to_owned()),
+            ("TenantId", tenant.to_string()),
+            ("ExternalId", external_id.as_str().to_owned()),
+            ("VendorEventBusArn", self.vendor.deployment.event_bus.clone()),
+            ("BucketName", bucket.to_string()),
+            ("Prefix", prefix.to_string()),
+            ("AllowVendorOperators", "true".to_owned()),
+        ];
+        if let Some(Network { subnets, security_groups }) = network {
+            parameters.push(("SubnetIds", subnets.join(",")));
+            parameters.push(("SecurityGroupIds", security_groups.join(",")));
+        }
+        let parameters: Vec<(&str, &str)> =
+            parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let outputs =
+            stacks::deploy(&self.customer(account), CUSTOMER_STACK, template, &parameters).await?;
         let registered = Tenant {
             tenant: tenant.clone(),
             account: account.clone(),
@@ -315,7 +368,7 @@ impl LocalCloud {
             external_id,
             bucket: bucket.clone(),
             prefix: prefix.clone(),
-            network: None,
+            network: network.clone(),
             encryption: None,
             tags: Default::default(),
             status: TenantStatus::Active,
@@ -341,10 +394,10 @@ impl LocalCloud {
         Ok(())
     }
 
-    /// Ends everything, in order.
+    /// Ends everything, in order; what is kept is saved.
     pub async fn stop(self) {
-        self.emulator.stop().await;
         self.sagemaker.stop().await;
+        self.emulator.stop().await;
     }
 }
 
@@ -392,21 +445,24 @@ pub(crate) fn root_config(url: &str, account: &str) -> SdkConfig {
         .build()
 }
 
-/// The emulator's port and SageMaker's.
-fn ports(wanted: Option<u16>) -> Result<(u16, u16), CloudError> {
+/// Ports for a new local cloud: free ones, or those from `wanted` on.
+fn choose_ports(wanted: Option<u16>) -> Result<Ports, CloudError> {
     let probe = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    match wanted {
+    // All are held until all are known, so that they differ.
+    let free = || {
+        let listener = probe(0).map_err(CloudError::NoPort)?;
+        let port = listener.local_addr().map_err(CloudError::NoPort)?.port();
+        Ok::<_, CloudError>((port, listener))
+    };
+    let taken = |port: u16| {
+        probe(port).map(|listener| (port, listener)).map_err(|_| CloudError::PortTaken(port))
+    };
+    let (emulator, sagemaker) = match wanted {
         Some(port) => {
             let next = port.checked_add(1).ok_or(CloudError::PortTaken(port))?;
-            for port in [port, next] {
-                probe(port).map_err(|_| CloudError::PortTaken(port))?;
-            }
-            Ok((port, next))
+            (taken(port)?, taken(next)?)
         }
-        None => {
-            let listener = probe(0).map_err(CloudError::NoPort)?;
-            let address = listener.local_addr().map_err(CloudError::NoPort)?;
-            Ok((address.port(), 0))
-        }
-    }
+        None => (free()?, free()?),
+    };
+    Ok(Ports { emulator: emulator.0, sagemaker: sagemaker.0, identity: free()?.0 })
 }

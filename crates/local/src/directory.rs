@@ -1,14 +1,15 @@
-//! A directory for as long as one local cloud runs.
+//! A directory for one local cloud: as long as it runs, or for its next start.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Removed when dropped. What a killed process left behind is removed by the
-/// next one: its lock is free.
+/// Removed when dropped, unless it is kept. What a killed process left behind is
+/// removed by the next one: its lock is free.
 #[derive(Debug)]
 pub(crate) struct OwnDirectory {
     path: PathBuf,
+    kept: bool,
     _lock: File,
 }
 
@@ -32,7 +33,21 @@ impl OwnDirectory {
         let path = fs::canonicalize(path)?;
         let lock = File::create(path.join("lock"))?;
         lock.lock()?;
-        Ok(Self { path, _lock: lock })
+        Ok(Self { path, kept: false, _lock: lock })
+    }
+
+    /// This directory, which stays. An error if another local cloud has it now.
+    pub(crate) fn keep(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        let path = fs::canonicalize(path)?;
+        let lock = File::create(path.join("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => {
+                io::Error::other("a local cloud that is up keeps its state there")
+            }
+        })?;
+        Ok(Self { path, kept: true, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -42,7 +57,9 @@ impl OwnDirectory {
 
 impl Drop for OwnDirectory {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        if !self.kept {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -79,5 +96,15 @@ mod tests {
         let path = first.path().to_owned();
         drop(first);
         assert!(!path.exists() && second.path().exists());
+    }
+    #[test]
+    fn a_kept_one_stays_and_has_one_owner() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("kept");
+        let first = OwnDirectory::keep(&path).unwrap();
+        assert!(OwnDirectory::keep(&path).is_err());
+        drop(first);
+        assert!(path.exists());
+        assert!(OwnDirectory::keep(&path).is_ok());
     }
 }

@@ -15,6 +15,9 @@ const FAULTS: &str = include_str!("../emulator/faults.py");
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// It ends in a moment, or when it has saved its state (see `launch.py`).
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
 /// Why the emulator does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
@@ -112,7 +115,7 @@ impl Emulator {
     /// Ends it and waits until it has ended.
     pub async fn stop(mut self) {
         self._lifeline = None;
-        if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
             // It no longer reads its standard input.
             let _ = self.child.kill().await;
         }

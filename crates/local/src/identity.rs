@@ -59,9 +59,23 @@ struct Claims<'a> {
 }
 
 impl Signer {
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self { issuer: "http://127.0.0.1:1".into(), key: "no key".into() }
+    }
+
     /// Who the tokens say they are from.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    fn generate(issuer: String) -> Result<Self, IdentityError> {
+        let unusable = |what: &str| IdentityError::Key(format!("it could not be {what}"));
+        let key = KeyPair::generate(KeySize::Rsa2048).map_err(|_| unusable("generated"))?;
+        let der: Pkcs8V1Der<'_> = key.as_der().map_err(|_| unusable("written"))?;
+        let body = BASE64_STANDARD.encode(der.as_ref());
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+        Ok(Self { issuer, key })
     }
 
     /// A token for a user of this tenant, good for an hour.
@@ -101,11 +115,18 @@ impl Drop for IdentityProvider {
 }
 
 impl IdentityProvider {
-    pub(crate) async fn start() -> Result<Self, IdentityError> {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    /// A provider on this port; with the key of an earlier one, or a new key.
+    pub(crate) async fn start(port: u16, earlier: Option<Signer>) -> Result<Self, IdentityError> {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
         let issuer = format!("http://{}", listener.local_addr()?);
-        let key = KeyPair::generate(KeySize::Rsa2048)
-            .map_err(|_| IdentityError::Key("it could not be generated".into()))?;
+        let unusable = |what: &str| IdentityError::Key(format!("it could not be {what}"));
+        let signer = match earlier {
+            Some(signer) => Signer { issuer: issuer.clone(), ..signer },
+            None => Signer::generate(issuer.clone())?,
+        };
+        let pem = signer.key.lines().filter(|line| !line.starts_with("-----"));
+        let der = BASE64_STANDARD.decode(pem.collect::<String>()).map_err(|_| unusable("read"))?;
+        let key = KeyPair::from_pkcs8(&der).map_err(|_| unusable("read"))?;
         let (modulus, exponent) = (key.public_key().modulus(), key.public_key().exponent());
         let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
         let keys = json!({"keys": [{
@@ -113,11 +134,6 @@ impl IdentityProvider {
             "n": part(modulus.big_endian_without_leading_zero()),
             "e": part(exponent.big_endian_without_leading_zero()),
         }]});
-        let der: Pkcs8V1Der<'_> =
-            key.as_der().map_err(|_| IdentityError::Key("it could not be written".into()))?;
-        let body = BASE64_STANDARD.encode(der.as_ref());
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
-        let signer = Signer { issuer: issuer.clone(), key: pem };
         let configuration = json!({
             "issuer": issuer, "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
             "id_token_signing_alg_values_supported": ["RS256"],

@@ -28,14 +28,17 @@ pub enum InstallError {
     Files(PathBuf, io::Error),
 }
 
+/// Names the pinned emulator with all it needs.
+pub(crate) fn release() -> String {
+    Sha256::digest(REQUIREMENTS).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The Python of a virtual environment under `home` that holds the emulator.
 /// Installs it if need be; several processes may ask at once.
 pub fn emulator_python(home: &Path, report: impl FnOnce(&str)) -> Result<PathBuf, InstallError> {
     let files = |error| InstallError::Files(home.to_owned(), error);
     fs::create_dir_all(home).map_err(files)?;
-    let digest = Sha256::digest(REQUIREMENTS);
-    let version: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let environment = home.join(format!("emulator-{version}"));
+    let environment = home.join(format!("emulator-{}", release()));
     let python = environment.join("bin/python");
     let complete = environment.join("complete");
     let lock = File::create(home.join("install.lock")).map_err(files)?;

@@ -17,8 +17,11 @@ mod emulator;
 pub mod functions;
 pub mod identity;
 pub mod install;
+mod kept;
 pub mod sagemaker;
 mod stacks;
 pub mod state;
+
+pub use kept::KeptError;
 
 pub use cloud::{CloudError, LocalCloud, Onboarding, Options};

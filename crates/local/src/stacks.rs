@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::cloudformation::Client;
+use crosspilot_core::aws::cloudformation::error::ProvideErrorMetadata;
+use crosspilot_core::aws::cloudformation::operation::create_stack::CreateStackError;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::error::CallError;
 
@@ -60,7 +62,8 @@ pub(crate) fn point_to(
     }
 }
 
-/// Creates a stack and waits for it. Gives its outputs.
+/// Creates a stack, or updates the one that is there, and waits for it. Gives
+/// its outputs.
 pub(crate) async fn deploy(
     config: &SdkConfig,
     stack: &str,
@@ -68,19 +71,44 @@ pub(crate) async fn deploy(
     parameters: &[(&str, &str)],
 ) -> Result<HashMap<String, String>, StackError> {
     let client = Client::new(config);
-    let parameters = parameters.iter().map(|(key, value)| {
-        Parameter::builder().parameter_key(*key).parameter_value(*value).build()
-    });
-    client
+    let parameters: Vec<Parameter> = parameters
+        .iter()
+        .map(|(key, value)| {
+            Parameter::builder().parameter_key(*key).parameter_value(*value).build()
+        })
+        .collect();
+    let capabilities = [Capability::CapabilityNamedIam, Capability::CapabilityAutoExpand];
+    let created = client
         .create_stack()
         .stack_name(stack)
         .template_body(template)
-        .set_parameters(Some(parameters.collect()))
-        .capabilities(Capability::CapabilityNamedIam)
-        .capabilities(Capability::CapabilityAutoExpand)
+        .set_parameters(Some(parameters.clone()))
+        .set_capabilities(Some(capabilities.to_vec()))
         .send()
-        .await
-        .map_err(|e| CallError::new("cloudformation:CreateStack", stack, &e))?;
+        .await;
+    if let Err(error) = created {
+        if !error.as_service_error().is_some_and(CreateStackError::is_already_exists_exception) {
+            return Err(CallError::new("cloudformation:CreateStack", stack, &error).into());
+        }
+        let updated = client
+            .update_stack()
+            .stack_name(stack)
+            .template_body(template)
+            .set_parameters(Some(parameters))
+            .set_capabilities(Some(capabilities.to_vec()))
+            .send()
+            .await;
+        if let Err(error) = updated
+            && error.message() != Some("No updates are to be performed.")
+        {
+            return Err(CallError::new("cloudformation:UpdateStack", stack, &error).into());
+        }
+    }
+    settled(&client, stack).await
+}
+
+/// Waits until nothing happens to a stack any more. Gives its outputs.
+async fn settled(client: &Client, stack: &str) -> Result<HashMap<String, String>, StackError> {
     let started = Instant::now();
     loop {
         let answer = client
@@ -93,7 +121,7 @@ pub(crate) async fn deploy(
         let status =
             found.as_ref().and_then(|s| s.stack_status()).map_or("missing", |s| s.as_str());
         match status {
-            "CREATE_COMPLETE" => {
+            "CREATE_COMPLETE" | "UPDATE_COMPLETE" => {
                 return Ok(found
                     .and_then(|s| s.outputs)
                     .unwrap_or_default()
@@ -101,11 +129,13 @@ pub(crate) async fn deploy(
                     .filter_map(|output| Some((output.output_key?, output.output_value?)))
                     .collect());
             }
-            "CREATE_IN_PROGRESS" if started.elapsed() < LIMIT => {
+            "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
+                if started.elapsed() < LIMIT =>
+            {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             _ => {
-                let reasons = failures(&client, stack).await;
+                let reasons = failures(client, stack).await;
                 return Err(StackError::Failed {
                     stack: stack.to_owned(),
                     status: status.to_owned(),

@@ -21,7 +21,7 @@ pub struct StateError {
 }
 
 impl StateError {
-    fn new(path: &Path, reason: impl ToString) -> Self {
+    pub(crate) fn new(path: &Path, reason: impl ToString) -> Self {
         Self { path: path.to_owned(), reason: reason.to_string() }
     }
 }
@@ -35,6 +35,8 @@ pub struct Endpoints {
     pub sagemaker: String,
     /// SageMaker's inference API.
     pub sagemaker_runtime: String,
+    /// Application Auto Scaling, as far as it scales SageMaker's endpoints.
+    pub application_auto_scaling: String,
     /// STS.
     pub sts: String,
     /// The prediction API.
@@ -103,6 +105,11 @@ impl Running {
         Ok(None)
     }
 
+    /// Whether there is a state file, which is removed when a local cloud has ended.
+    pub fn is_noted(home: &Path) -> bool {
+        state_file(home).exists()
+    }
+
     /// Writes the state file and the AWS profiles.
     pub fn save(&self, home: &Path, operator: &AccessKey) -> Result<(), StateError> {
         let text =
@@ -126,7 +133,7 @@ impl Running {
 }
 
 /// Keys are in these files: only their owner reads them.
-fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
     let failed = |error| StateError::new(path, error);
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
@@ -143,13 +150,15 @@ fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
 
 /// The AWS configuration and credentials files.
 fn profiles(endpoints: &Endpoints, operator: &AccessKey) -> (String, String) {
-    // The AWS CLI writes the space of "SageMaker Runtime" as an underscore, the
-    // SDK for Rust as a hyphen.
+    // The AWS CLI writes the spaces of "SageMaker Runtime" as underscores, the SDK
+    // for Rust as hyphens.
     let mut config = String::from("[services local]\n");
     for (service, url) in [
         ("sagemaker", &endpoints.sagemaker),
         ("sagemaker_runtime", &endpoints.sagemaker_runtime),
         ("sagemaker-runtime", &endpoints.sagemaker_runtime),
+        ("application_auto_scaling", &endpoints.application_auto_scaling),
+        ("application-auto-scaling", &endpoints.application_auto_scaling),
         ("sts", &endpoints.sts),
     ] {
         config.push_str(&format!("{service} =\n  endpoint_url = {url}\n"));

@@ -8,7 +8,7 @@ use crosspilot_local::functions;
 use crosspilot_tests::home;
 use serde_json::Value;
 
-fn crosspilot(home: &Path) -> Command {
+pub(crate) fn crosspilot(home: &Path) -> Command {
     let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
     command.arg("--home").arg(home);
     command
@@ -192,7 +192,7 @@ fn wait<T>(mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Another home that uses the emulator that the shared one has installed.
-fn link_emulator(home: &Path) {
+pub(crate) fn link_emulator(home: &Path) {
     std::fs::create_dir_all(home).unwrap();
     let shared = crosspilot_tests::home();
     crosspilot_local::install::emulator_python(&shared, |_| {}).unwrap();

@@ -266,10 +266,12 @@ fn sessions_that_end_early_are_replaced() {
         let execution = customer.first_execution().await;
         let account = &customer.tenant.account;
         let role = format!("arn:aws:sts::{account}:assumed-role/customer_trusting_saas/");
-        // Whenever there is one: more than one handler is struck.
+        // Again and again: more than one handler is struck.
         let mut expired = 0;
         until("the run ends although its sessions do", async || {
-            expired += cloud.authority().expire_sessions(&role).await.unwrap();
+            if expired < 10 {
+                expired += cloud.authority().expire_sessions(&role).await.unwrap();
+            }
             let history = customer.history(&execution).await;
             history.contains("ExecutionSucceeded").then_some(())
         })

@@ -6,6 +6,7 @@ mod command_line;
 mod failure_path;
 mod faults;
 mod identities;
+mod local_cloud;
 mod problem_types;
 mod secrets;
 mod state_machine;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 #[test]
 fn an_upload_trains_deploys_evaluates_and_serves() {
     on_local_cloud(async |cloud| {
-        let customer = Customer::new(cloud, "upload").await;
+        let customer = Customer::new(cloud, "by-upload").await;
         customer.put("crosspilot/churn/test/held-out.csv", churn(200, 2)).await;
         customer.put("crosspilot/churn/train/data.csv", churn(700, 1)).await;
         let execution = customer.first_execution().await;

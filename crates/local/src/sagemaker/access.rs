@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::{autoscaling, store::Resources};
 use crate::authority::Check;
 
 /// The operations on one kind of resource, by the member that names it.
@@ -46,6 +47,9 @@ const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
 
 /// Everything that the caller must be allowed to do for this request.
 pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
+    if autoscaling::OPERATIONS.contains(&operation) {
+        return autoscaling::checks(operation, request);
+    }
     let resource = resource(operation, request);
     let mut checks = vec![check(operation, &resource, own_context(operation, request))];
     if matches!(operation, "CreateEndpoint" | "UpdateEndpoint") {
@@ -69,13 +73,28 @@ pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     checks
 }
 
+/// What the sender must be allowed to do besides, which depends on what is there.
+pub(super) fn later_checks(here: &Resources, operation: &str, request: &Value) -> Vec<Check> {
+    match operation {
+        "DeleteEndpoint" => {
+            autoscaling::deletion_checks(here, request["EndpointName"].as_str().unwrap_or_default())
+        }
+        _ => autoscaling::first_time_checks(here, operation),
+    }
+}
+
 /// The role that a request hands to SageMaker.
 pub(super) fn passed_role(request: &Value) -> Option<&str> {
     request.get("RoleArn").or_else(|| request.get("ExecutionRoleArn")).and_then(Value::as_str)
 }
 
-/// The `Tags` of a request, as pairs.
+/// The `Tags` of a request, as pairs: SageMaker lists them, Application Auto
+/// Scaling maps them.
 pub(super) fn tags_of(request: &Value) -> BTreeMap<String, String> {
+    if let Some(Value::Object(tags)) = request.get("Tags") {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        return tags.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+    }
     let tags = request.get("Tags").and_then(Value::as_array).into_iter().flatten();
     let text = |tag: &Value, member: &str| {
         tag.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -105,7 +124,7 @@ fn check(operation: &str, resource: &str, context: BTreeMap<String, Value>) -> C
     Check { action: format!("sagemaker:{operation}"), resource: resource.into(), context }
 }
 
-fn tag_context(request: &Value) -> BTreeMap<String, Value> {
+pub(super) fn tag_context(request: &Value) -> BTreeMap<String, Value> {
     let tags = tags_of(request);
     let mut context: BTreeMap<_, _> =
         tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), json!(value))).collect();
@@ -121,6 +140,7 @@ fn own_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
     if let Some(keys) = request.get("TagKeys") {
         context.insert("aws:TagKeys".into(), keys.clone());
     }
+    context.extend(protection_context(operation, request));
     if operation == "CreateEndpointConfig" {
         let variants =
             request.get("ProductionVariants").and_then(Value::as_array).into_iter().flatten();
@@ -148,6 +168,55 @@ fn own_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
         list("sagemaker:ServerlessMaxConcurrency", serverless("MaxConcurrency"));
     }
     context
+}
+
+/// What a request says about networks and keys, for policies that insist on
+/// some; absent where it says nothing.
+fn protection_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
+    let (network, members): (&Value, &[(&str, &Value)]) = match operation {
+        "CreateAutoMLJob" | "CreateAutoMLJobV2" => {
+            let security = match operation {
+                "CreateAutoMLJob" => &request["AutoMLJobConfig"]["SecurityConfig"],
+                _ => &request["SecurityConfig"],
+            };
+            let encrypted = &security["EnableInterContainerTrafficEncryption"];
+            (
+                &security["VpcConfig"],
+                &[
+                    ("sagemaker:InterContainerTrafficEncryption", encrypted),
+                    ("sagemaker:VolumeKmsKey", &security["VolumeKmsKeyId"]),
+                    ("sagemaker:OutputKmsKey", &request["OutputDataConfig"]["KmsKeyId"]),
+                ],
+            )
+        }
+        "CreateModel" => (
+            &request["VpcConfig"],
+            &[("sagemaker:NetworkIsolation", &request["EnableNetworkIsolation"])],
+        ),
+        "CreateEndpointConfig" => {
+            (&Value::Null, &[("sagemaker:VolumeKmsKey", &request["KmsKeyId"])])
+        }
+        "CreateTransformJob" => (
+            &Value::Null,
+            &[
+                ("sagemaker:VolumeKmsKey", &request["TransformResources"]["VolumeKmsKeyId"]),
+                ("sagemaker:OutputKmsKey", &request["TransformOutput"]["KmsKeyId"]),
+            ],
+        ),
+        _ => (&Value::Null, &[]),
+    };
+    let networks = [
+        ("sagemaker:VpcSubnets", &network["Subnets"]),
+        ("sagemaker:VpcSecurityGroupIds", &network["SecurityGroupIds"]),
+    ];
+    let all = members.iter().copied().chain(networks);
+    all.filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| {
+            // IAM's conditions compare texts.
+            let text = value.as_bool().map(|flag| json!(flag.to_string()));
+            (key.to_owned(), text.unwrap_or_else(|| value.clone()))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -211,5 +280,31 @@ mod tests {
             asked("AddTags", json!({ "ResourceArn": arn })),
             [pair("sagemaker:AddTags", arn)]
         );
+    }
+    #[test]
+    fn networks_and_keys_are_condition_keys() {
+        let network = json!({ "Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"] });
+        let security = json!({ "VpcConfig": network, "EnableInterContainerTrafficEncryption": true,
+            "VolumeKmsKeyId": "volume" });
+        let v2 = json!({ "AutoMLJobName": "j", "SecurityConfig": security,
+            "OutputDataConfig": { "KmsKeyId": "output" } });
+        let v1 = json!({ "AutoMLJobName": "j", "AutoMLJobConfig": { "SecurityConfig": security },
+            "OutputDataConfig": { "KmsKeyId": "output" } });
+        let context =
+            |operation: &str, request: &Value| checks(operation, request)[0].context.clone();
+        let expected: BTreeMap<String, Value> = serde_json::from_value(json!({
+            "sagemaker:VpcSubnets": ["subnet-1"], "sagemaker:VpcSecurityGroupIds": ["sg-1"],
+            "sagemaker:InterContainerTrafficEncryption": "true",
+            "sagemaker:VolumeKmsKey": "volume", "sagemaker:OutputKmsKey": "output",
+        }))
+        .unwrap();
+        assert_eq!(context("CreateAutoMLJobV2", &v2), expected);
+        assert_eq!(context("CreateAutoMLJob", &v1), expected);
+        let model =
+            json!({ "ModelName": "m", "VpcConfig": network, "EnableNetworkIsolation": false });
+        assert_eq!(context("CreateModel", &model)["sagemaker:VpcSubnets"], json!(["subnet-1"]));
+        assert_eq!(context("CreateModel", &model)["sagemaker:NetworkIsolation"], "false");
+        // A policy can tell what is not there.
+        assert!(context("CreateModel", &json!({ "ModelName": "m" })).is_empty());
     }
 }

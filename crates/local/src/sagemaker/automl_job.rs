@@ -58,7 +58,10 @@ pub(super) struct AutoMlJob {
     pub(super) status: Status,
     pub(super) secondary: String,
     failure: Option<String>,
+    /// Those that are trained.
     pub(super) candidates: Vec<Candidate>,
+    /// Those that are not, or never will be.
+    pub(super) unfinished: Vec<Unfinished>,
     /// The name of the best candidate, once it is settled.
     pub(super) best: Option<String>,
     /// Problem type and objective metric, once they are known.
@@ -79,6 +82,15 @@ pub(super) struct Candidate {
     pub(super) explainability: Option<String>,
     pub(super) insights: Option<String>,
     pub(super) steps: Vec<Step>,
+}
+
+/// A candidate that is being trained, or was when its job ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Unfinished {
+    pub(super) name: String,
+    created: f64,
+    modified: f64,
+    status: Status,
 }
 
 /// The objective metric of a candidate. Its name is Autopilot's own, which is
@@ -123,22 +135,7 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
                  Service Quotas to request an increase for this quota."
             )));
         }
-        let job = AutoMlJob {
-            name: name.into(),
-            arn: arn.clone(),
-            request,
-            request_v1: v1.then(|| call.input.clone()),
-            created: now(),
-            modified: now(),
-            ended: None,
-            status: Status::InProgress,
-            secondary: "Starting".into(),
-            failure: None,
-            candidates: Vec::new(),
-            best: None,
-            resolved: None,
-            notebook: None,
-        };
+        let job = AutoMlJob::new(name, &arn, request, v1.then(|| call.input.clone()));
         here.automl_jobs.insert(name.to_lowercase(), job);
         tags::put_on(here, &arn, &call.input);
         Ok(())
@@ -156,6 +153,7 @@ pub(super) fn resume(cloud: &Arc<Cloud>) {
             running
                 .map(|(name, job)| {
                     job.candidates.clear();
+                    job.unfinished.clear();
                     if job.status == Status::Stopping {
                         job.end(Status::Stopped, "Stopped", None);
                     }
@@ -195,9 +193,7 @@ pub(super) fn stop(cloud: &Cloud, call: &Call) -> Answer {
         if let Some(job) =
             here.automl_jobs.get_mut(&job.name.to_lowercase()).filter(|job| job.status.runs())
         {
-            job.status = Status::Stopping;
-            job.secondary = "Stopping".into();
-            job.modified = now();
+            job.stop();
         }
     });
     cloud.stop_flag(&job.arn).store(true, Ordering::Release);
@@ -234,7 +230,16 @@ pub(super) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
         value: Some(candidate.objective.value),
         summary: candidate.describe(),
     };
-    page(&call.input, "Candidates", job.candidates.iter().map(row).collect())
+    let begun = |candidate: &Unfinished| Row {
+        name: candidate.name.clone(),
+        created: candidate.created,
+        modified: candidate.modified,
+        status: Some(candidate.status.name().into()),
+        value: None,
+        summary: candidate.describe(),
+    };
+    let rows = job.candidates.iter().map(row).chain(job.unfinished.iter().map(begun));
+    page(&call.input, "Candidates", rows.collect())
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {
@@ -249,10 +254,53 @@ fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {
 }
 
 impl AutoMlJob {
+    /// A job that starts now, by its request in the form of V2.
+    fn new(name: &str, arn: &str, request: Value, request_v1: Option<Value>) -> Self {
+        Self {
+            name: name.into(),
+            arn: arn.into(),
+            request,
+            request_v1,
+            created: now(),
+            modified: now(),
+            ended: None,
+            status: Status::InProgress,
+            secondary: "Starting".into(),
+            failure: None,
+            candidates: Vec::new(),
+            unfinished: Vec::new(),
+            best: None,
+            resolved: None,
+            notebook: None,
+        }
+    }
+
+    /// The job is to end.
+    fn stop(&mut self) {
+        self.status = Status::Stopping;
+        self.secondary = "Stopping".into();
+        self.modified = now();
+        self.leave_unfinished(Status::Stopping);
+    }
+
+    /// A candidate is being trained from now on.
+    pub(super) fn begin(&mut self, name: String, at: f64) {
+        self.unfinished.push(Unfinished { name, created: at, modified: at, status: self.status });
+    }
+
+    /// The candidates under way change with their job.
+    fn leave_unfinished(&mut self, status: Status) {
+        for candidate in &mut self.unfinished {
+            candidate.status = status;
+            candidate.modified = now();
+        }
+    }
+
     /// The job is over.
     pub(super) fn end(&mut self, status: Status, secondary: &str, failure: Option<String>) {
         self.status = status;
         self.secondary = secondary.into();
+        self.leave_unfinished(Status::Stopped);
         // The model's limit for a reason.
         self.failure = failure.map(|reason| reason.chars().take(1024).collect());
         self.modified = now();
@@ -323,6 +371,25 @@ impl AutoMlJob {
     }
 }
 
+impl Unfinished {
+    /// No metric and no containers, since there is no model.
+    fn describe(&self) -> Value {
+        let objective = if self.status.runs() { "Pending" } else { "Failed" };
+        let mut answer = json!({
+            "CandidateName": self.name,
+            "CandidateStatus": self.status.name(),
+            "ObjectiveStatus": objective,
+            "CandidateSteps": [],
+            "CreationTime": self.created,
+            "LastModifiedTime": self.modified,
+        });
+        if !self.status.runs() {
+            answer["EndTime"] = json!(self.modified);
+        }
+        answer
+    }
+}
+
 impl Candidate {
     fn describe(&self) -> Value {
         let objective = &self.objective;
@@ -365,5 +432,29 @@ impl Candidate {
             "LastModifiedTime": self.ended,
             "CandidateProperties": properties,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_under_way_change_with_their_job() {
+        let mut job = AutoMlJob::new("j", "arn", json!({}), None);
+        job.begin("j-1".into(), 1.0);
+        let shown = |job: &AutoMlJob| {
+            let shown = job.unfinished[0].describe();
+            (
+                shown["CandidateStatus"].clone(),
+                shown["ObjectiveStatus"].clone(),
+                shown["EndTime"].is_f64(),
+            )
+        };
+        assert_eq!(shown(&job), (json!("InProgress"), json!("Pending"), false));
+        job.stop();
+        assert_eq!(shown(&job), (json!("Stopping"), json!("Pending"), false));
+        job.end(Status::Stopped, "Stopped", None);
+        assert_eq!(shown(&job), (json!("Stopped"), json!("Failed"), true));
     }
 }

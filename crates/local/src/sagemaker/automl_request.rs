@@ -30,6 +30,10 @@ pub(super) struct Plan {
     pub(super) validation: Option<Channel>,
     pub(super) validation_fraction: f64,
     pub(super) output: S3Uri,
+    /// The KMS key of everything that is written.
+    pub(super) output_key: Option<String>,
+    /// The KMS key of the volumes.
+    pub(super) volume_key: Option<String>,
     pub(super) role: String,
     pub(super) target: String,
     /// Problem and objective metric: both, or Autopilot decides on both.
@@ -105,7 +109,10 @@ impl Plan {
             );
         }
         let Some(tabular) = problem_config.get("TabularJobConfig") else {
-            return Err("The local SageMaker offers TabularJobConfig only.".into());
+            let given = problem_config.keys().next().map(String::as_str).unwrap_or_default();
+            return Err(format!(
+                "{given} is not offered by the local SageMaker, which trains on tables only: use TabularJobConfig."
+            ));
         };
         refuse_what_is_not_offered(request, tabular)?;
 
@@ -168,6 +175,8 @@ impl Plan {
             validation_fraction: fraction.unwrap_or(0.2),
             output: S3Uri::parse(&output)
                 .ok_or_else(|| format!("S3OutputPath {output} is not an S3 location."))?,
+            output_key: text(&request["OutputDataConfig"], "KmsKeyId"),
+            volume_key: text(&request["SecurityConfig"], "VolumeKmsKeyId"),
             role: text(request, "RoleArn").unwrap_or_default(),
             target: text(tabular, "TargetAttributeName").unwrap_or_default(),
             objective,

@@ -20,7 +20,7 @@ use super::{
     report,
     s3::{RoleS3, S3Error, S3Uri},
     store::{Place, now},
-    trainer::{Files, Outcome, Training},
+    trainer::{Files, Outcome, Progress, Training},
 };
 use crate::authority::AuthorityError;
 
@@ -80,6 +80,9 @@ impl Run {
             plan.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         self.pause().await;
         let s3 = self.s3(plan, job).await?;
+        s3.check_volume_key(plan.volume_key.as_deref())
+            .await
+            .map_err(|error| format!("ClientError: {error}"))?;
         let training = self.fetch(&s3, plan, &plan.training).await?;
         let validation = match &plan.validation {
             Some(channel) => Some(self.fetch(&s3, plan, channel).await?),
@@ -178,14 +181,23 @@ impl Run {
         let stop = self.stop.clone();
         let training = tokio::task::spawn_blocking(move || {
             // Nobody listens any more once the job is aborted.
-            training.run(deadline, &stop, |candidate| drop(report.send((now(), candidate))))
+            training.run(deadline, &stop, |progress| drop(report.send((now(), progress))))
         });
-        while let Some((ended, candidate)) = trained.recv().await {
+        while let Some((at, progress)) = trained.recv().await {
+            let candidate = match progress {
+                Progress::Started(number) => {
+                    let name = recipe.candidate_name(number);
+                    self.change(|job| job.begin(name, at));
+                    continue;
+                }
+                Progress::Trained(candidate) => candidate,
+            };
             // A session of a long job expires: each upload has its own.
             let s3 = self.s3(plan, job).await?;
             let containers = recipe.upload(&s3, &candidate).await?;
-            let candidate = recipe.candidate(&candidate, containers, ended);
+            let candidate = recipe.candidate(&candidate, containers, at);
             self.change(|job| {
+                job.unfinished.retain(|begun| begun.name != candidate.name);
                 job.candidates.push(candidate);
                 job.best = recipe.best_of(&job.candidates);
             });
@@ -199,9 +211,11 @@ impl Run {
     }
 
     async fn s3(&self, plan: &Plan, job: &AutoMlJob) -> Result<RoleS3, String> {
-        assume_role(&self.cloud, &self.place, &plan.role, &job.arn)
+        let s3 = assume_role(&self.cloud, &self.place, &plan.role, &job.arn)
             .await
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        let key = plan.output_key.as_deref();
+        s3.encrypting(key).await.map_err(|error| format!("ClientError: {error}"))
     }
 
     /// The files of a channel.

@@ -82,6 +82,21 @@ async fn boto3_cannot_tell_it_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn boto3_deploys_with_guardrails() {
+    run(&emulator(), "deployment_test.py", vec![]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_trains_on_every_kind_of_input() {
+    run(&emulator(), "jobs_test.py", vec![]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_trains_and_serves_under_keys_and_in_networks() {
+    run(&emulator(), "security_test.py", vec![]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_sagemaker_sdk_runs_the_seeds_flow() {
     let home = home().join("sagemaker-sdk-2.257.0");
     let python = home.join("bin/python");
@@ -106,7 +121,7 @@ fn the_service_model_is_botocores() {
     let python = emulator();
     let botocore = "import botocore, os; print(os.path.dirname(botocore.__file__))";
     let directory = output(Command::new(&python).args(["-c", botocore]));
-    let model = Path::new(directory.trim()).join("data/sagemaker/2017-07-24/service-2.json.gz");
-    let cut = output(Command::new(&python).arg(source("shapes.py")).arg(model));
+    let models = Path::new(directory.trim()).join("data");
+    let cut = output(Command::new(&python).arg(source("shapes.py")).arg(models));
     assert_eq!(cut, include_str!("shapes.json"), "run shapes.py again");
 }

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Cloud,
+    Cloud, autoscaling, capture,
+    deployment::Deployment,
+    endpoint_config,
     error::ApiError,
     list::{Row, page},
-    lock,
     operations::{Answer, Call},
-    serving::load,
+    rollout,
     store::{Place, now},
     tags,
 };
@@ -40,7 +41,7 @@ impl Status {
     }
 
     /// Whether an update or a deletion has to wait.
-    fn in_progress(self) -> bool {
+    pub(super) fn in_progress(self) -> bool {
         matches!(self, Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting)
     }
 
@@ -53,40 +54,101 @@ impl Status {
 /// An endpoint.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Endpoint {
-    name: String,
-    arn: String,
+    pub(super) name: String,
+    pub(super) arn: String,
     created: f64,
-    modified: f64,
+    pub(super) modified: f64,
     pub(super) status: Status,
-    failure: Option<String>,
-    /// The configuration that serves (or is to serve first).
-    config: String,
-    /// The configuration that an update is on the way to.
-    pending: Option<Pending>,
-    /// What serves, as DescribeEndpoint shows it.
-    variants: Vec<Value>,
-    /// The deployment configuration of the last update.
+    pub(super) failure: Option<String>,
+    /// What serves (or is to serve first).
+    pub(super) current: Deployed,
+    /// What an update is on the way to.
+    pub(super) pending: Option<Pending>,
+    /// The deployment configuration of the last creation or update.
     deployment: Option<Value>,
 }
 
+/// What an endpoint runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pending {
-    config: String,
-    started: f64,
-    deployment: Option<Value>,
+pub(super) struct Deployed {
+    /// Name of the endpoint configuration.
+    pub(super) config: String,
+    /// The variants as DescribeEndpoint shows them. Weights and counts are what
+    /// they are now, which may differ from the configuration's.
+    pub(super) variants: Vec<Value>,
+    /// The `DataCaptureConfig` in force.
+    pub(super) capture: Option<Value>,
 }
 
-pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Answer {
+/// An update under way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Pending {
+    pub(super) target: Deployed,
+    started: f64,
+    /// Its `DeploymentConfig`.
+    pub(super) deployment: Option<Value>,
+    /// What its fleet is at, as a `VariantStatus`.
+    pub(super) stage: String,
+}
+
+impl Deployed {
+    /// Want as many instances of each variant as its limits (least and most)
+    /// allow; whether that changes anything.
+    pub(super) fn limit_instances(&mut self, limits: &[(String, u64, u64)]) -> bool {
+        let mut changed = false;
+        for (name, least, most) in limits {
+            let variants = self.variants.iter_mut();
+            for variant in variants.filter(|variant| variant["VariantName"] == **name) {
+                let Some(count) = variant["DesiredInstanceCount"].as_u64() else { continue };
+                let wanted = count.clamp(*least, *most);
+                changed |= wanted != count;
+                variant["DesiredInstanceCount"] = json!(wanted);
+            }
+        }
+        changed
+    }
+}
+
+impl Endpoint {
+    /// A change ends: what was wanted serves now.
+    pub(super) fn settle(&mut self) {
+        self.status = Status::InService;
+        if let Some(done) = self.pending.take() {
+            self.current = done.target;
+            self.deployment = done.deployment;
+        }
+        for variant in &mut self.current.variants {
+            if let Some(count) = variant.get("DesiredInstanceCount").cloned() {
+                variant["CurrentInstanceCount"] = count;
+            }
+        }
+    }
+
+    /// A variant that serves, as DescribeEndpoint shows it.
+    pub(super) fn variant(&self, name: &str) -> Option<&Value> {
+        self.current.variants.iter().find(|variant| variant["VariantName"] == name)
+    }
+}
+
+pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     let (name, config) = (call.text("EndpointName"), call.text("EndpointConfigName"));
     let arn = call.place.arn("endpoint", name);
+    let request = find_config(cloud, &call.place, config)?;
+    let current = Deployed {
+        config: config.into(),
+        variants: endpoint_config::initial(&request),
+        capture: endpoint_config::capture(&request).cloned(),
+    };
+    let deployment = call.input.get("DeploymentConfig").cloned();
+    let course = read_deployment(deployment.as_ref(), None, &current)?;
+    rollout::alarms(cloud, &call.place, &arn, &current, course.alarms)
+        .await
+        .map_err(ApiError::Validation)?;
     cloud.store.at(&call.place, |here| {
         if here.endpoints.contains_key(&name.to_lowercase()) {
             return Err(ApiError::Validation(format!(
                 "Cannot create already existing endpoint \"{arn}\"."
             )));
-        }
-        if !here.endpoint_configs.contains_key(&config.to_lowercase()) {
-            return Err(no_config(&call.place, config));
         }
         let endpoint = Endpoint {
             name: name.into(),
@@ -95,45 +157,129 @@ pub(super) fn create(cloud: &Arc<Cloud>, call: &Call) -> Answer {
             modified: now(),
             status: Status::Creating,
             failure: None,
-            config: config.into(),
+            current,
             pending: None,
-            variants: Vec::new(),
-            deployment: None,
+            deployment,
         };
         here.endpoints.insert(name.to_lowercase(), endpoint);
         tags::put_on(here, &arn, &call.input);
         Ok(())
     })?;
-    cloud.spawn(deploy(cloud.clone(), call.place.clone(), name.to_lowercase()));
+    cloud.spawn(rollout::start(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "EndpointArn": arn }))
 }
 
-pub(super) fn update(cloud: &Arc<Cloud>, call: &Call) -> Answer {
+pub(super) async fn update(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     let (name, config) = (call.text("EndpointName"), call.text("EndpointConfigName"));
     let arn = call.place.arn("endpoint", name);
+    let endpoint = find(cloud, call)?;
+    let request = find_config(cloud, &call.place, config)?;
+    // AWS needs the configuration that it replaces, too.
+    find_config(cloud, &call.place, &endpoint.current.config)?;
+    let fresh = Deployed {
+        config: config.into(),
+        variants: endpoint_config::initial(&request),
+        capture: endpoint_config::capture(&request).cloned(),
+    };
+    let target = retain(&endpoint.current, fresh, &call.input);
+    keeps_scalable_targets(cloud, call, &endpoint.current, &target)?;
+    let retained = call.input["RetainDeploymentConfig"] == json!(true);
+    let deployment = match call.input.get("DeploymentConfig") {
+        None if retained => endpoint.deployment.clone(),
+        given => given.cloned(),
+    };
+    let course = read_deployment(deployment.as_ref(), Some(&endpoint.current), &target)?;
+    rollout::alarms(cloud, &call.place, &arn, &target, course.alarms)
+        .await
+        .map_err(ApiError::Validation)?;
     cloud.store.at(&call.place, |here| {
-        let known = |config: &str| here.endpoint_configs.contains_key(&config.to_lowercase());
         let endpoint = here.endpoints.get_mut(&name.to_lowercase()).ok_or_else(|| missing(&arn))?;
         if endpoint.status.in_progress() {
             return Err(ApiError::Validation(format!(
                 "Cannot update in-progress endpoint \"{arn}\"."
             )));
         }
-        // AWS needs the configuration that it replaces, too.
-        for config in [config, &endpoint.config] {
-            if !known(config) {
-                return Err(no_config(&call.place, config));
-            }
-        }
-        let deployment = call.input.get("DeploymentConfig").cloned();
-        endpoint.pending = Some(Pending { config: config.into(), started: now(), deployment });
+        let stage = "Creating".into();
+        endpoint.pending = Some(Pending { target, started: now(), deployment, stage });
         endpoint.status = Status::Updating;
         endpoint.failure = None;
         endpoint.modified = now();
         Ok(())
     })?;
-    cloud.spawn(deploy(cloud.clone(), call.place.clone(), name.to_lowercase()));
+    cloud.spawn(rollout::update(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "EndpointArn": arn }))
+}
+
+/// Scalable targets keep their variant and its instance type.
+fn keeps_scalable_targets(
+    cloud: &Cloud,
+    call: &Call,
+    old: &Deployed,
+    new: &Deployed,
+) -> Result<(), ApiError> {
+    let instance_type = |deployed: &Deployed, name: &str| -> Result<Option<Value>, ApiError> {
+        let request = find_config(cloud, &call.place, &deployed.config)?;
+        let mut variants = endpoint_config::variants(&request);
+        let variant = variants.find(|variant| variant["VariantName"] == name);
+        Ok(variant.and_then(|variant| variant.get("InstanceType")).cloned())
+    };
+    let scaled =
+        cloud.store.at(&call.place, |here| autoscaling::limits(here, call.text("EndpointName")));
+    for (name, ..) in scaled {
+        if instance_type(old, &name)? != instance_type(new, &name)? {
+            return Err(ApiError::Validation(format!(
+                "The variant(s) \"{name}\" must be deregistered as scalable targets with AWS Auto Scaling before they \
+                 can be removed or have their instance type updated."
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The course that a `DeploymentConfig` describes.
+fn read_deployment(
+    deployment: Option<&Value>,
+    old: Option<&Deployed>,
+    new: &Deployed,
+) -> Result<Deployment, ApiError> {
+    let old = old.map(|old| endpoint_config::fleet(&old.variants));
+    let new = endpoint_config::fleet(&new.variants);
+    Deployment::read(deployment.unwrap_or(&Value::Null), old.as_ref(), &new)
+        .map_err(ApiError::Validation)
+}
+
+/// The new configuration with the properties of the running variants that
+/// `RetainAllVariantProperties` keeps.
+fn retain(running: &Deployed, mut fresh: Deployed, request: &Value) -> Deployed {
+    if request["RetainAllVariantProperties"] != json!(true) {
+        return fresh;
+    }
+    let excluded = request["ExcludeRetainedVariantProperties"].as_array().into_iter().flatten();
+    let excluded: Vec<&str> =
+        excluded.filter_map(|property| property["VariantPropertyType"].as_str()).collect();
+    let keep = |property: &str| !excluded.contains(&property);
+    for variant in &mut fresh.variants {
+        let Some(old) =
+            running.variants.iter().find(|old| old["VariantName"] == variant["VariantName"])
+        else {
+            continue;
+        };
+        for (property, members) in [
+            ("DesiredInstanceCount", ["CurrentInstanceCount", "DesiredInstanceCount"]),
+            ("DesiredWeight", ["CurrentWeight", "DesiredWeight"]),
+        ] {
+            for member in members.into_iter().filter(|_| keep(property)) {
+                // A serverless variant has no instances, and gets none.
+                if let (Some(new), Some(old)) = (variant.get_mut(member), old.get(member)) {
+                    *new = old.clone();
+                }
+            }
+        }
+    }
+    if keep("DataCaptureConfig") {
+        fresh.capture.clone_from(&running.capture);
+    }
+    fresh
 }
 
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
@@ -141,7 +287,7 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
     let mut answer = Map::from_iter([
         ("EndpointName".to_owned(), json!(endpoint.name)),
         ("EndpointArn".to_owned(), json!(endpoint.arn)),
-        ("EndpointConfigName".to_owned(), json!(endpoint.config)),
+        ("EndpointConfigName".to_owned(), json!(endpoint.current.config)),
         ("EndpointStatus".to_owned(), json!(endpoint.status.name())),
         ("CreationTime".to_owned(), json!(endpoint.created)),
         ("LastModifiedTime".to_owned(), json!(endpoint.modified)),
@@ -149,14 +295,27 @@ pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
     if let Some(reason) = endpoint.failure {
         answer.insert("FailureReason".into(), json!(reason));
     }
-    if !endpoint.variants.is_empty() {
-        answer.insert("ProductionVariants".into(), json!(endpoint.variants));
+    // Nothing serves before the first start.
+    if endpoint.status.serves() {
+        answer.insert("ProductionVariants".into(), json!(endpoint.current.variants));
+    }
+    if let Some(config) = &endpoint.current.capture {
+        answer.insert("DataCaptureConfig".into(), capture::summary(config));
     }
     if let Some(deployment) = endpoint.deployment {
         answer.insert("LastDeploymentConfig".into(), deployment);
     }
     if let Some(pending) = endpoint.pending {
-        let summary = json!({ "EndpointConfigName": pending.config, "StartTime": pending.started });
+        let status = json!([{ "Status": pending.stage, "StartTime": pending.started }]);
+        let variants = pending.target.variants.into_iter().map(|mut variant| {
+            variant["VariantStatus"] = status.clone();
+            variant
+        });
+        let summary = json!({
+            "EndpointConfigName": pending.target.config,
+            "StartTime": pending.started,
+            "ProductionVariants": variants.collect::<Vec<_>>(),
+        });
         answer.insert("PendingDeploymentSummary".into(), summary);
     }
     Ok(Value::Object(answer))
@@ -176,7 +335,7 @@ pub(super) fn delete(cloud: &Arc<Cloud>, call: &Call) -> Answer {
         endpoint.modified = now();
         Ok(())
     })?;
-    cloud.spawn(remove(cloud.clone(), call.place.clone(), name));
+    cloud.spawn(rollout::remove(cloud.clone(), call.place.clone(), name));
     Ok(json!({}))
 }
 
@@ -196,27 +355,18 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
     page(&call.input, "Endpoints", rows)
 }
 
-/// Go on with what a restart interrupted, and serve again what served.
-pub(super) fn resume(cloud: &Arc<Cloud>) {
-    for place in cloud.store.places() {
-        let endpoints: Vec<_> = cloud.store.at(&place, |here| {
-            here.endpoints.iter().map(|(name, endpoint)| (name.clone(), endpoint.status)).collect()
-        });
-        for (name, status) in endpoints {
-            match status {
-                Status::Failed => {}
-                Status::Deleting => cloud.spawn(remove(cloud.clone(), place.clone(), name)),
-                _ => cloud.spawn(deploy(cloud.clone(), place.clone(), name)),
-            }
-        }
-    }
-}
-
 fn find(cloud: &Cloud, call: &Call) -> Result<Endpoint, ApiError> {
     let name = call.text("EndpointName");
     let endpoint =
         cloud.store.at(&call.place, |here| here.endpoints.get(&name.to_lowercase()).cloned());
     endpoint.ok_or_else(|| missing(&call.place.arn("endpoint", name)))
+}
+
+/// The request that made a configuration.
+fn find_config(cloud: &Cloud, place: &Place, name: &str) -> Result<Value, ApiError> {
+    let config =
+        cloud.store.at(place, |here| here.endpoint_configs.get(&name.to_lowercase()).cloned());
+    config.map(|config| config.request).ok_or_else(|| no_config(place, name))
 }
 
 fn missing(arn: &str) -> ApiError {
@@ -228,74 +378,31 @@ pub(super) fn no_config(place: &Place, name: &str) -> ApiError {
     ApiError::Validation(format!("Could not find endpoint configuration \"{arn}\"."))
 }
 
-/// Bring an endpoint to the configuration that it is to have.
-async fn deploy(cloud: Arc<Cloud>, place: Place, name: String) {
-    let Some(endpoint) = cloud.store.at(&place, |here| here.endpoints.get(&name).cloned()) else {
-        return;
-    };
-    // After a restart an update has nothing left that serves meanwhile.
-    let serving_now = lock(&cloud.serving).contains_key(&endpoint.arn);
-    if let Some(pending) = endpoint.pending.as_ref().filter(|_| !serving_now)
-        && let Ok((serving, _)) = load(&cloud, &place, &endpoint.config).await
-    {
-        tracing::debug!(
-            endpoint = endpoint.arn,
-            config = pending.config,
-            "serving again before the update goes on"
-        );
-        lock(&cloud.serving).insert(endpoint.arn.clone(), Arc::new(serving));
-    }
-    if endpoint.status != Status::InService {
-        tokio::time::sleep(cloud.options.endpoint_change).await;
-    }
-    let target =
-        endpoint.pending.as_ref().map_or(&endpoint.config, |pending| &pending.config).clone();
-    let outcome = load(&cloud, &place, &target).await;
-    let update = endpoint.pending.is_some();
-    let change = |change: &dyn Fn(&mut Endpoint)| {
-        cloud.store.at(&place, |here| {
-            if let Some(endpoint) = here.endpoints.get_mut(&name) {
-                change(endpoint);
-                endpoint.modified = now();
-            }
-        });
-    };
-    match outcome {
-        Ok((serving, variants)) => {
-            lock(&cloud.serving).insert(endpoint.arn.clone(), Arc::new(serving));
-            change(&|endpoint| {
-                endpoint.status = Status::InService;
-                endpoint.variants = variants.clone();
-                if let Some(done) = endpoint.pending.take() {
-                    endpoint.config = done.config;
-                    endpoint.deployment = done.deployment;
-                }
-            });
-        }
-        Err(reason) if update => {
-            change(&|endpoint| {
-                endpoint.status = Status::RollingBack;
-                endpoint.failure = Some(reason.clone());
-            });
-            tokio::time::sleep(cloud.options.endpoint_change).await;
-            change(&|endpoint| {
-                endpoint.status = Status::InService;
-                endpoint.pending = None;
-            });
-        }
-        Err(reason) => change(&|endpoint| {
-            endpoint.status = Status::Failed;
-            endpoint.failure = Some(reason.clone());
-        }),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn remove(cloud: Arc<Cloud>, place: Place, name: String) {
-    tokio::time::sleep(cloud.options.endpoint_change).await;
-    cloud.store.at(&place, |here| {
-        if let Some(endpoint) = here.endpoints.remove(&name) {
-            here.tags.remove(&endpoint.arn);
-            lock(&cloud.serving).remove(&endpoint.arn);
-        }
-    });
+    #[test]
+    fn an_update_keeps_what_it_is_told_to() {
+        let deployed = |count: u64, weight: f64, capture: Value| Deployed {
+            config: "c".into(),
+            variants: vec![json!({ "VariantName": "v", "CurrentInstanceCount": count,
+                "DesiredInstanceCount": count, "CurrentWeight": weight, "DesiredWeight": weight })],
+            capture: Some(capture),
+        };
+        let kept = |request: Value| {
+            let new =
+                retain(&deployed(5, 0.5, json!("old")), deployed(1, 1.0, json!("new")), &request);
+            let variant = &new.variants[0];
+            (variant["DesiredInstanceCount"].clone(), variant["CurrentWeight"].clone(), new.capture)
+        };
+        let (old, new) = (Some(json!("old")), Some(json!("new")));
+        assert_eq!(kept(json!({})), (json!(1), json!(1.0), new.clone()));
+        let all = json!({ "RetainAllVariantProperties": true });
+        assert_eq!(kept(all.clone()), (json!(5), json!(0.5), old));
+        let mut some = all;
+        some["ExcludeRetainedVariantProperties"] = json!([
+            { "VariantPropertyType": "DesiredWeight" }, { "VariantPropertyType": "DataCaptureConfig" }]);
+        assert_eq!(kept(some), (json!(5), json!(1.0), new));
+    }
 }

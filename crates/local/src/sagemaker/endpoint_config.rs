@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     Cloud,
+    capture::Capture,
+    deployment::Fleet,
     error::ApiError,
     list::{Row, page},
     model,
@@ -15,13 +17,12 @@ use super::{
 pub(super) fn create(cloud: &Cloud, call: &Call) -> Answer {
     let name = call.text("EndpointConfigName");
     let arn = call.place.arn("endpoint-config", name);
-    let not_offered = [
-        "AsyncInferenceConfig",
-        "DataCaptureConfig",
-        "ExplainerConfig",
-        "ShadowProductionVariants",
-    ];
+    let not_offered = ["AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants"];
     ApiError::unless_offered(&call.input, &not_offered)?;
+    check_serverless(&call.input).map_err(ApiError::Validation)?;
+    if let Some(capture) = capture(&call.input) {
+        Capture::read(capture).map_err(ApiError::Validation)?;
+    }
     cloud.store.at(&call.place, |here| {
         if here.endpoint_configs.contains_key(&name.to_lowercase()) {
             return Err(ApiError::Validation(format!(
@@ -50,6 +51,58 @@ pub(super) fn create(cloud: &Cloud, call: &Call) -> Answer {
 /// The production variants of a configuration's request.
 pub(super) fn variants(request: &Value) -> impl Iterator<Item = &Value> {
     request.get("ProductionVariants").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// What a configuration says about data capture.
+pub(super) fn capture(request: &Value) -> Option<&Value> {
+    request.get("DataCaptureConfig")
+}
+
+/// The variants as DescribeEndpoint first shows them.
+pub(super) fn initial(request: &Value) -> Vec<Value> {
+    let summary = |variant: &Value| {
+        let weight = variant.get("InitialVariantWeight").and_then(Value::as_f64).unwrap_or(1.0);
+        let mut summary = json!({
+            "VariantName": variant["VariantName"], "CurrentWeight": weight, "DesiredWeight": weight,
+        });
+        if let Some(count) = variant.get("InitialInstanceCount") {
+            summary["CurrentInstanceCount"] = count.clone();
+            summary["DesiredInstanceCount"] = count.clone();
+        }
+        if let Some(serverless) = variant.get("ServerlessConfig") {
+            summary["CurrentServerlessConfig"] = serverless.clone();
+        }
+        summary
+    };
+    variants(request).map(summary).collect()
+}
+
+/// The fleet of a configuration with these variants at work.
+pub(super) fn fleet(summaries: &[Value]) -> Fleet {
+    let text = |summary: &Value| summary["VariantName"].as_str().map(str::to_owned);
+    let count = |summary: &Value| summary["DesiredInstanceCount"].as_u64();
+    Fleet {
+        variants: summaries.iter().filter_map(text).collect(),
+        instances: summaries.iter().filter_map(count).sum(),
+        serverless: summaries
+            .iter()
+            .any(|summary| summary.get("CurrentServerlessConfig").is_some()),
+    }
+}
+
+/// What serverless endpoints do not have (Developer Guide, "Deploy models with
+/// Amazon SageMaker Serverless Inference", feature exclusions).
+fn check_serverless(request: &Value) -> Result<(), String> {
+    if !variants(request).any(|variant| variant.get("ServerlessConfig").is_some()) {
+        return Ok(());
+    }
+    if variants(request).count() > 1 {
+        return Err("Serverless inference does not support multiple production variants.".into());
+    }
+    if capture(request).is_some() {
+        return Err("Serverless inference does not support data capture.".into());
+    }
+    Ok(())
 }
 
 /// A variant runs on instances or serverless, and a pipeline only on instances.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Cloud, access,
+    Cloud, access, autoscaling,
     error::ApiError,
     faults::{Effect, Fault},
     invoke,
@@ -32,6 +32,8 @@ use crate::authority::{Check, ReceivedRequest};
 
 /// More than any body that SageMaker takes; what is larger is not even read.
 const MAX_BODY: usize = 32 << 20;
+/// SageMaker's and SageMaker Runtime's name in signatures.
+const SERVICE: &str = "sagemaker";
 const JSON_1_1: &str = "application/x-amz-json-1.1";
 
 pub(super) fn router(cloud: Arc<Cloud>) -> Router {
@@ -63,7 +65,7 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
             }
         },
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+    if let Ok(id) = HeaderValue::from_str(&unique_id()) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
@@ -72,8 +74,11 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 /// `POST /` with the operation in a header.
 async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
     let target = text(&parts.headers, "x-amz-target");
-    let operation = target.strip_prefix("SageMaker.").unwrap_or(target).to_owned();
-    match perform(cloud, parts, &operation, body).await {
+    let (service, operation) = match target.strip_prefix(autoscaling::TARGET) {
+        Some(operation) => (autoscaling::SERVICE, operation.to_owned()),
+        None => (SERVICE, target.strip_prefix("SageMaker.").unwrap_or(target).to_owned()),
+    };
+    match perform(cloud, service, parts, &operation, body).await {
         Ok(Performed::Struck(response)) => response,
         Ok(Performed::Well(answer)) => {
             (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
@@ -88,11 +93,12 @@ async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
 
 async fn perform(
     cloud: &Arc<Cloud>,
+    service: &'static str,
     parts: &Parts,
     operation: &str,
     body: Bytes,
 ) -> Result<Performed, ApiError> {
-    let received = received(parts, &body);
+    let received = received(service, parts, &body);
     let input = serde_json::from_slice(&body)
         .map_err(|error| ApiError::Serialization(format!("the body is not JSON: {error}")))
         .and_then(|input| shapes::accept(operation, input));
@@ -105,6 +111,10 @@ async fn perform(
         }
     };
     let place = authorize(cloud, &received, &access::checks(operation, &input)).await?;
+    let later = cloud.store.at(&place, |here| access::later_checks(here, operation, &input));
+    if !later.is_empty() {
+        authorize(cloud, &received, &later).await?;
+    }
     let asked = format!("{} {}", place.account, String::from_utf8_lossy(&body));
     let effect = cloud.faults.strike(operation, &asked);
     if let Some(response) = instead(effect.as_ref()).await {
@@ -130,7 +140,7 @@ enum Performed {
 
 /// `POST /endpoints/{name}/invocations`.
 async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes) -> Response {
-    let received = received(parts, &body);
+    let received = received(SERVICE, parts, &body);
     let outcome = match authorize_invocation(cloud, &received, name).await {
         Ok(place) => {
             let asked = format!("{} {name}", place.account);
@@ -146,6 +156,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
                 content_type: text(&parts.headers, "content-type"),
                 accept: text(&parts.headers, "accept"),
                 variant: text(&parts.headers, "x-amzn-sagemaker-target-variant"),
+                inference_id: text(&parts.headers, "x-amzn-sagemaker-inference-id"),
                 body: body.to_vec(),
             };
             invoke::invoke(cloud, &place, request).await
@@ -154,8 +165,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     };
     match outcome {
         Ok(answer) => {
-            let mut response =
-                ([(CONTENT_TYPE, "text/csv; charset=utf-8")], answer.body).into_response();
+            let mut response = ([(CONTENT_TYPE, invoke::ANSWER_TYPE)], answer.body).into_response();
             if let Ok(variant) = HeaderValue::from_str(&answer.variant) {
                 response.headers_mut().insert("x-amzn-invoked-production-variant", variant);
             }
@@ -197,13 +207,13 @@ async fn authorize(
     Ok(Place::from(&caller))
 }
 
-fn received(parts: &Parts, body: &[u8]) -> ReceivedRequest {
+fn received(service: &'static str, parts: &Parts, body: &[u8]) -> ReceivedRequest {
     // A header is bytes; as Latin-1 each byte is one character, and back.
     let latin_1 =
         |value: &HeaderValue| value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
     let digest = Sha256::digest(body);
     ReceivedRequest {
-        service: "sagemaker",
+        service,
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -301,8 +311,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// An identifier in the form of AWS's, different for every answer.
-fn request_id() -> String {
+/// An identifier in the form of AWS's, different every time.
+pub(super) fn unique_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let seed =
         (std::process::id(), super::store::now().to_bits(), COUNT.fetch_add(1, Ordering::Relaxed));

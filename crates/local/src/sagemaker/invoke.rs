@@ -1,17 +1,27 @@
 //! InvokeEndpoint: records in, predictions out, at once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
+
+use time::OffsetDateTime;
 
 use super::{
     Cloud,
+    capture::Side,
     error::ApiError,
     lock,
-    serving::{Serving, Variant},
+    metrics::Answered,
+    serving::{Traffic, Variant},
     store::Place,
 };
+
+/// The content type of every answer.
+pub(super) const ANSWER_TYPE: &str = "text/csv; charset=utf-8";
 
 /// The largest request of an endpoint on instances, and of a serverless one.
 const MAX_BODY: usize = 25 << 20;
@@ -24,6 +34,8 @@ pub(super) struct Invocation<'a> {
     pub(super) accept: &'a str,
     /// The variant asked for, or nothing.
     pub(super) variant: &'a str,
+    /// The caller's own name for this request, or nothing.
+    pub(super) inference_id: &'a str,
     pub(super) body: Vec<u8>,
 }
 
@@ -38,27 +50,24 @@ pub(super) async fn invoke(
     place: &Place,
     request: Invocation<'_>,
 ) -> Result<Predictions, ApiError> {
-    let name = request.endpoint.to_lowercase();
-    let arn = place.arn("endpoint", &name);
-    let serves = cloud
-        .store
-        .at(place, |here| here.endpoints.get(&name).is_some_and(|found| found.status.serves()));
-    if !serves {
+    let key = request.endpoint.to_lowercase();
+    let arn = place.arn("endpoint", &key);
+    let endpoint = cloud.store.at(place, |here| here.endpoints.get(&key).cloned());
+    let Some(endpoint) = endpoint.filter(|found| found.status.serves()) else {
         let message =
             format!("Endpoint {} of account {} not found.", request.endpoint, place.account);
         return Err(ApiError::RuntimeValidation(message));
-    }
-    let serving = lock(&cloud.serving).get(&arn).cloned();
+    };
+    let traffic = lock(&cloud.serving).get(&arn).cloned();
     // After a restart the containers may still be loading.
-    let serving = serving.ok_or_else(|| ApiError::Coded {
+    let traffic = traffic.ok_or_else(|| ApiError::Coded {
         code: "ServiceUnavailable".into(),
         message: Some("The endpoint's containers are starting.".into()),
         status: 503,
     })?;
-    let index = choose(&serving, request.variant).ok_or_else(|| {
+    let variant = choose(&traffic, request.variant).ok_or_else(|| {
         ApiError::RuntimeValidation(format!("Variant {} not found.", request.variant))
     })?;
-    let variant = &serving.variants[index];
     let limit = if variant.serverless { MAX_BODY_SERVERLESS } else { MAX_BODY };
     if request.body.len() > limit {
         return Err(ApiError::TooLarge(format!(
@@ -66,27 +75,50 @@ pub(super) async fn invoke(
         )));
     }
 
-    let name = variant.name.clone();
-    let (content_type, accept) = (request.content_type.to_owned(), request.accept.to_owned());
-    let body = request.body;
-    let answer = tokio::task::spawn_blocking(move || {
-        let serving: Arc<Serving> = serving;
-        serving.variants[index].pipeline.invoke(&content_type, &accept, body)
-    });
+    let captured = variant.capture.as_ref().filter(|capture| capture.takes_next());
+    let captured = captured.map(|capture| (capture, request.body.clone()));
+    let started = Instant::now();
+    let answer = {
+        let pipeline = variant.pipeline.clone();
+        let (content_type, accept) = (request.content_type.to_owned(), request.accept.to_owned());
+        let body = request.body;
+        tokio::task::spawn_blocking(move || pipeline.invoke(&content_type, &accept, body))
+    };
     let answer = answer.await.map_err(|error| ApiError::Internal(error.to_string()))?;
+    cloud.metrics.count(&Answered {
+        place,
+        endpoint: &endpoint.name,
+        variant: &variant.name,
+        status: answer.as_ref().map_or_else(|error| error.status, |_| 200),
+        latency: started.elapsed(),
+        instances: endpoint
+            .variant(&variant.name)
+            .and_then(|summary| summary.get("CurrentInstanceCount")?.as_u64()),
+    });
     let answer = answer.map_err(|error| model_error(place, request.endpoint, error))?;
-    Ok(Predictions { body: answer, variant: name })
+    if let Some((capture, body)) = captured {
+        let input = Side { content_type: request.content_type, body: &body };
+        let output = Side { content_type: ANSWER_TYPE, body: &answer };
+        let now = OffsetDateTime::now_utc();
+        let record = capture.record(&input, &output, request.inference_id, now);
+        let destination =
+            capture.destination(place, (&endpoint.name, &arn), &variant.name, &variant.role);
+        cloud.captured.add(destination, record);
+    }
+    Ok(Predictions { body: answer, variant: variant.name.clone() })
 }
 
-/// The variant asked for, or the next by weight.
-fn choose(serving: &Serving, asked: &str) -> Option<usize> {
+/// The variant asked for, or the next by weight. During an update both fleets
+/// answer, each to its share of the traffic.
+fn choose(traffic: &Traffic, asked: &str) -> Option<Arc<Variant>> {
     static TURN: AtomicU64 = AtomicU64::new(0);
-    let variants = &serving.variants;
-    if !asked.is_empty() {
-        return variants.iter().position(|variant| variant.name == asked);
-    }
+    let mut variants = traffic.weighted();
+    variants.retain(|(variant, _)| asked.is_empty() || variant.name == asked);
     let turn = TURN.fetch_add(1, Ordering::Relaxed);
-    by_weight(variants.iter().map(|variant: &Variant| variant.weight), turn)
+    let chosen = by_weight(variants.iter().map(|(_, weight)| *weight), turn);
+    // One that is asked for by name answers without any weight, too.
+    let chosen = chosen.or((!asked.is_empty()).then_some(0))?;
+    variants.into_iter().nth(chosen).map(|(variant, _)| variant)
 }
 
 /// Turns go round in proportion to the weights: the golden ratio spreads them

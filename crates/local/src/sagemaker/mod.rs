@@ -1,7 +1,7 @@
 //! A SageMaker that really trains, deploys and predicts, on this machine.
 //!
-//! One HTTP server speaks SageMaker (JSON 1.1) and SageMaker Runtime (REST
-//! JSON) for every account at once. The account is the caller's, the region
+//! One HTTP server speaks SageMaker (JSON 1.1), SageMaker Runtime (REST JSON) and
+//! Application Auto Scaling (JSON 1.1) for every account at once. The account is the caller's, the region
 //! that of the request's signature, and who may do what is the emulator's to
 //! say (see [`crate::authority`]). Data and models stay where they are on AWS:
 //! in the customer's bucket, reached with the execution role's own session.
@@ -11,9 +11,12 @@ mod artifact;
 mod automl_job;
 mod automl_request;
 mod autopilot;
+mod autoscaling;
+mod capture;
 #[cfg(test)]
 mod client_test;
 mod container;
+mod deployment;
 mod endpoint;
 mod endpoint_config;
 mod error;
@@ -21,10 +24,13 @@ mod faults;
 mod http;
 mod invoke;
 mod list;
+mod metrics;
 mod model;
+mod neighbours;
 mod operations;
 mod recipe;
 mod report;
+mod rollout;
 mod s3;
 mod serving;
 mod shapes;
@@ -54,9 +60,12 @@ use tokio::{
 pub use faults::{Effect, Fault};
 
 use self::{
+    capture::Captured,
     faults::Faults,
+    metrics::Metrics,
+    neighbours::Neighbours,
     s3::RoleS3,
-    serving::Serving,
+    serving::Traffic,
     store::{Place, Store},
 };
 use crate::authority::{Authority, AuthorityError};
@@ -84,7 +93,12 @@ pub struct Options {
     pub stage: Duration,
     /// How long an endpoint takes to start, change or go.
     pub endpoint_change: Duration,
+    /// What a second of waiting in a deployment lasts here, in seconds.
+    pub wait_scale: f64,
 }
+
+/// What a second of waiting lasts on the local cloud, in seconds.
+pub(crate) const WAIT_SCALE: f64 = 0.1;
 
 impl Options {
     /// The defaults, for an emulator at this URL.
@@ -100,6 +114,7 @@ impl Options {
             concurrent_automl_jobs: 4,
             stage: Duration::from_millis(150),
             endpoint_change: Duration::from_millis(500),
+            wait_scale: WAIT_SCALE,
         }
     }
 }
@@ -144,9 +159,12 @@ impl SageMaker {
             .map_err(|error| StartError::Listen(bind, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
         let cloud = Arc::new(Cloud {
+            neighbours: Neighbours::new(&options.emulator_url),
             options,
             store,
             faults: Faults::default(),
+            metrics: Metrics::default(),
+            captured: Captured::default(),
             serving: Mutex::default(),
             stops: Mutex::default(),
             tasks: Mutex::new(JoinSet::new()),
@@ -164,13 +182,15 @@ impl SageMaker {
             }
         });
         cloud.spawn(save_now_and_then(cloud.clone()));
-        endpoint::resume(&cloud);
+        cloud.spawn(metrics::publish(cloud.clone()));
+        cloud.spawn(capture::write(cloud.clone()));
+        rollout::resume(&cloud);
         automl_job::resume(&cloud);
         transform_job::resume(&cloud);
         Ok(Self { cloud, address, server, close: Some(close) })
     }
 
-    /// The endpoint URL for both SageMaker and SageMaker Runtime.
+    /// The endpoint URL for SageMaker, SageMaker Runtime and Application Auto Scaling.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -210,9 +230,12 @@ impl Drop for SageMaker {
 struct Cloud {
     options: Options,
     store: Store,
+    neighbours: Neighbours,
     faults: Faults,
-    /// What endpoints run right now, by ARN.
-    serving: Mutex<HashMap<String, Arc<Serving>>>,
+    metrics: Metrics,
+    captured: Captured,
+    /// What answers for endpoints right now, by ARN.
+    serving: Mutex<HashMap<String, Traffic>>,
     /// The stop flags of running jobs, by ARN.
     stops: Mutex<HashMap<String, Arc<AtomicBool>>>,
     tasks: Mutex<JoinSet<()>>,
@@ -232,8 +255,8 @@ impl Cloud {
         role_arn: &str,
         arn: &str,
     ) -> Result<RoleS3, AuthorityError> {
-        RoleS3::open(&self.options.authority, &self.options.emulator_url, place, role_arn, arn)
-            .await
+        let Options { authority, emulator_url, .. } = &self.options;
+        RoleS3::open(authority, &self.neighbours, emulator_url, place, role_arn, arn).await
     }
 
     /// A flag that ends the job `arn` when it is set.

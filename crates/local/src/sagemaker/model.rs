@@ -9,7 +9,7 @@ use super::{
     list::{Row, page},
     operations::{Answer, Call},
     s3::S3Uri,
-    store::{Definition, now},
+    store::{Definition, Place, now},
     tags,
 };
 use crate::authority::AuthorityError;
@@ -58,6 +58,14 @@ pub(super) fn containers(request: &Value) -> Vec<ContainerDefinition> {
     let several = request.get("Containers").and_then(Value::as_array).into_iter().flatten();
     let all = request.get("PrimaryContainer").into_iter().chain(several);
     all.filter_map(|container| serde_json::from_value(container.clone()).ok()).collect()
+}
+
+/// The execution role of a model, if there is such a model.
+pub(super) fn role(cloud: &Cloud, place: &Place, name: &str) -> Option<String> {
+    cloud.store.at(place, |here| {
+        let model = here.models.get(&name.to_lowercase())?;
+        access::passed_role(&model.request).map(str::to_owned)
+    })
 }
 
 fn exists(arn: &str) -> ApiError {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Cloud, access, automl_job, endpoint, endpoint_config, error::ApiError, model, store::Place,
-    tags, transform_job,
+    Cloud, access, automl_job, autoscaling, endpoint, endpoint_config, error::ApiError, model,
+    store::Place, tags, transform_job,
 };
 
 /// An authorised request.
@@ -50,8 +50,8 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "DescribeEndpointConfig" => endpoint_config::describe(cloud, call),
         "DeleteEndpointConfig" => endpoint_config::delete(cloud, call),
         "ListEndpointConfigs" => endpoint_config::list(cloud, call),
-        "CreateEndpoint" => endpoint::create(cloud, call),
-        "UpdateEndpoint" => endpoint::update(cloud, call),
+        "CreateEndpoint" => endpoint::create(cloud, call).await,
+        "UpdateEndpoint" => endpoint::update(cloud, call).await,
         "DescribeEndpoint" => endpoint::describe(cloud, call),
         "DeleteEndpoint" => endpoint::delete(cloud, call),
         "ListEndpoints" => endpoint::list(cloud, call),
@@ -62,6 +62,7 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "AddTags" => tags::add(cloud, call),
         "ListTags" => tags::list(cloud, call),
         "DeleteTags" => tags::delete(cloud, call),
+        other if autoscaling::OPERATIONS.contains(&other) => autoscaling::perform(cloud, call),
         other => {
             Err(ApiError::NotOffered(format!("{other} is not offered by the local SageMaker")))
         }

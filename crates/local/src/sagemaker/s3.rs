@@ -1,6 +1,8 @@
 //! Customer data, read and written as SageMaker does it: with a session of the
 //! execution role, so that the role's own permissions count.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_s3::{
     Client,
     config::{
@@ -9,12 +11,15 @@ use aws_sdk_s3::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::RequestId,
     primitives::ByteStream,
+    types::ServerSideEncryption,
 };
+use serde_json::{Value, json};
 
-use super::store::Place;
-use crate::authority::{Authority, AuthorityError};
+use super::{neighbours::Neighbours, store::Place};
+use crate::authority::{Authority, AuthorityError, Check, ServiceSession};
 
-const SERVICE: &str = "sagemaker.amazonaws.com";
+/// The service that execution roles trust.
+pub(super) const SERVICE: &str = "sagemaker.amazonaws.com";
 
 /// `s3://bucket/key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +63,21 @@ pub(super) enum S3Error {
 }
 
 /// S3 as an execution role sees it.
-pub(super) struct RoleS3(Client);
+pub(super) struct RoleS3 {
+    client: Client,
+    authority: Authority,
+    neighbours: Neighbours,
+    place: Place,
+    session: ServiceSession,
+    /// The ARN of the key that objects are written with.
+    key: Option<String>,
+}
 
 impl RoleS3 {
     /// S3 with a fresh session of `role_arn`, on behalf of the resource `arn`.
     pub(super) async fn open(
         authority: &Authority,
+        neighbours: &Neighbours,
         emulator_url: &str,
         place: &Place,
         role_arn: &str,
@@ -73,9 +87,9 @@ impl RoleS3 {
             .service_session(role_arn, SERVICE, &place.account, arn, &place.region)
             .await?;
         let credentials = Credentials::new(
-            session.access_key_id,
-            session.secret_access_key,
-            Some(session.session_token),
+            &session.access_key_id,
+            &session.secret_access_key,
+            Some(session.session_token.clone()),
             None,
             "execution-role",
         );
@@ -88,12 +102,76 @@ impl RoleS3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .retry_config(RetryConfig::standard().with_max_attempts(2))
             .build();
-        Ok(Self(Client::from_conf(config)))
+        Ok(Self {
+            client: Client::from_conf(config),
+            authority: authority.clone(),
+            neighbours: neighbours.clone(),
+            place: place.clone(),
+            session,
+            key: None,
+        })
+    }
+
+    /// The same, writing everything under this KMS key (id, ARN or alias).
+    pub(super) async fn encrypting(self, key: Option<&str>) -> Result<Self, S3Error> {
+        let Some(key) = key else {
+            return Ok(self);
+        };
+        let arn = self.neighbours.key_arn(&self.place, key).await.map_err(|error| {
+            S3Error::Other { at: format!("the KMS key {key}"), message: error.to_string() }
+        })?;
+        Ok(Self { key: Some(arn), ..self })
+    }
+
+    /// Whether the role may let volumes be encrypted with this key, if there is
+    /// one: that takes a grant (API Reference, `VolumeKmsKeyId`).
+    pub(super) async fn check_volume_key(&self, key: Option<&str>) -> Result<(), S3Error> {
+        let Some(key) = key else {
+            return Ok(());
+        };
+        let at = format!("the KMS key {key}");
+        let arn = self.neighbours.key_arn(&self.place, key).await;
+        let arn =
+            arn.map_err(|error| S3Error::Other { at: at.clone(), message: error.to_string() })?;
+        let context = [("kms:GrantIsForAWSResource".to_owned(), json!("true"))];
+        self.use_key("kms:CreateGrant", &arn, &at, context.into()).await
+    }
+
+    /// S3 uses a key on behalf of the caller, who needs the permission as well.
+    async fn use_key_for(&self, action: &str, key: &str, at: &S3Uri) -> Result<(), S3Error> {
+        let object = format!("arn:aws:s3:::{}/{}", at.bucket, at.key);
+        let context = [
+            ("kms:ViaService".to_owned(), json!(format!("s3.{}.amazonaws.com", self.place.region))),
+            ("kms:EncryptionContext:aws:s3:arn".to_owned(), json!(object)),
+        ];
+        self.use_key(action, key, &at.to_string(), context.into()).await
+    }
+
+    async fn use_key(
+        &self,
+        action: &str,
+        key: &str,
+        at: &str,
+        mut context: BTreeMap<String, Value>,
+    ) -> Result<(), S3Error> {
+        context.insert("kms:CallerAccount".into(), json!(self.place.account));
+        let check = Check { action: action.into(), resource: key.into(), context };
+        let region = &self.place.region;
+        let allowed = self.authority.session_may(&self.session, region, &[check]).await;
+        allowed.map_err(|error| match error {
+            AuthorityError::Refused { .. } => {
+                S3Error::AccessDenied(format!("{at}: {action} on {key} is not allowed"))
+            }
+            AuthorityError::Unavailable(message) => S3Error::Other { at: at.into(), message },
+        })
     }
 
     pub(super) async fn get(&self, at: &S3Uri) -> Result<Vec<u8>, S3Error> {
-        let object = self.0.get_object().bucket(&at.bucket).key(&at.key).send().await;
+        let object = self.client.get_object().bucket(&at.bucket).key(&at.key).send().await;
         let object = object.map_err(|error| explain(at, error))?;
+        if let Some(key) = object.ssekms_key_id() {
+            self.use_key_for("kms:Decrypt", key, at).await?;
+        }
         let bytes = object.body.collect().await;
         let bytes = bytes
             .map_err(|error| S3Error::Other { at: at.to_string(), message: error.to_string() })?;
@@ -101,7 +179,7 @@ impl RoleS3 {
     }
 
     pub(super) async fn head(&self, at: &S3Uri) -> Result<(), S3Error> {
-        let head = self.0.head_object().bucket(&at.bucket).key(&at.key).send().await;
+        let head = self.client.head_object().bucket(&at.bucket).key(&at.key).send().await;
         head.map(|_| ()).map_err(|error| explain(at, error))
     }
 
@@ -111,19 +189,28 @@ impl RoleS3 {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<(), S3Error> {
-        let put = self.0.put_object().bucket(&at.bucket).key(&at.key).content_type(content_type);
-        put.body(ByteStream::from(body))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| explain(at, error))
+        let mut put =
+            self.client.put_object().bucket(&at.bucket).key(&at.key).content_type(content_type);
+        if let Some(key) = &self.key {
+            self.use_key_for("kms:GenerateDataKey", key, at).await?;
+            put = put.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(key);
+        }
+        let written = put.body(ByteStream::from(body)).send().await;
+        let written = written.map_err(|error| explain(at, error))?;
+        match written.ssekms_key_id() {
+            // The bucket's own key, which only its answer tells.
+            Some(key) if self.key.is_none() => {
+                self.use_key_for("kms:GenerateDataKey", key, at).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The objects under a prefix, in key order, without folder markers.
     pub(super) async fn list(&self, prefix: &S3Uri) -> Result<Vec<S3Uri>, S3Error> {
         let mut found = Vec::new();
         let mut pages = self
-            .0
+            .client
             .list_objects_v2()
             .bucket(&prefix.bucket)
             .prefix(&prefix.key)

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Cloud, access,
+    capture::Capture,
     container::{Environment, Pipeline},
     endpoint::no_config,
     endpoint_config, model,
@@ -13,56 +14,92 @@ use super::{
     store::Place,
 };
 
-/// The pipelines behind an endpoint.
-pub(super) struct Serving {
-    pub(super) variants: Vec<Variant>,
-}
+/// The variants that one configuration of an endpoint runs.
+pub(super) type Serving = Vec<Arc<Variant>>;
 
 /// A production variant at work.
 pub(super) struct Variant {
     pub(super) name: String,
     pub(super) weight: f64,
     pub(super) serverless: bool,
-    pub(super) pipeline: Pipeline,
+    /// The model's execution role.
+    pub(super) role: String,
+    pub(super) capture: Option<Arc<Capture>>,
+    pub(super) pipeline: Arc<Pipeline>,
 }
 
-/// Start every variant of a configuration, and show what was started; why not,
-/// in the words of a `FailureReason`.
-pub(super) async fn load(
-    cloud: &Arc<Cloud>,
-    place: &Place,
-    config: &str,
-) -> Result<(Serving, Vec<Value>), String> {
+/// What answers for an endpoint: one fleet or, during an update, two.
+#[derive(Clone)]
+pub(super) struct Traffic {
+    pub(super) old: Serving,
+    /// The new fleet and its share of the traffic, between 0 and 1.
+    pub(super) new: Option<(Serving, f64)>,
+}
+
+impl Traffic {
+    /// One fleet gets everything.
+    pub(super) fn whole(serving: Serving) -> Self {
+        Self { old: serving, new: None }
+    }
+
+    /// Every variant of both fleets with its part of the traffic.
+    pub(super) fn weighted(&self) -> Vec<(Arc<Variant>, f64)> {
+        let (new, share) = self.new.as_ref().map_or((&[][..], 0.0), |(new, share)| (new, *share));
+        let part = |fleet: &[Arc<Variant>], share: f64| {
+            let total: f64 = fleet.iter().map(|variant| variant.weight).sum();
+            let weight = |weight: f64| if total > 0.0 { weight / total * share } else { 0.0 };
+            fleet
+                .iter()
+                .map(|variant| (variant.clone(), weight(variant.weight)))
+                .collect::<Vec<_>>()
+        };
+        let mut all = part(&self.old, 1.0 - share);
+        all.extend(part(new, share));
+        all
+    }
+}
+
+/// What an endpoint is to run.
+pub(super) struct Target<'a> {
+    pub(super) place: &'a Place,
+    /// Name of the configuration.
+    pub(super) config: &'a str,
+    /// The variants as DescribeEndpoint shows them: weights and counts may
+    /// differ from the configuration's.
+    pub(super) variants: &'a [Value],
+    pub(super) capture: Option<&'a Value>,
+}
+
+/// Start every variant; why not, in the words of a `FailureReason`.
+pub(super) async fn load(cloud: &Arc<Cloud>, target: Target<'_>) -> Result<Serving, String> {
+    let Target { place, config, variants, capture } = target;
     let config = cloud
         .store
         .at(place, |here| here.endpoint_configs.get(&config.to_lowercase()).cloned())
         .ok_or_else(|| no_config(place, config).to_string())?;
-    let (mut variants, mut shown) = (Vec::new(), Vec::new());
-    for variant in endpoint_config::variants(&config.request) {
+    let capture = capture.map(Capture::read).transpose()?.flatten().map(Arc::new);
+    let volume_key = config.request.get("KmsKeyId").and_then(Value::as_str);
+    let mut serving = Vec::new();
+    for (variant, summary) in endpoint_config::variants(&config.request).zip(variants) {
         let text = |member: &str| variant.get(member).and_then(Value::as_str).unwrap_or_default();
-        let name = text("VariantName");
-        let pipeline =
-            start_model(cloud, place, text("ModelName"), name, &Environment::new()).await?;
-        let weight = variant.get("InitialVariantWeight").and_then(Value::as_f64).unwrap_or(1.0);
-        let serverless = variant.get("ServerlessConfig");
-        let mut summary =
-            json!({ "VariantName": name, "CurrentWeight": weight, "DesiredWeight": weight });
-        if let Some(count) = variant.get("InitialInstanceCount") {
-            summary["CurrentInstanceCount"] = count.clone();
-            summary["DesiredInstanceCount"] = count.clone();
+        let (name, model) = (text("VariantName"), text("ModelName"));
+        let pipeline = start_model(cloud, place, model, name, &Environment::new()).await?;
+        let role = model::role(cloud, place, model).unwrap_or_default();
+        if volume_key.is_some() {
+            let s3 = cloud.role_s3(place, &role, &config.arn).await;
+            let s3 = s3.map_err(|error| error.to_string())?;
+            s3.check_volume_key(volume_key).await.map_err(|error| error.to_string())?;
         }
-        if let Some(serverless) = serverless {
-            summary["CurrentServerlessConfig"] = serverless.clone();
-        }
-        shown.push(summary);
-        variants.push(Variant {
+        serving.push(Arc::new(Variant {
             name: name.into(),
-            weight,
-            serverless: serverless.is_some(),
-            pipeline,
-        });
+            weight: summary["CurrentWeight"].as_f64().unwrap_or(1.0),
+            serverless: variant.get("ServerlessConfig").is_some(),
+            role,
+            capture: capture.clone(),
+            pipeline: Arc::new(pipeline),
+        }));
     }
-    Ok((Serving { variants }, shown))
+    Ok(serving)
 }
 
 /// The running containers of a model, fetched with the model's execution role;

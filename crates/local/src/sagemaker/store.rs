@@ -13,11 +13,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{automl_job::AutoMlJob, endpoint::Endpoint, transform_job::TransformJob};
+use super::{
+    automl_job::AutoMlJob, autoscaling::ScalableTarget, endpoint::Endpoint,
+    transform_job::TransformJob,
+};
 use crate::authority::{Caller, ResourceTags};
 
 /// Where a resource lives: names are unique per account and region.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Place {
     pub(super) account: String,
     pub(super) region: String,
@@ -59,6 +62,9 @@ pub(super) struct Resources {
     pub(super) endpoint_configs: BTreeMap<String, Definition>,
     pub(super) endpoints: BTreeMap<String, Endpoint>,
     pub(super) transform_jobs: BTreeMap<String, TransformJob>,
+    pub(super) scalable_targets: BTreeMap<String, ScalableTarget>,
+    /// Whether the service-linked role of Application Auto Scaling exists.
+    pub(super) scaled_before: bool,
     pub(super) tags: ResourceTags,
 }
 

@@ -92,6 +92,14 @@ pub(super) struct Trained {
     pub(super) predictor: Predictor,
 }
 
+/// What training tells on its way.
+pub(super) enum Progress {
+    /// The candidate of this number is being trained.
+    Started(usize),
+    /// A candidate is trained.
+    Trained(Box<Trained>),
+}
+
 /// How training ended, with the best candidate in its final form.
 pub(super) struct Outcome {
     pub(super) best: Trained,
@@ -128,20 +136,22 @@ impl Training {
     }
 
     /// Train candidates until the plan is done, `deadline` has come or `stop`
-    /// is set; each is reported when it is trained.
+    /// is set; each is reported when it is begun and when it is trained.
     pub(super) fn run(
         mut self,
         deadline: Option<Instant>,
         stop: &AtomicBool,
-        mut report: impl FnMut(Trained),
+        mut report: impl FnMut(Progress),
     ) -> Result<Outcome, String> {
         const FOREVER: Duration = Duration::from_secs(30 * 24 * 3600);
         self.settings.time_budget =
             deadline.map_or(FOREVER, |deadline| deadline.saturating_duration_since(Instant::now()));
-        let mut observe = |event: Event<'_>| {
-            if let Event::Finished(candidate) = event {
-                report(Trained::from(candidate));
+        let mut observe = |event: Event<'_>| match event {
+            Event::Started { number, .. } => report(Progress::Started(number)),
+            Event::Finished(candidate) => {
+                report(Progress::Trained(Box::new(Trained::from(candidate))));
             }
+            Event::Analyzed(_) | Event::Refitting(_) => {}
         };
         let board = crosspilot_automl::train(
             &self.training,

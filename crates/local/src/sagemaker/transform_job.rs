@@ -42,6 +42,8 @@ struct Plan {
     input: S3Uri,
     gzip: bool,
     output: S3Uri,
+    output_key: Option<String>,
+    volume_key: Option<String>,
     content_type: String,
     accept: String,
     environment: Environment,
@@ -99,6 +101,8 @@ impl Plan {
             input: uri(&source["S3Uri"])?,
             gzip: input["CompressionType"].as_str() == Some("Gzip"),
             output: uri(&output["S3OutputPath"])?,
+            output_key: text(&output["KmsKeyId"]),
+            volume_key: text(&request["TransformResources"]["VolumeKmsKeyId"]),
             content_type: text(&input["ContentType"]).unwrap_or_default(),
             accept: text(&output["Accept"]).unwrap_or_default(),
             environment: serde_json::from_value(request["Environment"].clone()).unwrap_or_default(),
@@ -277,6 +281,8 @@ async fn work(
         .await
         .map_err(|error| format!("ClientError: {error}"))?;
     let failed = |error: super::s3::S3Error| format!("ClientError: {error}");
+    s3.check_volume_key(plan.volume_key.as_deref()).await.map_err(failed)?;
+    let s3 = s3.encrypting(plan.output_key.as_deref()).await.map_err(failed)?;
     let objects = s3.list(&plan.input).await.map_err(failed)?;
     if objects.is_empty() {
         return Err(format!("ClientError: No S3 objects found under S3 URL \"{}\".", plan.input));
