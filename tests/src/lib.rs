@@ -21,7 +21,6 @@ use crosspilot_core::session::{self, AssumeRole};
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Limits, Tenant};
 use crosspilot_local::cloud::SAAS_ACCOUNT;
-use crosspilot_local::state::Running;
 use crosspilot_local::{LocalCloud, Onboarding, Options};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -59,12 +58,7 @@ pub static TRUST: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// that reach it.
 pub fn home_of(cloud: &LocalCloud) -> PathBuf {
     let home = home().join(format!("home-{}", std::process::id()));
-    let running = Running {
-        pid: std::process::id(),
-        endpoints: cloud.endpoints().clone(),
-        signer: cloud.signer().clone(),
-    };
-    running.save(&home, cloud.operator()).unwrap();
+    cloud.running().save(&home, cloud.operator()).unwrap();
     home
 }
 

@@ -68,7 +68,7 @@ async fn up(options: &Options) -> Result<(), Failure> {
         () = interrupted() => return Err(Failure::Interrupted),
     };
     steps.done();
-    let running = running(&cloud);
+    let running = cloud.running();
     running.save(home, cloud.operator())?;
     eprintln!("the local cloud is up; Ctrl-C takes it down\n");
     print_status(home, &running);
@@ -77,14 +77,6 @@ async fn up(options: &Options) -> Result<(), Failure> {
     // Whoever waits for its end may start it again at once.
     Running::clear(home)?;
     Ok(())
-}
-
-fn running(cloud: &LocalCloud) -> Running {
-    Running {
-        pid: std::process::id(),
-        endpoints: cloud.endpoints().clone(),
-        signer: cloud.signer().clone(),
-    }
 }
 
 /// Ctrl-C, or the signal that `local down` sends.

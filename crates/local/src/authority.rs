@@ -144,6 +144,11 @@ impl Authority {
         Self { client: reqwest::Client::new(), url: emulator_url.into(), token: token.into() }
     }
 
+    /// The token that the emulator was started with.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Whether this text is the token that the emulator was started with.
     pub fn is_token(&self, text: &str) -> bool {
         text == self.token

@@ -21,7 +21,7 @@ use crate::install::{self, InstallError};
 use crate::kept::{Kept, KeptError, Ports};
 use crate::sagemaker::{self, Fault, SageMaker};
 use crate::stacks::{self, StackError};
-use crate::state::{AccessKey, Endpoints, StateError};
+use crate::state::{AccessKey, Endpoints, Running, StateError};
 
 /// The SaaS account.
 pub const SAAS_ACCOUNT: &str = "111111111111";
@@ -323,6 +323,16 @@ impl LocalCloud {
     /// The emulator's identities and policies.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// What other processes need to know of this one.
+    pub fn running(&self) -> Running {
+        Running {
+            pid: std::process::id(),
+            endpoints: self.endpoints.clone(),
+            signer: self.identity.signer.clone(),
+            token: self.authority.token().to_owned(),
+        }
     }
 
     /// The emulator's log, with what the functions write.

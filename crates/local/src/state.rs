@@ -71,7 +71,7 @@ impl std::fmt::Debug for AccessKey {
 }
 
 /// A local cloud that was brought up with `crosspilot local up`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Running {
     /// The process that holds it.
     pub pid: u32,
@@ -79,6 +79,17 @@ pub struct Running {
     pub endpoints: Endpoints,
     /// What signs tokens for the prediction API.
     pub signer: Signer,
+    /// Lets its holder make calls of the local SageMaker go wrong.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("pid", &self.pid)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
 }
 
 fn state_file(home: &Path) -> PathBuf {

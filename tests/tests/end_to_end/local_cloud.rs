@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use crosspilot_core::aws::sagemaker::error::ProvideErrorMetadata;
 use crosspilot_core::registry::Change;
 use crosspilot_core::tenant::Network;
-use crosspilot_tests::{Customer, home, on_local_cloud, onboarding};
+use crosspilot_tests::{Customer, home, home_of, on_local_cloud, onboarding};
 use serde_json::{Value, json};
 
 use crate::command_line::{crosspilot, link_emulator};
@@ -59,6 +60,28 @@ fn with_subnets_given_everything_runs_in_them_or_not_at_all() {
             assert_eq!(failure["stage"], "start-job", "{failure}");
             assert!(failure["cause"].as_str().unwrap().contains("explicit deny"), "{failure}");
         }
+    });
+}
+
+#[test]
+fn whoever_has_the_state_file_can_make_calls_go_wrong() {
+    on_local_cloud(async |cloud| {
+        let home = home_of(cloud);
+        let state = std::fs::read_to_string(home.join("local/state.json")).unwrap();
+        let state: Value = serde_json::from_str(&state).unwrap();
+        let endpoint = state["endpoints"]["sagemaker"].as_str().unwrap();
+        let fault = json!({ "operation": "ListTransformJobs", "times": 3, "effect": "throttle" });
+        let inject = async |token: &str| {
+            let request = reqwest::Client::new().post(format!("{endpoint}/_crosspilot/faults"));
+            let request = request.header("x-crosspilot-token", token).json(&fault);
+            request.send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(inject("another").await, 403);
+        assert_eq!(inject(state["token"].as_str().unwrap()).await, 204);
+        let sagemaker = cloud.endpoints().sagemaker_of("555555555555");
+        let refused = sagemaker.list_transform_jobs().send().await.unwrap_err();
+        assert_eq!(refused.code(), Some("ThrottlingException"), "{refused:?}");
+        sagemaker.list_transform_jobs().send().await.unwrap();
     });
 }
 

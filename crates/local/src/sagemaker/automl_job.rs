@@ -10,7 +10,7 @@ use super::{
     Cloud,
     automl_request::{Plan, v2_of_v1},
     autopilot,
-    container::ContainerDefinition,
+    candidate::{Candidate, Unfinished},
     error::ApiError,
     list::{Row, page},
     operations::{Answer, Call},
@@ -67,47 +67,6 @@ pub(super) struct AutoMlJob {
     /// Problem type and objective metric, once they are known.
     pub(super) resolved: Option<(ProblemType, Metric)>,
     pub(super) notebook: Option<String>,
-}
-
-/// A trained candidate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Candidate {
-    pub(super) name: String,
-    pub(super) created: f64,
-    pub(super) ended: f64,
-    pub(super) objective: Objective,
-    pub(super) containers: Vec<ContainerDefinition>,
-    /// On the validation data.
-    pub(super) metrics: Vec<(Metric, f64)>,
-    pub(super) explainability: Option<String>,
-    pub(super) insights: Option<String>,
-    pub(super) steps: Vec<Step>,
-}
-
-/// A candidate that is being trained, or was when its job ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Unfinished {
-    pub(super) name: String,
-    created: f64,
-    modified: f64,
-    status: Status,
-}
-
-/// The objective metric of a candidate. Its name is Autopilot's own, which is
-/// not always a standard one.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Objective {
-    pub(super) name: String,
-    pub(super) standard: Metric,
-    pub(super) value: f64,
-}
-
-/// A child job of a candidate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Step {
-    pub(super) kind: String,
-    pub(super) arn: String,
-    pub(super) name: String,
 }
 
 pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
@@ -285,15 +244,12 @@ impl AutoMlJob {
 
     /// A candidate is being trained from now on.
     pub(super) fn begin(&mut self, name: String, at: f64) {
-        self.unfinished.push(Unfinished { name, created: at, modified: at, status: self.status });
+        self.unfinished.push(Unfinished::begun(name, at));
     }
 
     /// The candidates under way change with their job.
     fn leave_unfinished(&mut self, status: Status) {
-        for candidate in &mut self.unfinished {
-            candidate.status = status;
-            candidate.modified = now();
-        }
+        self.unfinished.iter_mut().for_each(|candidate| candidate.leave(status));
     }
 
     /// The job is over.
@@ -368,70 +324,6 @@ impl AutoMlJob {
             answer.insert("ResolvedAttributes".into(), resolved);
         }
         Value::Object(answer)
-    }
-}
-
-impl Unfinished {
-    /// No metric and no containers, since there is no model.
-    fn describe(&self) -> Value {
-        let objective = if self.status.runs() { "Pending" } else { "Failed" };
-        let mut answer = json!({
-            "CandidateName": self.name,
-            "CandidateStatus": self.status.name(),
-            "ObjectiveStatus": objective,
-            "CandidateSteps": [],
-            "CreationTime": self.created,
-            "LastModifiedTime": self.modified,
-        });
-        if !self.status.runs() {
-            answer["EndTime"] = json!(self.modified);
-        }
-        answer
-    }
-}
-
-impl Candidate {
-    fn describe(&self) -> Value {
-        let objective = &self.objective;
-        let metric = |(metric, value): &(Metric, f64)| {
-            let mut datum =
-                json!({ "StandardMetricName": metric, "Value": value, "Set": "Validation" });
-            // LogLoss is no objective: it has a standard name only.
-            if *metric != Metric::LogLoss {
-                datum["MetricName"] = json!(metric);
-            }
-            datum
-        };
-        let mut properties =
-            json!({ "CandidateMetrics": self.metrics.iter().map(metric).collect::<Vec<_>>() });
-        let mut locations = Map::new();
-        locations.extend(
-            self.explainability.as_ref().map(|at| ("Explainability".to_owned(), json!(at))),
-        );
-        locations.extend(self.insights.as_ref().map(|at| ("ModelInsights".to_owned(), json!(at))));
-        if locations.contains_key("Explainability") {
-            properties["CandidateArtifactLocations"] = Value::Object(locations);
-        }
-        let steps = self.steps.iter().map(|step| {
-            json!({ "CandidateStepType": step.kind, "CandidateStepArn": step.arn, "CandidateStepName": step.name })
-        });
-        json!({
-            "CandidateName": self.name,
-            "CandidateStatus": "Completed",
-            "ObjectiveStatus": "Succeeded",
-            "FinalAutoMLJobObjectiveMetric": {
-                "Type": objective.standard.direction().as_str(),
-                "MetricName": objective.name,
-                "StandardMetricName": objective.standard,
-                "Value": objective.value,
-            },
-            "CandidateSteps": steps.collect::<Vec<_>>(),
-            "InferenceContainers": self.containers,
-            "CreationTime": self.created,
-            "EndTime": self.ended,
-            "LastModifiedTime": self.ended,
-            "CandidateProperties": properties,
-        })
     }
 }
 

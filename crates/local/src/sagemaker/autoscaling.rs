@@ -2,14 +2,18 @@
 //! variants. It keeps capacities within their limits and remembers policies; no
 //! load ever scales anything here.
 
+mod access;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+pub(super) use self::access::{checks, deletion_checks, first_time_checks};
 use super::{
-    Cloud, access,
+    Cloud,
+    access::tags_of,
     error::ApiError,
     http::hex,
     list::{Row, page},
@@ -17,7 +21,6 @@ use super::{
     rollout,
     store::{Place, Resources, now},
 };
-use crate::authority::Check;
 
 /// The operations' prefix in `X-Amz-Target`.
 pub(super) const TARGET: &str = "AnyScaleFrontendService.";
@@ -168,7 +171,7 @@ fn register(cloud: &Arc<Cloud>, call: &Call, resource: &Resource) -> Answer {
         };
         here.scalable_targets.insert(resource.key(), target);
         here.scaled_before = true;
-        here.tags.entry(arn.clone()).or_default().extend(access::tags_of(&call.input));
+        here.tags.entry(arn.clone()).or_default().extend(tags_of(&call.input));
         Ok(())
     })?;
     let endpoint = resource.endpoint.to_lowercase();
@@ -340,84 +343,4 @@ pub(super) fn limits(here: &Resources, endpoint: &str) -> Vec<(String, u64, u64)
 pub(super) fn forget(here: &mut Resources, endpoint: &str) {
     let prefix = format!("{}/", endpoint.to_lowercase());
     here.scalable_targets.retain(|key, _| !key.starts_with(&prefix));
-}
-
-/// Everything that the caller must be allowed to do for this request: the
-/// operation itself and what it does to endpoints and alarms on the caller's
-/// behalf (SageMaker Developer Guide, "Auto scaling prerequisites").
-pub(super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
-    let text = |member: &str| request.get(member).and_then(Value::as_str).unwrap_or_default();
-    let Some(resource) =
-        Resource::parse(text("ResourceId")).filter(|_| !operation.starts_with("Describe"))
-    else {
-        return vec![check(&format!("{SERVICE}:{operation}"), "*".into(), BTreeMap::new())];
-    };
-    let target =
-        format!("arn:aws:{SERVICE}:{{region}}:{{account}}:scalable-target/{}", resource.id());
-    let mut context: BTreeMap<String, Value> = BTreeMap::from([
-        (format!("{SERVICE}:service-namespace"), json!(text("ServiceNamespace"))),
-        (format!("{SERVICE}:scalable-dimension"), json!(text("ScalableDimension"))),
-    ]);
-    context.extend(access::tag_context(request));
-    let mut checks =
-        vec![check(&format!("{SERVICE}:{operation}"), target.clone(), context.clone())];
-    let alarms = format!(
-        "arn:aws:cloudwatch:{{region}}:{{account}}:alarm:TargetTracking-{}-AlarmHigh",
-        resource.text
-    );
-    match operation {
-        "RegisterScalableTarget" => {
-            let endpoint = resource.endpoint.to_lowercase();
-            let endpoint = format!("arn:aws:sagemaker:{{region}}:{{account}}:endpoint/{endpoint}");
-            for action in
-                ["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"]
-            {
-                checks.push(check(action, endpoint.clone(), BTreeMap::new()));
-            }
-            if !access::tags_of(request).is_empty() {
-                checks.push(check(&format!("{SERVICE}:TagResource"), target, context));
-            }
-        }
-        "PutScalingPolicy" => {
-            checks.push(check("cloudwatch:PutMetricAlarm", alarms, BTreeMap::new()));
-        }
-        "DeleteScalingPolicy" => {
-            checks.push(check("cloudwatch:DeleteAlarms", alarms, BTreeMap::new()));
-        }
-        _ => {}
-    }
-    checks
-}
-
-/// What the caller must be allowed to do besides, now that it is known where:
-/// the first target of an account makes the service-linked role.
-pub(super) fn first_time_checks(here: &Resources, operation: &str) -> Vec<Check> {
-    if operation != "RegisterScalableTarget" || here.scaled_before {
-        return Vec::new();
-    }
-    let service = json!("sagemaker.application-autoscaling.amazonaws.com");
-    let context = BTreeMap::from([("iam:AWSServiceName".to_owned(), service)]);
-    let role = format!("arn:aws:iam::{{account}}:{LINKED_ROLE}");
-    vec![check("iam:CreateServiceLinkedRole", role, context)]
-}
-
-/// What deleting an endpoint with scalable targets needs besides.
-pub(super) fn deletion_checks(here: &Resources, endpoint: &str) -> Vec<Check> {
-    let targets =
-        here.scalable_targets.values().filter_map(|target| Resource::parse(&target.resource));
-    let own = targets.filter(|resource| resource.endpoint.eq_ignore_ascii_case(endpoint));
-    own.map(|resource| {
-        let target =
-            format!("arn:aws:{SERVICE}:{{region}}:{{account}}:scalable-target/{}", resource.id());
-        let context = BTreeMap::from([
-            (format!("{SERVICE}:service-namespace"), json!(NAMESPACE)),
-            (format!("{SERVICE}:scalable-dimension"), json!(DIMENSION)),
-        ]);
-        check(&format!("{SERVICE}:DeregisterScalableTarget"), target, context)
-    })
-    .collect()
-}
-
-fn check(action: &str, resource: String, context: BTreeMap<String, Value>) -> Check {
-    Check { action: action.into(), resource, context }
 }

@@ -12,6 +12,7 @@ mod automl_job;
 mod automl_request;
 mod autopilot;
 mod autoscaling;
+mod candidate;
 mod capture;
 #[cfg(test)]
 mod client_test;

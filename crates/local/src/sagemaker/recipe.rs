@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     artifact::Artifact,
-    automl_job::{Candidate, Objective, Step},
     automl_request::Mode,
+    candidate::{Candidate, Objective, Step},
     container::{ContainerDefinition, Environment},
     http::hex,
     s3::{RoleS3, S3Uri},
