@@ -49,6 +49,10 @@ pub enum Code {
     NoCandidate,
     /// The job or endpoint ended in failure.
     ResourceFailed,
+    /// Somebody asked for the run to be stopped.
+    RunStopped,
+    /// The run took longer than it may.
+    RunTimedOut,
     /// The model answered with something that is not a prediction.
     PredictionInvalid,
     /// AWS refused the request itself.
@@ -81,6 +85,8 @@ impl Code {
             Code::Conflict => "Conflict",
             Code::NoCandidate => "NoCandidate",
             Code::ResourceFailed => "ResourceFailed",
+            Code::RunStopped => "RunStopped",
+            Code::RunTimedOut => "RunTimedOut",
             Code::PredictionInvalid => "PredictionInvalid",
             Code::RequestInvalid => "RequestInvalid",
             Code::NotFound => "NotFound",

@@ -19,11 +19,17 @@ pub enum Purpose<'a> {
     ProveTrust,
     /// `start-job` reads the training data and creates the run's job.
     StartJob(&'a RunRef),
-    /// `check-status` looks at the run's job and at its endpoint.
+    /// `check-status` looks at the run's jobs and at its endpoint, and stops jobs.
     CheckStatus(&'a RunRef),
-    /// `deploy-best` reads the job and makes model, config and endpoint.
-    DeployBest(&'a RunRef),
-    /// `predict` scores the run's held-out rows and writes its results.
+    /// `deploy-best` reads the job and makes the model.
+    RegisterModel(&'a RunRef),
+    /// `deploy-best` makes the config, moves the endpoint to it and notes why.
+    Deploy(&'a RunRef),
+    /// `deploy-best` puts the endpoint back, lets it scale, and removes what
+    /// serves no more.
+    Settle(&'a RunRef),
+    /// `predict` has the run's held-out rows scored, asks the endpoint and writes
+    /// the run's results.
     ScoreRun(&'a RunRef),
     /// `predict` answers the API: it asks the model's endpoint.
     Answer(&'a ModelName),
@@ -35,7 +41,9 @@ impl Purpose<'_> {
         match self {
             Purpose::StartJob(run)
             | Purpose::CheckStatus(run)
-            | Purpose::DeployBest(run)
+            | Purpose::RegisterModel(run)
+            | Purpose::Deploy(run)
+            | Purpose::Settle(run)
             | Purpose::ScoreRun(run) => Some(run),
             Purpose::ProveTrust | Purpose::Answer(_) => None,
         }
@@ -67,51 +75,113 @@ impl Purpose<'_> {
             }
             Purpose::CheckStatus(run) => vec![
                 allow(
-                    &["sagemaker:DescribeAutoMLJobV2", "sagemaker:DescribeEndpoint"],
-                    json!([
-                        scope.sagemaker("automl-job", &run.job_name()),
-                        scope.sagemaker("endpoint", &run.endpoint_name()),
-                    ]),
+                    &["sagemaker:DescribeAutoMLJobV2", "sagemaker:StopAutoMLJob"],
+                    json!(scope.sagemaker("automl-job", &run.job_name())),
+                ),
+                allow(
+                    &["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"],
+                    json!(scope.scoring_jobs(run)),
+                ),
+                allow(
+                    &["sagemaker:DescribeEndpoint"],
+                    json!(scope.sagemaker("endpoint", &run.endpoint_name())),
                 ),
                 // AWS knows no resource for this action.
                 allow(&["sagemaker:ListCandidatesForAutoMLJob"], json!("*")),
             ],
-            Purpose::DeployBest(run) => {
-                let name = run.deployment_name();
+            Purpose::RegisterModel(run) => vec![
+                allow(
+                    &["sagemaker:DescribeAutoMLJobV2"],
+                    json!(scope.sagemaker("automl-job", &run.job_name())),
+                ),
+                allow(
+                    &["sagemaker:CreateModel", "sagemaker:DescribeModel", "sagemaker:AddTags"],
+                    json!(scope.sagemaker("model", &run.deployment_name())),
+                ),
+                scope.pass_role(),
+            ],
+            Purpose::Deploy(run) => {
+                let results = layout::results_prefix(&tenant.prefix, run);
                 vec![
                     allow(
-                        &["sagemaker:DescribeAutoMLJobV2"],
-                        json!(scope.sagemaker("automl-job", &run.job_name())),
-                    ),
-                    allow(
                         &[
-                            "sagemaker:CreateModel",
-                            "sagemaker:DescribeModel",
                             "sagemaker:CreateEndpointConfig",
                             "sagemaker:DescribeEndpointConfig",
                             "sagemaker:CreateEndpoint",
                             "sagemaker:DescribeEndpoint",
                             "sagemaker:UpdateEndpoint",
+                            "sagemaker:DeleteEndpoint",
                             "sagemaker:AddTags",
                         ],
                         json!([
-                            scope.sagemaker("model", &name),
-                            scope.sagemaker("endpoint-config", &name),
+                            scope.sagemaker("endpoint-config", &run.deployment_name()),
                             scope.sagemaker("endpoint", &run.endpoint_name()),
                         ]),
                     ),
-                    scope.pass_role(),
+                    // Of what a moving endpoint no longer has.
+                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                    scope.alarms(&["cloudwatch:DescribeAlarms"]),
+                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    scope.key_through_s3(),
                 ]
             }
+            Purpose::Settle(run) => vec![
+                allow(
+                    &[
+                        "sagemaker:CreateEndpoint",
+                        "sagemaker:DescribeEndpoint",
+                        "sagemaker:UpdateEndpoint",
+                        "sagemaker:DeleteEndpoint",
+                        "sagemaker:DeleteEndpointConfig",
+                        "sagemaker:DeleteModel",
+                        "sagemaker:AddTags",
+                    ],
+                    json!([
+                        scope.sagemaker("endpoint", &run.endpoint_name()),
+                        scope.of_all_runs("endpoint-config", run),
+                        scope.of_all_runs("model", run),
+                    ]),
+                ),
+                allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                scope.scaling(&[
+                    "application-autoscaling:RegisterScalableTarget",
+                    "application-autoscaling:DeregisterScalableTarget",
+                    "application-autoscaling:PutScalingPolicy",
+                ]),
+                // Application Auto Scaling does these as whoever asks it.
+                allow(
+                    &["sagemaker:UpdateEndpointWeightsAndCapacities"],
+                    json!(scope.sagemaker("endpoint", &run.endpoint_name())),
+                ),
+                scope.alarms(&[
+                    "cloudwatch:PutMetricAlarm",
+                    "cloudwatch:DescribeAlarms",
+                    "cloudwatch:DeleteAlarms",
+                ]),
+                scope.scaling_role(),
+            ],
             Purpose::ScoreRun(run) => {
                 let test = layout::test_prefix(&tenant.prefix, &run.model);
                 let train = layout::train_prefix(&tenant.prefix, &run.model);
                 let results = layout::results_prefix(&tenant.prefix, run);
+                let scoring = layout::scoring_prefix(&tenant.prefix, run);
                 vec![
                     scope.list(&[&test, &train]),
-                    allow(&["s3:GetObject"], json!([scope.objects(&test), scope.objects(&train)])),
+                    allow(
+                        &["s3:GetObject"],
+                        json!([&test, &train, &scoring].map(|prefix| scope.objects(prefix))),
+                    ),
                     allow(&["s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
+                    allow(
+                        &[
+                            "sagemaker:CreateTransformJob",
+                            "sagemaker:DescribeTransformJob",
+                            "sagemaker:AddTags",
+                        ],
+                        json!(scope.scoring_jobs(run)),
+                    ),
                     allow(
                         &["sagemaker:InvokeEndpoint"],
                         json!(scope.sagemaker("endpoint", &run.endpoint_name())),
@@ -144,6 +214,43 @@ impl<'a> Scope<'a> {
         let Tenant { region, account, .. } = self.tenant;
         let name = name.to_ascii_lowercase();
         format!("arn:{}:sagemaker:{region}:{account}:{kind}/{name}", self.partition)
+    }
+
+    /// The first attempt at scoring the run's rows, and later ones.
+    fn scoring_jobs(&self, run: &RunRef) -> Value {
+        let first = self.sagemaker("transform-job", &run.scoring_name(1));
+        json!([format!("{first}-?"), first])
+    }
+
+    /// The models or configs of all runs of a model. Each name ends in ten
+    /// characters of the run, so that no other model of the tenant matches.
+    fn of_all_runs(&self, kind: &str, run: &RunRef) -> String {
+        format!("{}-{}", self.sagemaker(kind, &run.endpoint_name()), "?".repeat(10))
+    }
+
+    /// Scalable targets have ids that nobody knows beforehand: what scales is
+    /// bound instead (Service Authorization Reference, Application Auto Scaling).
+    fn scaling(&self, actions: &[&str]) -> Value {
+        let mut statement = allow(actions, json!("*"));
+        statement["Condition"] =
+            json!({"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}});
+        statement
+    }
+
+    /// Alarms are the customer's own or made for a scaling policy.
+    fn alarms(&self, actions: &[&str]) -> Value {
+        let Tenant { region, account, .. } = self.tenant;
+        allow(actions, json!(format!("arn:{}:cloudwatch:{region}:{account}:alarm:*", self.partition)))
+    }
+
+    /// The role that Application Auto Scaling makes for itself at first use.
+    fn scaling_role(&self) -> Value {
+        const SERVICE: &str = "sagemaker.application-autoscaling.amazonaws.com";
+        let account = &self.tenant.account;
+        let role = format!("arn:{}:iam::{account}:role/aws-service-role/{SERVICE}/*", self.partition);
+        let mut statement = allow(&["iam:CreateServiceLinkedRole"], json!(role));
+        statement["Condition"] = json!({"StringEquals": {"iam:AWSServiceName": SERVICE}});
+        statement
     }
 
     fn objects(&self, prefix: &str) -> String {
@@ -203,12 +310,14 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 6] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 8] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
             Purpose::CheckStatus(run),
-            Purpose::DeployBest(run),
+            Purpose::RegisterModel(run),
+            Purpose::Deploy(run),
+            Purpose::Settle(run),
             Purpose::ScoreRun(run),
             Purpose::Answer(&run.model),
         ]
@@ -237,8 +346,11 @@ mod tests {
                     let known = [
                         json!(["sts:GetCallerIdentity"]),
                         json!(["sagemaker:ListCandidatesForAutoMLJob"]),
+                        json!(["application-autoscaling:DescribeScalableTargets"]),
                     ];
-                    assert!(known.contains(actions), "{purpose:?} {actions}");
+                    let bound = statement["Condition"]["StringEquals"]
+                        .get("application-autoscaling:service-namespace");
+                    assert!(known.contains(actions) || bound.is_some(), "{purpose:?} {actions}");
                 }
                 assert!(!actions.to_string().contains('*'), "{purpose:?} {actions}");
             }

@@ -56,6 +56,11 @@ impl CustomerSession {
         aws_sdk_sagemakerruntime::Client::new(&crate::aws::for_predictions(&self.config))
     }
 
+    /// Application Auto Scaling in the customer's account.
+    pub fn auto_scaling(&self) -> aws_sdk_applicationautoscaling::Client {
+        aws_sdk_applicationautoscaling::Client::new(&self.config)
+    }
+
     /// STS as the customer's role.
     pub fn sts(&self) -> aws_sdk_sts::Client {
         aws_sdk_sts::Client::new(&self.config)

@@ -319,14 +319,13 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 6] = [
+        let allowed: [(Purpose<'_>, &[&str]); 8] = [
             (Purpose::ProveTrust, &[]),
             (Purpose::StartJob(&run), &["list train", "get train", "describe job"]),
             (Purpose::CheckStatus(&run), &["describe job", "list candidates", "describe endpoint"]),
-            (
-                Purpose::DeployBest(&run),
-                &["describe job", "describe model", "describe config", "describe endpoint"],
-            ),
+            (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
+            (Purpose::Deploy(&run), &["describe config", "describe endpoint", "put results"]),
+            (Purpose::Settle(&run), &["describe endpoint"]),
             (
                 Purpose::ScoreRun(&run),
                 &[

@@ -77,6 +77,12 @@ impl Problem {
         Self::new(409, "not-ready", "The model does not serve yet", detail)
     }
 
+    /// The endpoint kept changing its model under the request.
+    pub(super) fn moving() -> Self {
+        let detail = "the model is being replaced at this moment: try again";
+        Self::new(503, "unavailable", "Not available now", detail).retry_after(2)
+    }
+
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(413, "too-large", "Too much at once", detail)
     }

@@ -9,7 +9,7 @@ use super::{Report, html};
 use crate::answer::Prediction;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
-use crate::run::RunRequest;
+use crate::conclude::ConcludeRequest;
 use crate::table::Table;
 
 const HOSTILE: &str = "<script>alert('x')</script>\" onload=\"x";
@@ -26,7 +26,7 @@ fn noise(seed: usize) -> f64 {
     (x >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn request(metric: &str, value: f64) -> RunRequest {
+fn request(metric: &str, value: f64) -> ConcludeRequest {
     serde_json::from_value(json!({
         "run": {"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"},
         "candidate": "crosspilot-churn-3f9a2c71b0-trial-t1-1", "job": "crosspilot-churn-3f9a2c71b0",
@@ -39,7 +39,7 @@ fn request(metric: &str, value: f64) -> RunRequest {
 /// The report of rows `(true cell, prediction)`.
 fn page(
     target: &str,
-    request: &RunRequest,
+    request: &ConcludeRequest,
     rows: &[(String, Prediction)],
     held_out: bool,
 ) -> String {
