@@ -46,7 +46,7 @@ pub enum Started {
         account: AccountId,
         /// The customer's region, for people.
         region: RegionName,
-        /// Seconds that the run may take.
+        /// Seconds that the run's job may take.
         max_runtime_seconds: u32,
     },
     /// Another execution works on this run already.
@@ -126,7 +126,7 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
             (app.registry.active_tenant(&tenant).await?, model, trigger)
         }
     };
-    model_settings(&tenant, &model)?;
+    let own_limit = model_settings(&tenant, &model)?.training.max_runtime_seconds;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
     verify::before_run(app, &tenant).await?;
 
@@ -146,7 +146,9 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
             run,
             account: tenant.account,
             region: tenant.region,
-            max_runtime_seconds: tenant.limits.max_runtime_seconds,
+            max_runtime_seconds: own_limit
+                .unwrap_or(u32::MAX)
+                .min(tenant.limits.max_runtime_seconds),
         },
         Claim::Duplicate { execution } => Started::Duplicate { run, execution },
     })

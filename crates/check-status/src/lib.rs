@@ -169,9 +169,7 @@ impl Look {
         let status = found.auto_ml_job_status().map_or("Unknown", |status| status.as_str());
         if self.order.is_some() && can_be_stopped(status) {
             let stopped = self.sagemaker.stop_auto_ml_job().auto_ml_job_name(name).send().await;
-            unless_ended(
-                stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e)),
-            )?;
+            unless_ended(stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e)))?;
         }
         let best = found.best_candidate().map(best_of);
         let mut reason = found.failure_reason().map(str::to_owned);

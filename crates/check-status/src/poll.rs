@@ -46,7 +46,11 @@ impl Clock {
     pub fn wait_seconds(&self) -> u32 {
         let wait = pace::wait_seconds(self.elapsed);
         let left = (self.limit - self.elapsed).ceil();
-        if left > 0.0 { wait.min(left.min(f64::from(u32::MAX)) as u32).max(1) } else { wait.min(60) }
+        if left > 0.0 {
+            wait.min(left.min(f64::from(u32::MAX)) as u32).max(1)
+        } else {
+            wait.min(60)
+        }
     }
 
     /// The order that the limit gives.

@@ -25,12 +25,14 @@ pub(crate) struct Ended {
 fn stage(state: &str) -> Option<&'static str> {
     Some(match state {
         "Assume" | "Decision" => "assume",
-        "StartJob" => "start-job",
+        "StartJob" | "JobState" | "WaitForTurn" => "start-job",
         "WaitForJob" | "CheckJob" | "JobPhase" => "train",
-        "DeployBest" | "DeployDecision" | "WaitForEndpoint" | "CheckEndpoint" | "EndpointPhase" => {
-            "deploy"
-        }
-        "Predict" => "predict",
+        "RegisterModel" | "Score" | "ScoreState" | "WaitToScore" | "WaitForScores"
+        | "CheckScores" | "ScoresPhase" | "Compare" => "score",
+        "DeployBest" | "DeployState" | "WaitToDeploy" | "WaitForEndpoint" | "CheckEndpoint"
+        | "EndpointPhase" => "deploy",
+        "Conclude" => "predict",
+        "Settle" | "Settled" | "WaitToSettle" => "settle",
         _ => return None,
     })
 }
@@ -145,13 +147,14 @@ fn progress(events: &[HistoryEvent]) -> Option<String> {
         .find_map(|entered| stage(entered.name()))?;
     let look =
         events.iter().filter_map(|event| event.state_exited_event_details()).find_map(|exited| {
-            let is_look = exited.name() == "CheckJob" || exited.name() == "CheckEndpoint";
-            is_look
+            (stage(exited.name()) == Some(now))
                 .then(|| serde_json::from_str::<Value>(exited.output().unwrap_or_default()).ok())?
         });
-    let Some(look) = look.filter(|_| now == "train" || now == "deploy") else {
-        return Some(now.to_owned());
-    };
+    let Some(look) = look.filter(|_| now != "predict") else { return Some(now.to_owned()) };
+    if look.get("state").and_then(Value::as_str) == Some("waiting") {
+        let reason = look.get("reason").and_then(Value::as_str).unwrap_or("its turn");
+        return Some(format!("{now} · waiting: {reason}"));
+    }
     let mut text = now.to_owned();
     let status = look.get("secondary_status").or(look.get("status")).and_then(Value::as_str);
     if let Some(status) = status {
@@ -189,6 +192,6 @@ async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>,
             *total.entry(stage).or_default() += to - from;
         }
     }
-    let order = ["assume", "start-job", "train", "deploy", "predict"];
+    let order = ["assume", "start-job", "train", "score", "deploy", "predict", "settle"];
     Ok(order.into_iter().filter_map(|stage| Some((stage, *total.get(stage)?))).collect())
 }

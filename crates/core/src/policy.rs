@@ -240,14 +240,18 @@ impl<'a> Scope<'a> {
     /// Alarms are the customer's own or made for a scaling policy.
     fn alarms(&self, actions: &[&str]) -> Value {
         let Tenant { region, account, .. } = self.tenant;
-        allow(actions, json!(format!("arn:{}:cloudwatch:{region}:{account}:alarm:*", self.partition)))
+        allow(
+            actions,
+            json!(format!("arn:{}:cloudwatch:{region}:{account}:alarm:*", self.partition)),
+        )
     }
 
     /// The role that Application Auto Scaling makes for itself at first use.
     fn scaling_role(&self) -> Value {
         const SERVICE: &str = "sagemaker.application-autoscaling.amazonaws.com";
         let account = &self.tenant.account;
-        let role = format!("arn:{}:iam::{account}:role/aws-service-role/{SERVICE}/*", self.partition);
+        let role =
+            format!("arn:{}:iam::{account}:role/aws-service-role/{SERVICE}/*", self.partition);
         let mut statement = allow(&["iam:CreateServiceLinkedRole"], json!(role));
         statement["Condition"] = json!({"StringEquals": {"iam:AWSServiceName": SERVICE}});
         statement

@@ -151,7 +151,9 @@ pub(crate) async fn delete(sagemaker: &Client, name: &str) -> Result<bool, CallE
 fn unless_busy<T>(changed: Result<T, CallError>) -> Result<bool, CallError> {
     match changed {
         Ok(_) => Ok(true),
-        Err(error) if error.code() == Code::RequestInvalid && error.message().contains("in-progress") => {
+        Err(error)
+            if error.code() == Code::RequestInvalid && error.message().contains("in-progress") =>
+        {
             Ok(false)
         }
         Err(error) => Err(error),

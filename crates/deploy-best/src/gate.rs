@@ -112,13 +112,15 @@ fn verdict(figures: &Figures) -> (Verdict, String) {
     }
     match figures.champion {
         None => {
-            let reason =
-                format!("nothing serves yet: the first model is deployed, with {metric} {new:.4}{rows}");
+            let reason = format!(
+                "nothing serves yet: the first model is deployed, with {metric} {new:.4}{rows}"
+            );
             (Verdict::Deploy, reason)
         }
         Some(old) if gain(old) > *margin => {
-            let reason =
-                format!("{metric} {new:.4}{rows} beats the champion's {old:.4} by more than {margin}");
+            let reason = format!(
+                "{metric} {new:.4}{rows} beats the champion's {old:.4} by more than {margin}"
+            );
             (Verdict::Deploy, reason)
         }
         Some(old) => {

@@ -124,7 +124,9 @@ impl Coded for Error {
 /// Does what is asked.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
-        Request::Register(request) => Response::Registered(register::register(&app, request).await?),
+        Request::Register(request) => {
+            Response::Registered(register::register(&app, request).await?)
+        }
         Request::Deploy(request) => {
             Response::Deployed(Box::new(deploy::deploy(&app, *request).await?))
         }

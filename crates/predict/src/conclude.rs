@@ -4,12 +4,12 @@
 
 use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::lambda::App;
+use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{ModelSettings, Problem};
-use crosspilot_core::layout;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;

@@ -196,7 +196,12 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error() {
-        for value in [json!({}), json!([]), json!("x"), json!({"do": "score", "model": "m", "run": {"tenant": "../x"}})] {
+        for value in [
+            json!({}),
+            json!([]),
+            json!("x"),
+            json!({"do": "score", "model": "m", "run": {"tenant": "../x"}}),
+        ] {
             assert!(serde_json::from_value::<Request>(value).is_err());
         }
     }

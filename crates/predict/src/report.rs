@@ -6,9 +6,9 @@ mod sections;
 mod words;
 
 use crate::answer::Prediction;
+use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
-use crate::conclude::ConcludeRequest;
 
 const STYLE: &str = include_str!("report/page.css");
 

@@ -148,7 +148,8 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
             Ok(Scored::Scoring { transform, rows: source.table.rows.len() })
         }
         Err(Error::Call(error)) if error.aws_code() == "ResourceLimitExceeded" => {
-            let reason = format!("the account's quota leaves no instance to score on: {}", error.message());
+            let reason =
+                format!("the account's quota leaves no instance to score on: {}", error.message());
             if request.elapsed_seconds > QUOTA_SECONDS {
                 return Ok(unscored(&reason));
             }
@@ -392,7 +393,10 @@ async fn of_champion(
         return Err(format!("the champion, run {}, predicts {target:?}", run.run_id));
     }
     let unanswered = |reason: String| {
-        format!("the champion, run {}, could not be asked about the held-out rows: {reason}", run.run_id)
+        format!(
+            "the champion, run {}, could not be asked about the held-out rows: {reason}",
+            run.run_id
+        )
     };
     let columns = source.table.positions(features).map_err(|e| unanswered(e.to_string()))?;
     let endpoint = Endpoint {
@@ -405,9 +409,9 @@ async fn of_champion(
     let predictions = answer::predictions(&lines, kind(settings, champion.metric.as_deref()));
     let predictions = predictions.map_err(|e| unanswered(e.to_string()))?;
     let evaluation = Evaluation::new(truth, &predictions).map_err(|e| unanswered(e.to_string()))?;
-    evaluation.and_then(|evaluation| evaluation.get(metric)).ok_or_else(|| {
-        format!("{} is not defined for the champion's answers", metric.as_str())
-    })
+    evaluation
+        .and_then(|evaluation| evaluation.get(metric))
+        .ok_or_else(|| format!("{} is not defined for the champion's answers", metric.as_str()))
 }
 
 fn compose(reason: csv::Error) -> Error {

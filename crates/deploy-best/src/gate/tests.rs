@@ -63,7 +63,8 @@ fn margin(margin: f64) -> Gate {
 
 #[test]
 fn without_held_out_rows_validation_decides_by_metric_direction_and_margin() {
-    let none = Comparison { reason: Some("there is no held-out file".into()), ..Default::default() };
+    let none =
+        Comparison { reason: Some("there is no held-out file".into()), ..Default::default() };
     for (metric, old, new, gate, verdict) in [
         ("F1", 0.90, 0.93, margin(0.01), Deploy),
         ("F1", 0.90, 0.905, margin(0.01), Keep),
@@ -173,14 +174,20 @@ fn a_redriven_run_deploys_its_own_model_again() {
     let own = champion(Some("F1"), Some(0.9));
     let (score, comparison) = (score("F1", 0.1), Comparison::default());
     let gate = Gate { margin: 0.5, minimum: Some(0.99) };
-    let contest =
-        Contest { run: &own.run, gate, score: &score, comparison: &comparison, champion: Some(&own) };
+    let contest = Contest {
+        run: &own.run,
+        gate,
+        score: &score,
+        comparison: &comparison,
+        champion: Some(&own),
+    };
     assert!(decide(&contest).deploys());
 }
 
 #[test]
 fn a_metric_without_a_type_is_told_by_its_name() {
-    for (name, smaller) in [("MSE", true), ("validation:mae", true), ("F1", false), ("AUC", false)] {
+    for (name, smaller) in [("MSE", true), ("validation:mae", true), ("F1", false), ("AUC", false)]
+    {
         assert_eq!(is_error_metric(name), smaller, "{name}");
     }
 }

@@ -101,7 +101,9 @@ impl Switch<'_> {
                             .any(|other| !same_columns(other, model))
                             .then(|| model.clone()),
                         // No such variant any more: another model serves.
-                        Ask::Only(model) if error.code() == Code::RequestInvalid && !is_refusal(&error) => {
+                        Ask::Only(model)
+                            if error.code() == Code::RequestInvalid && !is_refusal(&error) =>
+                        {
                             gone.push(model.variant.clone());
                             lineup = self.lineup(model).await?;
                             let left = lineup.models().find(|model| !gone.contains(&model.variant));

@@ -240,10 +240,8 @@ pub(super) fn decision(report: &Report<'_>) -> String {
         Verdict::Deploy => "<span class=\"yes\">✓ deployed</span>",
         Verdict::Keep => "<span class=\"no\">✗ kept out</span>",
     };
-    let mut facts = vec![
-        ("This model is", verdict.to_owned()),
-        ("Because", sentence(&decision.reason)),
-    ];
+    let mut facts =
+        vec![("This model is", verdict.to_owned()), ("Because", sentence(&decision.reason))];
     if let Some(note) = &decision.note {
         facts.push(("Not on the held-out rows", sentence(note)));
     }
@@ -251,7 +249,9 @@ pub(super) fn decision(report: &Report<'_>) -> String {
         let named = metric_named(&figures.metric);
         let show = |value: f64| named.map_or_else(|| figure(value), |metric| shown(metric, value));
         let rows = match figures.basis {
-            Basis::HeldOut => format!("{} held-out rows, the same for both", count(comparison.rows)),
+            Basis::HeldOut => {
+                format!("{} held-out rows, the same for both", count(comparison.rows))
+            }
             Basis::Validation => "the rows that each training set aside".to_owned(),
         };
         let better = if figures.smaller_is_better { "smaller" } else { "larger" };
@@ -265,7 +265,9 @@ pub(super) fn decision(report: &Report<'_>) -> String {
     }
     let facts: String =
         facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
-    format!("<section class=\"card wide\"><h2>Champion or challenger?</h2><dl>{facts}</dl></section>")
+    format!(
+        "<section class=\"card wide\"><h2>Champion or challenger?</h2><dl>{facts}</dl></section>"
+    )
 }
 
 /// Which model this is, and what it was measured on.

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{Report, html};
 use crate::answer::Prediction;
+use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
-use crate::conclude::ConcludeRequest;
 use crate::table::Table;
 
 const HOSTILE: &str = "<script>alert('x')</script>\" onload=\"x";
