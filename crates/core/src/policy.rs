@@ -28,9 +28,11 @@ pub enum Purpose<'a> {
     /// `deploy-best` puts the endpoint back, lets it scale, and removes what
     /// serves no more.
     Settle(&'a RunRef),
-    /// `predict` has the run's held-out rows scored, asks the endpoint and writes
-    /// the run's results.
-    ScoreRun(&'a RunRef),
+    /// `predict` has the run's held-out rows scored, and asks the champion about
+    /// them.
+    Score(&'a RunRef),
+    /// `predict` makes a first prediction and writes the run's results.
+    Conclude(&'a RunRef),
     /// `predict` answers the API: it asks the model's endpoint.
     Answer(&'a ModelName),
 }
@@ -44,7 +46,8 @@ impl Purpose<'_> {
             | Purpose::RegisterModel(run)
             | Purpose::Deploy(run)
             | Purpose::Settle(run)
-            | Purpose::ScoreRun(run) => Some(run),
+            | Purpose::Score(run)
+            | Purpose::Conclude(run) => Some(run),
             Purpose::ProveTrust | Purpose::Answer(_) => None,
         }
     }
@@ -161,18 +164,16 @@ impl Purpose<'_> {
                 ]),
                 scope.scaling_role(),
             ],
-            Purpose::ScoreRun(run) => {
+            Purpose::Score(run) => {
                 let test = layout::test_prefix(&tenant.prefix, &run.model);
-                let train = layout::train_prefix(&tenant.prefix, &run.model);
-                let results = layout::results_prefix(&tenant.prefix, run);
                 let scoring = layout::scoring_prefix(&tenant.prefix, run);
                 vec![
-                    scope.list(&[&test, &train]),
+                    scope.list(&[&test]),
                     allow(
                         &["s3:GetObject"],
-                        json!([&test, &train, &scoring].map(|prefix| scope.objects(prefix))),
+                        json!([scope.objects(&test), scope.objects(&scoring)]),
                     ),
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    allow(&["s3:PutObject"], json!(scope.objects(&scoring))),
                     scope.key_through_s3(),
                     allow(
                         &[
@@ -182,16 +183,25 @@ impl Purpose<'_> {
                         ],
                         json!(scope.scoring_jobs(run)),
                     ),
-                    allow(
-                        &["sagemaker:InvokeEndpoint"],
-                        json!(scope.sagemaker("endpoint", &run.endpoint_name())),
-                    ),
+                    scope.invoke(&run.model),
                 ]
             }
-            Purpose::Answer(model) => vec![allow(
-                &["sagemaker:InvokeEndpoint"],
-                json!(scope.sagemaker("endpoint", &endpoint_name(&tenant.tenant, model))),
-            )],
+            Purpose::Conclude(run) => {
+                let train = layout::train_prefix(&tenant.prefix, &run.model);
+                let scoring = layout::scoring_prefix(&tenant.prefix, run);
+                let results = layout::results_prefix(&tenant.prefix, run);
+                vec![
+                    scope.list(&[&train]),
+                    allow(
+                        &["s3:GetObject"],
+                        json!([scope.objects(&train), scope.objects(&scoring)]),
+                    ),
+                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    scope.key_through_s3(),
+                    scope.invoke(&run.model),
+                ]
+            }
+            Purpose::Answer(model) => vec![scope.invoke(model)],
         };
         json!({"Version": "2012-10-17", "Statement": statements}).to_string()
     }
@@ -220,6 +230,11 @@ impl<'a> Scope<'a> {
     fn scoring_jobs(&self, run: &RunRef) -> Value {
         let first = self.sagemaker("transform-job", &run.scoring_name(1));
         json!([format!("{first}-?"), first])
+    }
+
+    fn invoke(&self, model: &ModelName) -> Value {
+        let endpoint = endpoint_name(&self.tenant.tenant, model);
+        allow(&["sagemaker:InvokeEndpoint"], json!(self.sagemaker("endpoint", &endpoint)))
     }
 
     /// The models or configs of all runs of a model. Each name ends in ten
@@ -314,7 +329,7 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 8] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 9] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
@@ -322,7 +337,8 @@ mod tests {
             Purpose::RegisterModel(run),
             Purpose::Deploy(run),
             Purpose::Settle(run),
-            Purpose::ScoreRun(run),
+            Purpose::Score(run),
+            Purpose::Conclude(run),
             Purpose::Answer(&run.model),
         ]
     }

@@ -71,7 +71,7 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     let run = &request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
-    let session = app.sessions.open(&tenant, Purpose::ScoreRun(run)).await?;
+    let session = app.sessions.open(&tenant, Purpose::Conclude(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
     let scored = match request.comparison.held_out {
         Some(_) => Some(Answers::read(&bucket, run, settings, &request.score).await?),

@@ -128,7 +128,7 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
         return Ok(unscored("only models of tables are scored on held-out rows"));
     }
     let features = features(app, run).await?;
-    let session = app.sessions.open(&tenant, Purpose::ScoreRun(run)).await?;
+    let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
     let Some(newest) = bucket.newest(&run.model).await? else {
         return Ok(unscored("there is no held-out file"));
@@ -318,7 +318,7 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
     let CompareRequest { run, score } = &request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
-    let session = app.sessions.open(&tenant, Purpose::ScoreRun(run)).await?;
+    let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
     let Answers { source, predictions } = Answers::read(&bucket, run, settings, score).await?;
 
@@ -329,7 +329,8 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
         ..Comparison::default()
     };
     let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
-    let against = lineup.champion.as_ref().map(|champion| champion.run.run_id.clone());
+    let champion = lineup.champion.filter(|champion| champion.run != *run);
+    let against = champion.as_ref().map(|champion| champion.run.run_id.clone());
     let Some(truth) = truth(&source, &settings.target) else {
         let reason = format!("the held-out file has no column {:?}", settings.target);
         return Ok(Comparison { against, ..unmeasured(&reason) });
@@ -349,7 +350,7 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
         reason: None,
         ..unmeasured("")
     };
-    if let Some(champion) = lineup.champion.filter(|champion| champion.run != *run) {
+    if let Some(champion) = champion {
         match of_champion(&session, settings, &champion, &source, &truth, metric).await {
             Ok(value) => comparison.champion = Some(value),
             Err(reason) => comparison.reason = Some(reason),

@@ -350,5 +350,5 @@ async fn a_model_that_nobody_knows_never_answers() {
     cloud.move_to("crosspilot-acme-churn", "20990101-0000000000", 1);
     let records = json!({"records": [{"plan": 20, "age": 70}]});
     let (status, _, body) = call(&cloud, event("acme", "churn", records)).await;
-    assert_eq!(status, 502, "{body}");
+    assert_eq!(status, 409, "{body}");
 }

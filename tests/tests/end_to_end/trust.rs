@@ -319,23 +319,17 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 8] = [
+        let allowed: [(Purpose<'_>, &[&str]); 9] = [
             (Purpose::ProveTrust, &[]),
             (Purpose::StartJob(&run), &["list train", "get train", "describe job"]),
             (Purpose::CheckStatus(&run), &["describe job", "list candidates", "describe endpoint"]),
             (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
             (Purpose::Deploy(&run), &["describe config", "describe endpoint", "put results"]),
             (Purpose::Settle(&run), &["describe endpoint"]),
+            (Purpose::Score(&run), &["list test", "get test", "invoke endpoint"]),
             (
-                Purpose::ScoreRun(&run),
-                &[
-                    "list train",
-                    "list test",
-                    "get train",
-                    "get test",
-                    "put results",
-                    "invoke endpoint",
-                ],
+                Purpose::Conclude(&run),
+                &["list train", "get train", "put results", "invoke endpoint"],
             ),
             (Purpose::Answer(&run.model), &["invoke endpoint"]),
         ];
