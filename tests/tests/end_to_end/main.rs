@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 mod command_line;
+mod deployment;
 mod failure_path;
 mod faults;
+mod handlers;
 mod identities;
 mod local_cloud;
 mod problem_types;

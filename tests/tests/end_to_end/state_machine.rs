@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 const DEFINITION: &str = include_str!("../../../statemachine/train.asl.json");
 
-fn states() -> (String, Map<String, Value>) {
+pub(crate) fn states() -> (String, Map<String, Value>) {
     let machine: Value = serde_json::from_str(DEFINITION).unwrap();
     assert!(machine["TimeoutSeconds"].is_u64(), "the machine has a timeout");
     let start = machine["StartAt"].as_str().unwrap().to_owned();
@@ -14,7 +14,7 @@ fn states() -> (String, Map<String, Value>) {
 }
 
 /// Where a state can go.
-fn next(state: &Value) -> Vec<&str> {
+pub(crate) fn next(state: &Value) -> Vec<&str> {
     let parts =
         ["Choices", "Catch"].into_iter().filter_map(|list| state[list].as_array()).flatten();
     let named = parts.chain([state]).flat_map(|part| [&part["Next"], &part["Default"]]);
@@ -64,7 +64,7 @@ fn handlers_are_retried_only_for_what_can_heal() {
         state["Resource"].as_str().is_some_and(|resource| resource.ends_with("lambda:invoke"))
     };
     let handlers: Vec<_> = states().1.into_iter().filter(|(_, state)| is_handler(state)).collect();
-    assert_eq!(handlers.len(), 6);
+    assert_eq!(handlers.len(), 11);
     for (name, state) in handlers {
         let retried: Vec<&str> = state["Retry"]
             .as_array()

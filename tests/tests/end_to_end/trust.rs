@@ -322,7 +322,10 @@ fn every_session_policy_is_narrow() {
         let allowed: [(Purpose<'_>, &[&str]); 9] = [
             (Purpose::ProveTrust, &[]),
             (Purpose::StartJob(&run), &["list train", "get train", "describe job"]),
-            (Purpose::CheckStatus(&run), &["describe job", "list candidates", "describe endpoint"]),
+            (
+                Purpose::CheckStatus(&run),
+                &["describe job", "stop job", "list candidates", "describe endpoint"],
+            ),
             (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
             (Purpose::Deploy(&run), &["describe config", "describe endpoint", "put results"]),
             (Purpose::Settle(&run), &["describe endpoint"]),
