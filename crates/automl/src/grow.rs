@@ -90,6 +90,11 @@ struct Best {
     left: i64,
 }
 
+/// How many rows a leaf has to learn from.
+fn length(ranges: &Ranges) -> usize {
+    ranges[0].1 - ranges[0].0
+}
+
 impl Grown {
     /// Adds the tree's answers to the scores of both tables.
     pub(crate) fn add_to(&self, rows: &Rows, scores: &mut [f32], others: &mut [f32]) {
@@ -165,11 +170,12 @@ impl<'a> Grower<'a> {
             // The smaller child is counted, the larger is what remains.
             let mut small = work.spare.pop().unwrap_or_else(|| vec![0; self.places()]);
             let mut large = leaf.histogram;
-            let length = |ranges: Ranges| ranges[0].1 - ranges[0].0;
-            let small_is_left = length(left) <= length(right);
+            let small_is_left = length(&left) <= length(&right);
             let (from, to) = if small_is_left { left[0] } else { right[0] };
-            let last = leaves >= self.shape.leaves;
-            if !last {
+            let depth = leaf.depth + 1;
+            let done = leaves >= self.shape.leaves
+                || ![left, right].iter().any(|side| self.may_split(side, depth));
+            if !done {
                 self.fill(&mut small, gradients, &rows.learned[from..to], &features);
                 for &feature in &features {
                     let at = self.table(feature as usize);
@@ -181,9 +187,8 @@ impl<'a> Grower<'a> {
             let totals = [best.left, leaf.total - best.left];
             let sides = slots.into_iter().zip([left, right]).zip(totals).zip(histograms);
             for (((slot, ranges), total), histogram) in sides {
-                let depth = leaf.depth + 1;
                 let mut child = Leaf { slot, ranges, depth, total, histogram, best: None };
-                if !last {
+                if !done {
                     self.search(&mut child, gradients, &features, rng);
                 }
                 open.push(child);
@@ -276,12 +281,17 @@ impl<'a> Grower<'a> {
         sides
     }
 
+    /// Whether a leaf with these rows is large enough.
+    fn may_split(&self, ranges: &Ranges, depth: usize) -> bool {
+        depth < self.shape.depth && length(ranges) as f64 >= 2.0 * self.shape.min_rows
+    }
+
     /// Finds the leaf's best split, if any split helps.
     fn search(&self, leaf: &mut Leaf, gradients: &Gradients, features: &[u32], rng: &mut Rng) {
-        let rows = (leaf.ranges[0].1 - leaf.ranges[0].0) as f64;
-        if leaf.depth >= self.shape.depth || rows < 2.0 * self.shape.min_rows {
+        if !self.may_split(&leaf.ranges, leaf.depth) {
             return;
         }
+        let rows = length(&leaf.ranges) as f64;
         let finder = Finder::new(gradients, leaf.total, rows, &self.shape);
         dispatch!(level(), simd => self.search_in(simd, &finder, leaf, features, rng));
     }
