@@ -1,6 +1,6 @@
 //! Growing one deep tree of a forest, node by node.
 
-use crate::extra::Lines;
+use crate::extra::{Lines, RandomSearch};
 use crate::learn::Data;
 use crate::rng::Rng;
 use crate::target::Target;
@@ -46,48 +46,14 @@ pub(crate) struct Grower<'a> {
     codes: Vec<f32>,
     left: Vec<f64>,
     right: Vec<f64>,
-    random: Random,
+    random: Option<RandomSearch<'a>>,
 }
 
-/// What random limits are drawn and weighed with: a number for each feature.
-#[derive(Default)]
-struct Random {
-    least: Vec<u8>,
-    most: Vec<u8>,
-    limits: Vec<u8>,
-    drawn: Vec<usize>,
-    weights: Vec<f32>,
-    values: Vec<f32>,
-    /// Of the rows of the node at hand.
-    labels: Vec<u32>,
-    /// For each label.
-    by_label: Vec<f32>,
-}
-
-impl Random {
-    fn split(&self, feature: usize) -> Split {
-        Split::Below { limit: self.limits[feature], missing_left: true }
-    }
-
-    fn new(stride: usize, labels: usize) -> Self {
-        let bins = vec![0; stride];
-        let numbers = vec![0.0; stride];
-        Self {
-            least: bins.clone(),
-            most: bins.clone(),
-            limits: bins,
-            weights: numbers.clone(),
-            values: numbers,
-            by_label: vec![0.0; stride * labels],
-            ..Self::default()
-        }
-    }
-}
-
-struct Best {
-    gain: f64,
-    feature: usize,
-    split: Split,
+/// A split and how much it lowers the impurity.
+pub(crate) struct Best {
+    pub(crate) gain: f64,
+    pub(crate) feature: usize,
+    pub(crate) split: Split,
 }
 
 impl<'a> Grower<'a> {
@@ -111,8 +77,7 @@ impl<'a> Grower<'a> {
             random: plan
                 .extra
                 .as_ref()
-                .map(|lines| Random::new(lines.stride(), several))
-                .unwrap_or_default(),
+                .map(|lines| RandomSearch::new(lines, plan.data, plan.tried, plan.min_rows)),
             rng,
         }
     }
@@ -176,8 +141,9 @@ impl<'a> Grower<'a> {
             return None;
         }
         self.gather(rows);
-        if let Some(lines) = &self.plan.extra {
-            return self.search_random(lines, rows);
+        if let Some(random) = &mut self.random {
+            let (weights, values) = (&self.weights, &self.values);
+            return random.search(rows, weights, values, &mut self.features, &mut self.rng);
         }
         let mut best: Option<Best> = None;
         let (mut tried, mut next) = (0, 0);
@@ -196,115 +162,6 @@ impl<'a> Grower<'a> {
             }
         }
         best
-    }
-
-    /// The best of one random split for each of some random features.
-    fn search_random(&mut self, lines: &Lines, rows: &[u32]) -> Option<Best> {
-        let data = self.plan.data;
-        let mut random = std::mem::take(&mut self.random);
-        lines.span(rows, &mut random.least, &mut random.most);
-        random.limits.fill(0);
-        random.drawn.clear();
-        let mut best: Option<Best> = None;
-        let mut offer = |gain: f64, feature: usize, split: Split| {
-            if gain > best.as_ref().map_or(1e-9, |best| best.gain) {
-                best = Some(Best { gain, feature, split });
-            }
-        };
-        let (mut tried, mut next) = (0, 0);
-        while tried < self.plan.tried && next < self.features.len() {
-            let other = next + self.rng.below(self.features.len() - next);
-            self.features.swap(next, other);
-            let feature = self.features[next] as usize;
-            next += 1;
-            let (least, most) = (random.least[feature], random.most[feature]);
-            if least >= most {
-                continue;
-            }
-            tried += 1;
-            if data.is_level[feature] {
-                let split = Split::Among([(); 4].map(|()| self.rng.next()));
-                if let Some(gain) = self.gain_of(rows, feature, split) {
-                    offer(gain, feature, split);
-                }
-            } else {
-                random.limits[feature] = least + self.rng.below(usize::from(most - least)) as u8;
-                random.drawn.push(feature);
-            }
-        }
-        // Both sides of each limit have rows: here they count by weight.
-        let fewest = self.plan.min_rows as f64;
-        match data.target {
-            _ if random.drawn.is_empty() => {}
-            Target::Class { labels, count } if *count > 2 => {
-                random.labels.clear();
-                random.labels.extend(rows.iter().map(|&row| labels[row as usize]));
-                let Random { limits, labels, by_label, .. } = &mut random;
-                lines.label_sums(rows, limits, labels, &self.weights, by_label);
-                self.right.fill(0.0);
-                for (label, weight) in labels.iter().zip(&self.weights) {
-                    self.right[*label as usize] += f64::from(*weight);
-                }
-                // The labels that occur, once each.
-                labels.retain(|label| {
-                    let first = self.left[*label as usize] == 0.0;
-                    self.left[*label as usize] = 1.0;
-                    first
-                });
-                labels.iter().for_each(|label| self.left[*label as usize] = 0.0);
-                let total: f64 = labels.iter().map(|label| self.right[*label as usize]).sum();
-                for &feature in &random.drawn {
-                    let (mut left, mut right, mut both, mut weight) = (0.0, 0.0, 0.0, 0.0);
-                    for &label in &random.labels {
-                        let part =
-                            f64::from(random.by_label[label as usize * lines.stride() + feature]);
-                        let all = self.right[label as usize];
-                        left += part * part;
-                        right += (all - part) * (all - part);
-                        both += all * all;
-                        weight += part;
-                    }
-                    let rest = total - weight;
-                    if weight >= fewest && rest >= fewest {
-                        let gain = left / weight.max(1e-12) + right / rest.max(1e-12)
-                            - both / total.max(1e-12);
-                        offer(gain, feature, random.split(feature));
-                    }
-                }
-            }
-            _ => {
-                let Random { limits, weights, values, .. } = &mut random;
-                lines.sums(rows, limits, [&self.weights, &self.values], [weights, values]);
-                let sum = |numbers: &[f32]| numbers.iter().map(|x| f64::from(*x)).sum::<f64>();
-                let (total, all) = (sum(&self.weights), sum(&self.values));
-                for &feature in &random.drawn {
-                    let weight = f64::from(random.weights[feature]);
-                    let part = f64::from(random.values[feature]);
-                    let (rest, other) = (total - weight, all - part);
-                    if weight >= fewest && rest >= fewest {
-                        let gain = part * part / weight.max(1e-12)
-                            + other * other / rest.max(1e-12)
-                            - all * all / total.max(1e-12);
-                        offer(gain, feature, random.split(feature));
-                    }
-                }
-            }
-        }
-        self.random = random;
-        best
-    }
-
-    /// What a split of a category brings.
-    fn gain_of(&mut self, rows: &[u32], feature: usize, split: Split) -> Option<f64> {
-        let bins = self.plan.data.bins;
-        self.bins.clear();
-        let side =
-            |&row: &u32| u8::from(split.is_left(bins.bytes[row as usize * bins.width + feature]));
-        self.bins.extend(rows.iter().map(side));
-        match self.codes.is_empty() {
-            true => self.gain_of_values(),
-            false => self.gain_of_labels(rows),
-        }
     }
 
     fn is_pure(&self, rows: &[u32]) -> bool {
@@ -376,58 +233,6 @@ impl<'a> Grower<'a> {
         let found = best.map(|(gain, position)| (gain, self.split(position, is_level)));
         self.order.iter().for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
         Some(found)
-    }
-
-    /// How much the variance falls when rows whose `bins` are now 1 go left.
-    fn gain_of_values(&self) -> Option<f64> {
-        let count: usize = self.bins.iter().map(|left| usize::from(*left)).sum();
-        // Eight lanes each, so that the compiler may use vector instructions.
-        let sum_of = |numbers: &[f32], masked: bool| -> f64 {
-            let mask = |left: u8| if masked { f32::from(left) } else { 1.0 };
-            let mut lanes = [0.0f32; 8];
-            let (numbers, rest) = numbers.as_chunks::<8>();
-            let (sides, rest_sides) = self.bins.as_chunks::<8>();
-            for (numbers, sides) in numbers.iter().zip(sides) {
-                for lane in 0..8 {
-                    lanes[lane] += numbers[lane] * mask(sides[lane]);
-                }
-            }
-            let rest =
-                rest.iter().zip(rest_sides).map(|(number, side)| f64::from(number * mask(*side)));
-            rest.sum::<f64>() + lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>()
-        };
-        let (all, sum) = (sum_of(&self.weights, false), sum_of(&self.values, false));
-        let (weight, part) = (sum_of(&self.weights, true), sum_of(&self.values, true));
-        if count < self.plan.min_rows || self.bins.len() - count < self.plan.min_rows {
-            return None;
-        }
-        let rest = sum - part;
-        let squares = part * part / weight.max(1e-12) + rest * rest / (all - weight).max(1e-12);
-        Some(squares - sum * sum / all.max(1e-12))
-    }
-
-    /// How much the Gini impurity falls when rows whose `bins` are now 1 go left.
-    fn gain_of_labels(&mut self, rows: &[u32]) -> Option<f64> {
-        let Target::Class { labels, .. } = self.plan.data.target else {
-            return None;
-        };
-        self.left.fill(0.0);
-        self.right.fill(0.0);
-        let mut count = 0;
-        for ((&row, &bin), &weight) in rows.iter().zip(&self.bins).zip(&self.weights) {
-            let side = if bin == 1 { &mut self.left } else { &mut self.right };
-            side[labels[row as usize] as usize] += f64::from(weight);
-            count += usize::from(bin);
-        }
-        if count < self.plan.min_rows || rows.len() - count < self.plan.min_rows {
-            return None;
-        }
-        let purity = |(squares, sum): (f64, f64)| squares / sum.max(1e-12);
-        let add = |(squares, sum): (f64, f64), one: f64| (squares + one * one, sum + one);
-        let both = self.left.iter().zip(&self.right).map(|(left, right)| left + right);
-        let left = self.left.iter().copied().fold((0.0, 0.0), add);
-        let right = self.right.iter().copied().fold((0.0, 0.0), add);
-        Some(purity(left) + purity(right) - purity(both.fold((0.0, 0.0), add)))
     }
 
     fn split(&self, position: usize, is_level: bool) -> Split {

@@ -41,6 +41,7 @@ mod dense;
 mod encode;
 mod ensemble;
 mod error;
+mod explain;
 mod extra;
 mod find;
 mod forest;

@@ -130,8 +130,9 @@ pub struct Candidate {
     pub metrics: Vec<(Metric, f64)>,
     /// Wall-clock seconds that training and measuring took.
     pub fit_seconds: f64,
-    /// Share of each used column in the model's decisions, largest first; the
-    /// shares add up to 1.
+    /// Share of each used column in what was learned (gains of splits, sizes of
+    /// weights), largest first; the shares add up to 1. It costs nothing, but does
+    /// not compare between families: [`Model::importance`] does.
     pub importance: Vec<(String, f64)>,
     /// The model.
     pub model: Model,
