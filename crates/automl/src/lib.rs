@@ -29,8 +29,9 @@
 //! All trees share one encoding: a byte for each value, learned from training
 //! rows only, where 0 is missing and categories keep a bin each. That is what
 //! makes them fast; see `encode`, `grow` (boosting) and `forest`. Linear models
-//! and neural networks read standardised numbers and an input for each category;
-//! see `inputs`, `linear` and `network`.
+//! and neural networks read standardised numbers, ranks where there are outliers,
+//! and an input for each category; see `inputs`, `linear` and `network`. Inner loops
+//! are compiled for several kinds of processors; see `math`.
 
 mod analysis;
 mod boost;
