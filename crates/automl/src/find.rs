@@ -69,22 +69,19 @@ impl Finder {
     #[inline(always)]
     pub(crate) fn limits<S: Simd>(&self, simd: S, table: &[i64], least: f64) -> Found {
         let missing = table[0];
-        let mut best = self.scan(simd, table, 0);
+        // Single precision finds the limit, double precision says what it saves.
+        let least_squares = ((self.parent + least / self.worth) * (1.0 - 1e-6)) as f32;
+        let mut best = self.scan(simd, table, 0, least_squares);
         // Missing values that come later go to the larger side.
         let mut missing_left = None;
         if missing != 0 {
-            let other = self.scan(simd, table, missing);
-            missing_left = Some(other.0 > best.0);
-            if other.0 > best.0 {
-                best = other;
+            missing_left = Some(false);
+            let bar = best.map_or(least_squares, |best| best.0);
+            if let Some(other) = self.scan(simd, table, missing, bar) {
+                (best, missing_left) = (Some(other), Some(true));
             }
         }
-        // Single precision finds the limit, double precision says what it saves.
-        let (gain, limit) = best;
-        if (f64::from(gain) - self.parent) * self.worth <= 0.999 * least {
-            return None;
-        }
-        self.offer(table, limit, missing_left).filter(|found| found.0 > least)
+        self.offer(table, best?.1, missing_left).filter(|found| found.0 > least)
     }
 
     /// One limit of an ordered feature, drawn at random.
@@ -115,10 +112,10 @@ impl Finder {
         Some((gain, Split::Below { limit: limit as u8, missing_left }, left))
     }
 
-    /// The best sum of squares, not counting what is not split, and its limit;
-    /// `sum` lies to the left of all.
+    /// The best sum of squares and its limit, if it is above `bar`; `sum` lies to
+    /// the left of all.
     #[inline(always)]
-    fn scan<S: Simd>(&self, _: S, table: &[i64], mut sum: i64) -> (f32, usize) {
+    fn scan<S: Simd>(&self, _: S, table: &[i64], mut sum: i64, bar: f32) -> Option<(f32, usize)> {
         let (g, h) = halves(self.total);
         let (g, h, l2) = (g as f32, h as f32, self.l2 as f32);
         let least = self.min_hessian as f32;
@@ -145,15 +142,23 @@ impl Finder {
                 block_of[lane] = if better { block as u32 } else { block_of[lane] };
             }
         }
-        let mut found = (f32::NEG_INFINITY, 0);
-        for lane in 0..LANES {
-            let limit = block_of[lane] as usize * LANES + lane;
-            // Of equal limits the first, as where no row lies, the split is the one before.
-            if best[lane] > found.0 || (best[lane] == found.0 && limit < found.1) {
-                found = (best[lane], limit);
+        // Few features come this far: the search for the lane is not vectorised.
+        let mut most = best;
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                let other = most[lane + half];
+                most[lane] = if other > most[lane] { other } else { most[lane] };
             }
         }
-        found
+        if most[0] <= bar {
+            return None;
+        }
+        // Of equal limits the first, as where no row lies, the split is the one before.
+        (0..LANES)
+            .filter(|lane| best[*lane] == most[0])
+            .map(|lane| block_of[lane] as usize * LANES + lane)
+            .min()
+            .map(|limit| (most[0], limit))
     }
 
     /// The best set of categories: one alone where there are few, else a run of
