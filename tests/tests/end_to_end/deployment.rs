@@ -258,22 +258,16 @@ fn a_model_that_fails_its_first_prediction_goes_back_to_the_champion_under_load(
         let first = run_of(&scene.customer.succeeded(&first).await);
         let records = json!({"records": [{"Calls": 9, "Minutes": 1, "Contract": "monthly"}]});
         let (_, before) = scene.ask(&records).await;
-        // Only the run's own session names the run; the API's does not.
-        let run = scene.train(churn(700, 2)).await;
-        let record = until("the second run is claimed", async || {
-            let registry = &cloud.vendor().registry;
-            let runs = registry.runs(&scene.customer.tenant.tenant, &scene.customer.model);
-            runs.await.unwrap().into_iter().find(|record| record.run != first)
-        })
-        .await;
+        // The first prediction is of the first row of the training data, which nobody
+        // else asks about.
+        let data = churn(700, 2);
+        let row = data.lines().nth(1).and_then(|line| line.rsplit_once(',')).unwrap().0;
         let refusal = "no such column".to_owned();
         let effect = Effect::Fail { code: "ModelError".into(), message: refusal, status: 424 };
-        let about = vec![
-            scene.customer.tenant.account.to_string(),
-            format!("crosspilot-smoke-{}", record.run.run_id),
-        ];
+        let about = vec![scene.customer.tenant.account.to_string(), row.to_owned()];
         let operation = "InvokeEndpoint".to_owned();
         cloud.inject(Fault { operation, about, after: 0, times: 1, effect }).await.unwrap();
+        let run = scene.train(data.clone()).await;
         let (failure, answers) = scene.under_load(&records, scene.customer.failed(&run)).await;
         assert_eq!(
             (&failure["stage"], &failure["code"]),
@@ -416,9 +410,11 @@ fn a_failed_endpoint_of_an_earlier_attempt_is_cleared_away() {
     on_local_cloud(async |cloud| {
         let scene = Scene::new(cloud, "failed-before").await;
         let (client, name) = (scene.sagemaker(), scene.endpoint());
+        let artifact = "crosspilot-results/nowhere/model.tar.gz";
+        scene.customer.put(artifact, "no model".to_owned()).await;
         let container = ContainerDefinition::builder()
             .image("763104351884.dkr.ecr.us-east-1.amazonaws.com/autogluon-inference:0.4.3")
-            .model_data_url(format!("s3://{}/nowhere/model.tar.gz", scene.customer.tenant.bucket))
+            .model_data_url(format!("s3://{}/{artifact}", scene.customer.tenant.bucket))
             .build();
         let role = scene.customer.tenant.execution_role_arn.as_str();
         let model = client.create_model().model_name("broken").execution_role_arn(role);
