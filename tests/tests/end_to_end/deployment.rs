@@ -461,6 +461,23 @@ fn a_minimum_keeps_the_first_model_out_too() {
     });
 }
 
+#[test]
+fn a_quota_of_instances_lets_the_scoring_wait() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "quota").await;
+        scene.hold_out(churn(60, 2)).await;
+        let message = "The account-level service limit is 1 Instances".to_owned();
+        let effect = Effect::Fail { code: "ResourceLimitExceeded".into(), message, status: 400 };
+        let about = vec![scene.customer.tenant.account.to_string()];
+        let operation = "CreateTransformJob".to_owned();
+        cloud.inject(Fault { operation, about, after: 0, times: 2, effect }).await.unwrap();
+        let run = scene.train(churn(700, 1)).await;
+        let output = scene.customer.succeeded(&run).await;
+        assert_eq!(output["comparison"]["rows"], 60);
+        assert!(scene.customer.history(&run).await.contains("leaves no instance to score on"));
+    });
+}
+
 /// A customer whose jobs take long enough to be stopped.
 async fn slow(cloud: &'static LocalCloud, tenant: &str) -> Scene {
     let mut onboarding = onboarding(tenant);
