@@ -73,15 +73,17 @@ pub enum Error {
         /// What is missing.
         missing: &'static str,
     },
-    /// A pipeline cannot be served without instances.
+    /// The model cannot be served without instances.
     #[error(
-        "candidate {candidate} is a pipeline of {containers} containers, and serverless endpoints take one: set training.mode of the model to ensembling, or deployment.hosting to an instance, then start a new run"
+        "candidate {candidate} cannot be served by a serverless endpoint, which takes no {what}: {remedy}, or set deployment.hosting to an instance; then start a new run"
     )]
-    ServerlessPipeline {
+    Serverless {
         /// The candidate.
         candidate: String,
-        /// How many containers it has.
-        containers: usize,
+        /// What serverless endpoints do not take.
+        what: &'static str,
+        /// What to change instead.
+        remedy: &'static str,
     },
     /// Somebody asked for the run to be stopped.
     #[error("nothing was deployed, since {} asked at {} for the run to stop", .0.by, .0.time)]
@@ -111,7 +113,7 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::NoCandidate { .. } => Code::NoCandidate,
-            Error::ServerlessPipeline { .. } => Code::RequestInvalid,
+            Error::Serverless { .. } => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } => Code::Conflict,
             Error::Compose(_) => Code::Internal,

@@ -8,7 +8,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::settings::Hosting;
+use crosspilot_core::settings::{Deployment, Hosting};
 use crosspilot_core::tenant::{Network, Tenant};
 use serde::{Deserialize, Serialize};
 
@@ -56,17 +56,40 @@ pub(crate) async fn register(app: &App, request: Register) -> Result<Registered,
     let best = found.best_candidate().ok_or_else(|| no_candidate("a best candidate"))?;
     let containers = handshake::containers(best.inference_containers());
     let candidate = best.candidate_name().unwrap_or_default().to_owned();
-    match (containers.len(), &settings.deployment.hosting) {
-        (0, _) => return Err(no_candidate("inference containers in its best candidate")),
-        (2.., Hosting::Serverless { .. }) => {
-            return Err(Error::ServerlessPipeline { candidate, containers: containers.len() });
-        }
-        _ => {}
+    if containers.is_empty() {
+        return Err(no_candidate("inference containers in its best candidate"));
+    }
+    let in_network = tenant.network.is_some();
+    if let Some((what, remedy)) = unservable(&settings.deployment, in_network, containers.len()) {
+        return Err(Error::Serverless { candidate, what, remedy });
     }
     let containers = shake_hands(containers, &RESPONSE_KEYS);
     create_or_adopt(&sagemaker, &tenant, &run, &containers).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, candidate, "registered");
     Ok(Registered { candidate, score: gate::score(best), model: run.deployment_name() })
+}
+
+/// What keeps a serverless endpoint from serving this, and what to change
+/// (SageMaker Developer Guide, "Serverless Inference: feature exclusions").
+fn unservable(
+    deployment: &Deployment,
+    in_network: bool,
+    containers: usize,
+) -> Option<(&'static str, &'static str)> {
+    match deployment.hosting {
+        Hosting::Instance { .. } => None,
+        Hosting::Serverless { .. } if containers > 1 => Some((
+            "pipelines of several containers",
+            "set training.mode of the model to ensembling, whose models have one",
+        )),
+        Hosting::Serverless { .. } if in_network => {
+            Some(("VPC", "take the network off the tenant"))
+        }
+        Hosting::Serverless { .. } if deployment.data_capture_percent.is_some() => {
+            Some(("data capture", "take deployment.data_capture_percent off the model"))
+        }
+        Hosting::Serverless { .. } => None,
+    }
 }
 
 async fn create_or_adopt(
@@ -119,4 +142,27 @@ fn vpc(network: &Network) -> VpcConfig {
         .set_subnets(Some(network.subnets.clone()))
         .set_security_group_ids(Some(network.security_groups.clone()))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serverless_endpoint_takes_one_container_and_no_frills() {
+        let instance = Deployment { data_capture_percent: Some(10), ..Deployment::default() };
+        assert_eq!(unservable(&instance, true, 3), None);
+        let hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
+        let serverless = Deployment { hosting, ..Deployment::default() };
+        let captured = Deployment { data_capture_percent: Some(10), ..serverless.clone() };
+        for (deployment, in_network, containers, what) in [
+            (&serverless, false, 1, None),
+            (&serverless, false, 3, Some("pipelines of several containers")),
+            (&serverless, true, 1, Some("VPC")),
+            (&captured, false, 1, Some("data capture")),
+        ] {
+            let found = unservable(deployment, in_network, containers).map(|(what, _)| what);
+            assert_eq!(found, what);
+        }
+    }
 }

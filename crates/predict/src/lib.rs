@@ -39,7 +39,7 @@ pub enum Request {
     /// An API Gateway event: score these records for whoever the token names.
     Api(Box<Event>),
     /// From the state machine.
-    Step(Box<Step>),
+    Step(Step),
 }
 
 /// A step of a run.
@@ -51,7 +51,7 @@ pub enum Step {
     /// Measure it and the champion on them.
     Compare(CompareRequest),
     /// Make a first prediction, write the results, promote.
-    Conclude(ConcludeRequest),
+    Conclude(Box<ConcludeRequest>),
 }
 
 impl TryFrom<Value> for Request {
@@ -159,7 +159,7 @@ impl Coded for Error {
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let step = match request {
         Request::Api(event) => return Ok(Response::Http(api::answer(&app, &event).await)),
-        Request::Step(step) => *step,
+        Request::Step(step) => step,
     };
     Ok(match step {
         Step::Score(request) => Response::Scored(scoring::score(&app, request).await?),
@@ -167,7 +167,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
             Response::Compared(Box::new(scoring::compare(&app, request).await?))
         }
         Step::Conclude(request) => {
-            Response::Concluded(Box::new(conclude::conclude(&app, request).await?))
+            Response::Concluded(Box::new(conclude::conclude(&app, *request).await?))
         }
     })
 }

@@ -10,12 +10,15 @@ use check_status::{Phase, Watched};
 use crosspilot_core::aws::applicationautoscaling::types::ServiceNamespace;
 use crosspilot_core::aws::sagemaker::Client as SageMaker;
 use crosspilot_core::aws::sagemaker::types::{
-    ContainerDefinition, ProductionVariant, ProductionVariantInstanceType,
+    AutoMlChannelType, AutoMlDataSource, AutoMlJobChannel, AutoMlJobCompletionCriteria, AutoMlMode,
+    AutoMlOutputDataConfig, AutoMlProblemTypeConfig, AutoMls3DataSource, AutoMls3DataType,
+    ContainerDefinition, ProductionVariant, ProductionVariantInstanceType, TabularJobConfig,
 };
 use crosspilot_core::layout;
 use crosspilot_core::registry::{Lineup, Stop};
 use crosspilot_core::run::{RunRef, endpoint_name};
-use crosspilot_core::settings::{ModelSettings, Scaling, Traffic};
+use crosspilot_core::session::Sessions;
+use crosspilot_core::settings::{Hosting, ModelSettings, Scaling, Traffic};
 use crosspilot_core::tenant::Limits;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::sagemaker::{Effect, Fault};
@@ -258,22 +261,16 @@ fn a_model_that_fails_its_first_prediction_goes_back_to_the_champion_under_load(
         let first = run_of(&scene.customer.succeeded(&first).await);
         let records = json!({"records": [{"Calls": 9, "Minutes": 1, "Contract": "monthly"}]});
         let (_, before) = scene.ask(&records).await;
-        // Only the run's own session names the run; the API's does not.
-        let run = scene.train(churn(700, 2)).await;
-        let record = until("the second run is claimed", async || {
-            let registry = &cloud.vendor().registry;
-            let runs = registry.runs(&scene.customer.tenant.tenant, &scene.customer.model);
-            runs.await.unwrap().into_iter().find(|record| record.run != first)
-        })
-        .await;
+        // The first prediction is of the first row of the training data, which nobody
+        // else asks about.
+        let data = churn(700, 2);
+        let row = data.lines().nth(1).and_then(|line| line.rsplit_once(',')).unwrap().0;
         let refusal = "no such column".to_owned();
         let effect = Effect::Fail { code: "ModelError".into(), message: refusal, status: 424 };
-        let about = vec![
-            scene.customer.tenant.account.to_string(),
-            format!("crosspilot-smoke-{}", record.run.run_id),
-        ];
+        let about = vec![scene.customer.tenant.account.to_string(), row.to_owned()];
         let operation = "InvokeEndpoint".to_owned();
         cloud.inject(Fault { operation, about, after: 0, times: 1, effect }).await.unwrap();
+        let run = scene.train(data.clone()).await;
         let (failure, answers) = scene.under_load(&records, scene.customer.failed(&run)).await;
         assert_eq!(
             (&failure["stage"], &failure["code"]),
@@ -416,9 +413,11 @@ fn a_failed_endpoint_of_an_earlier_attempt_is_cleared_away() {
     on_local_cloud(async |cloud| {
         let scene = Scene::new(cloud, "failed-before").await;
         let (client, name) = (scene.sagemaker(), scene.endpoint());
+        let artifact = "crosspilot-results/nowhere/model.tar.gz";
+        scene.customer.put(artifact, "no model".to_owned()).await;
         let container = ContainerDefinition::builder()
             .image("763104351884.dkr.ecr.us-east-1.amazonaws.com/autogluon-inference:0.4.3")
-            .model_data_url(format!("s3://{}/nowhere/model.tar.gz", scene.customer.tenant.bucket))
+            .model_data_url(format!("s3://{}/{artifact}", scene.customer.tenant.bucket))
             .build();
         let role = scene.customer.tenant.execution_role_arn.as_str();
         let model = client.create_model().model_name("broken").execution_role_arn(role);
@@ -459,6 +458,23 @@ fn a_minimum_keeps_the_first_model_out_too() {
         assert_eq!(scene.left().await, Default::default());
         let (status, problem) = scene.ask(&json!({"records": [{"Calls": 9}]})).await;
         assert_eq!(status, 409, "{problem}");
+    });
+}
+
+#[test]
+fn a_quota_of_instances_lets_the_scoring_wait() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "quota").await;
+        scene.hold_out(churn(60, 2)).await;
+        let message = "The account-level service limit is 1 Instances".to_owned();
+        let effect = Effect::Fail { code: "ResourceLimitExceeded".into(), message, status: 400 };
+        let about = vec![scene.customer.tenant.account.to_string()];
+        let operation = "CreateTransformJob".to_owned();
+        cloud.inject(Fault { operation, about, after: 0, times: 2, effect }).await.unwrap();
+        let run = scene.train(churn(700, 1)).await;
+        let output = scene.customer.succeeded(&run).await;
+        assert_eq!(output["comparison"]["rows"], 60);
+        assert!(scene.customer.history(&run).await.contains("leaves no instance to score on"));
     });
 }
 
@@ -519,7 +535,7 @@ fn a_job_over_its_limit_is_stopped_in_the_customers_account() {
         let execution = scene.train(churn(4000, 1)).await;
         let run = scene.training().await;
         let mut app = cloud.vendor().app();
-        app.sessions = crosspilot_core::session::Sessions::new(&saas_user(cloud).await);
+        app.sessions = Sessions::new(&saas_user(cloud).await);
         let look = async || {
             let request = check_status::Request {
                 run: run.clone(),
@@ -543,5 +559,147 @@ fn a_job_over_its_limit_is_stopped_in_the_customers_account() {
         assert_eq!(scene.job_status(&run.job_name()).await, "Stopped");
         // To the state machine, whose limit is not over, somebody else stopped it.
         scene.customer.ended(&execution).await;
+    });
+}
+
+#[test]
+fn a_serverless_endpoint_serves_one_container_and_a_pipeline_is_refused() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "serverless").await;
+        let hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
+        scene.set(|settings| settings.deployment.hosting = hosting).await;
+        let run = scene.train(churn(700, 1)).await;
+        let run = run_of(&scene.customer.succeeded(&run).await);
+        let config = scene.sagemaker().describe_endpoint_config();
+        let config = config.endpoint_config_name(run.deployment_name()).send().await.unwrap();
+        let serverless = config.production_variants()[0].serverless_config().unwrap();
+        assert_eq!(serverless.memory_size_in_mb(), Some(2048));
+        let (status, answer) = scene.ask(&json!({"records": [{"Calls": 9}]})).await;
+        assert_eq!((status, answer["version"].as_str()), (200, Some(run.run_id.as_str())));
+
+        // A job of the other mode: three containers.
+        let run = RunRef { run_id: "20260101-0000000000".parse().unwrap(), ..run };
+        scene.tune(&run.job_name()).await;
+        let request = json!({"do": "register", "run": run, "job": run.job_name()});
+        let error = scene.by_hand(request).await.unwrap_err();
+        assert!(error.contains("takes no pipelines of several containers"), "{error}");
+        assert!(error.contains("set training.mode of the model to ensembling"), "{error}");
+    });
+}
+
+impl Scene {
+    /// Trains a pipeline on the data that is there.
+    async fn tune(&self, job: &str) {
+        let (client, tenant) = (self.sagemaker(), &self.customer.tenant);
+        let source = AutoMls3DataSource::builder()
+            .s3_data_type(AutoMls3DataType::S3Prefix)
+            .s3_uri(format!("s3://{}/crosspilot/churn/train/", tenant.bucket));
+        let channel = AutoMlJobChannel::builder()
+            .channel_type(AutoMlChannelType::Training)
+            .data_source(AutoMlDataSource::builder().s3_data_source(source.build()).build());
+        let output = format!("s3://{}/crosspilot-results/tuned", tenant.bucket);
+        let tabular = TabularJobConfig::builder()
+            .target_attribute_name("Churn?")
+            .mode(AutoMlMode::HyperparameterTuning)
+            .completion_criteria(AutoMlJobCompletionCriteria::builder().max_candidates(1).build());
+        client
+            .create_auto_ml_job_v2()
+            .auto_ml_job_name(job)
+            .auto_ml_job_input_data_config(channel.build())
+            .output_data_config(AutoMlOutputDataConfig::builder().s3_output_path(output).build())
+            .auto_ml_problem_type_config(AutoMlProblemTypeConfig::TabularJobConfig(tabular.build()))
+            .role_arn(tenant.execution_role_arn.as_str())
+            .send()
+            .await
+            .unwrap();
+        until("the pipeline is trained", async || {
+            (self.job_status(job).await == "Completed").then_some(())
+        })
+        .await;
+    }
+
+    /// Asks `deploy-best` as an operator who runs it by hand.
+    async fn by_hand(&self, request: Value) -> Result<Value, String> {
+        let mut app = self.customer.cloud.vendor().app();
+        app.sessions = Sessions::new(&saas_user(self.customer.cloud).await);
+        let answer = deploy_best::handle(app, serde_json::from_value(request).unwrap()).await;
+        answer.map(|a| serde_json::to_value(a).unwrap()).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn data_capture_keeps_requests_beside_the_results() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "captured").await;
+        scene.set(|settings| settings.deployment.data_capture_percent = Some(100)).await;
+        let run = scene.train(churn(700, 1)).await;
+        scene.customer.succeeded(&run).await;
+        scene.ask(&json!({"records": [{"Calls": 9, "State": "captured"}]})).await;
+        let prefix = layout::capture_prefix(&scene.customer.tenant.prefix, &scene.customer.model);
+        until("the request is captured", async || {
+            let list = scene.customer.s3().list_objects_v2();
+            let list = list.bucket(scene.customer.tenant.bucket.as_str()).prefix(&prefix);
+            for object in list.send().await.unwrap().contents() {
+                let text = scene.customer.get(object.key().unwrap()).await;
+                if text.contains("captured,9") {
+                    return Some(());
+                }
+            }
+            None
+        })
+        .await;
+    });
+}
+
+#[test]
+fn two_runs_at_once_take_turns() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "turns").await;
+        scene.hold_out(churn(200, 9)).await;
+        scene.set(|settings| settings.gate.margin = -10.0).await;
+        let first = scene.train(churn(700, 1)).await;
+        scene.customer.succeeded(&first).await;
+        let (second, third) = (scene.customer.start("2").await, scene.customer.start("3").await);
+        let outputs =
+            tokio::join!(scene.customer.succeeded(&second), scene.customer.succeeded(&third));
+        let runs = [run_of(&outputs.0), run_of(&outputs.1)];
+        let lineup = scene.lineup().await;
+        let served =
+            [lineup.champion.clone(), lineup.previous.clone()].map(|model| model.unwrap().run);
+        assert!(runs.iter().all(|run| served.contains(run)), "{lineup:?}");
+        assert!(lineup.challenger.is_none());
+        // Whoever came later was measured against the other, and not against the first.
+        let later = if served[0] == runs[0] { &outputs.0 } else { &outputs.1 };
+        assert_eq!(later["comparison"]["against"], served[1].run_id.as_str());
+        assert_eq!(scene.serving().await.0, served[0].deployment_name());
+    });
+}
+
+#[test]
+fn steps_that_are_done_again_change_nothing() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "again").await;
+        let execution = scene.train(churn(700, 1)).await;
+        let output = scene.customer.succeeded(&execution).await;
+        let run = run_of(&output);
+        let (lineup, left, serving) =
+            (scene.lineup().await, scene.left().await, scene.serving().await);
+        let deployment = &output["deployment"];
+        let requests = [
+            json!({"do": "register", "run": run, "job": output["job"]}),
+            json!({
+                "do": "deploy", "run": run, "job": output["job"], "score": deployment["score"],
+                "candidate": deployment["candidate"], "comparison": output["comparison"],
+            }),
+            json!({"do": "settle", "run": run}),
+        ];
+        for request in requests {
+            let (one, two) =
+                tokio::join!(scene.by_hand(request.clone()), scene.by_hand(request.clone()));
+            assert_eq!(one.unwrap(), two.unwrap(), "{request}");
+            assert_eq!(scene.lineup().await, lineup, "{request}");
+            assert_eq!(scene.left().await, left, "{request}");
+            assert_eq!(scene.serving().await, serving, "{request}");
+        }
     });
 }

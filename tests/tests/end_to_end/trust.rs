@@ -327,8 +327,11 @@ fn every_session_policy_is_narrow() {
                 &["describe job", "stop job", "list candidates", "describe endpoint"],
             ),
             (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
-            (Purpose::Deploy(&run), &["describe config", "describe endpoint", "put results"]),
-            (Purpose::Settle(&run), &["describe endpoint"]),
+            (
+                Purpose::Deploy(&run),
+                &["describe config", "describe endpoint", "delete endpoint", "put results"],
+            ),
+            (Purpose::Settle(&run), &["describe endpoint", "delete endpoint", "delete model"]),
             (Purpose::Score(&run), &["list test", "get test", "invoke endpoint"]),
             (
                 Purpose::Conclude(&run),
