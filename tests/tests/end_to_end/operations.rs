@@ -3,13 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
+use crosspilot_core::aws::applicationautoscaling;
+use crosspilot_core::aws::applicationautoscaling::types::ServiceNamespace;
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{ProductionVariant, ProductionVariantInstanceType};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::manage::{Action, Report};
 use crosspilot_core::registry::RunRecord;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::settings::ModelSettings;
+use crosspilot_core::settings::{ModelSettings, Scaling};
 use crosspilot_core::tenant::Limits;
 use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
@@ -96,7 +98,10 @@ fn a_stopped_run_has_its_job_stopped_in_the_customers_account() {
         let record = runs.unwrap().pop().unwrap();
         assert!(record.stop.unwrap().by.contains(":root"));
 
-        customer.ended(&execution).await;
+        assert_eq!(customer.failed(&execution).await["code"], "RunStopped");
+        let watched = crosspilot(&customer, &["run", "watch", &execution]).await;
+        assert_eq!(watched.code, Some(3), "{}", watched.errors);
+        assert_eq!(names(&customer, "crosspilot-stopped-").await, Vec::<String>::new());
         let again = crosspilot(&customer, &["run", "stop", "stopped", "churn"]).await;
         assert_eq!((again.code, &again.answer["state"]), (Some(0), &json!("ended")));
         let nobody = crosspilot(&customer, &["run", "stop", "stopped", "chrun"]).await;
@@ -149,14 +154,24 @@ fn a_rollback_brings_the_predecessor_back_and_another_one_the_champion() {
         let customer = Customer::new(cloud, "rolled-back").await;
         let vendor = cloud.vendor();
         let (id, model) = (&customer.tenant.tenant, &customer.model);
-        with_easy_gate(&customer, |_| {}).await;
+        with_easy_gate(&customer, |settings| {
+            let scaling = Scaling { min: 1, max: 2, invocations_per_instance: 1000 };
+            settings.deployment.scaling = Some(scaling);
+        })
+        .await;
         customer.give_training_data().await;
         let first = trained(&customer, &customer.first_execution().await).await;
         let refused = crosspilot(&customer, &["rollback", "rolled-back", "churn"]).await;
         assert_eq!(refused.code, Some(1));
         assert!(refused.errors.contains("has no predecessor"), "{}", refused.errors);
 
-        let second = trained(&customer, &customer.start("second").await).await;
+        let start = ["run", "start", "rolled-back", "churn", "--detach"];
+        let started = crosspilot(&customer, &start).await;
+        assert!(started.errors.starts_with("estimated cost on AWS: "), "{}", started.errors);
+        let second = trained(&customer, started.answer["execution"].as_str().unwrap()).await;
+        let redriven = crosspilot(&customer, &["run", "redrive", "rolled-back", "churn"]).await;
+        assert_eq!(redriven.code, Some(1));
+        assert!(redriven.errors.contains("the run ended well"), "{}", redriven.errors);
         assert_eq!(version(&customer).await, (200, json!(second.run_id)));
         let back = crosspilot(&customer, &["rollback", "rolled-back", "churn"]).await;
         assert_eq!(back.code, Some(0), "{}", back.errors);
@@ -166,6 +181,9 @@ fn a_rollback_brings_the_predecessor_back_and_another_one_the_champion() {
         let found = sagemaker(&customer).describe_endpoint();
         let found = found.endpoint_name(first.endpoint_name()).send().await.unwrap();
         assert_eq!(found.endpoint_config_name(), Some(first.deployment_name().as_str()));
+        let variant = found.production_variants()[0].variant_name().unwrap();
+        let scaled = format!("endpoint/{}/variant/{variant}", first.endpoint_name());
+        assert_eq!(scalable(&customer).await, [scaled]);
 
         // Asked for by name, as a handler is that runs twice, it stays where it is.
         let action = || Action::RollBack { model: model.clone(), to: first.run_id.clone() };
@@ -186,7 +204,22 @@ fn a_rollback_brings_the_predecessor_back_and_another_one_the_champion() {
         assert!(refused.to_string().starts_with("Conflict: endpoint"), "{refused}");
         assert!(refused.to_string().contains("is gone; train again"), "{refused}");
         assert_eq!(version(&customer).await, (200, json!(second.run_id)));
+
+        // What scales must be taken off before its endpoint goes.
+        vendor.remove_model(id, model, false, |_| {}).await.unwrap();
+        assert_eq!(scalable(&customer).await, Vec::<String>::new());
+        assert_eq!(names(&customer, "crosspilot-rolled-back-").await, Vec::<String>::new());
     });
+}
+
+/// What scales in the account.
+async fn scalable(customer: &Customer) -> Vec<String> {
+    let config = customer.cloud.customer(&customer.tenant.account).into_builder();
+    let config = config.endpoint_url(&customer.cloud.endpoints().application_auto_scaling).build();
+    let client = applicationautoscaling::Client::new(&config);
+    let targets = client.describe_scalable_targets();
+    let targets = targets.service_namespace(ServiceNamespace::Sagemaker).send().await.unwrap();
+    targets.scalable_targets().iter().map(|target| target.resource_id().to_owned()).collect()
 }
 
 /// Everything in the account that has such a name.

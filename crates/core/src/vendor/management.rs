@@ -192,11 +192,9 @@ impl Vendor {
         let forget = |tenant: &mut Tenant| drop(tenant.models.remove(model));
         self.registry.change_tenant(tenant, by, forget).await?;
         self.delete_schedule(tenant, model).await?;
-        self.stop_all_runs(tenant, model).await?;
+        self.retire(tenant, model).await?;
         let action = Action::Remove { model: Some(model.clone()), artifacts };
-        let removed = self.removed(self.manage(tenant, action, report).await?)?;
-        self.registry.forget_lineup(tenant, model).await?;
-        Ok(removed)
+        self.removed(self.manage(tenant, action, report).await?)
     }
 
     /// Removes a tenant: nothing starts for it any more, what serves its models
@@ -214,7 +212,7 @@ impl Vendor {
         let tenant = self.set_status(id, TenantStatus::Offboarding).await?;
         for model in tenant.models.keys() {
             self.delete_schedule(id, model).await?;
-            self.stop_all_runs(id, model).await?;
+            self.retire(id, model).await?;
         }
         let trail = self.registry.audit_trail(id).await?;
         let removed = if trail.iter().any(|entry| entry.to == TenantStatus::Active) {
@@ -229,9 +227,6 @@ impl Vendor {
         } else {
             Removed::NeverUsed
         };
-        for model in tenant.models.keys() {
-            self.registry.forget_lineup(id, model).await?;
-        }
         self.shut_out_events(&tenant.account).await?;
         Ok((self.set_status(id, TenantStatus::Deleted).await?, removed))
     }
@@ -243,14 +238,15 @@ impl Vendor {
         }
     }
 
-    /// Notes in every run that still goes on that it shall stop. Their jobs are
-    /// stopped by what follows.
-    async fn stop_all_runs(&self, tenant: &TenantId, model: &ModelName) -> Result<(), VendorError> {
+    /// Notes in every run that still goes on that it shall stop; their jobs are
+    /// stopped by what follows. Without a lineup, none of them puts a champion's
+    /// endpoint back when it ends.
+    async fn retire(&self, tenant: &TenantId, model: &ModelName) -> Result<(), VendorError> {
         for record in self.registry.runs(tenant, model).await? {
             if self.status_of(&record.execution).await? == Some(ExecutionStatus::Running) {
                 self.request_stop(&record.run).await?;
             }
         }
-        Ok(())
+        Ok(self.registry.forget_lineup(tenant, model).await?)
     }
 }
