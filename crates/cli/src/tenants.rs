@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::{ModelCommand, NewTenant, TenantAndForm, TenantCommand};
 use crate::failure::Failure;
-use crate::{place, show};
+use crate::{manage, place, show};
 
 pub(crate) async fn run(
     home: &Path,
@@ -34,15 +34,7 @@ pub(crate) async fn run(
             vendor.registry.may_become(&asked.tenant, TenantStatus::Active).await?;
             activate(&vendor, asked).await
         }
-        TenantCommand::Remove(asked) => {
-            let tenant = vendor.remove_tenant(&asked.tenant).await?;
-            let rest = format!(
-                "its schedules are gone and its uploads are no longer heard. In its account, endpoints named crosspilot-{}-* cost until the customer deletes them, and access ends with its stack",
-                tenant.tenant
-            );
-            print_status(&tenant, asked.json, &rest);
-            Ok(())
-        }
+        TenantCommand::Remove(asked) => manage::remove_tenant(&vendor, asked).await,
         TenantCommand::Model(ModelCommand::Set { tenant, model, target, schedule, json }) => {
             let settings = ModelSettings { schedule, ..ModelSettings::predicting(target) };
             vendor.set_model(&tenant, &model, &settings).await?;

@@ -36,6 +36,16 @@ pub fn capture_prefix(prefix: &Prefix, model: &ModelName) -> String {
     format!("{prefix}-results/{model}/capture/")
 }
 
+/// Key prefix of what all runs of all models leave, with its slash.
+pub fn all_results_prefix(prefix: &Prefix) -> String {
+    format!("{prefix}-results/")
+}
+
+/// Key prefix of what all runs of a model leave, with its slash.
+pub fn model_results_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}-results/{model}/")
+}
+
 /// Key prefix of what a run leaves, with its slash.
 pub fn results_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{prefix}-results/{}/{}/", run.model, run.run_id)

@@ -10,6 +10,8 @@ pub mod error;
 pub mod ids;
 pub mod lambda;
 pub mod layout;
+pub mod manage;
+pub mod metrics;
 pub mod pace;
 pub mod policy;
 pub mod registry;

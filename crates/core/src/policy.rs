@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ids::ModelName;
 use crate::layout;
-use crate::run::{RunRef, endpoint_name};
+use crate::run::{NAME_PREFIX, RunRef, endpoint_name};
 use crate::tenant::Tenant;
 
 /// What a session is opened for. One for each thing that a handler does.
@@ -35,6 +35,10 @@ pub enum Purpose<'a> {
     Conclude(&'a RunRef),
     /// `predict` answers the API: it asks the model's endpoint.
     Answer(&'a ModelName),
+    /// `deploy-best` removes a model, or all of the tenant's.
+    Remove(Option<&'a ModelName>),
+    /// `deploy-best` looks at all that the tenant has.
+    TakeStock,
 }
 
 impl Purpose<'_> {
@@ -48,7 +52,9 @@ impl Purpose<'_> {
             | Purpose::Settle(run)
             | Purpose::Score(run)
             | Purpose::Conclude(run) => Some(run),
-            Purpose::ProveTrust | Purpose::Answer(_) => None,
+            Purpose::ProveTrust | Purpose::Answer(_) | Purpose::Remove(_) | Purpose::TakeStock => {
+                None
+            }
         }
     }
 
@@ -202,10 +208,69 @@ impl Purpose<'_> {
                 ]
             }
             Purpose::Answer(model) => vec![scope.invoke(model)],
+            Purpose::Remove(model) => {
+                let results = match model {
+                    Some(model) => layout::model_results_prefix(&tenant.prefix, model),
+                    None => layout::all_results_prefix(&tenant.prefix),
+                };
+                vec![
+                    // AWS knows no resource for lists.
+                    allow(&LISTS, json!("*")),
+                    allow(
+                        &[
+                            "sagemaker:ListTags",
+                            "sagemaker:DescribeEndpoint",
+                            "sagemaker:DeleteEndpoint",
+                            "sagemaker:DeleteEndpointConfig",
+                            "sagemaker:DeleteModel",
+                        ],
+                        json!(scope.named_after(*model)),
+                    ),
+                    allow(
+                        &[
+                            "sagemaker:ListTags",
+                            "sagemaker:StopAutoMLJob",
+                            "sagemaker:StopTransformJob",
+                        ],
+                        json!(scope.jobs()),
+                    ),
+                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                    scope.list(&[&results]),
+                    allow(&["s3:DeleteObject"], json!(scope.objects(&results))),
+                ]
+            }
+            Purpose::TakeStock => {
+                let mut list_data = scope.list(&[]);
+                list_data["Condition"] =
+                    json!({"StringLike": {"s3:prefix": format!("{}/*/train/", tenant.prefix)}});
+                let mut tagged = scope.jobs().to_vec();
+                tagged.extend(scope.named_after(None));
+                vec![
+                    // AWS knows no resource for lists and for metrics.
+                    allow(&LISTS, json!("*")),
+                    allow(&["cloudwatch:GetMetricStatistics"], json!("*")),
+                    allow(&["sagemaker:ListTags"], json!(tagged)),
+                    allow(
+                        &["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"],
+                        json!(scope.named_after(None)),
+                    ),
+                    list_data,
+                ]
+            }
         };
         json!({"Version": "2012-10-17", "Statement": statements}).to_string()
     }
 }
+
+/// Lists, of which AWS lets nobody allow only a part. They show names.
+const LISTS: [&str; 5] = [
+    "sagemaker:ListEndpoints",
+    "sagemaker:ListEndpointConfigs",
+    "sagemaker:ListModels",
+    "sagemaker:ListAutoMLJobs",
+    "sagemaker:ListTransformJobs",
+];
 
 /// Names in the tenant's account. None of them can hold a wildcard or a policy
 /// variable: the types of the tenant's fields refuse `*`, `?` and `$`.
@@ -272,6 +337,25 @@ impl<'a> Scope<'a> {
         statement
     }
 
+    /// What serves a model, or any of the tenant's models, whichever run made it.
+    fn named_after(&self, model: Option<&ModelName>) -> [String; 3] {
+        let tenant = &self.tenant.tenant;
+        let (endpoint, others) = match model {
+            Some(model) => (endpoint_name(tenant, model), endpoint_name(tenant, model) + "-*"),
+            None => (format!("{NAME_PREFIX}{tenant}-*"), format!("{NAME_PREFIX}{tenant}-*")),
+        };
+        [
+            self.sagemaker("endpoint", &endpoint),
+            self.sagemaker("endpoint-config", &others),
+            self.sagemaker("model", &others),
+        ]
+    }
+
+    /// Jobs of ours, whichever run made them.
+    fn jobs(&self) -> [String; 2] {
+        ["automl-job", "transform-job"].map(|kind| self.sagemaker(kind, "crosspilot-*"))
+    }
+
     fn objects(&self, prefix: &str) -> String {
         format!("arn:{}:s3:::{}/{prefix}*", self.partition, self.tenant.bucket)
     }
@@ -329,7 +413,7 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 9] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 12] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
@@ -340,6 +424,9 @@ mod tests {
             Purpose::Score(run),
             Purpose::Conclude(run),
             Purpose::Answer(&run.model),
+            Purpose::Remove(Some(&run.model)),
+            Purpose::Remove(None),
+            Purpose::TakeStock,
         ]
     }
 
@@ -367,6 +454,8 @@ mod tests {
                         json!(["sts:GetCallerIdentity"]),
                         json!(["sagemaker:ListCandidatesForAutoMLJob"]),
                         json!(["application-autoscaling:DescribeScalableTargets"]),
+                        json!(["cloudwatch:GetMetricStatistics"]),
+                        json!(LISTS),
                     ];
                     let bound = statement["Condition"]["StringEquals"]
                         .get("application-autoscaling:service-namespace");
@@ -375,6 +464,21 @@ mod tests {
                 assert!(!actions.to_string().contains('*'), "{purpose:?} {actions}");
             }
         }
+    }
+
+    #[test]
+    fn removing_one_model_touches_no_model_whose_name_begins_like_it() {
+        let tenant = tenant("acme", "acme-ml", "p");
+        let policy = Purpose::Remove(Some(&"churn".parse().unwrap())).policy(&tenant);
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let ours = "arn:aws-us-gov:sagemaker:us-east-1:222222222222";
+        let expected = json!([
+            format!("{ours}:endpoint/crosspilot-acme-churn"),
+            format!("{ours}:endpoint-config/crosspilot-acme-churn-*"),
+            format!("{ours}:model/crosspilot-acme-churn-*"),
+        ]);
+        assert_eq!(policy["Statement"][1]["Resource"], expected);
+        assert!(policy.to_string().contains("s3:::acme-ml/p-results/churn/*"), "{policy}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod deploy;
 mod endpoint;
 mod gate;
 mod handshake;
+pub mod manage;
 mod register;
 mod scaling;
 mod settle;
@@ -13,8 +14,9 @@ mod settle;
 use crosspilot_core::aws::sagemaker::types::Tag;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
+use crosspilot_core::manage::{Ask, Progress};
 use crosspilot_core::registry::{RegistryError, Stop};
-use crosspilot_core::run::RunRef;
+use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,8 @@ pub enum Request {
     Deploy(Box<Deploy>),
     /// Leave the account as the lineup says.
     Settle(Settle),
+    /// What a tenant's models need besides.
+    Manage(Ask),
 }
 
 /// What was done.
@@ -47,6 +51,8 @@ pub enum Response {
     Deployed(Box<Deployed>),
     /// What is left.
     Settled(Settled),
+    /// How far it is.
+    Managed(Progress),
 }
 
 /// Something in the customer's account has to end first: ask again later.
@@ -98,6 +104,19 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// The customer's role cannot be assumed any more.
+    #[error("{0}; the tenant's stack was deleted or its trust policy was changed")]
+    NoRole(CallError),
+    /// There is nothing to go back to.
+    #[error("endpoint {endpoint} cannot serve run {to} again: {reason}")]
+    NoWayBack {
+        /// The endpoint.
+        endpoint: String,
+        /// The run whose model was to serve.
+        to: RunId,
+        /// What is in the way, and what to do.
+        reason: String,
+    },
     /// A decision that cannot be written down.
     #[error("the decision could not be composed: {0}; this is a fault in Crosspilot, report it")]
     Compose(#[from] serde_json::Error),
@@ -115,7 +134,8 @@ impl Coded for Error {
             Error::NoCandidate { .. } => Code::NoCandidate,
             Error::Serverless { .. } => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
-            Error::Foreign { .. } => Code::Conflict,
+            Error::Foreign { .. } | Error::NoWayBack { .. } => Code::Conflict,
+            Error::NoRole(_) => Code::TrustRefused,
             Error::Compose(_) => Code::Internal,
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
@@ -133,6 +153,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
             Response::Deployed(Box::new(deploy::deploy(&app, *request).await?))
         }
         Request::Settle(request) => Response::Settled(settle::settle(&app, request).await?),
+        Request::Manage(ask) => Response::Managed(manage::manage(&app, ask).await?),
     })
 }
 

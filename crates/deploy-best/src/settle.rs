@@ -139,7 +139,7 @@ impl Scene<'_> {
     }
 
     /// Lets the model that serves scale, if it is set so.
-    async fn scale(&self, serving: &Serving) -> Result<(), Error> {
+    pub(crate) async fn scale(&self, serving: &Serving) -> Result<(), Error> {
         let deployment = &self.settings.deployment;
         let Some(wanted) = deployment.scaling else { return Ok(()) };
         if let Hosting::Instance { .. } = deployment.hosting {

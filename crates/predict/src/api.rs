@@ -96,7 +96,10 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
     let model = event.model()?;
     let settings = model_settings(&tenant, &model).map_err(Problem::of_registry)?;
     let lineup = app.registry.lineup(&id, &model).await.map_err(Problem::of_registry)?;
-    let champion = lineup.champion.clone().ok_or_else(|| Problem::not_ready(&model))?;
+    let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
+        Some(_) => Problem::at_rest(&model),
+        None => Problem::not_ready(&model),
+    })?;
     // Records that cannot be read need no session.
     records::body(event, &champion.features, &champion.target)?;
     let session = app

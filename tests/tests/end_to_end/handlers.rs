@@ -12,7 +12,10 @@ use predict::{Concluded, Prediction, Sample, Scored, Summary};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::state_machine::states;
+/// The states that train.
+fn states() -> Map<String, Value> {
+    crate::state_machine::states("train").1
+}
 
 fn run() -> RunRef {
     let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-0123456789"});
@@ -136,6 +139,7 @@ fn answers(task: &str) -> Vec<Value> {
             value(Settled::Settled { removed: vec!["model m".into()] }),
             value(Settled::Waiting(waiting())),
         ],
+        "NoteCompletion" | "NoteFailure" => vec![json!({"noted": true})],
         other => panic!("{other} has no sample"),
     }
 }
@@ -146,6 +150,7 @@ fn variable(name: &str) -> Value {
         "run" => value(run()),
         "job" | "transform" => json!("crosspilot-churn-0123456789"),
         "limit" | "since" => json!(2700),
+        "failure" => json!({"stage": "train", "code": "NoCandidate", "cause": "none"}),
         "challenger" => answers("RegisterModel").remove(0),
         "comparison" => value(comparison()),
         "deployment" => value(Deployed::Deploying(deployment())),
@@ -161,6 +166,7 @@ fn evaluate(expression: &str) -> Value {
         return json!(12.5);
     }
     match inner.trim_start_matches('$') {
+        "now()" => json!("2026-01-31T12:00:00Z"),
         "states.context.Execution.Id" => json!("arn:aws:states:us-east-1:1:execution:t:x"),
         "states.input" => json!({
             "tenant": "acme", "model": "churn",
@@ -191,7 +197,7 @@ fn handlers() -> Vec<(String, Value)> {
     let is_handler = |state: &Value| {
         state["Resource"].as_str().is_some_and(|resource| resource.ends_with("lambda:invoke"))
     };
-    states().1.into_iter().filter(|(_, state)| is_handler(state)).collect()
+    states().into_iter().filter(|(_, state)| is_handler(state)).collect()
 }
 
 /// All texts of a value, keys left out.
@@ -244,7 +250,7 @@ fn every_request_is_read_by_its_handler() {
 
 #[test]
 fn whatever_is_taken_from_an_answer_is_in_it() {
-    let all = states().1;
+    let all = states();
     for (name, state) in handlers() {
         let answers = answers(&name);
         // What the task takes itself, and what the states after it take of its output
@@ -271,7 +277,7 @@ fn whatever_is_taken_from_an_answer_is_in_it() {
 #[test]
 fn whatever_is_taken_from_a_variable_is_in_it() {
     let names = ["challenger", "deployment", "prediction", "comparison"];
-    for (name, state) in states().1 {
+    for (name, state) in states() {
         for text in texts(&state) {
             for variable_name in names {
                 for path in paths(&text, &format!("${variable_name}.")) {
@@ -284,7 +290,7 @@ fn whatever_is_taken_from_a_variable_is_in_it() {
 
 #[test]
 fn every_state_that_an_answer_names_is_told_apart() {
-    let all = states().1;
+    let all = states();
     for (name, state) in handlers() {
         let choice = &all[state["Next"].as_str().unwrap()];
         let conditions: Map<String, Value> = match choice["Choices"].as_array() {

@@ -9,6 +9,7 @@ mod faults;
 mod handlers;
 mod identities;
 mod local_cloud;
+mod operations;
 mod problem_types;
 mod secrets;
 mod state_machine;

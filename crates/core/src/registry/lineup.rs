@@ -96,6 +96,14 @@ impl Lineup {
         self.challenger.take_if(|challenger| challenger.run == *run);
     }
 
+    /// The endpoint is gone, and nothing serves. The champion is what a rollback
+    /// returns to, and its predecessor retires.
+    pub fn rest(&mut self) {
+        if let Some(champion) = self.champion.take() {
+            self.retired.extend(self.previous.replace(champion).map(|retired| retired.run));
+        }
+    }
+
     /// The endpoint serves the predecessor again: champion and predecessor change places.
     pub fn roll_back(&mut self) {
         if self.previous.is_some() {
@@ -136,6 +144,15 @@ impl Registry {
             }
         }
         Err(RegistryError::Contended(key))
+    }
+
+    /// Forgets the models of a name, which was removed.
+    pub async fn forget_lineup(
+        &self,
+        tenant: &TenantId,
+        model: &ModelName,
+    ) -> Result<(), RegistryError> {
+        self.release(&lineup_key(tenant, model)).await
     }
 }
 
@@ -227,6 +244,24 @@ mod tests {
         assert_eq!(lineup.champion, before.previous);
         lineup.roll_back();
         assert_eq!(lineup, before);
+    }
+
+    #[test]
+    fn a_champion_at_rest_comes_back_by_a_rollback() {
+        let (first, second) = (serving("0000000001"), serving("0000000002"));
+        let retired = vec![first.run.clone()];
+        let mut lineup = Lineup::default();
+        for run in [first, second.clone()] {
+            lineup.challenge(run.clone());
+            lineup.promote(&run.run);
+        }
+        for _ in 0..2 {
+            lineup.rest();
+            assert_eq!((&lineup.champion, &lineup.previous), (&None, &Some(second.clone())));
+            assert_eq!(lineup.retired, retired);
+        }
+        lineup.roll_back();
+        assert_eq!(lineup, Lineup { champion: Some(second), retired, ..Lineup::default() });
     }
 
     #[test]
