@@ -1,11 +1,6 @@
 //! The gate, and a better model's way to the endpoint.
 
 use crosspilot_core::aws::s3::primitives::ByteStream;
-use crosspilot_core::aws::sagemaker::Client;
-use crosspilot_core::aws::sagemaker::types::{
-    CaptureContentTypeHeader, CaptureMode, CaptureOption, DataCaptureConfig, ProductionVariant,
-    ProductionVariantInstanceType, ProductionVariantServerlessConfig,
-};
 use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::error::CallError;
 use crosspilot_core::lambda::App;
@@ -15,14 +10,15 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{Hosting, ModelSettings};
+use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
+use crate::config::EndpointConfig;
 use crate::endpoint::{self, Action, Endpoint, Step};
 use crate::gate::{Contest, decide};
 use crate::settle::Scene;
-use crate::{Error, Waiting, existed, is_missing, scaling, tags};
+use crate::{Error, Waiting, is_missing, scaling, tags};
 
 /// How long another run's challenger is waited for before it counts as given up.
 const OTHERS_TURN_SECONDS: f64 = 1800.0;
@@ -257,7 +253,7 @@ impl Plan<'_> {
                 wait("is left of a failed attempt and is being cleared away")
             }
             Step::Create => {
-                self.config(&sagemaker, None).await?;
+                self.config().create(&sagemaker, None).await?;
                 self.challenge().await?;
                 let tags = tags(self.tenant, run);
                 match endpoint::create(&sagemaker, name, &config, tags).await {
@@ -270,7 +266,7 @@ impl Plan<'_> {
             Step::Update => {
                 let variants = found.map(|found| found.variants).unwrap_or_default();
                 let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
-                self.config(&sagemaker, instances).await?;
+                self.config().create(&sagemaker, instances).await?;
                 scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
                 self.challenge().await?;
                 let guard = endpoint::guard(&self.settings.deployment)
@@ -285,6 +281,11 @@ impl Plan<'_> {
         }
     }
 
+    fn config(&self) -> EndpointConfig<'_> {
+        let Self { tenant, settings, challenger, .. } = self;
+        EndpointConfig { tenant, deployment: &settings.deployment, serving: challenger }
+    }
+
     /// From here on, either model may answer.
     async fn challenge(&self) -> Result<(), Error> {
         let RunRef { tenant, model, .. } = &self.challenger.run;
@@ -293,95 +294,6 @@ impl Plan<'_> {
             .change_lineup(tenant, model, |lineup| lineup.challenge(self.challenger.clone()))
             .await?;
         Ok(())
-    }
-
-    /// The endpoint config: created, or adopted when it exists. `instances` is how
-    /// many serve now: an update must not take away what scaling has added.
-    async fn config(&self, sagemaker: &Client, instances: Option<i32>) -> Result<(), Error> {
-        let Serving { run, variant, .. } = &self.challenger;
-        let name = run.deployment_name();
-        let created = sagemaker
-            .create_endpoint_config()
-            .endpoint_config_name(&name)
-            .production_variants(self.production_variant(&name, instances))
-            .set_data_capture_config(self.data_capture())
-            .set_kms_key_id(self.volume_key())
-            .set_tags(Some(tags(self.tenant, run)))
-            .send()
-            .await
-            .map_err(|e| CallError::new("sagemaker:CreateEndpointConfig", &name, &e));
-        if !existed(created)? {
-            return Ok(());
-        }
-        let found = sagemaker
-            .describe_endpoint_config()
-            .endpoint_config_name(&name)
-            .send()
-            .await
-            .map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", &name, &e))?;
-        let first = found.production_variants().first();
-        let foreign = |what| Error::Foreign { resource: format!("endpoint config {name}"), what };
-        if first.and_then(ProductionVariant::model_name) != Some(&name) {
-            Err(foreign("model"))
-        } else if first.and_then(ProductionVariant::variant_name) != Some(variant) {
-            Err(foreign("variant name"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn production_variant(&self, model: &str, instances: Option<i32>) -> ProductionVariant {
-        let variant = ProductionVariant::builder()
-            .variant_name(&self.challenger.variant)
-            .model_name(model)
-            .initial_variant_weight(1.0);
-        let deployment = &self.settings.deployment;
-        match &deployment.hosting {
-            Hosting::Instance { instance_type, count } => {
-                let count = match (deployment.scaling, instances) {
-                    (Some(scaling), Some(instances)) => {
-                        let least = i32::from(scaling.min.max(1));
-                        instances.clamp(least, i32::from(scaling.max).max(least))
-                    }
-                    _ => i32::from(*count),
-                };
-                let kind = ProductionVariantInstanceType::from(instance_type.as_str());
-                variant.initial_instance_count(count).instance_type(kind).build()
-            }
-            Hosting::Serverless { memory_mb, max_concurrency } => {
-                let serverless = ProductionVariantServerlessConfig::builder()
-                    .memory_size_in_mb(i32::from(*memory_mb))
-                    .max_concurrency(i32::from(*max_concurrency))
-                    .build();
-                variant.serverless_config(serverless).build()
-            }
-        }
-    }
-
-    fn data_capture(&self) -> Option<DataCaptureConfig> {
-        let percent = self.settings.deployment.data_capture_percent?;
-        let place = layout::capture_prefix(&self.tenant.prefix, &self.challenger.run.model);
-        let modes = [CaptureMode::Input, CaptureMode::Output];
-        let modes = modes.map(|mode| CaptureOption::builder().capture_mode(mode).build());
-        let readable = CaptureContentTypeHeader::builder().csv_content_types("text/csv").build();
-        Some(
-            DataCaptureConfig::builder()
-                .enable_capture(true)
-                .initial_sampling_percentage(i32::from(percent))
-                .destination_s3_uri(layout::uri(self.tenant, &place))
-                .set_capture_options(Some(modes.into()))
-                .capture_content_type_header(readable)
-                .set_kms_key_id(self.tenant.encryption.as_ref().and_then(|e| e.output_key.clone()))
-                .build(),
-        )
-    }
-
-    /// The disks of serverless endpoints are AWS's own.
-    fn volume_key(&self) -> Option<String> {
-        match self.settings.deployment.hosting {
-            Hosting::Instance { .. } => self.tenant.encryption.as_ref()?.volume_key.clone(),
-            Hosting::Serverless { .. } => None,
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use crosspilot_core::registry::model_settings;
 use serde::Serialize;
 
 use crate::answer::{self, Prediction};
-use crate::scoring::kind;
+use crate::comparison::kind;
 
 pub use event::Event;
 use problem::{Problem, Stage};

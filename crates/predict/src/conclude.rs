@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::answer::{self, Prediction};
+use crate::comparison::{Answers, kind};
 use crate::data::{Bucket, Source};
 use crate::endpoint::Endpoint;
 use crate::evaluation::Summary;
 use crate::results::{Results, Sample};
-use crate::scoring::{Answers, features, kind, one_line};
+use crate::scoring::{features, one_line};
 use crate::table::{Table, csv_text};
 
 /// Rows of the first prediction.

@@ -7,6 +7,7 @@
 
 mod answer;
 mod api;
+mod comparison;
 mod conclude;
 mod data;
 mod endpoint;
@@ -26,10 +27,11 @@ use serde_json::Value;
 
 pub use answer::{AnswerInvalid, Prediction};
 pub use api::{Event, HttpResponse};
+pub use comparison::CompareRequest;
 pub use conclude::{ConcludeRequest, Concluded};
 pub use evaluation::Summary;
 pub use results::Sample;
-pub use scoring::{CompareRequest, ScoreRequest, Scored};
+pub use scoring::{ScoreRequest, Scored};
 pub use table::Unfit;
 
 /// What the function is asked for.
@@ -164,7 +166,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match step {
         Step::Score(request) => Response::Scored(scoring::score(&app, request).await?),
         Step::Compare(request) => {
-            Response::Compared(Box::new(scoring::compare(&app, request).await?))
+            Response::Compared(Box::new(comparison::compare(&app, request).await?))
         }
         Step::Conclude(request) => {
             Response::Concluded(Box::new(conclude::conclude(&app, *request).await?))

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::Error;
 use crate::answer::Prediction;
+use crate::comparison::{Answers, truth};
 use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
 use crate::report::{self, Report};
-use crate::scoring::{Answers, truth};
 
 /// Examples in the response: it travels through the state machine.
 const SAMPLES: usize = 5;

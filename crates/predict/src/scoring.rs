@@ -1,6 +1,5 @@
 //! The challenger is scored on held-out rows before it takes traffic: by a
-//! transform job on its model. Then the champion's endpoint is asked about the
-//! same rows, and both are measured by the same metric.
+//! transform job on its model.
 
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::operation::describe_transform_job::DescribeTransformJobOutput;
@@ -9,26 +8,21 @@ use crosspilot_core::aws::sagemaker::types::{
     TransformInstanceType, TransformJobStatus, TransformOutput, TransformResources,
     TransformS3DataSource,
 };
-use crosspilot_core::decision::{Comparison, Score};
+use crosspilot_core::decision::Comparison;
 use crosspilot_core::error::CallError;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Serving, model_settings};
+use crosspilot_core::registry::model_settings;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{ModelSettings, Problem};
+use crosspilot_core::settings::Problem;
 use crosspilot_core::tenant::{Encryption, Tenant};
-use crosspilot_metrics::{Direction, Metric};
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::answer::{self, Kind, Prediction};
-use crate::data::{Bucket, Source};
-use crate::endpoint::Endpoint;
-use crate::evaluation::{Evaluation, metric_named};
+use crate::data::Bucket;
 use crate::table::csv_text;
 
 /// What scores. A table of 100,000 rows takes it a minute or two.
@@ -73,16 +67,6 @@ pub enum Scored {
         /// Seconds until the next attempt.
         wait_seconds: u32,
     },
-}
-
-/// Whose answers to compare.
-#[derive(Debug, Clone, Deserialize)]
-pub struct CompareRequest {
-    /// The run.
-    pub run: RunRef,
-    /// Its candidate's objective metric.
-    #[serde(default)]
-    pub score: Score,
 }
 
 /// Where the rows of a run's scoring lie.
@@ -284,137 +268,6 @@ impl ScoringJob<'_> {
     }
 }
 
-/// What a transform job answered about the held-out rows.
-pub(crate) struct Answers {
-    pub(crate) source: Source,
-    pub(crate) predictions: Vec<Prediction>,
-}
-
-impl Answers {
-    pub(crate) async fn read(
-        bucket: &Bucket<'_>,
-        run: &RunRef,
-        settings: &ModelSettings,
-        score: &Score,
-    ) -> Result<Self, Error> {
-        let place = Place::of(bucket.tenant, run);
-        let source = bucket.kept_rows(&place.held_out()).await?;
-        let answers = bucket.get(&place.answers()).await?;
-        let lines = answer::lines(&answers, source.table.rows.len())?;
-        let predictions = answer::predictions(&lines, kind(settings, score.metric.as_deref()))?;
-        Ok(Self { source, predictions })
-    }
-}
-
-/// Whether a model answers labels or numbers, as far as its settings and its
-/// metric tell.
-pub(crate) fn kind(settings: &ModelSettings, metric: Option<&str>) -> Option<Kind> {
-    let problem = settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
-    Kind::expected(problem, metric)
-}
-
-/// Measures challenger and champion on the same rows.
-pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, Error> {
-    let CompareRequest { run, score } = &request;
-    let tenant = app.registry.active_tenant(&run.tenant).await?;
-    let settings = model_settings(&tenant, &run.model)?;
-    let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
-    let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let Answers { source, predictions } = Answers::read(&bucket, run, settings, score).await?;
-
-    let held_out = Some(source.uri.clone());
-    let unmeasured = |reason: &str| Comparison {
-        held_out: held_out.clone(),
-        reason: Some(reason.to_owned()),
-        ..Comparison::default()
-    };
-    let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
-    let champion = lineup.champion.filter(|champion| champion.run != *run);
-    let against = champion.as_ref().map(|champion| champion.run.run_id.clone());
-    let Some(truth) = truth(&source, &settings.target) else {
-        let reason = format!("the held-out file has no column {:?}", settings.target);
-        return Ok(Comparison { against, ..unmeasured(&reason) });
-    };
-    let evaluation = Evaluation::new(&truth, &predictions).map_err(measure)?;
-    let Some((evaluation, metric)) =
-        evaluation.and_then(|evaluation| metric(&evaluation, score).map(|m| (evaluation, m)))
-    else {
-        return Ok(Comparison { against, ..unmeasured("no held-out row has a true value") });
-    };
-    let mut comparison = Comparison {
-        rows: evaluation.summary(false).rows,
-        metric: Some(metric.as_str().to_owned()),
-        smaller_is_better: metric.direction() == Direction::Minimize,
-        challenger: evaluation.get(metric),
-        against,
-        reason: None,
-        ..unmeasured("")
-    };
-    if let Some(champion) = champion {
-        match of_champion(&session, settings, &champion, &source, &truth, metric).await {
-            Ok(value) => comparison.champion = Some(value),
-            Err(reason) => comparison.reason = Some(reason),
-        }
-    }
-    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?comparison, "compared");
-    Ok(comparison)
-}
-
-fn measure(reason: impl ToString) -> Error {
-    Error::Compose { what: "evaluation", reason: reason.to_string() }
-}
-
-/// The target's cells, where the rows have them.
-pub(crate) fn truth<'a>(source: &'a Source, target: &str) -> Option<Vec<&'a str>> {
-    let position = source.table.position(target)?;
-    let cells = source.table.rows.iter().map(|row| row.get(position).unwrap_or_default());
-    Some(cells.collect())
-}
-
-/// What to measure by: the objective that the candidate was chosen by, or what
-/// Autopilot would have chosen.
-fn metric(evaluation: &Evaluation, score: &Score) -> Option<Metric> {
-    let objective = score.metric.as_deref().and_then(metric_named);
-    let others = [Metric::F1, Metric::Accuracy, Metric::Mse];
-    objective.into_iter().chain(others).find(|metric| evaluation.get(*metric).is_some())
-}
-
-/// The champion's figure, from its endpoint; or why there is none. It is asked
-/// for its own columns, which may not be the challenger's.
-async fn of_champion(
-    session: &CustomerSession,
-    settings: &ModelSettings,
-    champion: &Serving,
-    source: &Source,
-    truth: &[&str],
-    metric: Metric,
-) -> Result<f64, String> {
-    let Serving { run, target, features, endpoint, variant, .. } = champion;
-    if *target != settings.target {
-        return Err(format!("the champion, run {}, predicts {target:?}", run.run_id));
-    }
-    let unanswered = |reason: String| {
-        format!(
-            "the champion, run {}, could not be asked about the held-out rows: {reason}",
-            run.run_id
-        )
-    };
-    let columns = source.table.positions(features).map_err(|e| unanswered(e.to_string()))?;
-    let endpoint = Endpoint {
-        runtime: session.sagemaker_runtime(),
-        name: endpoint.clone(),
-        variant: Some(variant.clone()),
-    };
-    let lines = endpoint.ask_all(&source.table.rows, &columns).await;
-    let lines = lines.map_err(|e| unanswered(e.to_string()))?;
-    let predictions = answer::predictions(&lines, kind(settings, champion.metric.as_deref()));
-    let predictions = predictions.map_err(|e| unanswered(e.to_string()))?;
-    let evaluation = Evaluation::new(truth, &predictions).map_err(|e| unanswered(e.to_string()))?;
-    evaluation
-        .and_then(|evaluation| evaluation.get(metric))
-        .ok_or_else(|| format!("{} is not defined for the champion's answers", metric.as_str()))
-}
-
 fn compose(reason: csv::Error) -> Error {
     Error::Compose { what: "rows to score", reason: reason.to_string() }
 }
@@ -427,32 +280,5 @@ mod tests {
     fn a_record_is_one_line_whatever_its_cells_hold() {
         let row = StringRecord::from(vec!["a\r\nb", "skipped", "c,\"d\""]);
         assert_eq!(one_line(&row, &[2, 0, 9]), vec!["c,\"d\"", "a  b", ""]);
-    }
-
-    #[test]
-    fn what_is_measured_by_is_the_objective_where_it_is_defined() {
-        let label = |label: &str| Prediction::Label {
-            label: label.into(),
-            probability: None,
-            labels: Default::default(),
-            probabilities: Vec::new(),
-        };
-        let evaluated = |truth: &[&str], predicted: &[Prediction]| {
-            Evaluation::new(truth, predicted).ok().flatten()
-        };
-        let by = |name: &str| Score { metric: Some(name.to_owned()), ..Score::default() };
-        let binary = evaluated(&["a", "b"], &[label("a"), label("a")]);
-        let numbers = evaluated(&["1", "2"], &[Prediction::Value(1.0), Prediction::Value(3.0)]);
-        for (evaluation, name, expected) in [
-            (&binary, "validation:f1_binary", Metric::F1),
-            (&binary, "Accuracy", Metric::Accuracy),
-            // No probabilities, no AUC.
-            (&binary, "AUC", Metric::F1),
-            (&numbers, "validation:rmse", Metric::Rmse),
-            (&numbers, "unheard of", Metric::Mse),
-        ] {
-            let found = evaluation.as_ref().and_then(|evaluation| metric(evaluation, &by(name)));
-            assert_eq!(found, Some(expected), "{name}");
-        }
     }
 }

@@ -1,0 +1,116 @@
+//! What an endpoint runs on and keeps: its config.
+
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::types::{
+    CaptureContentTypeHeader, CaptureMode, CaptureOption, DataCaptureConfig, ProductionVariant,
+    ProductionVariantInstanceType, ProductionVariantServerlessConfig,
+};
+use crosspilot_core::error::CallError;
+use crosspilot_core::layout;
+use crosspilot_core::registry::Serving;
+use crosspilot_core::settings::{Deployment, Hosting};
+use crosspilot_core::tenant::Tenant;
+
+use crate::{Error, existed, tags};
+
+/// The config of one run's model, named after the run.
+pub(crate) struct EndpointConfig<'a> {
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) serving: &'a Serving,
+}
+
+impl EndpointConfig<'_> {
+    /// Creates it, or adopts it when it exists. `instances` is how
+    /// many serve now: an update must not take away what scaling has added.
+    pub(crate) async fn create(
+        &self,
+        sagemaker: &Client,
+        instances: Option<i32>,
+    ) -> Result<(), Error> {
+        let Serving { run, variant, .. } = self.serving;
+        let name = run.deployment_name();
+        let created = sagemaker
+            .create_endpoint_config()
+            .endpoint_config_name(&name)
+            .production_variants(self.production_variant(&name, instances))
+            .set_data_capture_config(self.data_capture())
+            .set_kms_key_id(self.volume_key())
+            .set_tags(Some(tags(self.tenant, run)))
+            .send()
+            .await
+            .map_err(|e| CallError::new("sagemaker:CreateEndpointConfig", &name, &e));
+        if !existed(created)? {
+            return Ok(());
+        }
+        let found = sagemaker
+            .describe_endpoint_config()
+            .endpoint_config_name(&name)
+            .send()
+            .await
+            .map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", &name, &e))?;
+        let first = found.production_variants().first();
+        let foreign = |what| Error::Foreign { resource: format!("endpoint config {name}"), what };
+        if first.and_then(ProductionVariant::model_name) != Some(&name) {
+            Err(foreign("model"))
+        } else if first.and_then(ProductionVariant::variant_name) != Some(variant) {
+            Err(foreign("variant name"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn production_variant(&self, model: &str, instances: Option<i32>) -> ProductionVariant {
+        let variant = ProductionVariant::builder()
+            .variant_name(&self.serving.variant)
+            .model_name(model)
+            .initial_variant_weight(1.0);
+        let deployment = self.deployment;
+        match &deployment.hosting {
+            Hosting::Instance { instance_type, count } => {
+                let count = match (deployment.scaling, instances) {
+                    (Some(scaling), Some(instances)) => {
+                        let least = i32::from(scaling.min.max(1));
+                        instances.clamp(least, i32::from(scaling.max).max(least))
+                    }
+                    _ => i32::from(*count),
+                };
+                let kind = ProductionVariantInstanceType::from(instance_type.as_str());
+                variant.initial_instance_count(count).instance_type(kind).build()
+            }
+            Hosting::Serverless { memory_mb, max_concurrency } => {
+                let serverless = ProductionVariantServerlessConfig::builder()
+                    .memory_size_in_mb(i32::from(*memory_mb))
+                    .max_concurrency(i32::from(*max_concurrency))
+                    .build();
+                variant.serverless_config(serverless).build()
+            }
+        }
+    }
+
+    fn data_capture(&self) -> Option<DataCaptureConfig> {
+        let percent = self.deployment.data_capture_percent?;
+        let place = layout::capture_prefix(&self.tenant.prefix, &self.serving.run.model);
+        let modes = [CaptureMode::Input, CaptureMode::Output];
+        let modes = modes.map(|mode| CaptureOption::builder().capture_mode(mode).build());
+        let readable = CaptureContentTypeHeader::builder().csv_content_types("text/csv").build();
+        Some(
+            DataCaptureConfig::builder()
+                .enable_capture(true)
+                .initial_sampling_percentage(i32::from(percent))
+                .destination_s3_uri(layout::uri(self.tenant, &place))
+                .set_capture_options(Some(modes.into()))
+                .capture_content_type_header(readable)
+                .set_kms_key_id(self.tenant.encryption.as_ref().and_then(|e| e.output_key.clone()))
+                .build(),
+        )
+    }
+
+    /// The disks of serverless endpoints are AWS's own.
+    fn volume_key(&self) -> Option<String> {
+        match self.deployment.hosting {
+            Hosting::Instance { .. } => self.tenant.encryption.as_ref()?.volume_key.clone(),
+            Hosting::Serverless { .. } => None,
+        }
+    }
+}
