@@ -344,7 +344,13 @@ fn every_session_policy_is_narrow() {
             ),
             (
                 Purpose::Remove(Some(&run.model)),
-                &["delete results", "describe endpoint", "delete endpoint", "delete model"],
+                &[
+                    "stop job",
+                    "delete results",
+                    "describe endpoint",
+                    "delete endpoint",
+                    "delete model",
+                ],
             ),
         ];
         let sessions = Sessions::new(&saas_user(cloud).await);
