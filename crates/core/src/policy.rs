@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ids::ModelName;
 use crate::layout;
-use crate::run::{NAME_PREFIX, RunRef, endpoint_name};
+use crate::run::{NAME_PREFIX, RunRef, endpoint_name, job_prefix};
 use crate::tenant::Tenant;
 
 /// What a session is opened for. One for each thing that a handler does.
@@ -232,7 +232,7 @@ impl Purpose<'_> {
                             "sagemaker:StopAutoMLJob",
                             "sagemaker:StopTransformJob",
                         ],
-                        json!(scope.jobs()),
+                        json!(scope.jobs(*model)),
                     ),
                     allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
                     scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
@@ -244,7 +244,7 @@ impl Purpose<'_> {
                 let mut list_data = scope.list(&[]);
                 list_data["Condition"] =
                     json!({"StringLike": {"s3:prefix": format!("{}/*/train/", tenant.prefix)}});
-                let mut tagged = scope.jobs().to_vec();
+                let mut tagged = scope.jobs(None).to_vec();
                 tagged.extend(scope.named_after(None));
                 vec![
                     // AWS knows no resource for lists and for metrics.
@@ -351,9 +351,10 @@ impl<'a> Scope<'a> {
         ]
     }
 
-    /// Jobs of ours, whichever run made them.
-    fn jobs(&self) -> [String; 2] {
-        ["automl-job", "transform-job"].map(|kind| self.sagemaker(kind, "crosspilot-*"))
+    /// Jobs of a model, or all of ours, whichever run made them.
+    fn jobs(&self, model: Option<&ModelName>) -> [String; 2] {
+        let prefix = model.map_or(NAME_PREFIX.to_owned(), job_prefix);
+        ["automl-job", "transform-job"].map(|kind| self.sagemaker(kind, &format!("{prefix}*")))
     }
 
     fn objects(&self, prefix: &str) -> String {

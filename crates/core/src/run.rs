@@ -192,9 +192,7 @@ pub struct RunRef {
 impl RunRef {
     /// Name of the AutoML job: at most 32 characters.
     pub fn job_name(&self) -> String {
-        let model = self.model.as_str();
-        let model = model[..model.len().min(10)].trim_end_matches('-');
-        format!("{NAME_PREFIX}{model}-{}", self.run_id.digest())
+        format!("{}{}", job_prefix(&self.model), self.run_id.digest())
     }
 
     /// Name of the model and of its endpoint config: at most 63 characters.
@@ -231,6 +229,13 @@ impl RunRef {
             ("RunId", self.run_id.to_string()),
         ]
     }
+}
+
+/// What the names of a model's jobs begin with.
+pub fn job_prefix(model: &ModelName) -> String {
+    let model = model.as_str();
+    let model = model[..model.len().min(10)].trim_end_matches('-');
+    format!("{NAME_PREFIX}{model}-")
 }
 
 /// Name of the endpoint that serves a tenant's model.

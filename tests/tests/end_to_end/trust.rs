@@ -319,7 +319,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 9] = [
+        let allowed: [(Purpose<'_>, &[&str]); 11] = [
             (Purpose::ProveTrust, &[]),
             (Purpose::StartJob(&run), &["list train", "get train", "describe job"]),
             (
@@ -338,6 +338,20 @@ fn every_session_policy_is_narrow() {
                 &["list train", "get train", "put results", "invoke endpoint"],
             ),
             (Purpose::Answer(&run.model), &["invoke endpoint"]),
+            (
+                Purpose::TakeStock,
+                &["list train", "list other model", "describe config", "describe endpoint"],
+            ),
+            (
+                Purpose::Remove(Some(&run.model)),
+                &[
+                    "stop job",
+                    "delete results",
+                    "describe endpoint",
+                    "delete endpoint",
+                    "delete model",
+                ],
+            ),
         ];
         let sessions = Sessions::new(&saas_user(cloud).await);
         let attempts = attempts(&customer, &run, &other);

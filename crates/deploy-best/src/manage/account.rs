@@ -9,7 +9,7 @@ use crosspilot_core::aws::sagemaker::primitives::{DateTime, DateTimeFormat};
 use crosspilot_core::aws::sagemaker::types::{AutoMlJobStatus, TransformJobStatus};
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::ModelName;
-use crosspilot_core::run::{NAME_PREFIX, endpoint_name};
+use crosspilot_core::run::{NAME_PREFIX, endpoint_name, job_prefix};
 use crosspilot_core::tenant::Tenant;
 
 use super::found;
@@ -96,13 +96,15 @@ impl Search<'_> {
 
     /// AutoML and transform jobs that are at work or stopping.
     pub(super) async fn jobs(self) -> Result<Vec<Job>, CallError> {
-        let mut jobs = Vec::new();
+        let (mut jobs, prefix) = (Vec::new(), self.job_prefix());
         for stopping in [false, true] {
             for (kind, listed) in [
                 (JobKind::Training, self.training_jobs(stopping).await?),
                 (JobKind::Scoring, self.scoring_jobs(stopping).await?),
             ] {
-                for [name, arn, created] in listed {
+                // Lists look for a name's part anywhere in it.
+                let ours = listed.into_iter().filter(|[name, ..]| name.starts_with(&prefix));
+                for [name, arn, created] in ours {
                     let Some(tags) = self.tags(&arn).await? else { continue };
                     if let Some(model) = self.ours(&tags).filter(|model| self.wants(model)) {
                         jobs.push(Job { kind, name, model, created, stopping });
@@ -116,7 +118,7 @@ impl Search<'_> {
     /// Name, ARN and moment of each.
     async fn training_jobs(self, stopping: bool) -> Result<Vec<[String; 3]>, CallError> {
         let status = if stopping { AutoMlJobStatus::Stopping } else { AutoMlJobStatus::InProgress };
-        let list = self.sagemaker.list_auto_ml_jobs().name_contains(NAME_PREFIX);
+        let list = self.sagemaker.list_auto_ml_jobs().name_contains(self.job_prefix());
         let mut pages = list.status_equals(status).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
@@ -134,7 +136,7 @@ impl Search<'_> {
     async fn scoring_jobs(self, stopping: bool) -> Result<Vec<[String; 3]>, CallError> {
         let status =
             if stopping { TransformJobStatus::Stopping } else { TransformJobStatus::InProgress };
-        let list = self.sagemaker.list_transform_jobs().name_contains(NAME_PREFIX);
+        let list = self.sagemaker.list_transform_jobs().name_contains(self.job_prefix());
         let mut pages = list.status_equals(status).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
@@ -146,6 +148,11 @@ impl Search<'_> {
             }));
         }
         Ok(listed)
+    }
+
+    /// What all names of jobs have in common: other models' may have it, too.
+    fn job_prefix(self) -> String {
+        self.model.map_or(NAME_PREFIX.to_owned(), job_prefix)
     }
 
     /// What all names have in common.
