@@ -7,12 +7,13 @@ use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, EndpointStatus};
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
+use crosspilot_core::pace::wait_seconds;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunRef;
 use serde::{Deserialize, Serialize};
 
-pub use poll::{Phase, endpoint_phase, job_phase, wait_seconds};
+pub use poll::{Phase, endpoint_phase, job_phase};
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -36,14 +36,6 @@ pub fn endpoint_phase(status: &str, serves_config: bool) -> Phase {
     }
 }
 
-/// Seconds until the next look: a tenth of what has passed, so that nothing is
-/// noticed more than a tenth late, between 5 seconds and 20 minutes. A job of
-/// 30 days then takes about 2,200 looks of 9 history events each, within Step
-/// Functions' 25,000.
-pub fn wait_seconds(elapsed_seconds: f64) -> u32 {
-    (elapsed_seconds / 10.0).clamp(5.0, 1200.0) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,15 +65,5 @@ mod tests {
         for status in ["OutOfService", "Deleting", "Failed", "UpdateRollbackFailed"] {
             assert_eq!(endpoint_phase(status, true), Phase::Failed, "{status}");
         }
-    }
-
-    #[test]
-    fn the_longest_job_fits_the_history() {
-        let (mut elapsed, mut looks) = (0.0, 0);
-        while elapsed < 30.0 * 86_400.0 {
-            elapsed += f64::from(wait_seconds(elapsed));
-            looks += 1;
-        }
-        assert!(looks * 9 < 25_000, "{looks} looks");
     }
 }

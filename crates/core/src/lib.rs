@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod lambda;
 pub mod layout;
+pub mod pace;
 pub mod policy;
 pub mod registry;
 pub mod run;
