@@ -6,8 +6,10 @@ mod data;
 mod demo;
 mod failure;
 mod local;
+mod models;
 mod operate;
 mod place;
+mod preflight;
 mod runs;
 mod show;
 mod tenants;
@@ -28,6 +30,7 @@ async fn main() -> ExitCode {
         Command::Local(command) => local::run(&home, command).await,
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
+        Command::Preflight(options) => preflight::run(options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };
     match done {

@@ -30,8 +30,7 @@ pub(crate) async fn run(
     steps.step("proving the trust");
     let run = begin(&app, options.tenant, options.model).await?;
     steps.step("starting the AutoML job");
-    let request = start_job::Request { run: run.clone() };
-    let job = start_job::handle(app.clone(), request).await.map_err(at("start-job"))?.job;
+    let job = start(&app, &run, |reason| steps.step(&format!("waiting: {reason}"))).await?;
     let watched = || Watched::Job { name: job.clone() };
     until_ready(&app, &run, watched, |status| steps.step(&format!("training: {status}"))).await?;
 
@@ -63,6 +62,22 @@ pub(crate) async fn run(
     });
     show::json(&outcome);
     Ok(())
+}
+
+/// Starts the run's job, once it is its turn.
+async fn start(app: &App, run: &RunRef, on_wait: impl Fn(&str)) -> Result<String, Failure> {
+    let begun = Instant::now();
+    loop {
+        let elapsed_seconds = begun.elapsed().as_secs_f64();
+        let request = start_job::Request { run: run.clone(), elapsed_seconds };
+        match start_job::handle(app.clone(), request).await.map_err(at("start-job"))? {
+            start_job::Response::Started(started) => return Ok(started.job),
+            start_job::Response::Waiting { reason, wait_seconds } => {
+                on_wait(&reason);
+                tokio::time::sleep(Duration::from_secs(wait_seconds.into())).await;
+            }
+        }
+    }
 }
 
 async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<RunRef, Failure> {

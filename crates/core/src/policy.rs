@@ -51,12 +51,13 @@ impl Purpose<'_> {
                 let train = layout::train_prefix(&tenant.prefix, &run.model);
                 let validation = layout::validation_prefix(&tenant.prefix, &run.model);
                 let test = layout::test_prefix(&tenant.prefix, &run.model);
+                let data = layout::data_prefix(&tenant.prefix, &run.model);
                 let results = layout::results_prefix(&tenant.prefix, run);
-                let data = [&train, &validation, &test];
                 let job = scope.sagemaker("automl-job", &run.job_name());
                 vec![
-                    scope.list(&data.map(String::as_str)),
-                    allow(&["s3:GetObject"], json!(data.map(|prefix| scope.objects(prefix)))),
+                    scope.list(&[&train, &validation, &test]),
+                    // Written as one, since STS takes 2048 characters.
+                    allow(&["s3:GetObject"], json!(scope.objects(&data))),
                     // The verdict on the data, and the types of its columns.
                     allow(&["s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),

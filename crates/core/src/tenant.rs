@@ -237,7 +237,9 @@ fn is_key(key: &str) -> bool {
 fn tag(key: &str, value: &str) -> Result<(), &'static str> {
     let plain = |text: &str| {
         text.chars().all(|c| {
-            c.is_alphanumeric() || c == ' ' || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
+            c.is_alphanumeric()
+                || c == ' '
+                || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
         })
     };
     if key.is_empty() || key.chars().count() > 128 {
@@ -318,16 +320,33 @@ mod tests {
             let mut tenant = tenant.clone();
             let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
             tenant.tags = tags.collect();
-            tenant.encryption = Some(Encryption { output_key: key.map(str::to_owned), ..Default::default() });
+            tenant.encryption =
+                Some(Encryption { output_key: key.map(str::to_owned), ..Default::default() });
             tenant.validate().unwrap_err().to_string()
         };
         let cases: [(&[(&str, &str)], Option<&str>, &str); 6] = [
-            (&[("aws:x", "")], None, "tag \"aws:x\" is not taken: names that begin with aws: belong to AWS"),
+            (
+                &[("aws:x", "")],
+                None,
+                "tag \"aws:x\" is not taken: names that begin with aws: belong to AWS",
+            ),
             (&[("RunId", "")], None, "tag \"RunId\" is not taken: every run sets it itself"),
-            (&[("a", "<b>")], None, "tag \"a\" is not taken: letters, digits, spaces and _ . : / = + - @ are allowed"),
+            (
+                &[("a", "<b>")],
+                None,
+                "tag \"a\" is not taken: letters, digits, spaces and _ . : / = + - @ are allowed",
+            ),
             (&[("", "")], None, "tag \"\" is not taken: its name must have 1 to 128 characters"),
-            (&[("a", "b")], Some("key one"), "encryption.output_key is \"key one\"; it must be the id, alias or ARN of a KMS key"),
-            (&[("a", "b")], Some(""), "encryption.output_key is \"\"; it must be the id, alias or ARN of a KMS key"),
+            (
+                &[("a", "b")],
+                Some("key one"),
+                "encryption.output_key is \"key one\"; it must be the id, alias or ARN of a KMS key",
+            ),
+            (
+                &[("a", "b")],
+                Some(""),
+                "encryption.output_key is \"\"; it must be the id, alias or ARN of a KMS key",
+            ),
         ];
         for (tags, key, sentence) in cases {
             assert_eq!(refused(tags, key), sentence);

@@ -168,6 +168,17 @@ impl Vendor {
         Ok(self.registry.change_tenant(id, change, set).await?)
     }
 
+    /// Changes what a tenant is set to; nothing is written that is not sound.
+    pub async fn change_tenant(
+        &self,
+        id: &TenantId,
+        action: &str,
+        edit: impl Fn(&mut Tenant),
+    ) -> Result<Tenant, VendorError> {
+        let change = Change { by: &self.operator, action };
+        Ok(self.registry.change_tenant(id, change, edit).await?)
+    }
+
     /// Removes a tenant: nothing starts for it any more, its account is no
     /// longer heard, and its document stays as a tombstone. Doing it again
     /// goes on where an earlier attempt stopped.

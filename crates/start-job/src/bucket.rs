@@ -60,8 +60,10 @@ impl Bucket<'_> {
 
     fn file(&self, object: &Object) -> Option<File> {
         let key = object.key()?;
-        let archived =
-            matches!(object.storage_class(), Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive));
+        let archived = matches!(
+            object.storage_class(),
+            Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive)
+        );
         Some(File {
             name: self.uri(key),
             key: key.to_owned(),

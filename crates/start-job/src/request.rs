@@ -113,10 +113,14 @@ impl JobPlan {
             ("output location or key", found.output_data_config() != Some(&self.output)),
             (
                 "objective metric",
-                self.objective.is_some() && found.auto_ml_job_objective() != self.objective.as_ref(),
+                self.objective.is_some()
+                    && found.auto_ml_job_objective() != self.objective.as_ref(),
             ),
             ("validation share", asked_split.is_some() && split != asked_split),
-            ("network or encryption", self.security.is_some() && security != self.security.as_ref()),
+            (
+                "network or encryption",
+                self.security.is_some() && security != self.security.as_ref(),
+            ),
         ];
         let plain = differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what);
         plain.or_else(|| problem_differs(&self.problem, found.auto_ml_problem_type_config()))
@@ -281,7 +285,10 @@ fn problem_differs(
     };
     let differs = [
         ("target column", found.target_attribute_name() != asked.target_attribute_name()),
-        ("problem type", asked.problem_type().is_some() && found.problem_type() != asked.problem_type()),
+        (
+            "problem type",
+            asked.problem_type().is_some() && found.problem_type() != asked.problem_type(),
+        ),
         ("mode", asked.mode().is_some() && found.mode() != asked.mode()),
         ("limits", found.completion_criteria() != asked.completion_criteria()),
         (
@@ -344,7 +351,9 @@ mod tests {
             (10, Some(50), 10, 3600, Some(7200), 3600),
         ];
         for (limit, own, sent, seconds, own_seconds, sent_seconds) in cases {
-            let tenant = tenant(json!({"limits": {"max_candidates": limit, "max_runtime_seconds": seconds}}));
+            let tenant = tenant(
+                json!({"limits": {"max_candidates": limit, "max_runtime_seconds": seconds}}),
+            );
             let model = json!({"target": "y", "training": {"max_candidates": own, "max_runtime_seconds": own_seconds}});
             let plan = plan(&tenant, model, &csv());
             let criteria = tabular(&plan).completion_criteria().unwrap();
@@ -434,14 +443,22 @@ mod tests {
         let forecast = plan_of(series);
         let config = forecast.problem.as_time_series_forecasting_job_config().unwrap();
         assert_eq!(config.completion_criteria().unwrap().max_candidates(), Some(1));
-        assert_eq!((config.forecast_frequency(), config.forecast_horizon()), (Some("1D"), Some(14)));
+        assert_eq!(
+            (config.forecast_frequency(), config.forecast_horizon()),
+            (Some("1D"), Some(14))
+        );
         assert_eq!(config.forecast_quantiles(), ["p50"]);
         let columns = config.time_series_config().unwrap();
         assert_eq!(columns.item_identifier_attribute_name(), Some("sku"));
         assert_eq!(columns.grouping_attribute_names(), ["store"]);
-        let text = plan_of(json!({"target": "topic", "problem": {"text_classification": {"content_column": "body"}}}));
+        let text = plan_of(
+            json!({"target": "topic", "problem": {"text_classification": {"content_column": "body"}}}),
+        );
         let config = text.problem.as_text_classification_job_config().unwrap();
-        assert_eq!((config.content_column(), config.target_label_column()), (Some("body"), Some("topic")));
+        assert_eq!(
+            (config.content_column(), config.target_label_column()),
+            (Some("body"), Some("topic"))
+        );
         let image = plan_of(json!({"target": "label", "problem": "image_classification"}));
         assert!(image.problem.is_image_classification_job_config());
     }
@@ -462,7 +479,11 @@ mod tests {
 
     #[test]
     fn a_job_that_differs_in_anything_is_told_by_what() {
-        let ours = plan(&tenant(json!({})), json!({"target": "y", "training": {"mode": "ensembling"}}), &csv());
+        let ours = plan(
+            &tenant(json!({})),
+            json!({"target": "y", "training": {"mode": "ensembling"}}),
+            &csv(),
+        );
         assert_eq!(ours.difference(&described(&ours)), None);
         let other = |tenant_changes: Value, model: Value, verdict: &Verdict| {
             ours.difference(&described(&plan(&tenant(tenant_changes), model, verdict)))

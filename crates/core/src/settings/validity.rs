@@ -25,7 +25,9 @@ pub enum SettingsInvalid {
     #[error("objective.metric is {0:?}; for {1} it is one of {2}")]
     Metric(String, String, String),
     /// A forecast's frequency.
-    #[error("frequency is {0:?}; it is a number and a unit that do not reach the next larger unit, such as 15min, 1H, 1D, 2W or 1M")]
+    #[error(
+        "frequency is {0:?}; it is a number and a unit that do not reach the next larger unit, such as 15min, 1H, 1D, 2W or 1M"
+    )]
     Frequency(String),
     /// A forecast's horizon.
     #[error("horizon is {0}; it must be 1 to 500 steps")]
@@ -37,7 +39,9 @@ pub enum SettingsInvalid {
     #[error("grouping_columns are at most 5 different ones, not {0}")]
     Grouping(usize),
     /// One column in two parts.
-    #[error("column {0:?} is used twice; target, item, timestamp, text, weight and grouping columns are different ones")]
+    #[error(
+        "column {0:?} is used twice; target, item, timestamp, text, weight and grouping columns are different ones"
+    )]
     ColumnTwice(String),
     /// A setting that only tables have.
     #[error("{0} is for tables only; leave it out for this problem")]
@@ -49,7 +53,9 @@ pub enum SettingsInvalid {
     #[error("training.max_runtime_seconds is {0}; it must be between 300 s and 30 days (2592000)")]
     Runtime(u32),
     /// How long a candidate may take.
-    #[error("training.max_trial_seconds is {0}; it must be at least 1 and no more than the whole job")]
+    #[error(
+        "training.max_trial_seconds is {0}; it must be at least 1 and no more than the whole job"
+    )]
     Trial(u32),
     /// The share that is held back.
     #[error("training.validation.fraction is {0}; it must be more than 0 and less than 1")]
@@ -76,7 +82,9 @@ pub enum SettingsInvalid {
     #[error("max_concurrency is {0}; it must be 1 to 200")]
     Concurrency(u16),
     /// Scaling of what has no instances.
-    #[error("scaling is for instances; a serverless endpoint scales by itself up to max_concurrency")]
+    #[error(
+        "scaling is for instances; a serverless endpoint scales by itself up to max_concurrency"
+    )]
     ScalingServerless,
     /// The limits of scaling.
     #[error("scaling is from {0} to {1}; min must be at least 1 and max at least min")]
@@ -108,8 +116,7 @@ pub enum SettingsInvalid {
 }
 
 /// Metrics of forecasts (API reference, `AutoMLJobObjective`).
-const FORECAST_METRICS: [&str; 5] =
-    ["AverageWeightedQuantileLoss", "MAPE", "MASE", "RMSE", "WAPE"];
+const FORECAST_METRICS: [&str; 5] = ["AverageWeightedQuantileLoss", "MAPE", "MASE", "RMSE", "WAPE"];
 /// Longest name of a column where the service model bounds it.
 const LONGEST_NAME: usize = 256;
 
@@ -199,7 +206,11 @@ impl Objective {
         }
         if !metrics.contains(&self.metric.as_str()) {
             let metric = self.metric.clone();
-            return Err(SettingsInvalid::Metric(metric, self.problem_type.clone(), metrics.join(", ")));
+            return Err(SettingsInvalid::Metric(
+                metric,
+                self.problem_type.clone(),
+                metrics.join(", "),
+            ));
         }
         Ok(())
     }
@@ -401,7 +412,8 @@ fn is_quantile(text: &str) -> bool {
 /// `ml.` with a family and a size. Which ones a region has, AWS knows.
 fn is_instance_type(text: &str) -> bool {
     let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     match text.split('.').collect::<Vec<_>>().as_slice() {
         ["ml", family, size] => part(family) && part(size),
@@ -434,7 +446,8 @@ mod tests {
     }
 
     fn forecast(changes: Value) -> Value {
-        let mut forecast = json!({"frequency": "1D", "horizon": 7, "item_column": "i", "timestamp_column": "t"});
+        let mut forecast =
+            json!({"frequency": "1D", "horizon": 7, "item_column": "i", "timestamp_column": "t"});
         forecast.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         json!({"problem": {"time_series_forecasting": forecast}})
     }
@@ -442,39 +455,132 @@ mod tests {
     #[test]
     fn every_rule_has_a_message_of_its_own() {
         let cases = [
-            (json!({"target": " "}), "target is empty: name the column to predict as it stands in the header"),
-            (json!({"objective": {"problem_type": "Clustering", "metric": "F1"}}), "objective.problem_type is \"Clustering\"; for this problem it is one of BinaryClassification, MulticlassClassification, Regression"),
-            (json!({"objective": {"problem_type": "Regression", "metric": "F1"}}), "objective.metric is \"F1\"; for Regression it is one of MAE, MSE, R2, RMSE"),
-            (json!({"training": {"max_candidates": 0}}), "training.max_candidates is 0; SageMaker takes 1 to 750"),
-            (json!({"training": {"max_runtime_seconds": 60}}), "training.max_runtime_seconds is 60; it must be between 300 s and 30 days (2592000)"),
-            (json!({"training": {"max_runtime_seconds": 600, "max_trial_seconds": 601}}), "training.max_trial_seconds is 601; it must be at least 1 and no more than the whole job"),
-            (json!({"training": {"validation": {"fraction": 1.0}}}), "training.validation.fraction is 1; it must be more than 0 and less than 1"),
-            (json!({"training": {"sample_weight": "w"}}), "training.sample_weight needs training.mode ensembling"),
-            (json!({"training": {"sample_weight": "y", "mode": "ensembling"}}), "column \"y\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones"),
-            (json!({"training": {"features": {"y": "numeric"}}}), "column \"y\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones"),
-            (forecast(json!({"frequency": "60min"})), "frequency is \"60min\"; it is a number and a unit that do not reach the next larger unit, such as 15min, 1H, 1D, 2W or 1M"),
+            (
+                json!({"target": " "}),
+                "target is empty: name the column to predict as it stands in the header",
+            ),
+            (
+                json!({"objective": {"problem_type": "Clustering", "metric": "F1"}}),
+                "objective.problem_type is \"Clustering\"; for this problem it is one of BinaryClassification, MulticlassClassification, Regression",
+            ),
+            (
+                json!({"objective": {"problem_type": "Regression", "metric": "F1"}}),
+                "objective.metric is \"F1\"; for Regression it is one of MAE, MSE, R2, RMSE",
+            ),
+            (
+                json!({"training": {"max_candidates": 0}}),
+                "training.max_candidates is 0; SageMaker takes 1 to 750",
+            ),
+            (
+                json!({"training": {"max_runtime_seconds": 60}}),
+                "training.max_runtime_seconds is 60; it must be between 300 s and 30 days (2592000)",
+            ),
+            (
+                json!({"training": {"max_runtime_seconds": 600, "max_trial_seconds": 601}}),
+                "training.max_trial_seconds is 601; it must be at least 1 and no more than the whole job",
+            ),
+            (
+                json!({"training": {"validation": {"fraction": 1.0}}}),
+                "training.validation.fraction is 1; it must be more than 0 and less than 1",
+            ),
+            (
+                json!({"training": {"sample_weight": "w"}}),
+                "training.sample_weight needs training.mode ensembling",
+            ),
+            (
+                json!({"training": {"sample_weight": "y", "mode": "ensembling"}}),
+                "column \"y\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones",
+            ),
+            (
+                json!({"training": {"features": {"y": "numeric"}}}),
+                "column \"y\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones",
+            ),
+            (
+                forecast(json!({"frequency": "60min"})),
+                "frequency is \"60min\"; it is a number and a unit that do not reach the next larger unit, such as 15min, 1H, 1D, 2W or 1M",
+            ),
             (forecast(json!({"horizon": 0})), "horizon is 0; it must be 1 to 500 steps"),
-            (forecast(json!({"quantiles": ["p0"]})), "quantiles are at most 5 different ones from p1 to p99, not [\"p0\"]"),
-            (forecast(json!({"grouping_columns": ["a", "b", "c", "d", "e", "f"]})), "grouping_columns are at most 5 different ones, not 6"),
-            (forecast(json!({"item_column": ""})), "item_column is \"\"; it must have 1 to 256 characters"),
-            (forecast(json!({"item_column": "t"})), "column \"t\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones"),
-            (json!({"problem": "image_classification", "training": {"mode": "ensembling"}}), "training.mode is for tables only; leave it out for this problem"),
+            (
+                forecast(json!({"quantiles": ["p0"]})),
+                "quantiles are at most 5 different ones from p1 to p99, not [\"p0\"]",
+            ),
+            (
+                forecast(json!({"grouping_columns": ["a", "b", "c", "d", "e", "f"]})),
+                "grouping_columns are at most 5 different ones, not 6",
+            ),
+            (
+                forecast(json!({"item_column": ""})),
+                "item_column is \"\"; it must have 1 to 256 characters",
+            ),
+            (
+                forecast(json!({"item_column": "t"})),
+                "column \"t\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones",
+            ),
+            (
+                json!({"problem": "image_classification", "training": {"mode": "ensembling"}}),
+                "training.mode is for tables only; leave it out for this problem",
+            ),
             (json!({"gate": {"margin": -0.1}}), "gate.margin is -0.1; it must not be negative"),
-            (json!({"deployment": {"hosting": {"instance": {"instance_type": "m5.large"}}}}), "instance_type is \"m5.large\"; such as ml.m5.large"),
-            (json!({"deployment": {"hosting": {"instance": {"instance_type": "ml.m5.large", "count": 0}}}}), "count is 0; it must be at least 1"),
-            (json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1500, "max_concurrency": 1}}}}), "memory_mb is 1500; it must be 1024 to 6144 in steps of 1024"),
-            (json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 201}}}}), "max_concurrency is 201; it must be 1 to 200"),
-            (json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}, "scaling": {"min": 1, "max": 2, "invocations_per_instance": 9}}}), "scaling is for instances; a serverless endpoint scales by itself up to max_concurrency"),
-            (json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}, "data_capture_percent": 5}}), "data_capture_percent is not offered for serverless endpoints; leave it out"),
-            (json!({"deployment": {"scaling": {"min": 3, "max": 2, "invocations_per_instance": 9}}}), "scaling is from 3 to 2; min must be at least 1 and max at least min"),
-            (json!({"deployment": {"scaling": {"min": 1, "max": 2, "invocations_per_instance": 0}}}), "scaling.invocations_per_instance is 0; it must be at least 1"),
-            (json!({"deployment": {"data_capture_percent": 0}}), "data_capture_percent is 0; it must be 1 to 100"),
-            (json!({"deployment": {"update": {"traffic": {"canary": {"percent": 51, "wait_seconds": 1}}}}}), "update.traffic.canary.percent is 51; it must be 1 to 50"),
-            (json!({"deployment": {"update": {"traffic": {"linear": {"percent": 9, "wait_seconds": 1}}}}}), "update.traffic.linear.percent is 9; it must be 10 to 50"),
-            (json!({"deployment": {"update": {"traffic": {"linear": {"percent": 10, "wait_seconds": 3601}}}}}), "update.traffic.linear.wait_seconds is 3601; it must be 0 to 3600"),
-            (json!({"deployment": {"update": {"alarms": [""]}}}), "update.alarms are at most 10 different names of 1 to 255 characters"),
-            (json!({"deployment": {"remove_after_idle_days": 0}}), "remove_after_idle_days is 0; it must be at least 1"),
-            (json!({"schedule": "weekly"}), "schedule is \"weekly\"; it must be rate(...), cron(...) or at(...), such as rate(7 days)"),
+            (
+                json!({"deployment": {"hosting": {"instance": {"instance_type": "m5.large"}}}}),
+                "instance_type is \"m5.large\"; such as ml.m5.large",
+            ),
+            (
+                json!({"deployment": {"hosting": {"instance": {"instance_type": "ml.m5.large", "count": 0}}}}),
+                "count is 0; it must be at least 1",
+            ),
+            (
+                json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1500, "max_concurrency": 1}}}}),
+                "memory_mb is 1500; it must be 1024 to 6144 in steps of 1024",
+            ),
+            (
+                json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 201}}}}),
+                "max_concurrency is 201; it must be 1 to 200",
+            ),
+            (
+                json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}, "scaling": {"min": 1, "max": 2, "invocations_per_instance": 9}}}),
+                "scaling is for instances; a serverless endpoint scales by itself up to max_concurrency",
+            ),
+            (
+                json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}, "data_capture_percent": 5}}),
+                "data_capture_percent is not offered for serverless endpoints; leave it out",
+            ),
+            (
+                json!({"deployment": {"scaling": {"min": 3, "max": 2, "invocations_per_instance": 9}}}),
+                "scaling is from 3 to 2; min must be at least 1 and max at least min",
+            ),
+            (
+                json!({"deployment": {"scaling": {"min": 1, "max": 2, "invocations_per_instance": 0}}}),
+                "scaling.invocations_per_instance is 0; it must be at least 1",
+            ),
+            (
+                json!({"deployment": {"data_capture_percent": 0}}),
+                "data_capture_percent is 0; it must be 1 to 100",
+            ),
+            (
+                json!({"deployment": {"update": {"traffic": {"canary": {"percent": 51, "wait_seconds": 1}}}}}),
+                "update.traffic.canary.percent is 51; it must be 1 to 50",
+            ),
+            (
+                json!({"deployment": {"update": {"traffic": {"linear": {"percent": 9, "wait_seconds": 1}}}}}),
+                "update.traffic.linear.percent is 9; it must be 10 to 50",
+            ),
+            (
+                json!({"deployment": {"update": {"traffic": {"linear": {"percent": 10, "wait_seconds": 3601}}}}}),
+                "update.traffic.linear.wait_seconds is 3601; it must be 0 to 3600",
+            ),
+            (
+                json!({"deployment": {"update": {"alarms": [""]}}}),
+                "update.alarms are at most 10 different names of 1 to 255 characters",
+            ),
+            (
+                json!({"deployment": {"remove_after_idle_days": 0}}),
+                "remove_after_idle_days is 0; it must be at least 1",
+            ),
+            (
+                json!({"schedule": "weekly"}),
+                "schedule is \"weekly\"; it must be rate(...), cron(...) or at(...), such as rate(7 days)",
+            ),
         ];
         for (changes, sentence) in cases {
             assert_eq!(refused(changes.clone()), sentence, "{changes}");

@@ -157,11 +157,17 @@ impl Seen {
         }
         let rows: u64 = classes.iter().sum();
         let guessed = classes.into_iter().max().unwrap_or_default();
-        rows >= ENOUGH
+        self.covers(rows)
             && table.len() > 1
             && table.len() as u64 * 10 <= rows
             && rows - guessed >= 10
             && (right - guessed) as f64 >= (rows - guessed) as f64 * 0.98
+    }
+
+    /// Whether so many rows speak for nearly all: only the first classes are
+    /// looked at.
+    fn covers(&self, rows: u64) -> bool {
+        rows >= ENOUGH && rows * 10 >= self.rows * 9
     }
 
     fn ranges_tell(&self) -> bool {
@@ -172,7 +178,7 @@ impl Seen {
         ranges.sort_by(|a, b| a.0.total_cmp(&b.0));
         let counted: u64 = self.in_class.iter().sum();
         ranges.len() > 1
-            && counted >= ENOUGH
+            && self.covers(counted)
             && self.in_class.iter().all(|count| *count == 0 || *count >= 10)
             && ranges.windows(2).all(|pair| pair[0].1 < pair[1].0)
     }

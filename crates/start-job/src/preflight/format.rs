@@ -69,9 +69,18 @@ pub(super) fn text<'a>(file: &str, bytes: &'a [u8], whole: bool) -> Result<&'a [
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         return if at < 4 && bytes.len() > 8 && bytes[..8].iter().filter(|b| **b == 0).count() >= 3 {
-            finding(Flaw::WideText, "is text in UTF-16 or UTF-32 without a byte order mark: save it as UTF-8".into())
+            finding(
+                Flaw::WideText,
+                "is text in UTF-16 or UTF-32 without a byte order mark: save it as UTF-8".into(),
+            )
         } else {
-            finding(Flaw::BinaryData, format!("contains binary data (a NUL at byte {}): give comma-separated UTF-8 text with a header line", at + 1))
+            finding(
+                Flaw::BinaryData,
+                format!(
+                    "contains binary data (a NUL at byte {}): give comma-separated UTF-8 text with a header line",
+                    at + 1
+                ),
+            )
         };
     }
     let bytes = without_mark(bytes);
@@ -80,7 +89,12 @@ pub(super) fn text<'a>(file: &str, bytes: &'a [u8], whole: bool) -> Result<&'a [
         Err(error) if error.error_len().is_none() && !whole => &bytes[..error.valid_up_to()],
         Err(error) => {
             let line = 1 + bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count();
-            return finding(Flaw::NotUtf8, format!("is not UTF-8 text (line {line}); it may be Latin-1 or Windows-1252: save it as UTF-8"));
+            return finding(
+                Flaw::NotUtf8,
+                format!(
+                    "is not UTF-8 text (line {line}); it may be Latin-1 or Windows-1252: save it as UTF-8"
+                ),
+            );
         }
     };
     if text.contains(&b'\r') && !text.contains(&b'\n') {

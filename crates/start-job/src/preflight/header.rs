@@ -25,7 +25,9 @@ pub(super) fn read(
     {
         error(
             Flaw::WrongSeparator,
-            format!("is separated by {separator}, and SageMaker Autopilot takes commas: save it as comma-separated text"),
+            format!(
+                "is separated by {separator}, and SageMaker Autopilot takes commas: save it as comma-separated text"
+            ),
         );
         return None;
     }
@@ -40,7 +42,10 @@ pub(super) fn read(
     if names.len() > MOST {
         error(
             Flaw::TooManyColumns,
-            format!("has {} columns, and at most {MOST} are taken: leave out those that do not matter", names.len()),
+            format!(
+                "has {} columns, and at most {MOST} are taken: leave out those that do not matter",
+                names.len()
+            ),
         );
         return None;
     }
@@ -57,12 +62,18 @@ pub(super) fn read(
         if name.trim().is_empty() {
             error(
                 Flaw::UnnamedColumn,
-                format!("has no name for column {} in its header: give every column a name of its own", index + 1),
+                format!(
+                    "has no name for column {} in its header: give every column a name of its own",
+                    index + 1
+                ),
             );
         } else if !seen.insert(name) {
             error(
                 Flaw::DuplicateColumn,
-                format!("has the name {} twice in its header: give every column a name of its own", quoted(name)),
+                format!(
+                    "has the name {} twice in its header: give every column a name of its own",
+                    quoted(name)
+                ),
             );
         }
     }
@@ -76,7 +87,12 @@ fn looks_like_data(names: &[String]) -> bool {
 }
 
 /// That the target is a column.
-pub(super) fn must_have_target(file: &str, names: &[String], target: &str, findings: &mut Findings) {
+pub(super) fn must_have_target(
+    file: &str,
+    names: &[String],
+    target: &str,
+    findings: &mut Findings,
+) {
     if names.iter().any(|name| name == target) {
         return;
     }
@@ -116,6 +132,8 @@ pub(super) fn must_equal(
             None => return,
         },
     };
-    let message = format!("has another header than {first_file}: {difference}; all files of a model must have the same columns in the same order");
+    let message = format!(
+        "has another header than {first_file}: {difference}; all files of a model must have the same columns in the same order"
+    );
     findings.error(Finding::in_file(file, Flaw::HeadersDiffer, message).column(column));
 }

@@ -15,19 +15,32 @@ pub(super) fn judge(place: &str, files: &[File]) -> Verdict {
         let ending = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
         match name.trim_start_matches('/').split_once('/') {
             _ if !matches!(ending.as_str(), "jpg" | "jpeg" | "png") => {
-                findings.error(Finding::in_file(&file.name, Flaw::NotATable, "is neither a JPEG nor a PNG picture by its name: remove it, or save it as one"));
+                findings.error(Finding::in_file(
+                    &file.name,
+                    Flaw::NotATable,
+                    "is neither a JPEG nor a PNG picture by its name: remove it, or save it as one",
+                ));
             }
             Some((class, _)) => *classes.entry(class).or_default() += 1,
             None => {
-                findings.error(Finding::in_file(&file.name, Flaw::NoTarget, "lies in no folder: put every picture into the folder of its class"));
+                findings.error(Finding::in_file(
+                    &file.name,
+                    Flaw::NoTarget,
+                    "lies in no folder: put every picture into the folder of its class",
+                ));
             }
         }
     }
     if files.iter().all(|file| file.size == 0) {
-        let message = format!("there are no pictures under {place}: upload them in one folder for each class");
+        let message = format!(
+            "there are no pictures under {place}: upload them in one folder for each class"
+        );
         findings.error(Finding::new(Flaw::NoFiles, message));
     } else if classes.len() == 1 {
-        let message = format!("all {} pictures are of one class: at least two folders are needed to learn from", grouped(files.len() as u64));
+        let message = format!(
+            "all {} pictures are of one class: at least two folders are needed to learn from",
+            grouped(files.len() as u64)
+        );
         findings.error(Finding::new(Flaw::OneClass, message));
     }
     let usable = classes.values().sum();

@@ -102,7 +102,8 @@ impl<'a> Inspection<'a> {
         let mut kept = Vec::new();
         for file in files {
             let base = file.key.rsplit('/').next().unwrap_or_default();
-            let stray = base.is_empty() || base.starts_with(['.', '_']) || base.ends_with("_$folder$");
+            let stray =
+                base.is_empty() || base.starts_with(['.', '_']) || base.ends_with("_$folder$");
             match (file.size, stray) {
                 (0, true) => {}
                 (0, false) => findings.error(Finding::in_file(&file.name, Flaw::EmptyFile, "is empty: remove it, or upload it again")),
@@ -118,7 +119,11 @@ impl<'a> Inspection<'a> {
             *last = index;
         }
         if looked_into.len() < kept.len() {
-            let message = format!("only {} of {} files were looked into: join them into fewer, larger ones to have all of them checked", grouped(looked_into.len() as u64), grouped(kept.len() as u64));
+            let message = format!(
+                "only {} of {} files were looked into: join them into fewer, larger ones to have all of them checked",
+                grouped(looked_into.len() as u64),
+                grouped(kept.len() as u64)
+            );
             findings.warn(Finding::new(Flaw::NotAllFiles, message));
         }
         let whole = looked_into.len() == kept.len();
@@ -374,7 +379,11 @@ impl<'a> Inspection<'a> {
         let mut reader = table::reader(text);
         let mut record = csv::StringRecord::new();
         if !matches!(reader.read_record(&mut record), Ok(true)) {
-            self.fault(index, Flaw::EmptyFile, "holds nothing but empty lines: remove it, or upload it again");
+            self.fault(
+                index,
+                Flaw::EmptyFile,
+                "holds nothing but empty lines: remove it, or upload it again",
+            );
             return 0;
         }
         let after_header = reader.position().byte();
@@ -419,7 +428,8 @@ impl<'a> Inspection<'a> {
         };
         let begins = size - bytes.len() as u64;
         if range.end - range.start > parquet::LARGEST {
-            let message = "has a footer of more than 4 MB, which is not looked into: write larger row groups";
+            let message =
+                "has a footer of more than 4 MB, which is not looked into: write larger row groups";
             let name = &self.files[index].name;
             self.findings.warn(Finding::in_file(name, Flaw::NotAllFiles, message));
         } else if range.start < begins {
@@ -439,7 +449,11 @@ impl<'a> Inspection<'a> {
             }
         };
         if footer.nested {
-            return self.fault(index, Flaw::NestedColumns, "is a Parquet file with columns inside columns: give each a column of its own");
+            return self.fault(
+                index,
+                Flaw::NestedColumns,
+                "is a Parquet file with columns inside columns: give each a column of its own",
+            );
         }
         self.parquet_rows = self.parquet_rows.saturating_add(footer.rows);
         let names: Vec<String> = footer.columns.iter().map(|column| column.name.clone()).collect();
@@ -450,7 +464,10 @@ impl<'a> Inspection<'a> {
                 let first = self.files[first].name.as_str();
                 header::must_equal((first, &known), (&name, &names), &mut self.findings);
                 if known == names {
-                    columns.iter_mut().zip(footer.columns).for_each(|(column, more)| column.add(more));
+                    columns
+                        .iter_mut()
+                        .zip(footer.columns)
+                        .for_each(|(column, more)| column.add(more));
                 }
             }
             _ => {
@@ -468,7 +485,9 @@ impl<'a> Inspection<'a> {
     }
 
     fn no_table(&mut self, index: usize, what: &str) {
-        let message = format!("is {what}: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet");
+        let message = format!(
+            "is {what}: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"
+        );
         self.fault(index, Flaw::NotATable, message);
     }
 
@@ -484,7 +503,10 @@ impl<'a> Inspection<'a> {
             _ => None,
         };
         if let Some((one, is, other, other_is)) = pair {
-            let message = format!("is {is}, and {} is {other_is}: all files of a model must be of one form", name(other));
+            let message = format!(
+                "is {is}, and {} is {other_is}: all files of a model must be of one form",
+                name(other)
+            );
             let finding = Finding::in_file(name(one), Flaw::MixedFormats, message);
             self.findings.error(finding);
         }

@@ -55,13 +55,20 @@ pub(super) fn judge(settings: &ModelSettings, places: &Places<'_>, parts: Parts<
     if training.files().is_empty() && !findings.has_errors() {
         findings.error(Finding::new(
             Flaw::NoFiles,
-            format!("there is no training data under {}: upload a CSV file with a header there", places.training),
+            format!(
+                "there is no training data under {}: upload a CSV file with a header there",
+                places.training
+            ),
         ));
     }
     if training.files().len() > MOST_FILES {
         findings.error(Finding::new(
             Flaw::TooLarge,
-            format!("there are more than {} files under {}: join them into fewer, larger ones", grouped(MOST_FILES as u64), places.training),
+            format!(
+                "there are more than {} files under {}: join them into fewer, larger ones",
+                grouped(MOST_FILES as u64),
+                places.training
+            ),
         ));
     }
     sizes(settings, &training, &mut findings);
@@ -97,9 +104,11 @@ pub(super) fn judge(settings: &ModelSettings, places: &Places<'_>, parts: Parts<
         training: channel,
         validation,
         columns: columns(&training),
-        target: training.table.as_ref().filter(|table| table.target.is_some()).map(|table| {
-            table.labels.summary(settings.objective.as_ref())
-        }),
+        target: training
+            .table
+            .as_ref()
+            .filter(|table| table.target.is_some())
+            .map(|table| table.labels.summary(settings.objective.as_ref())),
         ..findings.into_verdict()
     }
 }
@@ -110,15 +119,27 @@ fn sizes(settings: &ModelSettings, training: &Inspection<'_>, findings: &mut Fin
     let largest = if series { LARGEST_SERIES } else { LARGEST_TABLE };
     let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / GB as f64);
     if bytes > largest {
-        let message = format!("the training data has {}, and SageMaker Autopilot takes {}: leave out what matters least", gb(bytes), gb(largest));
+        let message = format!(
+            "the training data has {}, and SageMaker Autopilot takes {}: leave out what matters least",
+            gb(bytes),
+            gb(largest)
+        );
         findings.error(Finding::new(Flaw::TooLarge, message));
     } else if bytes > SUBSAMPLED {
-        let message = format!("the training data has {}, and SageMaker Autopilot draws a sample of about {} from it: choose what it should learn from if that matters", gb(bytes), gb(SUBSAMPLED));
+        let message = format!(
+            "the training data has {}, and SageMaker Autopilot draws a sample of about {} from it: choose what it should learn from if that matters",
+            gb(bytes),
+            gb(SUBSAMPLED)
+        );
         findings.warn(Finding::new(Flaw::Subsampled, message));
     }
     if training.parquet.is_some() {
         for file in training.files().iter().filter(|file| file.size > LARGEST_PARQUET_FILE) {
-            let message = format!("has {}, and SageMaker Autopilot takes Parquet files of {}: write several", gb(file.size), gb(LARGEST_PARQUET_FILE));
+            let message = format!(
+                "has {}, and SageMaker Autopilot takes Parquet files of {}: write several",
+                gb(file.size),
+                gb(LARGEST_PARQUET_FILE)
+            );
             findings.error(Finding::in_file(&file.name, Flaw::TooLarge, message));
         }
     }
@@ -146,18 +167,16 @@ fn columns_in_use(settings: &ModelSettings) -> Vec<(&str, &'static str)> {
     used
 }
 
-fn named_columns(
-    settings: &ModelSettings,
-    names: &[String],
-    file: &str,
-    findings: &mut Findings,
-) {
+fn named_columns(settings: &ModelSettings, names: &[String], file: &str, findings: &mut Findings) {
     for (name, what) in columns_in_use(settings) {
         if !names.iter().any(|known| known == name) {
-            let message = format!("is set as {what}, but {file} has no such column: correct the model's settings or the data");
+            let message = format!(
+                "is set as {what}, but {file} has no such column: correct the model's settings or the data"
+            );
             findings.error(Finding::of_column(name, Flaw::UnknownColumn, message));
         } else if name == settings.target {
-            let message = format!("is set as {what}, and it is the target: correct the model's settings");
+            let message =
+                format!("is set as {what}, and it is the target: correct the model's settings");
             findings.error(Finding::of_column(name, Flaw::ColumnTwice, message));
         }
     }
@@ -174,7 +193,8 @@ fn enough_rows(
         Some(table) => training.estimate(table.usable),
         None => {
             let column = training.parquet.iter().flatten().find(|column| column.name == *target);
-            rows.count - column.and_then(|column| column.missing).unwrap_or_default().min(rows.count)
+            rows.count
+                - column.and_then(|column| column.missing).unwrap_or_default().min(rows.count)
         }
     };
     let file = match training.files() {
@@ -184,10 +204,16 @@ fn enough_rows(
     // An estimate may be off by as much as rows differ in length.
     if rows.exact && usable < MINIMUM_ROWS || usable * 2 < MINIMUM_ROWS {
         let about = if rows.exact { "" } else { "about " };
-        let message = format!("{file} has {about}{usable} rows with a value in {}; SageMaker Autopilot needs at least {MINIMUM_ROWS}: give more", quoted(target));
+        let message = format!(
+            "{file} has {about}{usable} rows with a value in {}; SageMaker Autopilot needs at least {MINIMUM_ROWS}: give more",
+            quoted(target)
+        );
         findings.error(Finding::new(Flaw::TooFewRows, message));
     } else if !rows.exact && usable < 2 * MINIMUM_ROWS {
-        let message = format!("{file} has about {usable} rows with a value in {} by an estimate; SageMaker Autopilot needs at least {MINIMUM_ROWS}: make sure there are enough", quoted(target));
+        let message = format!(
+            "{file} has about {usable} rows with a value in {} by an estimate; SageMaker Autopilot needs at least {MINIMUM_ROWS}: make sure there are enough",
+            quoted(target)
+        );
         findings.warn(Finding::new(Flaw::RowsUncertain, message));
     }
 }
@@ -221,12 +247,19 @@ fn table_columns(settings: &ModelSettings, table: &Table, exact: bool, findings:
 }
 
 fn weights(name: &str, table: &Table, findings: &mut Findings) {
-    let message = |rest: &str| format!("has weights that are missing, negative or no numbers in {} of {} rows{rest}", grouped(table.bad_weights), grouped(table.rows));
+    let message = |rest: &str| {
+        format!(
+            "has weights that are missing, negative or no numbers in {} of {} rows{rest}",
+            grouped(table.bad_weights),
+            grouped(table.rows)
+        )
+    };
     let about = |message: String| Finding::of_column(name, Flaw::BadWeights, message);
     if table.rows > 0 && table.bad_weights == table.rows {
         findings.error(about(message(": no row is left to learn from; give numbers from 0 on")));
     } else if table.bad_weights > 0 {
-        findings.warn(about(message(": SageMaker Autopilot leaves these out; give numbers from 0 on")));
+        findings
+            .warn(about(message(": SageMaker Autopilot leaves these out; give numbers from 0 on")));
     }
 }
 
@@ -238,7 +271,10 @@ fn other_kind(name: &str, set: FeatureType, seen: &Seen, findings: &mut Findings
     };
     if let (Some(kind), false) = (seen.kind(), fits) {
         let set = if set == FeatureType::Numeric { "numeric" } else { "datetime" };
-        let message = format!("is set as {set}, but its values look {}: correct the model's settings or the data", kind.as_str());
+        let message = format!(
+            "is set as {set}, but its values look {}: correct the model's settings or the data",
+            kind.as_str()
+        );
         findings.warn(Finding::of_column(name, Flaw::OtherKind, message));
     }
 }
@@ -254,19 +290,48 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
         return;
     }
     if seen.tells_the_target() {
-        warn(Flaw::LeakyColumn, format!("gives {} away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else", quoted(target)));
+        warn(
+            Flaw::LeakyColumn,
+            format!(
+                "gives {} away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else",
+                quoted(target)
+            ),
+        );
     }
     if values >= ENOUGH && seen.missing == 0 && seen.distinct.estimate() == 1 {
-        warn(Flaw::ConstantColumn, format!("has the same value in all {rows} rows: nothing can be learnt from it; leave it out"));
+        warn(
+            Flaw::ConstantColumn,
+            format!(
+                "has the same value in all {rows} rows: nothing can be learnt from it; leave it out"
+            ),
+        );
     } else if seen.is_identifier() {
-        warn(Flaw::UniqueColumn, format!("has another value in every one of {rows} rows, as identifiers do: leave it out unless it means something"));
+        warn(
+            Flaw::UniqueColumn,
+            format!(
+                "has another value in every one of {rows} rows, as identifiers do: leave it out unless it means something"
+            ),
+        );
     }
     let words = values - seen.numbers;
     if seen.kind() == Some(Kind::Numeric) && words > 0 {
-        warn(Flaw::MixedColumn, format!("holds numbers, but {} of {} values are none: leave these empty, or the whole column may be taken for words", grouped(words), grouped(values)));
+        warn(
+            Flaw::MixedColumn,
+            format!(
+                "holds numbers, but {} of {} values are none: leave these empty, or the whole column may be taken for words",
+                grouped(words),
+                grouped(values)
+            ),
+        );
     }
     if seen.longest > LONG_CELL {
-        warn(Flaw::LongCells, format!("has a cell of {} bytes: check that no quote is missing, and shorten it", grouped(seen.longest as u64)));
+        warn(
+            Flaw::LongCells,
+            format!(
+                "has a cell of {} bytes: check that no quote is missing, and shorten it",
+                grouped(seen.longest as u64)
+            ),
+        );
     }
 }
 
@@ -292,9 +357,18 @@ fn parquet_column(
             findings.warn(about(Flaw::MissingTargets, format!("has no value in {} of {} rows: SageMaker Autopilot leaves them out; fill them in if they should count", grouped(missing), grouped(rows))));
         }
     } else if rows > 0 && missing >= rows {
-        findings.warn(about(Flaw::EmptyColumn, format!("has no value in any of {} rows: leave it out", grouped(rows))));
+        findings.warn(about(
+            Flaw::EmptyColumn,
+            format!("has no value in any of {} rows: leave it out", grouped(rows)),
+        ));
     } else if column.is_constant() {
-        findings.warn(about(Flaw::ConstantColumn, format!("has the same value in all {} rows: nothing can be learnt from it; leave it out", grouped(rows))));
+        findings.warn(about(
+            Flaw::ConstantColumn,
+            format!(
+                "has the same value in all {} rows: nothing can be learnt from it; leave it out",
+                grouped(rows)
+            ),
+        ));
     }
 }
 
@@ -307,12 +381,17 @@ fn judge_validation(
 ) {
     let own = std::mem::take(&mut part.findings);
     if part.files().is_empty() && !own.has_errors() {
-        let message = format!("there is no data under {place}, on which the model is set to validate candidates: upload a file there, or set a share of the training rows instead");
+        let message = format!(
+            "there is no data under {place}, on which the model is set to validate candidates: upload a file there, or set a share of the training rows instead"
+        );
         findings.error(Finding::new(Flaw::NoValidation, message));
         return;
     }
     if part.bytes() > LARGEST_VALIDATION {
-        let message = format!("the validation data has {:.1} GB, and SageMaker Autopilot takes 2.0 GB: give less", part.bytes() as f64 / GB as f64);
+        let message = format!(
+            "the validation data has {:.1} GB, and SageMaker Autopilot takes 2.0 GB: give less",
+            part.bytes() as f64 / GB as f64
+        );
         findings.error(Finding::new(Flaw::TooLarge, message));
     }
     let readable = !own.has_errors();
@@ -323,7 +402,10 @@ fn judge_validation(
         return;
     };
     if part.format() != training.format() {
-        let message = format!("is of another format than {}: training and validation data must be of one", reference.0);
+        let message = format!(
+            "is of another format than {}: training and validation data must be of one",
+            reference.0
+        );
         findings.error(Finding::in_file(file, Flaw::MixedFormats, message));
     } else {
         super::header::must_equal(reference, (file, &names), findings);
@@ -361,10 +443,16 @@ fn judge_held_out(
     let missing: Vec<&String> =
         names.iter().filter(|name| *name != target && !held.contains(name)).collect();
     if !missing.is_empty() {
-        let message = format!("{file} lacks columns of the training data: {}", super::verdict::listed(&missing));
+        let message = format!(
+            "{file} lacks columns of the training data: {}",
+            super::verdict::listed(&missing)
+        );
         findings.error(unfit(message));
     } else if part.table.as_ref().is_none_or(|table| table.labels.usable() == 0) {
-        let message = format!("has no values in {}, so that the model's predictions for it cannot be evaluated: add that column if the truth is known", quoted(target));
+        let message = format!(
+            "has no values in {}, so that the model's predictions for it cannot be evaluated: add that column if the truth is known",
+            quoted(target)
+        );
         findings.warn(Finding::in_file(&file, Flaw::HeldOutUnlabelled, message).column(target));
     }
 }

@@ -82,9 +82,9 @@ impl Table {
             let end = reader.position().byte();
             let line = row.position().map_or(0, csv::Position::line);
             let is_last = end as usize >= text.len();
-            let opened = row.iter().any(|cell| {
-                cell.bytes().filter(|b| *b == b'\n').count() >= LINES_OF_A_ROW
-            });
+            let opened = row
+                .iter()
+                .any(|cell| cell.bytes().filter(|b| *b == b'\n').count() >= LINES_OF_A_ROW);
             if opened || (row.len() != width && is_last && row.iter().any(|c| c.contains('\n'))) {
                 findings.error(open_quote(file, line));
                 return;
@@ -93,12 +93,17 @@ impl Table {
                 break;
             }
             if row.len() != width {
-                let message = format!("has {} fields in line {line}, and its header has {width}: put values that hold commas in double quotes", row.len());
+                let message = format!(
+                    "has {} fields in line {line}, and its header has {width}: put values that hold commas in double quotes",
+                    row.len()
+                );
                 findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
                 return;
             }
             if row == header {
-                let message = format!("has its header again in line {line}, where a row should be: remove that line (files that were joined keep one header only)");
+                let message = format!(
+                    "has its header again in line {line}, where a row should be: remove that line (files that were joined keep one header only)"
+                );
                 findings.error(Finding::in_file(file, Flaw::RepeatedHeader, message));
                 return;
             }
@@ -134,7 +139,11 @@ impl Table {
                 }
                 self.observe(&row);
             } else if plain {
-                let message = format!("has a row of {} fields in its middle, and its header has {}: put values that hold commas in double quotes", row.len(), self.names.len());
+                let message = format!(
+                    "has a row of {} fields in its middle, and its header has {}: put values that hold commas in double quotes",
+                    row.len(),
+                    self.names.len()
+                );
                 findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
                 return;
             }
@@ -153,7 +162,9 @@ impl Table {
 }
 
 fn open_quote(file: &str, line: u64) -> Finding {
-    let message = format!("has a double quote in line {line} that is not closed there, and swallows the lines after it: close it, or write two for one that is meant");
+    let message = format!(
+        "has a double quote in line {line} that is not closed there, and swallows the lines after it: close it, or write two for one that is meant"
+    );
     Finding::in_file(file, Flaw::OpenQuote, message)
 }
 

@@ -15,6 +15,8 @@ const LISTED: usize = 20;
 /// Rows below which a class can hardly be learnt and validated: a fifth of the
 /// rows is held back, and that part needs one, too.
 const RARE: u64 = 5;
+/// How much rarer than its fair share the rarest class may be.
+const SKEWED: u64 = 50;
 /// Classes from which the target is doubted to be meant as classes.
 const MANY: u64 = 100;
 /// Different numbers up to which a numeric target may be meant as classes.
@@ -92,8 +94,7 @@ impl Labels {
     }
 
     pub(super) fn summary(&self, objective: Option<&Objective>) -> Target {
-        let mut classes =
-            if self.is_classes(objective) { self.classes() } else { Vec::new() };
+        let mut classes = if self.is_classes(objective) { self.classes() } else { Vec::new() };
         classes.truncate(LISTED);
         Target { usable: self.usable(), classes }
     }
@@ -123,11 +124,17 @@ impl Labels {
         let different = self.different();
         if different == 1 {
             let label = self.counts.values().next().map(|(label, _)| label.as_str());
-            let message = format!("has {} in every row: at least two different values are needed to learn from", quoted(label.unwrap_or_default()));
+            let message = format!(
+                "has {} in every row: at least two different values are needed to learn from",
+                quoted(label.unwrap_or_default())
+            );
             if exact {
                 findings.error(about(Flaw::OneClass, message));
             } else {
-                let message = format!("has one value in all {} rows that were looked at: check that the data holds others, too", grouped(usable));
+                let message = format!(
+                    "has one value in all {} rows that were looked at: check that the data holds others, too",
+                    grouped(usable)
+                );
                 findings.warn(about(Flaw::OneClass, message));
             }
             return;
@@ -184,7 +191,7 @@ impl Labels {
                 format!("has {} of {} classes with fewer than {RARE} rows, such as {} with {}: too few to learn and to validate; give more rows of them or join them", rare.len(), classes.len(), quoted(&rarest.label), rarest.rows),
             ));
         } else if let (Some(most), Some(least)) = (classes.first(), classes.last())
-            && least.rows * 100 < usable
+            && least.rows * classes.len() as u64 * SKEWED < usable
         {
             findings.warn(about(
                 Flaw::Imbalance,

@@ -76,7 +76,7 @@ const HEADER: &str = "age,plan,Churn?";
 fn row(row: usize) -> String {
     let plan = ["basic", "plus", "pro"][row * 7 % 3];
     let label = if row * 31 % 10 < 4 { "True." } else { "False." };
-    format!("{},{plan},{label}", 18 + row * 13 % 60)
+    format!("{},{plan},{label}", 18 + row * 13 % 61)
 }
 
 fn table(rows: usize) -> String {
@@ -105,7 +105,7 @@ fn a_fit_table_is_described_and_nothing_is_found() {
     assert_eq!(verdict.features("Churn?"), ["age", "plan"]);
     let kinds: Vec<_> = verdict.columns.iter().map(|column| column.kind.unwrap()).collect();
     assert_eq!(kinds, [Kind::Numeric, Kind::Categorical, Kind::Categorical]);
-    assert_eq!(verdict.columns[0].distinct, Some(60));
+    assert_eq!(verdict.columns[0].distinct, Some(61));
     let target = verdict.target.unwrap();
     assert_eq!((target.usable, target.classes.len()), (600, 2));
     assert_eq!(target.classes[0], Class { label: "False.".into(), rows: 360 });
@@ -115,7 +115,10 @@ fn a_fit_table_is_described_and_nothing_is_found() {
 fn line_ends_of_windows_and_gzip_make_no_difference() {
     let plain = of(table(600));
     let windows = of(table(600).replace('\n', "\r\n"));
-    assert_eq!((windows.columns, &windows.training.rows), (plain.columns.clone(), &plain.training.rows));
+    assert_eq!(
+        (windows.columns, &windows.training.rows),
+        (plain.columns.clone(), &plain.training.rows)
+    );
     let zipped = of(gzip(table(600).as_bytes()));
     assert!(zipped.is_fit() && zipped.training.gzip);
     assert_eq!((zipped.columns, zipped.training.rows), (plain.columns, plain.training.rows));
@@ -127,40 +130,195 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let text = |text: String| text.into_bytes();
     let second = |line: &str| text(good.replacen("18,basic", &format!("{line}\n18,basic"), 1));
     vec![
-        ("an old workbook", b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1....".to_vec(), "data.csv is an old Excel workbook: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"),
-        ("a workbook", b"PK\x03\x04....".to_vec(), "data.csv is an Excel workbook or another ZIP archive: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"),
-        ("a web page", b"<!DOCTYPE html><html></html>".to_vec(), "data.csv is a web page or another XML document: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"),
-        ("JSON lines", b"{\"a\": 1}\n{\"a\": 2}\n".to_vec(), "data.csv is JSON: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"),
-        ("PDF", b"%PDF-1.7".to_vec(), "data.csv is a PDF document: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"),
-        ("gzip twice", gzip(&gzip(good.as_bytes())), "data.csv is compressed twice: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"),
-        ("gzip cut off", { let zipped = gzip(good.as_bytes()); zipped[..zipped.len() / 2].to_vec() }, "data.csv is a gzip file that breaks off before its end: upload it again"),
-        ("gzip damaged", { let mut zipped = gzip(good.as_bytes()); let end = zipped.len(); zipped[end - 6] ^= 0xFF; zipped }, "data.csv is a gzip file that is damaged: upload it again"),
-        ("UTF-16", utf16(&good), "data.csv is text in UTF-16, as Excel writes \"Unicode text\": save it as \"CSV UTF-8\""),
-        ("UTF-16 without a mark", utf16(&good)[2..].to_vec(), "data.csv is text in UTF-16 or UTF-32 without a byte order mark: save it as UTF-8"),
-        ("Latin-1", { let mut bytes = text(good.replace("basic", "ba?ic")); let at = bytes.iter().rposition(|b| *b == b'?').unwrap(); bytes[at] = 0xE9; bytes }, "data.csv is not UTF-8 text (line 599); it may be Latin-1 or Windows-1252: save it as UTF-8"),
-        ("NUL bytes", text(good.replacen("plus", "pl\0us", 1)), "data.csv contains binary data (a NUL at byte 67): give comma-separated UTF-8 text with a header line"),
-        ("carriage returns", text(good.replace('\n', "\r")), "data.csv ends its lines with carriage returns only, as old Macintosh computers did: save it with line feeds"),
-        ("semicolons", text(good.replace(',', ";")), "data.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text"),
-        ("tabs", text(good.replace(',', "\t")), "data.csv is separated by tabs, and SageMaker Autopilot takes commas: save it as comma-separated text"),
-        ("vertical bars", text(good.replace(',', "|")), "data.csv is separated by vertical bars, and SageMaker Autopilot takes commas: save it as comma-separated text"),
-        ("semicolons and decimal commas", text(good.replace(',', ";").replace("basic", "1,5").replace("age", "age, years")), "data.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text"),
-        ("prose", b"just some words\nand more\n".to_vec(), "data.csv has one column only (its first line has no comma): give the target and at least one column to predict it from"),
-        ("blank lines", b"\n\n\n".to_vec(), "data.csv holds nothing but empty lines: remove it, or upload it again"),
-        ("no header", text(good.replacen(&format!("{HEADER}\n"), "", 1)), "data.csv has no header: its first line holds numbers, not names; put a line with the columns' names first"),
-        ("no name", text(good.replacen("plan", " ", 1)), "data.csv has no name for column 2 in its header: give every column a name of its own"),
-        ("a name twice", text(good.replacen("plan", "age", 1)), "data.csv has the name \"age\" twice in its header: give every column a name of its own"),
-        ("no target", text(good.replacen("Churn?", "Left", 1)), "data.csv has no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"Left\": name the target as it stands in the header"),
-        ("the target in other case", text(good.replacen("Churn?", "churn? ", 1)), "data.csv has no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"churn? \"; \"churn? \" is another name, since case and spaces count: name the target as it stands in the header"),
-        ("too many columns", text(format!("{},Churn?\n", (0..5000).map(|n| format!("c{n}")).collect::<Vec<_>>().join(","))), "data.csv has 5001 columns, and at most 5000 are taken: leave out those that do not matter"),
-        ("a short row", second("33,True."), "data.csv has 2 fields in line 2, and its header has 3: put values that hold commas in double quotes"),
-        ("an open quote", second("33,\"basic,True."), "data.csv has a double quote in line 2 that is not closed there, and swallows the lines after it: close it, or write two for one that is meant"),
-        ("the header again", second(HEADER), "data.csv has its header again in line 2, where a row should be: remove that line (files that were joined keep one header only)"),
-        ("too few rows", text(table(499)), "data.csv has 499 rows with a value in \"Churn?\"; SageMaker Autopilot needs at least 500: give more"),
-        ("too few labels", text(good.replace("False.", "")), "data.csv has 240 rows with a value in \"Churn?\"; SageMaker Autopilot needs at least 500: give more"),
-        ("one class", text(good.replace("False.", "True.")), "column \"Churn?\" has \"True.\" in every row: at least two different values are needed to learn from"),
-        ("an identifier as target", text(format!("{HEADER}\n") + &(0..600).map(|n| format!("{n},basic,C-{n}\n")).collect::<String>()), "column \"Churn?\" has 600 different values in 600 rows: it names rows instead of grouping them, so nothing can be learnt for new ones; name another column to predict"),
-        ("Parquet cut off", b"PAR1 and nothing more".to_vec(), "data.csv is a Parquet file that does not end as Parquet files do: it was cut off or is still being written: write it again"),
-        ("a Parquet footer that lies about its length", b"PAR1....\xFF\xFF\x00\x00PAR1".to_vec(), "data.csv is a Parquet file that names a footer longer than itself: write it again"),
+        (
+            "an old workbook",
+            b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1....".to_vec(),
+            "data.csv is an old Excel workbook: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet",
+        ),
+        (
+            "a workbook",
+            b"PK\x03\x04....".to_vec(),
+            "data.csv is an Excel workbook or another ZIP archive: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet",
+        ),
+        (
+            "a web page",
+            b"<!DOCTYPE html><html></html>".to_vec(),
+            "data.csv is a web page or another XML document: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet",
+        ),
+        (
+            "JSON lines",
+            b"{\"a\": 1}\n{\"a\": 2}\n".to_vec(),
+            "data.csv is JSON: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet",
+        ),
+        (
+            "PDF",
+            b"%PDF-1.7".to_vec(),
+            "data.csv is a PDF document: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet",
+        ),
+        (
+            "gzip twice",
+            gzip(&gzip(good.as_bytes())),
+            "data.csv is compressed twice: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet",
+        ),
+        (
+            "gzip cut off",
+            {
+                let zipped = gzip(good.as_bytes());
+                zipped[..zipped.len() / 2].to_vec()
+            },
+            "data.csv is a gzip file that breaks off before its end: upload it again",
+        ),
+        (
+            "gzip damaged",
+            {
+                let mut zipped = gzip(good.as_bytes());
+                let end = zipped.len();
+                zipped[end - 6] ^= 0xFF;
+                zipped
+            },
+            "data.csv is a gzip file that is damaged: upload it again",
+        ),
+        (
+            "UTF-16",
+            utf16(&good),
+            "data.csv is text in UTF-16, as Excel writes \"Unicode text\": save it as \"CSV UTF-8\"",
+        ),
+        (
+            "UTF-16 without a mark",
+            utf16(&good)[2..].to_vec(),
+            "data.csv is text in UTF-16 or UTF-32 without a byte order mark: save it as UTF-8",
+        ),
+        (
+            "Latin-1",
+            {
+                let mut bytes = text(good.replace("basic", "ba?ic"));
+                let at = bytes.iter().rposition(|b| *b == b'?').unwrap();
+                bytes[at] = 0xE9;
+                bytes
+            },
+            "data.csv is not UTF-8 text (line 599); it may be Latin-1 or Windows-1252: save it as UTF-8",
+        ),
+        (
+            "NUL bytes",
+            text(good.replacen("plus", "pl\0us", 1)),
+            "data.csv contains binary data (a NUL at byte 37): give comma-separated UTF-8 text with a header line",
+        ),
+        (
+            "carriage returns",
+            text(good.replace('\n', "\r")),
+            "data.csv ends its lines with carriage returns only, as old Macintosh computers did: save it with line feeds",
+        ),
+        (
+            "semicolons",
+            text(good.replace(',', ";")),
+            "data.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text",
+        ),
+        (
+            "tabs",
+            text(good.replace(',', "\t")),
+            "data.csv is separated by tabs, and SageMaker Autopilot takes commas: save it as comma-separated text",
+        ),
+        (
+            "vertical bars",
+            text(good.replace(',', "|")),
+            "data.csv is separated by vertical bars, and SageMaker Autopilot takes commas: save it as comma-separated text",
+        ),
+        (
+            "semicolons and decimal commas",
+            text(good.replace(',', ";").replace("basic", "1,5").replace("age", "age, years")),
+            "data.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text",
+        ),
+        (
+            "prose",
+            b"just some words\nand more\n".to_vec(),
+            "data.csv has one column only (its first line has no comma): give the target and at least one column to predict it from",
+        ),
+        (
+            "blank lines",
+            b"\n\n\n".to_vec(),
+            "data.csv holds nothing but empty lines: remove it, or upload it again",
+        ),
+        (
+            "no header",
+            text(good.replacen(&format!("{HEADER}\n"), "", 1)),
+            "data.csv has no header: its first line holds numbers, not names; put a line with the columns' names first",
+        ),
+        (
+            "no name",
+            text(good.replacen("plan", " ", 1)),
+            "data.csv has no name for column 2 in its header: give every column a name of its own",
+        ),
+        (
+            "a name twice",
+            text(good.replacen("plan", "age", 1)),
+            "data.csv has the name \"age\" twice in its header: give every column a name of its own",
+        ),
+        (
+            "no target",
+            text(good.replacen("Churn?", "Left", 1)),
+            "data.csv has no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"Left\": name the target as it stands in the header",
+        ),
+        (
+            "the target in other case",
+            text(good.replacen("Churn?", "churn? ", 1)),
+            "data.csv has no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"churn? \"; \"churn? \" is another name, since case and spaces count: name the target as it stands in the header",
+        ),
+        (
+            "too many columns",
+            text(format!(
+                "{},Churn?\n",
+                (0..5000).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",")
+            )),
+            "data.csv has 5001 columns, and at most 5000 are taken: leave out those that do not matter",
+        ),
+        (
+            "a short row",
+            second("33,True."),
+            "data.csv has 2 fields in line 2, and its header has 3: put values that hold commas in double quotes",
+        ),
+        (
+            "an open quote",
+            second("33,\"basic,True."),
+            "data.csv has a double quote in line 2 that is not closed there, and swallows the lines after it: close it, or write two for one that is meant",
+        ),
+        (
+            "the header again",
+            second(HEADER),
+            "data.csv has its header again in line 2, where a row should be: remove that line (files that were joined keep one header only)",
+        ),
+        (
+            "too few rows",
+            text(table(499)),
+            "data.csv has 499 rows with a value in \"Churn?\"; SageMaker Autopilot needs at least 500: give more",
+        ),
+        (
+            "too few labels",
+            text(table(400) + &"30,pro,\n".repeat(200)),
+            "data.csv has 400 rows with a value in \"Churn?\"; SageMaker Autopilot needs at least 500: give more",
+        ),
+        (
+            "one class",
+            text(good.replace("False.", "True.")),
+            "column \"Churn?\" has \"True.\" in every row: at least two different values are needed to learn from",
+        ),
+        (
+            "an identifier as target",
+            text(
+                format!("{HEADER}\n")
+                    + &(0..600).map(|n| format!("{n},basic,C-{n}\n")).collect::<String>(),
+            ),
+            "column \"Churn?\" has 600 different values in 600 rows: it names rows instead of grouping them, so nothing can be learnt for new ones; name another column to predict",
+        ),
+        (
+            "Parquet cut off",
+            b"PAR1 and nothing more".to_vec(),
+            "data.csv is a Parquet file that does not end as Parquet files do: it was cut off or is still being written: write it again",
+        ),
+        (
+            "a Parquet footer that lies about its length",
+            b"PAR1....\xFF\xFF\x00\x00PAR1".to_vec(),
+            "data.csv is a Parquet file that names a footer longer than itself: write it again",
+        ),
     ]
 }
 
@@ -178,7 +336,10 @@ fn every_broken_file_gets_a_sentence_of_its_own() {
 fn all_errors_are_told_and_not_only_the_first() {
     let verdict = of(table(600).replacen("age,plan", "age,age,,", 1));
     let flaws: Vec<Flaw> = verdict.errors.iter().map(|error| error.code).collect();
-    assert_eq!(flaws, [Flaw::DuplicateColumn, Flaw::UnnamedColumn, Flaw::UnnamedColumn, Flaw::RaggedRow]);
+    assert_eq!(
+        flaws,
+        [Flaw::DuplicateColumn, Flaw::UnnamedColumn, Flaw::UnnamedColumn, Flaw::RaggedRow]
+    );
 }
 
 #[test]
@@ -203,22 +364,50 @@ fn files_that_do_not_go_together_get_a_sentence_of_their_own() {
         assert_eq!(messages(&verdict.errors), [sentence.as_str()], "{name}");
     }
     let (verdict, _) = inspect(churn(), vec![]);
-    assert_eq!(messages(&verdict.errors), ["there is no training data under train/: upload a CSV file with a header there"]);
-    let leftovers = vec![("train/a.csv", good()), ("train/_SUCCESS", vec![]), ("train/sub/", vec![])];
+    assert_eq!(
+        messages(&verdict.errors),
+        ["there is no training data under train/: upload a CSV file with a header there"]
+    );
+    let leftovers =
+        vec![("train/a.csv", good()), ("train/_SUCCESS", vec![]), ("train/sub/", vec![])];
     assert!(inspect(churn(), leftovers).0.is_fit());
 }
 
 #[test]
 fn settings_that_the_data_denies_get_a_sentence_of_their_own() {
     let cases = [
-        (json!({"objective": {"problem_type": "Regression", "metric": "MSE"}}), "column \"Churn?\" holds 600 values that are no numbers, but the model is set to Regression with metric MSE: set a classification, or clean the column"),
-        (json!({"target": "plan", "objective": {"problem_type": "BinaryClassification", "metric": "F1"}}), "column \"plan\" has 3 different values, but the model is set to BinaryClassification: set MulticlassClassification, or clean the column"),
-        (json!({"training": {"features": {"salary": "numeric"}}}), "column \"salary\" is set as a feature, but data.csv has no such column: correct the model's settings or the data"),
-        (json!({"training": {"mode": "ensembling", "sample_weight": "w"}}), "column \"w\" is set as the sample weight, but data.csv has no such column: correct the model's settings or the data"),
-        (json!({"training": {"mode": "ensembling", "sample_weight": "plan"}}), "column \"plan\" has weights that are missing, negative or no numbers in 600 of 600 rows: no row is left to learn from; give numbers from 0 on"),
-        (json!({"training": {"validation": "channel"}}), "there is no data under validation/, on which the model is set to validate candidates: upload a file there, or set a share of the training rows instead"),
-        (json!({"problem": {"text_classification": {"content_column": "body"}}}), "column \"body\" is set as the column with the text, but data.csv has no such column: correct the model's settings or the data"),
-        (json!({"problem": {"time_series_forecasting": {"frequency": "1D", "horizon": 3, "item_column": "plan", "timestamp_column": "day"}}, "target": "age"}), "column \"day\" is set as the timestamp column, but data.csv has no such column: correct the model's settings or the data"),
+        (
+            json!({"objective": {"problem_type": "Regression", "metric": "MSE"}}),
+            "column \"Churn?\" holds 600 values that are no numbers, but the model is set to Regression with metric MSE: set a classification, or clean the column",
+        ),
+        (
+            json!({"target": "plan", "objective": {"problem_type": "BinaryClassification", "metric": "F1"}}),
+            "column \"plan\" has 3 different values, but the model is set to BinaryClassification: set MulticlassClassification, or clean the column",
+        ),
+        (
+            json!({"training": {"features": {"salary": "numeric"}}}),
+            "column \"salary\" is set as a feature, but data.csv has no such column: correct the model's settings or the data",
+        ),
+        (
+            json!({"training": {"mode": "ensembling", "sample_weight": "w"}}),
+            "column \"w\" is set as the sample weight, but data.csv has no such column: correct the model's settings or the data",
+        ),
+        (
+            json!({"training": {"mode": "ensembling", "sample_weight": "plan"}}),
+            "column \"plan\" has weights that are missing, negative or no numbers in 600 of 600 rows: no row is left to learn from; give numbers from 0 on",
+        ),
+        (
+            json!({"training": {"validation": "channel"}}),
+            "there is no data under validation/, on which the model is set to validate candidates: upload a file there, or set a share of the training rows instead",
+        ),
+        (
+            json!({"problem": {"text_classification": {"content_column": "body"}}}),
+            "column \"body\" is set as the column with the text, but data.csv has no such column: correct the model's settings or the data",
+        ),
+        (
+            json!({"problem": {"time_series_forecasting": {"frequency": "1D", "horizon": 3, "item_column": "plan", "timestamp_column": "day"}}, "target": "age"}),
+            "column \"day\" is set as the timestamp column, but data.csv has no such column: correct the model's settings or the data",
+        ),
     ];
     for (changes, sentence) in cases {
         let mut settings = churn();
@@ -236,17 +425,53 @@ fn what_looks_strange_is_a_warning_with_a_sentence_of_its_own() {
         text
     };
     let cases = [
-        (with("c", |_| String::new()), "column \"c\" has no value in any of 600 rows: leave it out"),
-        (with("c", |_| "x".into()), "column \"c\" has the same value in all 600 rows: nothing can be learnt from it; leave it out"),
-        (with("c", |n| format!("id{n}")), "column \"c\" has another value in every one of 600 rows, as identifiers do: leave it out unless it means something"),
-        (with("c", |n| if n * 31 % 10 < 4 { "left".into() } else { "here".into() }), "column \"c\" gives \"Churn?\" away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else"),
-        (with("c", |n| if n % 50 == 0 { "unknown".into() } else { (n % 7).to_string() }), "column \"c\" holds numbers, but 12 of 600 values are none: leave these empty, or the whole column may be taken for words"),
-        (with("c", |n| if n == 3 { "x".repeat(40_000) } else { (n % 7).to_string() + "x" }), "column \"c\" has a cell of 40,000 bytes: check that no quote is missing, and shorten it"),
-        (format!("\u{FEFF}{}", table(600)), "data.csv begins with a byte order mark, which some readers take for a part of the first column's name: save it as UTF-8 without one"),
-        (table(600) + &"30,pro,\n".repeat(60), "column \"Churn?\" has no value in 60 of 660 rows (9.1 %): SageMaker Autopilot leaves them out; fill them in if they should count"),
-        (table(600) + &"30,pro,Maybe\n".repeat(3), "column \"Churn?\" has 1 of 3 classes with fewer than 5 rows, such as \"Maybe\" with 3: too few to learn and to validate; give more rows of them or join them"),
-        (table(2000).replace("False.", "True.") + &"30,pro,False.\n".repeat(6), "column \"Churn?\" has \"True.\" in 99.7 % of the rows and \"False.\" in 0.3 %: set an objective metric such as F1 or AUC, since accuracy is high for always saying the same"),
-        (format!("{HEADER}\n") + &(0..3000).map(|n| format!("{},{},t{}\n", n % 60, n % 4, n * 7 % 150)).collect::<String>(), "column \"Churn?\" has 150 different values: each is a class of its own; group them, or set problem type Regression if they are measures"),
+        (
+            with("c", |_| String::new()),
+            "column \"c\" has no value in any of 600 rows: leave it out",
+        ),
+        (
+            with("c", |_| "x".into()),
+            "column \"c\" has the same value in all 600 rows: nothing can be learnt from it; leave it out",
+        ),
+        (
+            with("c", |n| format!("id{n}")),
+            "column \"c\" has another value in every one of 600 rows, as identifiers do: leave it out unless it means something",
+        ),
+        (
+            with("c", |n| if n * 31 % 10 < 4 { "left".into() } else { "here".into() }),
+            "column \"c\" gives \"Churn?\" away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else",
+        ),
+        (
+            with("c", |n| if n % 50 == 0 { "unknown".into() } else { (n % 7).to_string() }),
+            "column \"c\" holds numbers, but 12 of 600 values are none: leave these empty, or the whole column may be taken for words",
+        ),
+        (
+            with("c", |n| if n == 3 { "x".repeat(40_000) } else { (n % 7).to_string() + "x" }),
+            "column \"c\" has a cell of 40,000 bytes: check that no quote is missing, and shorten it",
+        ),
+        (
+            format!("\u{FEFF}{}", table(600)),
+            "data.csv begins with a byte order mark, which some readers take for a part of the first column's name: save it as UTF-8 without one",
+        ),
+        (
+            table(600) + &"30,pro,\n".repeat(60),
+            "column \"Churn?\" has no value in 60 of 660 rows (9.1 %): SageMaker Autopilot leaves them out; fill them in if they should count",
+        ),
+        (
+            table(600) + &"30,pro,Maybe\n".repeat(3),
+            "column \"Churn?\" has 1 of 3 classes with fewer than 5 rows, such as \"Maybe\" with 3: too few to learn and to validate; give more rows of them or join them",
+        ),
+        (
+            table(2000).replace("False.", "True.") + &"30,pro,False.\n".repeat(6),
+            "column \"Churn?\" has \"True.\" in 99.7 % of the rows and \"False.\" in 0.3 %: set an objective metric such as F1 or AUC, since accuracy is high for always saying the same",
+        ),
+        (
+            format!("{HEADER}\n")
+                + &(0..3000)
+                    .map(|n| format!("{},{},t{}\n", n % 60, n % 4, n * 7 % 150))
+                    .collect::<String>(),
+            "column \"Churn?\" has 150 different values: each is a class of its own; group them, or set problem type Regression if they are measures",
+        ),
     ];
     for (text, sentence) in cases {
         let verdict = of(text);
@@ -275,14 +500,16 @@ fn kinds_and_weights_that_are_not_as_set_are_warnings() {
 fn a_numeric_target_that_another_column_repeats_is_given_away() {
     let mut text = String::from("size,price,price_in_cents\n");
     for n in 0_u64..700 {
-        let price = n * 7919 % 1009;
+        let price = n * 7919 % 101;
         text.push_str(&format!("{},{price},{}\n", n * 31 % 97, price * 100));
     }
     let (verdict, _) = inspect(json!({"target": "price"}), vec![("train/d.csv", text.into())]);
     assert!(verdict.is_fit(), "{:?}", verdict.errors);
     assert_eq!(
         messages(&verdict.warnings),
-        ["column \"price_in_cents\" gives \"price\" away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else"]
+        [
+            "column \"price_in_cents\" gives \"price\" away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else"
+        ]
     );
     assert_eq!(verdict.target.unwrap().classes, []);
 }
@@ -291,26 +518,40 @@ fn a_numeric_target_that_another_column_repeats_is_given_away() {
 fn validation_and_held_out_data_are_judged_too() {
     let channel = json!({"target": "Churn?", "training": {"validation": "channel"}});
     let good = || table(600).into_bytes();
-    let with = |name, bytes| inspect(channel.clone(), vec![("train/a.csv", good()), ("validation/v.csv", good()), (name, bytes)]).0;
+    let with = |name, bytes| {
+        inspect(
+            channel.clone(),
+            vec![("train/a.csv", good()), ("validation/v.csv", good()), (name, bytes)],
+        )
+        .0
+    };
     assert!(with("test/t.csv", good()).is_fit());
     let other = table(20).replacen("age", "years", 1).into_bytes();
     assert_eq!(
         messages(&with("validation/w.csv", other.clone()).errors),
-        ["w.csv has another header than v.csv: it has \"years\" but not \"age\"; all files of a model must have the same columns in the same order"]
+        [
+            "w.csv has another header than v.csv: it has \"years\" but not \"age\"; all files of a model must have the same columns in the same order"
+        ]
     );
     assert_eq!(
         messages(&with("test/t.csv", other).errors),
-        ["t.csv lacks columns of the training data: \"age\"; the run ends with predictions for this held-out file: correct or remove it"]
+        [
+            "t.csv lacks columns of the training data: \"age\"; the run ends with predictions for this held-out file: correct or remove it"
+        ]
     );
     let semicolons = table(20).replace(',', ";").into_bytes();
     assert_eq!(
         messages(&with("test/t.csv", semicolons).errors),
-        ["t.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text; the run ends with predictions for this held-out file: correct or remove it"]
+        [
+            "t.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text; the run ends with predictions for this held-out file: correct or remove it"
+        ]
     );
     let unlabelled = b"plan,age\npro,30\n".to_vec();
     assert_eq!(
         messages(&with("test/t.csv", unlabelled).warnings),
-        ["t.csv has no values in \"Churn?\", so that the model's predictions for it cannot be evaluated: add that column if the truth is known"]
+        [
+            "t.csv has no values in \"Churn?\", so that the model's predictions for it cannot be evaluated: add that column if the truth is known"
+        ]
     );
 }
 
@@ -322,8 +563,14 @@ fn pictures_lie_in_one_folder_for_each_class() {
         inspect(settings(), files).0
     };
     assert!(judge(&["train/cat/1.png", "train/dog/2.JPG"]).is_fit());
-    assert_eq!(messages(&judge(&["train/cat/1.png"]).errors), ["all 1 pictures are of one class: at least two folders are needed to learn from"]);
-    assert_eq!(messages(&judge(&["train/cat/1.png", "train/dog/2.png", "train/3.png"]).errors), ["3.png lies in no folder: put every picture into the folder of its class"]);
+    assert_eq!(
+        messages(&judge(&["train/cat/1.png"]).errors),
+        ["all 1 pictures are of one class: at least two folders are needed to learn from"]
+    );
+    assert_eq!(
+        messages(&judge(&["train/cat/1.png", "train/dog/2.png", "train/3.png"]).errors),
+        ["3.png lies in no folder: put every picture into the folder of its class"]
+    );
 }
 
 /// A table of about this many bytes, in which quotes hold line feeds.
@@ -371,14 +618,17 @@ fn many_files_are_looked_into_evenly_and_within_bounds() {
     let (verdict, read) = inspect(churn(), files);
     assert_eq!(messages(&verdict.errors), Vec::<&str>::new());
     assert_eq!(verdict.training.rows.unwrap().count, 5000);
-    assert_eq!(verdict.warnings[0].message, "only 834 of 2,500 files were looked into: join them into fewer, larger ones to have all of them checked");
+    assert_eq!(
+        verdict.warnings[0].message,
+        "only 834 of 2,500 files were looked into: join them into fewer, larger ones to have all of them checked"
+    );
     assert!(read < 1 << 20);
 }
 
 #[test]
 fn a_gzip_bomb_is_left_alone_after_a_bounded_look() {
     let mut zeros = table(600).into_bytes();
-    zeros.extend(std::iter::repeat_n(b'1', 200 << 20));
+    zeros.extend(std::iter::repeat_n(b'1', 60 << 20));
     let bomb = gzip(&zeros);
     assert!(bomb.len() < 2 << 20);
     let (verdict, _) = inspect(churn(), vec![("train/a.csv", bomb)]);
@@ -439,7 +689,8 @@ mod parquet_files {
             Struct::default().number(1, 5, *kind).number(3, 5, 1).text(4, name.as_bytes()).end()
         };
         let chunk = |(_, _, missing, low, high): &Column<'_>| {
-            let statistics = Struct::default().number(3, 6, *missing).text(5, high).text(6, low).end();
+            let statistics =
+                Struct::default().number(3, 6, *missing).text(5, high).text(6, low).end();
             let metadata = Struct::default().number(5, 6, rows).field(12, 12, &statistics).end();
             Struct::default().number(2, 6, 4).field(3, 12, &metadata).end()
         };
@@ -466,7 +717,11 @@ mod parquet_files {
     pub(super) fn churn(rows: i64) -> Vec<u8> {
         file(&footer(
             rows,
-            &[("age", 1, 3, b"18", b"99"), ("plan", 6, 0, b"a", b"z"), ("Churn?", 6, 0, b"F", b"T")],
+            &[
+                ("age", 1, 3, b"18", b"99"),
+                ("plan", 6, 0, b"a", b"z"),
+                ("Churn?", 6, 0, b"F", b"T"),
+            ],
         ))
     }
 }
@@ -485,19 +740,40 @@ fn parquet_is_judged_by_its_footer_alone() {
         judge(parquet_files::file(&parquet_files::footer(rows, columns)))
     };
     let few = with(600, &[("age", 1, 0, b"1", b"2"), ("Churn?", 6, 200, b"F", b"T")]);
-    assert_eq!(messages(&few.errors), ["a.parquet has 400 rows with a value in \"Churn?\"; SageMaker Autopilot needs at least 500: give more"]);
+    assert_eq!(
+        messages(&few.errors),
+        [
+            "a.parquet has 400 rows with a value in \"Churn?\"; SageMaker Autopilot needs at least 500: give more"
+        ]
+    );
     let one = with(600, &[("age", 1, 600, b"", b""), ("Churn?", 6, 0, b"T", b"T")]);
-    assert_eq!(messages(&one.errors), ["column \"Churn?\" has the same value in every row: at least two different values are needed to learn from"]);
-    assert_eq!(messages(&one.warnings), ["column \"age\" has no value in any of 600 rows: leave it out"]);
+    assert_eq!(
+        messages(&one.errors),
+        [
+            "column \"Churn?\" has the same value in every row: at least two different values are needed to learn from"
+        ]
+    );
+    assert_eq!(
+        messages(&one.warnings),
+        ["column \"age\" has no value in any of 600 rows: leave it out"]
+    );
     let no_target = with(600, &[("age", 1, 0, b"1", b"2")]);
     assert_eq!(no_target.errors[0].code, Flaw::NoTarget);
     let lying = with(600, &[("age", 1, 0, b"1", b"2"), ("Churn?", 6, 601, b"F", b"T")]);
-    assert_eq!(messages(&lying.errors), ["a.parquet is a Parquet file that has a footer that counts more missing values than rows: write it again"]);
+    assert_eq!(
+        messages(&lying.errors),
+        [
+            "a.parquet is a Parquet file that has a footer that counts more missing values than rows: write it again"
+        ]
+    );
 }
 
 #[test]
 fn rows_of_several_parquet_files_are_added_up() {
-    let files = vec![("train/a.parquet", parquet_files::churn(300)), ("train/b.parquet", parquet_files::churn(300))];
+    let files = vec![
+        ("train/a.parquet", parquet_files::churn(300)),
+        ("train/b.parquet", parquet_files::churn(300)),
+    ];
     let (verdict, _) = inspect(churn(), files);
     assert!(verdict.is_fit(), "{:?}", verdict.errors);
     assert_eq!(verdict.training.rows.unwrap().count, 600);
