@@ -44,7 +44,7 @@ pub trait Source {
         &self,
         file: &File,
         range: Range<u64>,
-    ) -> impl Future<Output = Result<Vec<u8>, Self::Error>>;
+    ) -> impl Future<Output = Result<Vec<u8>, Self::Error>> + Send;
 }
 
 /// A model's data, as it is listed.
@@ -99,9 +99,12 @@ async fn look<S: Source>(source: &S, inspection: &mut Inspection<'_>) -> Result<
             return Ok(());
         }
         let files = inspection.files().to_vec();
-        let mut answers = stream::iter(&reads)
+        // Nothing is read before it is its turn.
+        let questions: Vec<_> = reads
+            .iter()
             .map(|read| source.read(&files[read.file], read.range.clone()))
-            .buffered(AT_ONCE);
+            .collect();
+        let mut answers = stream::iter(questions).buffered(AT_ONCE);
         let mut next = reads.iter();
         while let (Some(bytes), Some(read)) = (answers.next().await, next.next()) {
             inspection.take(read, &bytes?);
