@@ -15,9 +15,12 @@ use crosspilot_core::tenant::Tenant;
 use crate::preflight::{Data, File, MOST_FILES, Source};
 
 /// A tenant's bucket, in a session for one run.
-pub(crate) struct Bucket<'a> {
-    pub(crate) s3: Client,
-    pub(crate) tenant: &'a Tenant,
+#[derive(Debug)]
+pub struct Bucket<'a> {
+    /// S3, with a session that may list and read the model's data.
+    pub s3: Client,
+    /// Whose bucket it is.
+    pub tenant: &'a Tenant,
 }
 
 impl Bucket<'_> {

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 
 use crosspilot_core::aws::sagemaker::error::BuildError;
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace::wait_seconds;
@@ -20,12 +21,14 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, Stop, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
+use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
-use bucket::Bucket;
 use preflight::{Finding, Verdict};
 use request::JobPlan;
+
+pub use bucket::Bucket;
 
 /// Warnings in the response, which travels through the state machine.
 const WARNINGS: usize = 20;
@@ -153,6 +156,16 @@ pub fn sentences(verdict: &Verdict) -> String {
     text
 }
 
+/// Judges a model's data in its bucket.
+pub async fn inspect(
+    bucket: &Bucket<'_>,
+    model: &ModelName,
+    settings: &ModelSettings,
+) -> Result<Verdict, CallError> {
+    let data = bucket.data(model, settings).await?;
+    preflight::judge(bucket, settings, data).await
+}
+
 /// Judges the data, keeps the verdict and the columns, and starts or adopts the
 /// job.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
@@ -162,8 +175,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let session = app.sessions.open(&tenant, Purpose::StartJob(&run)).await?;
 
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let data = bucket.data(&run.model, settings).await?;
-    let verdict = preflight::judge(&bucket, settings, data).await?;
+    let verdict = inspect(&bucket, &run.model, settings).await?;
     let results = layout::results_prefix(&tenant.prefix, &run);
     let document = serde_json::to_vec_pretty(&verdict).unwrap_or_default();
     let preflight_uri = bucket.write_json(&format!("{results}preflight.json"), document).await?;

@@ -100,10 +100,8 @@ async fn look<S: Source>(source: &S, inspection: &mut Inspection<'_>) -> Result<
         }
         let files = inspection.files().to_vec();
         // Nothing is read before it is its turn.
-        let questions: Vec<_> = reads
-            .iter()
-            .map(|read| source.read(&files[read.file], read.range.clone()))
-            .collect();
+        let questions: Vec<_> =
+            reads.iter().map(|read| source.read(&files[read.file], read.range.clone())).collect();
         let mut answers = stream::iter(questions).buffered(AT_ONCE);
         let mut next = reads.iter();
         while let (Some(bytes), Some(read)) = (answers.next().await, next.next()) {

@@ -7,6 +7,7 @@ mod failure_path;
 mod faults;
 mod identities;
 mod local_cloud;
+mod preflight;
 mod problem_types;
 mod secrets;
 mod state_machine;

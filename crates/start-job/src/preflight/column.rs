@@ -37,7 +37,7 @@ pub(super) struct Seen {
     pub(super) longest: usize,
     length: u64,
     spaced: u64,
-    pub(super) distinct: Distinct,
+    distinct: Distinct,
     /// Rows of each class by value; given up with too many values.
     by_value: Option<HashMap<u64, [u32; CLASSES]>>,
     /// Smallest and largest number of each class.
@@ -108,6 +108,15 @@ impl Seen {
 
     pub(super) fn values(&self) -> u64 {
         self.rows - self.missing
+    }
+
+    /// Different values, about.
+    pub(super) fn different(&self) -> u64 {
+        if self.distinct.all_once() {
+            self.values()
+        } else {
+            self.distinct.estimate().min(self.values())
+        }
     }
 
     /// What it seems to hold; nothing without a value.

@@ -298,7 +298,7 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
             ),
         );
     }
-    if values >= ENOUGH && seen.missing == 0 && seen.distinct.estimate() == 1 {
+    if values >= ENOUGH && seen.missing == 0 && seen.different() == 1 {
         warn(
             Flaw::ConstantColumn,
             format!(
@@ -465,7 +465,7 @@ fn columns(training: &Inspection<'_>) -> Vec<Column> {
                 name: name.clone(),
                 kind: seen.kind(),
                 missing: Some(seen.missing),
-                distinct: Some(seen.distinct.estimate()),
+                distinct: Some(seen.different()),
             }
         };
         return table.names.iter().zip(&table.columns).enumerate().map(column).collect();

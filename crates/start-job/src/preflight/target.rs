@@ -66,7 +66,7 @@ impl Labels {
     }
 
     fn different(&self) -> u64 {
-        if self.too_many { self.cells.distinct.estimate() } else { self.counts.len() as u64 }
+        if self.too_many { self.cells.different() } else { self.counts.len() as u64 }
     }
 
     fn is_numeric(&self) -> bool {

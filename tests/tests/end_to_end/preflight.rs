@@ -1,0 +1,236 @@
+//! Data is judged before anything costs money, and a job is what the settings
+//! say.
+
+use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
+use crosspilot_core::aws::sagemaker::types::{AutoMlMetricEnum, AutoMlMode, CompressionType};
+use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::{RunRecord, Stop};
+use crosspilot_core::run::{RunId, RunRef, Trigger};
+use crosspilot_core::settings::{ModelSettings, Validation};
+use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user};
+use serde_json::{Value, json};
+use start_job::{Request, Response};
+use std::io::Write as _;
+
+const TRAIN: &str = "crosspilot/churn/train/";
+
+async fn set(customer: &Customer, settings: &ModelSettings) {
+    let vendor = customer.cloud.vendor();
+    vendor.set_model(&customer.tenant.tenant, &customer.model, settings).await.unwrap();
+}
+
+/// The run that an execution works on, by the address of its verdict.
+async fn verdict(customer: &Customer) -> Value {
+    let s3 = customer.s3();
+    let list = s3.list_objects_v2().bucket(customer.tenant.bucket.as_str());
+    let list = list.prefix("crosspilot-results/churn/").send().await.unwrap();
+    let key = list.contents().iter().find_map(|object| {
+        object.key().filter(|key| key.ends_with("/preflight.json")).map(str::to_owned)
+    });
+    serde_json::from_str(&customer.get(&key.unwrap()).await).unwrap()
+}
+
+async fn jobs(customer: &Customer) -> Vec<String> {
+    let account = customer.tenant.account.as_str();
+    let sagemaker = customer.cloud.endpoints().sagemaker_of(account);
+    let jobs = sagemaker.list_auto_ml_jobs().send().await.unwrap();
+    let name = |job: &crosspilot_core::aws::sagemaker::types::AutoMlJobSummary| {
+        job.auto_ml_job_name().unwrap().to_owned()
+    };
+    jobs.auto_ml_job_summaries().iter().map(name).collect()
+}
+
+async fn the_job(customer: &Customer) -> DescribeAutoMlJobV2Output {
+    let account = customer.tenant.account.as_str();
+    let sagemaker = customer.cloud.endpoints().sagemaker_of(account);
+    let name = jobs(customer).await.pop().unwrap();
+    sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(name).send().await.unwrap()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn unfit_data_ends_the_run_with_every_error_in_the_stored_verdict() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "unfit-all").await;
+        let text = churn(100, 1).replacen("State,Calls", "State,State", 1);
+        customer.put(&format!("{TRAIN}data.csv"), text).await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"start-job".into(), &"DataUnfit".into())
+        );
+        let cause = failure["cause"].as_str().unwrap();
+        let file = format!("s3://{}/{TRAIN}data.csv", customer.tenant.bucket);
+        let sentence = format!("{file} has the name \"State\" twice in its header");
+        assert!(cause.starts_with(&sentence), "{cause}");
+        assert!(cause.contains("preflight.json"), "{cause}");
+        let verdict = verdict(&customer).await;
+        assert_eq!(verdict["errors"][0]["code"], "DuplicateColumn");
+        assert_eq!(verdict["errors"][0]["file"].as_str(), Some(file.as_str()));
+        assert_eq!(jobs(&customer).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn gzipped_data_with_a_validation_channel_trains_as_the_settings_say() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "as-set").await;
+        let id = &customer.tenant.tenant;
+        cloud
+            .vendor()
+            .change_tenant(id, "set", |tenant| {
+                tenant.tags.insert("CostCenter".into(), "42".into());
+            })
+            .await
+            .unwrap();
+        let settings: ModelSettings = serde_json::from_value(json!({
+            "target": "Churn?",
+            "objective": {"problem_type": "BinaryClassification", "metric": "AUC"},
+            "training": {
+                "mode": "ensembling", "max_candidates": 1, "max_runtime_seconds": 500,
+                "max_trial_seconds": 60, "validation": "channel",
+            },
+        }))
+        .unwrap();
+        assert_eq!(settings.training.validation, Some(Validation::Channel));
+        set(&customer, &settings).await;
+        customer.put("crosspilot/churn/test/held-out.csv", churn(50, 3)).await;
+        customer.put("crosspilot/churn/validation/v.csv", churn(200, 2)).await;
+        customer.put_bytes(&format!("{TRAIN}data.csv.gz"), gzip(&churn(700, 1))).await;
+        customer.succeeded(&customer.first_execution().await).await;
+
+        let job = the_job(&customer).await;
+        let channels = job.auto_ml_job_input_data_config();
+        let compression: Vec<_> = channels.iter().map(|c| c.compression_type().unwrap()).collect();
+        assert_eq!(compression, [&CompressionType::Gzip, &CompressionType::None]);
+        let tabular = job.auto_ml_problem_type_config().unwrap().as_tabular_job_config().unwrap();
+        assert_eq!(tabular.mode(), Some(&AutoMlMode::Ensembling));
+        let criteria = tabular.completion_criteria().unwrap();
+        assert_eq!(criteria.max_candidates(), Some(1));
+        assert_eq!(criteria.max_auto_ml_job_runtime_in_seconds(), Some(500));
+        assert_eq!(criteria.max_runtime_per_training_job_in_seconds(), Some(60));
+        let metric = job.auto_ml_job_objective().unwrap().metric_name();
+        assert_eq!(metric, Some(&AutoMlMetricEnum::Auc));
+        let account = customer.tenant.account.as_str();
+        let sagemaker = cloud.endpoints().sagemaker_of(account);
+        let tags = sagemaker.list_tags().resource_arn(job.auto_ml_job_arn().unwrap());
+        let tags = tags.send().await.unwrap();
+        assert!(tags.tags().iter().any(|tag| tag.value() == Some("42")));
+        let verdict = verdict(&customer).await;
+        assert_eq!(
+            verdict["training"],
+            json!({
+                "files": 1, "bytes": verdict["training"]["bytes"], "gzip": true,
+                "rows": {"count": 700, "exact": true, "sampled": 700},
+            })
+        );
+        assert_eq!(verdict["validation"]["rows"]["count"], 200);
+    });
+}
+
+#[test]
+fn what_the_local_cloud_does_not_train_it_says_plainly() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "not-here").await;
+        let cases = [
+            (
+                json!({"target": "Churn?", "training": {"features": {"Calls": "numeric"}}}),
+                "FeatureSpecificationS3Uri is not offered by the local SageMaker",
+            ),
+            (
+                json!({"target": "Calls", "problem": {"time_series_forecasting": {
+                    "frequency": "1D", "horizon": 3, "item_column": "State", "timestamp_column": "Minutes",
+                }}}),
+                "TimeSeriesForecastingJobConfig is not offered by the local SageMaker, which trains on tables only",
+            ),
+            (
+                json!({"target": "Churn?", "problem": {"text_classification": {"content_column": "State"}}}),
+                "TextClassificationJobConfig is not offered by the local SageMaker, which trains on tables only",
+            ),
+        ];
+        customer.put(&format!("{TRAIN}data.csv"), churn(700, 1)).await;
+        customer.succeeded(&customer.first_execution().await).await;
+        for (number, (settings, sentence)) in cases.into_iter().enumerate() {
+            set(&customer, &serde_json::from_value(settings).unwrap()).await;
+            let failure = customer.failed(&customer.start(&number.to_string()).await).await;
+            assert_eq!(failure["stage"], "start-job");
+            assert!(failure["cause"].as_str().unwrap().contains(sentence), "{failure}");
+        }
+    });
+}
+
+/// A run by hand, claimed as `assume` would, and the function as an operator
+/// runs it.
+async fn claimed(customer: &Customer, stop: Option<Stop>) -> (App, RunRef) {
+    let vendor = customer.cloud.vendor();
+    let app = App::new(saas_user(customer.cloud).await, vendor.registry.clone());
+    let time = "2026-01-31T12:00:00Z".to_owned();
+    let trigger = Trigger::Manual { time, request_id: "x".to_owned() };
+    let (tenant, model) = (customer.tenant.tenant.clone(), customer.model.clone());
+    let run_id = RunId::derive(&tenant, &model, &trigger).unwrap();
+    let run = RunRef { tenant, model, run_id };
+    let record = json!({"tenant": run.tenant, "model": run.model, "run_id": run.run_id, "execution": "by hand", "trigger": trigger});
+    let record = RunRecord { stop, ..serde_json::from_value(record).unwrap() };
+    vendor.registry.claim_run(&record).await.unwrap();
+    (app, run)
+}
+
+#[test]
+fn a_run_waits_its_turn_while_the_account_trains_as_much_as_it_may() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "its-turn").await;
+        customer.put(&format!("{TRAIN}data.csv"), churn(700, 1)).await;
+        customer.succeeded(&customer.first_execution().await).await;
+        let (app, run) = claimed(&customer, None).await;
+        let message = "The account-level service limit is reached.";
+        let fault = Fault {
+            operation: "CreateAutoMLJobV2".into(),
+            about: vec![customer.tenant.account.to_string()],
+            after: 0,
+            times: 1,
+            effect: Effect::Fail {
+                code: "ResourceLimitExceeded".into(),
+                message: message.into(),
+                status: 400,
+            },
+        };
+        cloud.inject(fault).await.unwrap();
+        let ask = async |elapsed_seconds| {
+            let request = Request { run: run.clone(), elapsed_seconds };
+            start_job::handle(app.clone(), request).await.unwrap()
+        };
+        let waiting = Response::Waiting { reason: message.into(), wait_seconds: 30 };
+        assert_eq!(ask(300.0).await, waiting);
+        assert!(!jobs(&customer).await.contains(&run.job_name()));
+        let Response::Started(started) = ask(330.0).await else { panic!("it still waits") };
+        assert_eq!((started.job, started.rows), (run.job_name(), Some(700)));
+        // And asking once more finds the same job.
+        assert!(matches!(ask(360.0).await, Response::Started(_)));
+    });
+}
+
+#[test]
+fn a_run_that_was_stopped_gets_no_job() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "stopped-early").await;
+        customer.put(&format!("{TRAIN}data.csv"), churn(700, 1)).await;
+        customer.succeeded(&customer.first_execution().await).await;
+        let stop = Stop { by: "arn:of:somebody".into(), time: "2026-01-31T12:01:00Z".into() };
+        let (app, run) = claimed(&customer, Some(stop)).await;
+        let request = Request { run: run.clone(), elapsed_seconds: 0.0 };
+        let error = start_job::handle(app, request).await.unwrap_err();
+        assert_eq!(error.code(), Code::RunStopped);
+        assert_eq!(
+            error.to_string(),
+            "arn:of:somebody stopped the run at 2026-01-31T12:01:00Z; no job was started"
+        );
+        assert!(!jobs(&customer).await.contains(&run.job_name()));
+    });
+}
