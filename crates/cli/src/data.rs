@@ -63,12 +63,19 @@ impl Source for Bytes<'_> {
 }
 
 async fn must_be_fit(name: &str, bytes: &[u8], target: &str) -> Result<(), Failure> {
-    let (name, key) = (name.to_owned(), "data".to_owned());
-    let file = File { name, key, size: bytes.len() as u64, archived: false };
+    let (shown, key) = (name.to_owned(), "data".to_owned());
+    let file = File { name: shown.clone(), key, size: bytes.len() as u64, archived: false };
     let data = Data { training: vec![file], ..Data::default() };
     let settings = ModelSettings::predicting(target);
     let verdict = preflight::judge(&Bytes(bytes), &settings, data).await?;
-    if verdict.is_fit() { Ok(()) } else { Err(Failure::Unfit(start_job::sentences(&verdict))) }
+    if verdict.is_fit() {
+        return Ok(());
+    }
+    let sentences = start_job::sentences(&verdict);
+    Err(Failure::Unfit(match sentences.contains(&shown) {
+        true => sentences,
+        false => format!("{shown}: {sentences}"),
+    }))
 }
 
 /// The file's name as a model name, or `demo` if it cannot be one.

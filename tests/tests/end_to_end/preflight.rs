@@ -1,6 +1,9 @@
 //! Data is judged before anything costs money, and a job is what the settings
 //! say.
 
+use std::io::Write as _;
+use std::path::Path;
+
 use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
 use crosspilot_core::aws::sagemaker::types::{AutoMlMetricEnum, AutoMlMode, CompressionType};
 use crosspilot_core::error::{Code, Coded};
@@ -12,7 +15,8 @@ use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user};
 use serde_json::{Value, json};
 use start_job::{Request, Response};
-use std::io::Write as _;
+
+use crate::command_line;
 
 const TRAIN: &str = "crosspilot/churn/train/";
 
@@ -232,5 +236,142 @@ fn a_run_that_was_stopped_gets_no_job() {
             "arn:of:somebody stopped the run at 2026-01-31T12:01:00Z; no job was started"
         );
         assert!(!jobs(&customer).await.contains(&run.job_name()));
+    });
+}
+
+/// Runs the command line; gives its exit code and both its outputs.
+async fn crosspilot(home: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = command_line::crosspilot(home);
+    command.args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn files_are_judged_on_this_machine_before_they_are_uploaded() {
+    let home = crosspilot_tests::home();
+    std::fs::create_dir_all(&home).unwrap();
+    let path = |name: &str| home.join(name).to_str().unwrap().to_owned();
+    let (good, bad) = (path("judged-good.csv.gz"), path("judged-bad.csv"));
+    std::fs::write(&good, gzip(&churn(700, 1))).unwrap();
+    std::fs::write(&bad, churn(700, 1).replace(',', ";")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let judge = async |files: &[&str]| {
+            let options = ["preflight", "--target", "Churn?", "--json"];
+            crosspilot(&home, &[&options, files].concat()).await
+        };
+        let (code, verdict, _) = judge(&[&good]).await;
+        let verdict: Value = serde_json::from_str(&verdict).unwrap();
+        assert_eq!((code, &verdict["errors"]), (Some(0), &json!([])));
+        assert_eq!(verdict["training"]["rows"]["count"], 700);
+        let (code, verdict, error) = judge(&[&bad, "--held-out", &good]).await;
+        let verdict: Value = serde_json::from_str(&verdict).unwrap();
+        assert_eq!(verdict["errors"][0]["code"], "WrongSeparator");
+        assert_eq!(code, Some(1));
+        assert_eq!(error, "error: this data cannot be trained on: see above\n");
+        let (code, shown, _) = crosspilot(&home, &["preflight", &good, "--target", "Churn?"]).await;
+        assert_eq!(code, Some(0));
+        assert!(shown.contains("Contract  categorical        0          2"), "{shown}");
+        assert!(!shown.contains('\u{1b}'), "no colours off a terminal: {shown}");
+    });
+}
+
+#[test]
+fn settings_are_set_shown_and_refused_on_the_command_line() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "by-options").await;
+        let home = crosspilot_tests::home_of(cloud);
+        let run = async |arguments: &[&str]| {
+            let (code, output, errors) =
+                crosspilot(&home, &[&["tenant"], arguments, &["--json"]].concat()).await;
+            (code, serde_json::from_str::<Value>(&output).unwrap_or_default(), errors)
+        };
+        let set = ["model", "set", "by-options", "churn"];
+        let options = [
+            "--target",
+            "Churn?",
+            "--problem-type",
+            "BinaryClassification",
+            "--metric",
+            "F1",
+            "--mode",
+            "ensembling",
+            "--max-candidates",
+            "3",
+            "--validation-fraction",
+            "0.25",
+            "--feature",
+            "Calls=numeric",
+            "--sample-weight",
+            "Minutes",
+            "--minimum",
+            "0.6",
+            "--serverless-memory",
+            "2048",
+        ];
+        let (code, _, errors) = run(&[&set[..], &options].concat()).await;
+        assert_eq!(code, Some(0), "{errors}");
+        let (_, shown, _) = run(&["model", "show", "by-options", "churn"]).await;
+        let expected = json!({
+            "target": "Churn?",
+            "objective": {"problem_type": "BinaryClassification", "metric": "F1"},
+            "training": {
+                "mode": "ensembling", "max_candidates": 3, "validation": {"fraction": 0.25},
+                "features": {"Calls": "numeric"}, "sample_weight": "Minutes",
+            },
+            "gate": {"margin": 0.0, "minimum": 0.6},
+            "deployment": {"hosting": {"serverless": {"memory_mb": 2048, "max_concurrency": 5}}},
+        });
+        assert_eq!(shown, expected);
+
+        // What is shown can be given back, with an option in its place.
+        let file = home.join("settings.json");
+        std::fs::write(&file, shown.to_string()).unwrap();
+        let file = file.to_str().unwrap();
+        let (_, again, _) =
+            run(&[&set[..], &["--settings", file, "--max-candidates", "4"]].concat()).await;
+        assert_eq!(again["settings"]["training"]["max_candidates"], 4);
+        assert_eq!(again["settings"]["objective"], expected["objective"]);
+
+        let (code, _, errors) =
+            run(&[&set[..], &["--settings", file, "--validation-fraction", "1.5"]].concat()).await;
+        assert_eq!(code, Some(1));
+        assert_eq!(
+            errors,
+            "error: the settings are not taken: training.validation.fraction is 1.5; it must be more than 0 and less than 1\n"
+        );
+
+        let changes = [
+            "set",
+            "by-options",
+            "--max-candidates",
+            "5",
+            "--tag",
+            "CostCenter=42",
+            "--volume-key",
+            "alias/disks",
+            "--subnet",
+            "subnet-0123abcd",
+            "--security-group",
+            "sg-0123abcd",
+        ];
+        let (code, tenant, errors) = run(&changes).await;
+        assert_eq!(code, Some(0), "{errors}");
+        assert_eq!(tenant["limits"]["max_candidates"], 5);
+        assert_eq!(tenant["tags"], json!({"CostCenter": "42"}));
+        assert_eq!(tenant["encryption"]["volume_key"], "alias/disks");
+        assert_eq!(tenant["network"]["subnets"], json!(["subnet-0123abcd"]));
+        let undo =
+            ["set", "by-options", "--tag", "CostCenter=", "--volume-key", "", "--no-network"];
+        let (_, tenant, _) = run(&undo).await;
+        let left = [&tenant["tags"], &tenant["encryption"], &tenant["network"]];
+        assert!(left.iter().all(|part| part.is_null()), "{tenant}");
+        let (code, _, errors) = run(&["set", "by-options", "--tag", "aws:x=1"]).await;
+        assert_eq!(code, Some(1));
+        assert!(errors.contains("names that begin with aws: belong to AWS"), "{errors}");
+        let stored = cloud.vendor().registry.tenant(&customer.tenant.tenant).await.unwrap();
+        assert!(stored.tags.is_empty());
     });
 }
