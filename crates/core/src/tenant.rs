@@ -324,7 +324,8 @@ mod tests {
                 Some(Encryption { output_key: key.map(str::to_owned), ..Default::default() });
             tenant.validate().unwrap_err().to_string()
         };
-        let cases: [(&[(&str, &str)], Option<&str>, &str); 6] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, &'a str);
+        let cases: [Case<'_>; 6] = [
             (
                 &[("aws:x", "")],
                 None,

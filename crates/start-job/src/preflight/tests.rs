@@ -769,6 +769,30 @@ fn parquet_is_judged_by_its_footer_alone() {
 }
 
 #[test]
+fn a_file_of_the_rust_parquet_writer_is_read() {
+    // Two row groups of 300 rows: age (a tenth missing), plan, joined, spend,
+    // constant, Churn (a twentieth missing).
+    let file = include_bytes!("testdata/two-groups.parquet").to_vec();
+    let (verdict, _) = inspect(json!({"target": "Churn"}), vec![("train/a.parquet", file)]);
+    assert!(verdict.is_fit(), "{:?}", verdict.errors);
+    assert_eq!(verdict.training.rows.unwrap().count, 600);
+    let column =
+        |column: &Column| (column.name.clone(), column.kind.unwrap(), column.missing.unwrap());
+    let columns: Vec<_> = verdict.columns.iter().map(column).collect();
+    let expected = [
+        ("age", Kind::Numeric, 60),
+        ("plan", Kind::Categorical, 0),
+        ("joined", Kind::Datetime, 0),
+        ("spend", Kind::Numeric, 0),
+        ("constant", Kind::Categorical, 0),
+        ("Churn", Kind::Categorical, 30),
+    ];
+    assert_eq!(columns, expected.map(|(name, kind, missing)| (name.to_owned(), kind, missing)));
+    let warned: Vec<Flaw> = verdict.warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(warned, [Flaw::ConstantColumn, Flaw::MissingTargets]);
+}
+
+#[test]
 fn rows_of_several_parquet_files_are_added_up() {
     let files = vec![
         ("train/a.parquet", parquet_files::churn(300)),
