@@ -1,8 +1,10 @@
 //! `assume`: which tenant is this run for, does its trust still hold, and is
 //! the run ours? It never returns credentials: every later handler assumes the
-//! customer's role itself. It also answers for the state machine that verifies
-//! tenants on a schedule: which are active, and whether one's trust holds.
+//! customer's role itself. When a run has ended, it notes how. It also answers
+//! for the state machines that work on all tenants: which are active, and
+//! whether one's trust holds.
 
+mod note;
 mod request;
 mod trust;
 mod verify;
@@ -16,6 +18,7 @@ use crosspilot_core::run::{BadTriggerTime, RunId, RunRef};
 use crosspilot_core::vendor::Verification;
 use serde::Serialize;
 
+pub use note::Note;
 pub use request::{Input, Request, Start, UploadEvent};
 pub use trust::{TrustError, Verdict, judge};
 
@@ -27,6 +30,11 @@ pub enum Response {
     Started(Started),
     /// Whether a tenant's trust holds.
     Verified(Verification),
+    /// Whether a run's end was noted.
+    Noted {
+        /// Whether it was.
+        noted: bool,
+    },
     /// The active tenants.
     Active {
         /// Their ids.
@@ -46,7 +54,7 @@ pub enum Started {
         account: AccountId,
         /// The customer's region, for people.
         region: RegionName,
-        /// Seconds that the run may take.
+        /// Seconds that the run's job may take.
         max_runtime_seconds: u32,
     },
     /// Another execution works on this run already.
@@ -104,6 +112,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
+        Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
     })
 }
@@ -126,7 +135,7 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
             (app.registry.active_tenant(&tenant).await?, model, trigger)
         }
     };
-    model_settings(&tenant, &model)?;
+    let own_limit = model_settings(&tenant, &model)?.training.max_runtime_seconds;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
     verify::before_run(app, &tenant).await?;
 
@@ -138,6 +147,7 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
         trigger,
         features: Vec::new(),
         stop: None,
+        outcome: None,
     };
     let claim = app.registry.claim_run(&record).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
@@ -146,7 +156,9 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
             run,
             account: tenant.account,
             region: tenant.region,
-            max_runtime_seconds: tenant.limits.max_runtime_seconds,
+            max_runtime_seconds: own_limit
+                .unwrap_or(u32::MAX)
+                .min(tenant.limits.max_runtime_seconds),
         },
         Claim::Duplicate { execution } => Started::Duplicate { run, execution },
     })

@@ -5,12 +5,16 @@ use crosspilot_core::run::Trigger;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::note::Note;
+
 /// What the function is asked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Request {
     /// May this run begin?
     Start(Box<Start>),
+    /// How did this run end?
+    Note(Box<Note>),
     /// Does this tenant's trust hold?
     Verify(TenantId),
     /// Which tenants are active?
@@ -30,6 +34,8 @@ impl TryFrom<Value> for Request {
         }
         if let Some(tenant) = value.get("verify") {
             TenantId::deserialize(tenant).map(Request::Verify)
+        } else if let Some(note) = value.get("note") {
+            Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
         } else if let Some(listed) = value.get("list") {
             Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
         } else {

@@ -7,14 +7,24 @@ One command, from anywhere in the workspace:
 
 It creates its own virtual environment under target/automl-bench (set VENV to use
 another), writes each split as CSV there, runs `examples/bench.rs` and the Python
-baselines on the same files, and prints one table in Markdown: medians over the
-seeds (--out FILE writes it as well). The engine and FLAML get the same wall-clock
-budget; LightGBM and scikit-learn run once with their defaults. `fit` is everything
-from the table in memory to the model; `rows/s` is scoring the test rows from text
-(engine) or from a DataFrame (Python), both on all cores. Baselines of earlier runs
-are used again unless --fresh. A CSV file of your own: --data FILE.csv:TARGET.
+baselines on the same files, and prints two tables in Markdown, medians over the
+seeds, and what they add up to (--out FILE writes it as well):
+
+- one model against one model: the engine with one candidate, and LightGBM and
+  scikit-learn's HistGradientBoosting with their defaults;
+- a search against a search: the engine with ten candidates, and FLAML, with the
+  same wall-clock budget.
+
+Seconds are for everything from the table in memory to the model, which for the
+engine means reading the text, holding rows out, measuring, and training again on
+all rows. Of --repeats fits of one model the fastest counts. `rows/s` is scoring
+the test rows from text (engine) or from a DataFrame (Python). All use all cores,
+or as many as --threads says. On a busy machine, --cpu prints processor seconds
+instead; idle threads that spin count there, so --threads 1 is fairest. Baselines
+of earlier runs are used again unless --fresh. A CSV file of your own:
+--data FILE.csv:TARGET.
 """
-import argparse, json, os, pathlib, statistics, subprocess, sys, time
+import argparse, json, math, os, pathlib, statistics, subprocess, sys, time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 WORK = ROOT / "target" / "automl-bench"
@@ -112,13 +122,22 @@ def write_split(name, make, regression, seed):
     return folder
 
 
-def engine(folder, seed, budget):
-    binary = WORK / "bench"
-    out = subprocess.run([binary, folder / "train.csv", "target", "--test", folder / "test.csv", "--seed", str(seed),
-                          "--budget", str(budget), "--metric", metric_of(folder)], capture_output=True, text=True)
-    if out.returncode != 0:
-        return {"model": "crosspilot", "error": out.stderr.strip()[-200:]}
-    return json.loads(out.stdout.strip().splitlines()[-1])
+def engine(folder, seed, candidates, options):
+    """One run of the engine; of several runs of one candidate, the fastest."""
+    command = [WORK / "bench", folder / "train.csv", "target", "--test", folder / "test.csv", "--seed", seed,
+               "--budget", options.budget, "--metric", metric_of(folder), "--candidates", candidates]
+    rows = []
+    for _ in range(options.repeats if candidates == 1 else 1):
+        out = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        if out.returncode != 0:
+            return {"error": out.stderr.strip()[-200:]}
+        rows.append(json.loads(out.stdout.strip().splitlines()[-1]))
+    return fastest(rows)
+
+
+def fastest(rows):
+    """The first row, with the least seconds of all of them."""
+    return rows[0] | {key: min(row[key] for row in rows) for key in ("seconds", "cpu_seconds")}
 
 
 def metric_of(folder):
@@ -132,8 +151,8 @@ def metric_of(folder):
 REGRESSION = {"diabetes", "linear_reg", "friedman1", "friedman2"}
 
 
-def python_models(folder, regression, seed, budget, wanted):
-    """Runs the baselines; texts become pandas categories, as their manuals advise."""
+def python_model(folder, regression, seed, name, options):
+    """Runs one baseline; texts become pandas categories, as their manuals advise."""
     import warnings, logging
     warnings.filterwarnings("ignore")
     import numpy as np, pandas as pd
@@ -153,14 +172,14 @@ def python_models(folder, regression, seed, budget, wanted):
                 train, test = train.drop(columns=column), test.drop(columns=column)
             else:
                 # scikit-learn alone takes 255 categories at most: there the rest is "other".
-                top = train[column].value_counts().index[:250 if "HistGB" in wanted else None]
+                top = train[column].value_counts().index[:250 if name == HISTGB else None]
                 kind = pd.CategoricalDtype([*top, "other"])
                 for part in (train, test):
                     part[column] = part[column].where(part[column].isin(top) | part[column].isna(), "other").astype(kind)
 
     def lightgbm():
         import lightgbm as lgb
-        return (lgb.LGBMRegressor if regression else lgb.LGBMClassifier)(verbose=-1, n_jobs=2, random_state=seed)
+        return (lgb.LGBMRegressor if regression else lgb.LGBMClassifier)(verbose=-1, n_jobs=options.threads, random_state=seed)
 
     def histogram():
         from sklearn.ensemble import HistGradientBoostingClassifier as C, HistGradientBoostingRegressor as R
@@ -174,35 +193,123 @@ def python_models(folder, regression, seed, budget, wanted):
         class Model:
             def fit(self, x, y):
                 self.inner = AutoML()
-                self.inner.fit(x, y, task=task, metric=metric, time_budget=budget, seed=seed, verbose=0, n_jobs=2)
+                self.inner.fit(x, y, task=task, metric=metric, time_budget=options.budget, seed=seed, verbose=0,
+                               n_jobs=options.threads)
                 return self
             def __getattr__(self, name):
                 return getattr(self.inner, name)
         return Model()
 
-    for name, make in (("LightGBM", lightgbm), ("HistGB", histogram), ("FLAML", flaml)):
-        if name not in wanted:
+    make = {LIGHTGBM: lightgbm, HISTGB: histogram, FLAML: flaml}[name]
+    try:
+        rows = []
+        for _ in range(1 if name == FLAML else options.repeats):
+            # Made before the clock starts: libraries are imported there.
+            model = make()
+            start, cpu = time.perf_counter(), time.process_time()
+            model.fit(train, y)
+            rows.append({"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu})
+        row = fastest(rows)
+        start, scored = time.perf_counter(), 0
+        while scored == 0 or time.perf_counter() - start < 0.3:
+            (model.predict if regression else model.predict_proba)(test)
+            scored += len(test)
+        row["rows_per_second"] = scored / (time.perf_counter() - start)
+        if regression:
+            row["R2"] = r2_score(y_test, model.predict(test))
+        else:
+            p = model.predict_proba(test)
+            row["Accuracy"] = accuracy_score(y_test, p.argmax(1))
+            row["LogLoss"] = log_loss(y_test, p, labels=list(range(len(classes))))
+            if p.shape[1] == 2:
+                row["AUC"] = roc_auc_score(y_test, p[:, 1])
+        return row
+    except Exception as error:
+        return {"error": str(error)[-200:]}
+
+
+ONE, LIGHTGBM, HISTGB, ALL, FLAML = "one candidate", "LightGBM", "HistGB", "leaderboard", "FLAML"
+MODELS = [ONE, LIGHTGBM, HISTGB, ALL, FLAML]
+CANDIDATES = {ONE: 1, ALL: 10}
+# More than this share behind the best is behind.
+TOLERANCE = 0.005
+
+
+def measure(names, sets, models, options):
+    """Yields each set's name, measure, and the medians of each model."""
+    cache = WORK / "baselines.json"
+    known = json.loads(cache.read_text()) if cache.exists() and not options.fresh else {}
+    for name in names:
+        make, regression = sets[name]
+        rows = {model: [] for model in models}
+        for seed in range(1, options.seeds + 1):
+            folder = write_split(name, make, regression, seed)
+            for model in models:
+                if model in CANDIDATES:
+                    rows[model].append(engine(folder, seed, CANDIDATES[model], options))
+                    continue
+                # Baselines do not change while the engine is worked on.
+                budget = options.budget if model == FLAML else "default"
+                key = f"{name}/{seed}/{model}/{budget}/{options.threads} threads"
+                if key not in known:
+                    known[key] = python_model(folder, regression, seed, model, options)
+                    cache.write_text(json.dumps(known, indent=1))
+                rows[model].append(known[key])
+        for model in models:
+            for row in rows[model]:
+                if "error" in row:
+                    print(f"{name}, {model}: {row['error']}", file=sys.stderr)
+        # A model that failed on one split is left out of the row.
+        rows = {model: all_rows for model, all_rows in rows.items() if not any("error" in row for row in all_rows)}
+        first = next(iter(rows.values()), [{}])[0]
+        quality = "R2" if regression else "AUC" if "AUC" in first else "Accuracy"
+        keys = {"quality": quality, "seconds": "cpu_seconds" if options.cpu else "seconds", "rate": "rows_per_second"}
+        middle = lambda all_rows: {k: statistics.median(row[key] for row in all_rows) for k, key in keys.items()}
+        yield name, quality, {model: middle(all_rows) for model, all_rows in rows.items()}
+
+
+def table(results, models):
+    """One table in Markdown; the best value of a row is bold."""
+    lines = [
+        "| data | measure | " + " | ".join([*models, *(f"{m} s" for m in models), *(f"{m} rows/s" for m in models)]) + " |",
+        "|---|---|" + "---:|" * 3 * len(models),
+    ]
+    for name, quality, rows in results:
+        cells = []
+        for key, form, best in (("quality", "{:.4f}", max), ("seconds", "{:.3f}", min), ("rate", "{:,.0f}", None)):
+            texts = [form.format(rows[model][key]) if model in rows else "failed" for model in models]
+            there = [rows[model][key] for model in models if model in rows]
+            if best and there:
+                texts = [f"**{text}**" if text == form.format(best(there)) else text for text in texts]
+            cells += texts
+        lines.append(f"| {name} | {quality} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def summary(results, ours, others):
+    """In words: how often and by how much we are ahead of each of the others."""
+    lines = []
+    for other in others:
+        pairs = [(rows[ours], rows[other]) for _, _, rows in results if ours in rows and other in rows]
+        if not pairs:
             continue
-        try:
-            start = time.perf_counter()
-            model = make().fit(train, y)
-            seconds = time.perf_counter() - start
-            start, scored = time.perf_counter(), 0
-            while scored == 0 or time.perf_counter() - start < 0.3:
-                (model.predict if regression else model.predict_proba)(test)
-                scored += len(test)
-            row = {"model": name, "seconds": seconds, "rows_per_second": scored / (time.perf_counter() - start)}
-            if regression:
-                row["R2"] = r2_score(y_test, model.predict(test))
-            else:
-                p = model.predict_proba(test)
-                row["Accuracy"] = accuracy_score(y_test, p.argmax(1))
-                row["LogLoss"] = log_loss(y_test, p, labels=list(range(len(classes))))
-                if p.shape[1] == 2:
-                    row["AUC"] = roc_auc_score(y_test, p[:, 1])
-        except Exception as error:
-            row = {"model": name, "error": str(error)[-200:]}
-        yield row
+        ratios = [a["seconds"] / b["seconds"] for a, b in pairs]
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        better = sum(a["quality"] > b["quality"] for a, b in pairs)
+        lines.append(f"- {ours} against {other}: takes {mean:.2f} times the seconds (geometric mean), "
+                     f"is quicker on {sum(r < 1 for r in ratios)} and better on {better} of {len(pairs)} sets.")
+    gaps, ahead = [], 0
+    for name, _, rows in results:
+        rivals = [rows[other]["quality"] for other in others if other in rows]
+        if ours in rows and rivals:
+            best = max(rivals)
+            gaps.append(((best - rows[ours]["quality"]) / abs(best), name))
+            ahead += rows[ours]["quality"] >= statistics.median(rivals)
+    if gaps:
+        behind = [f"{name} ({100 * gap:.1f} %)" for gap, name in gaps if gap > TOLERANCE]
+        lines.append(f"- {ours}: at or above the median of {', '.join(others)} on {ahead} of {len(gaps)} sets, "
+                     f"more than {100 * TOLERANCE} % behind the best of them on {', '.join(behind) or 'none'}.")
+    return lines
 
 
 def main():
@@ -211,12 +318,17 @@ def main():
     parser.add_argument("--data", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--budget", type=int, default=8)
-    parser.add_argument("--models", nargs="*", default=["crosspilot", "LightGBM", "HistGB", "FLAML"])
+    parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--out")
     options = parser.parse_args()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     subprocess.run(["cargo", "build", "-q", "-p", "crosspilot-automl", "--example", "bench"], cwd=ROOT, check=True)
+    # The engine and the libraries take as many threads as there are cores to run on.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads:])
     WORK.mkdir(parents=True, exist_ok=True)
     (WORK / "bench").write_bytes((target / "debug/examples/bench").read_bytes())
     (WORK / "bench").chmod(0o755)
@@ -227,48 +339,23 @@ def main():
             file, column = name.rsplit(":", 1)
             sets[pathlib.Path(file).stem] = (lambda f=file, c=column: pd.read_csv(f).rename(columns={c: "target"}), False)
     chosen = [pathlib.Path(name.rsplit(":", 1)[0]).stem if ":" in name else name for name in options.data or sets]
-    cache = WORK / "baselines.json"
-    known = json.loads(cache.read_text()) if cache.exists() and not options.fresh else {}
-    table = [
-        "| data | measure | " + " | ".join([*options.models, *(f"{m} fit s" for m in options.models), *(f"{m} rows/s" for m in options.models)]) + " |",
-        "|---|---|" + "---:|" * 3 * len(options.models),
-    ]
-    print(*table, sep="\n", flush=True)
-    for name in chosen:
-        make, regression = sets[name]
-        rows = {}
-        for seed in range(1, options.seeds + 1):
-            folder = write_split(name, make, regression, seed)
-            if "crosspilot" in options.models:
-                rows.setdefault("crosspilot", []).append(engine(folder, seed, options.budget))
-            for model in options.models:
-                if model == "crosspilot":
-                    continue
-                # Baselines do not change while the engine is worked on.
-                key = f"{name}/{seed}/{options.budget}/{model}"
-                if key not in known:
-                    known[key] = next(iter(python_models(folder, regression, seed, options.budget, [model])))
-                    cache.write_text(json.dumps(known, indent=1))
-                rows.setdefault(model, []).append(known[key])
-        quality = "R2" if regression else next((q for r in rows.values() for q in ("AUC", "Accuracy") if q in r[0]), "?")
-
-        def middle(model, key, form):
-            # A model that failed says so in its place; the reason goes to the side.
-            failed = [row["error"] for row in rows[model] if "error" in row]
-            if failed:
-                print(f"{name}, {model}: {failed[0]}", file=sys.stderr)
-                return "failed"
-            return form.format(statistics.median(row[key] for row in rows[model]))
-
-        values = [middle(model, quality, "{:.4f}") for model in options.models]
-        numbers = [float(value) for value in values if value != "failed"]
-        values = [f"**{value}**" if value != "failed" and float(value) == max(numbers) else value for value in values]
-        values += [middle(model, "seconds", "{:.2f}") for model in options.models]
-        values += [middle(model, "rows_per_second", "{:,.0f}") for model in options.models]
-        table.append(f"| {name} | {quality} | " + " | ".join(values) + " |")
-        print(table[-1], flush=True)
+    models = [model for model in MODELS if model in options.models]
+    results = []
+    for result in measure(chosen, sets, models, options):
+        results.append(result)
+        print(json.dumps(result), file=sys.stderr, flush=True)
+    unit = "processor seconds" if options.cpu else "seconds"
+    head = f"Medians over {options.seeds} seeds; {unit} on {options.threads} threads"
+    single = [model for model in (ONE, LIGHTGBM, HISTGB) if model in models]
+    search = [model for model in (ALL, FLAML) if model in models]
+    lines = [f"One model each. {head}.", "", *table(results, single), ""] if single else []
+    if search:
+        lines += [f"A search each, with a budget of {options.budget} s. {head}.", "", *table(results, search), ""]
+    lines += summary(results, ONE, single[1:] if ONE in single else [])
+    lines += summary(results, ALL, [model for model in (LIGHTGBM, HISTGB, FLAML) if model in models])
+    print(*lines, sep="\n")
     if options.out:
-        pathlib.Path(options.out).write_text("\n".join(table) + "\n")
+        pathlib.Path(options.out).write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

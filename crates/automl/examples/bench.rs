@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crosspilot_automl::{Candidate, Event, Prediction, Settings, Table, train};
 use crosspilot_metrics::{ClassificationReport, Metric, RegressionReport};
+use rustix::time::{ClockId, clock_gettime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = Vec::new();
@@ -56,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         min_rows: 50,
         ..Settings::default()
     };
-    let start = Instant::now();
+    let (start, cpu_start) = (Instant::now(), cpu_seconds());
     let mut observe = |event: Event<'_>| {
         if let (Event::Refitting(_), true) = (&event, options.contains_key("verbose")) {
             println!("refitting after {:.2} s", start.elapsed().as_secs_f64());
@@ -64,6 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let board = train(&table, None, &settings, &mut observe, &AtomicBool::new(false))?;
     let seconds = start.elapsed().as_secs_f64();
+    let cpu_seconds = cpu_seconds() - cpu_start;
     println!(
         "read {} rows in {read_seconds:.2} s, {:?}",
         table.rows(),
@@ -103,11 +105,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .find(|candidate| candidate.number == 1)
         .map_or(0.0, |first| first.fit_seconds);
     println!(
-        "{{\"model\": \"crosspilot\", \"seconds\": {seconds:.3}, \"first_seconds\": {first:.3}, \"rows_per_second\": {rate:.0}, \"bytes\": {}, {}}}",
+        "{{\"model\": \"crosspilot\", \"seconds\": {seconds:.4}, \"cpu_seconds\": {cpu_seconds:.4}, \"first_seconds\": {first:.4}, \"rows_per_second\": {rate:.0}, \"bytes\": {}, {}}}",
         best.model.save().len(),
         metrics.join(", ")
     );
     Ok(())
+}
+
+/// Processor time of all threads of this process.
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
 }
 
 fn score(candidate: &Candidate, test: &Table) -> Result<Vec<(Metric, f64)>, Box<dyn Error>> {

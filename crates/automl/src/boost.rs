@@ -3,12 +3,12 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::encode::STRIDE;
+use crate::goal::Goal;
 use crate::gradients::Gradients;
-use crate::grow::{Grower, Shape, Workspace};
+use crate::grow::{Grower, Rows, Shape, Workspace};
 use crate::learn::{Data, Limits};
+use crate::math::exp;
 use crate::rng::Rng;
-use crate::target::Target;
 use crate::tree::Tree;
 
 /// How a boosted model is trained.
@@ -25,8 +25,6 @@ pub(crate) struct BoostSettings {
     pub(crate) shape: Shape,
 }
 
-/// Places of 8 bytes in all histograms of one model.
-const MAX_PLACES: usize = 32_000_000;
 /// A round has to lower the loss by this share to count as progress.
 const WORTHWHILE: f64 = 3e-4;
 
@@ -58,67 +56,52 @@ impl Boost {
             base: base(data, train),
             trees: Vec::new(),
         };
-        // A leaf keeps a histogram while it is open: bound what all of them take.
-        let most = MAX_PLACES / (STRIDE * data.bins.width.max(1) * outputs);
-        let mut shape = settings.shape;
-        shape.leaves = shape.leaves.min(most.max(4));
-        let grower = Grower { bins: data.bins, is_level: data.is_level, shape };
-        let mut scores: Vec<Vec<f32>> =
-            model.base.iter().map(|base| vec![*base; data.rows()]).collect();
+        let watched = valid.unwrap_or_default();
+        let mut seen = Scores::new(data, train, &model.base);
+        let mut held_out = Scores::new(data, watched, &model.base);
+        // Rows side by side are read much faster than rows here and there.
+        let (bins, others) = (data.bins.take(train), data.bins.take(watched));
+        let grower = Grower::new(&bins, &others, data.is_level, settings.shape, outputs);
         let mut lanes: Vec<Lane> = (0..outputs).map(|_| Lane::new(data.bins.width)).collect();
         let mut rng = Rng::new(seed, 1);
         let mut best = (f64::INFINITY, 0);
         let mut progress = 0;
-        // The last round that a row was drawn in.
-        let mut seen_in = vec![usize::MAX; if settings.rows < 1.0 { data.rows() } else { 0 }];
-        let sampled = ((train.len() as f64 * settings.rows) as usize).max(1);
         for round in 0..settings.rounds {
             if round > 0 && limits.is_over() {
                 break;
             }
-            let rows =
-                if settings.rows < 1.0 { rng.sample(train, sampled) } else { train.to_vec() };
+            let sample = (settings.rows < 1.0).then(|| draw(train.len(), settings.rows, &mut rng));
             let stream = rng.next();
-            let norms = normalisers(data, &scores, train);
+            seen.goal.link(&seen.scores, &mut seen.linked);
             let step = |(output, lane): (usize, &mut Lane)| {
-                lane.pairs.resize(data.rows(), (0.0, 0.0));
-                gradients(data, &scores[output], norms.as_deref(), output, &rows, &mut lane.pairs);
-                lane.gradients.pack(&rows, &lane.pairs);
-                lane.rows.clear();
-                lane.rows.extend_from_slice(&rows);
+                let Lane { slopes, curves, gradients, rows, work, gains } = lane;
+                seen.goal.slopes(output, &seen.linked[output], slopes, curves);
+                gradients.pack(slopes, curves);
+                fill(&mut rows.others, 0..held_out.goal.rows() as u32);
+                match &sample {
+                    Some((learned, unseen)) => {
+                        fill(&mut rows.learned, learned.iter().copied());
+                        fill(&mut rows.unseen, unseen.iter().copied());
+                    }
+                    None => fill(&mut rows.learned, 0..train.len() as u32),
+                }
                 let mut rng = Rng::new(stream, output as u64);
-                grower.grow(
-                    &lane.gradients,
-                    &mut lane.rows,
-                    settings.rate,
-                    &mut rng,
-                    &mut lane.work,
-                    &mut lane.gains,
-                )
+                grower.grow(gradients, rows, settings.rate, &mut rng, work, gains)
             };
             // Outputs are independent within a round; a single one uses threads inside.
             let grown: Vec<_> = match outputs {
                 1 => lanes.iter_mut().enumerate().map(step).collect(),
                 _ => lanes.par_iter_mut().enumerate().map(step).collect(),
             };
-            let unseen: Vec<u32> = match settings.rows < 1.0 {
-                true => {
-                    rows.iter().for_each(|&row| seen_in[row as usize] = round);
-                    train.iter().copied().filter(|&row| seen_in[row as usize] != round).collect()
-                }
-                false => Vec::new(),
-            };
-            for ((grown, lane), scores) in grown.into_iter().zip(&lanes).zip(&mut scores) {
-                for &(from, to, value) in &grown.leaves {
-                    lane.rows[from..to].iter().for_each(|&row| scores[row as usize] += value);
-                }
-                for &row in unseen.iter().chain(valid.unwrap_or_default()) {
-                    scores[row as usize] += grown.tree.values(data.bins.row(row as usize))[0];
-                }
+            for (output, (grown, lane)) in grown.into_iter().zip(&lanes).enumerate() {
+                grown.add_to(&lane.rows, &mut seen.scores[output], &mut held_out.scores[output]);
                 model.trees.push(grown.tree);
             }
-            let Some(valid) = valid else { continue };
-            let loss = loss(data, &scores, valid);
+            if valid.is_none() {
+                continue;
+            }
+            held_out.goal.link(&held_out.scores, &mut held_out.linked);
+            let loss = held_out.goal.loss(&held_out.linked);
             if loss < best.0 * (1.0 - WORTHWHILE) {
                 progress = round;
             }
@@ -158,11 +141,30 @@ impl Boost {
     }
 }
 
+/// Scores of some rows, row by row and for each output, on their way.
+struct Scores {
+    goal: Goal,
+    scores: Vec<Vec<f32>>,
+    /// What the scores stand for.
+    linked: Vec<Vec<f32>>,
+}
+
+impl Scores {
+    fn new(data: &Data<'_>, rows: &[u32], base: &[f32]) -> Self {
+        Self {
+            goal: Goal::new(data, rows),
+            scores: base.iter().map(|base| vec![*base; rows.len()]).collect(),
+            linked: Vec::new(),
+        }
+    }
+}
+
 /// What one output needs in each round.
 struct Lane {
-    pairs: Vec<(f32, f32)>,
+    slopes: Vec<f32>,
+    curves: Vec<f32>,
     gradients: Gradients,
-    rows: Vec<u32>,
+    rows: Rows,
     work: Workspace,
     gains: Vec<f64>,
 }
@@ -170,23 +172,46 @@ struct Lane {
 impl Lane {
     fn new(width: usize) -> Self {
         Self {
-            pairs: Vec::new(),
-            gradients: Gradients { packed: Vec::new(), gradient_unit: 1.0, hessian_unit: 1.0 },
-            rows: Vec::new(),
+            slopes: Vec::new(),
+            curves: Vec::new(),
+            gradients: Gradients::new(),
+            rows: Rows::default(),
             work: Workspace::default(),
             gains: vec![0.0; width],
         }
     }
 }
 
+/// A share of the rows below `rows`, and those left over.
+fn draw(rows: usize, share: f64, rng: &mut Rng) -> (Vec<u32>, Vec<u32>) {
+    let mut wanted = ((rows as f64 * share) as usize).max(1);
+    let (mut drawn, mut left) = (Vec::with_capacity(wanted), Vec::with_capacity(rows - wanted));
+    for row in 0..rows {
+        match rng.below(rows - row) < wanted {
+            true => {
+                drawn.push(row as u32);
+                wanted -= 1;
+            }
+            false => left.push(row as u32),
+        }
+    }
+    (drawn, left)
+}
+
+/// Replaces what a list holds.
+fn fill(list: &mut Vec<u32>, items: impl Iterator<Item = u32>) {
+    list.clear();
+    list.extend(items);
+}
+
 /// Turns scores into a value or probabilities, in place.
 pub(crate) fn link(classes: usize, row: &mut [f32]) {
     match classes {
         0 => {}
-        2 => row[0] = 1.0 / (1.0 + (-row[0]).exp()),
+        2 => row[0] = 1.0 / (1.0 + exp(-row[0])),
         _ => {
             let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|score| *score = (*score - top).exp());
+            row.iter_mut().for_each(|score| *score = exp(*score - top));
             let sum: f32 = row.iter().sum();
             row.iter_mut().for_each(|score| *score /= sum);
         }
@@ -211,60 +236,4 @@ fn base(data: &Data<'_>, train: &[u32]) -> Vec<f32> {
             }
         })
         .collect()
-}
-
-/// For three and more labels: the logarithm of each row's sum of exponentials.
-fn normalisers(data: &Data<'_>, scores: &[Vec<f32>], rows: &[u32]) -> Option<Vec<f32>> {
-    if data.target.classes() <= 2 {
-        return None;
-    }
-    let mut norms = vec![0.0; data.rows()];
-    for &row in rows {
-        let row = row as usize;
-        let top = scores.iter().map(|score| score[row]).fold(f32::NEG_INFINITY, f32::max);
-        norms[row] = top + scores.iter().map(|score| (score[row] - top).exp()).sum::<f32>().ln();
-    }
-    Some(norms)
-}
-
-/// Gradient and hessian of the loss at each row's score.
-fn gradients(
-    data: &Data<'_>,
-    scores: &[f32],
-    norms: Option<&[f32]>,
-    output: usize,
-    rows: &[u32],
-    pairs: &mut [(f32, f32)],
-) {
-    let classes = data.target.classes();
-    // Friedman's correction for scores that may all shift together.
-    let factor = if classes > 2 { classes as f32 / (classes as f32 - 1.0) } else { 1.0 };
-    for &row in rows {
-        let at = row as usize;
-        let weight = data.weight(row) as f32;
-        let (g, h) = match data.target {
-            Target::Value(values) => (scores[at] - values[at] as f32, 1.0),
-            Target::Class { labels, .. } => {
-                let (p, is) = match norms {
-                    None => (1.0 / (1.0 + (-scores[at]).exp()), labels[at] == 1),
-                    Some(norms) => ((scores[at] - norms[at]).exp(), labels[at] as usize == output),
-                };
-                (p - f32::from(u8::from(is)), (factor * p * (1.0 - p)).max(1e-7))
-            }
-        };
-        pairs[at] = (weight * g, weight * h);
-    }
-}
-
-/// Mean loss of scores on some rows.
-fn loss(data: &Data<'_>, scores: &[Vec<f32>], rows: &[u32]) -> f64 {
-    let mut out = vec![0.0; scores.len()];
-    let (mut sum, mut total) = (0.0, 0.0);
-    for &row in rows {
-        out.iter_mut().zip(scores).for_each(|(out, score)| *out = score[row as usize]);
-        link(data.target.classes(), &mut out);
-        sum += data.weight(row) * data.target.loss(row as usize, &out);
-        total += data.weight(row);
-    }
-    if total > 0.0 { sum / total } else { 0.0 }
 }

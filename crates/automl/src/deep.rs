@@ -1,5 +1,6 @@
 //! Growing one deep tree of a forest, node by node.
 
+use crate::extra::{Lines, RandomSearch};
 use crate::learn::Data;
 use crate::rng::Rng;
 use crate::target::Target;
@@ -12,8 +13,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) data: &'a Data<'a>,
     /// Features tried at each node.
     pub(crate) tried: usize,
-    /// One random limit for each feature instead of the best.
-    pub(crate) extra: bool,
+    /// For one random limit for each feature instead of the best.
+    pub(crate) extra: Option<Lines>,
     /// Fewest rows of a leaf.
     pub(crate) min_rows: usize,
 }
@@ -45,12 +46,14 @@ pub(crate) struct Grower<'a> {
     codes: Vec<f32>,
     left: Vec<f64>,
     right: Vec<f64>,
+    random: Option<RandomSearch<'a>>,
 }
 
-struct Best {
-    gain: f64,
-    feature: usize,
-    split: Split,
+/// A split and how much it lowers the impurity.
+pub(crate) struct Best {
+    pub(crate) gain: f64,
+    pub(crate) feature: usize,
+    pub(crate) split: Split,
 }
 
 impl<'a> Grower<'a> {
@@ -71,6 +74,10 @@ impl<'a> Grower<'a> {
             codes: (0..several).map(|_| rng.unit() as f32).collect(),
             left: vec![0.0; several],
             right: vec![0.0; several],
+            random: plan
+                .extra
+                .as_ref()
+                .map(|lines| RandomSearch::new(lines, plan.data, plan.tried, plan.min_rows)),
             rng,
         }
     }
@@ -134,6 +141,10 @@ impl<'a> Grower<'a> {
             return None;
         }
         self.gather(rows);
+        if let Some(random) = &mut self.random {
+            let (weights, values) = (&self.weights, &self.values);
+            return random.search(rows, weights, values, &mut self.features, &mut self.rng);
+        }
         let mut best: Option<Best> = None;
         let (mut tried, mut next) = (0, 0);
         while tried < self.plan.tried && next < self.features.len() {
@@ -193,21 +204,6 @@ impl<'a> Grower<'a> {
             return None;
         }
         let is_level = data.is_level[feature];
-        if self.plan.extra {
-            let split = match is_level {
-                true => Split::Among([(); 4].map(|()| self.rng.next())),
-                false => {
-                    let limit = least + self.rng.below(usize::from(most - least)) as u8;
-                    Split::Below { limit, missing_left: true }
-                }
-            };
-            self.bins.iter_mut().for_each(|bin| *bin = u8::from(split.is_left(*bin)));
-            let gain = match self.codes.is_empty() {
-                true => self.gain_of_values(),
-                false => self.gain_of_labels(rows),
-            };
-            return Some(gain.map(|gain| (gain, split)));
-        }
         let mut used = [0u64; 4];
         for ((&bin, &weight), &value) in self.bins.iter().zip(&self.weights).zip(&self.values) {
             used[usize::from(bin >> 6)] |= 1 << (bin & 63);
@@ -237,58 +233,6 @@ impl<'a> Grower<'a> {
         let found = best.map(|(gain, position)| (gain, self.split(position, is_level)));
         self.order.iter().for_each(|&bin| self.cells[usize::from(bin)] = Cell::default());
         Some(found)
-    }
-
-    /// How much the variance falls when rows whose `bins` are now 1 go left.
-    fn gain_of_values(&self) -> Option<f64> {
-        let count: usize = self.bins.iter().map(|left| usize::from(*left)).sum();
-        // Eight lanes each, so that the compiler may use vector instructions.
-        let sum_of = |numbers: &[f32], masked: bool| -> f64 {
-            let mask = |left: u8| if masked { f32::from(left) } else { 1.0 };
-            let mut lanes = [0.0f32; 8];
-            let (numbers, rest) = numbers.as_chunks::<8>();
-            let (sides, rest_sides) = self.bins.as_chunks::<8>();
-            for (numbers, sides) in numbers.iter().zip(sides) {
-                for lane in 0..8 {
-                    lanes[lane] += numbers[lane] * mask(sides[lane]);
-                }
-            }
-            let rest =
-                rest.iter().zip(rest_sides).map(|(number, side)| f64::from(number * mask(*side)));
-            rest.sum::<f64>() + lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>()
-        };
-        let (all, sum) = (sum_of(&self.weights, false), sum_of(&self.values, false));
-        let (weight, part) = (sum_of(&self.weights, true), sum_of(&self.values, true));
-        if count < self.plan.min_rows || self.bins.len() - count < self.plan.min_rows {
-            return None;
-        }
-        let rest = sum - part;
-        let squares = part * part / weight.max(1e-12) + rest * rest / (all - weight).max(1e-12);
-        Some(squares - sum * sum / all.max(1e-12))
-    }
-
-    /// How much the Gini impurity falls when rows whose `bins` are now 1 go left.
-    fn gain_of_labels(&mut self, rows: &[u32]) -> Option<f64> {
-        let Target::Class { labels, .. } = self.plan.data.target else {
-            return None;
-        };
-        self.left.fill(0.0);
-        self.right.fill(0.0);
-        let mut count = 0;
-        for ((&row, &bin), &weight) in rows.iter().zip(&self.bins).zip(&self.weights) {
-            let side = if bin == 1 { &mut self.left } else { &mut self.right };
-            side[labels[row as usize] as usize] += f64::from(weight);
-            count += usize::from(bin);
-        }
-        if count < self.plan.min_rows || rows.len() - count < self.plan.min_rows {
-            return None;
-        }
-        let purity = |(squares, sum): (f64, f64)| squares / sum.max(1e-12);
-        let add = |(squares, sum): (f64, f64), one: f64| (squares + one * one, sum + one);
-        let both = self.left.iter().zip(&self.right).map(|(left, right)| left + right);
-        let left = self.left.iter().copied().fold((0.0, 0.0), add);
-        let right = self.right.iter().copied().fold((0.0, 0.0), add);
-        Some(purity(left) + purity(right) - purity(both.fold((0.0, 0.0), add)))
     }
 
     fn split(&self, position: usize, is_level: bool) -> Split {

@@ -1,15 +1,13 @@
 //! The arithmetic of a small neural network: batches of rows through dense
-//! layers, forth and back. Every inner loop runs over eight neighbouring numbers,
-//! which the compiler turns into vector instructions.
+//! layers, forth and back.
 
+use fearless_simd::{Simd, dispatch};
 use serde::{Deserialize, Serialize};
 
+use crate::math::level;
+use crate::product::{BLOCK, LANES, add, multiply, multiply_turned, turn};
 use crate::rng::Rng;
 
-/// Widths of layers are multiples of this.
-pub(crate) const LANES: usize = 8;
-/// Rows and inputs that are multiplied as one.
-const BLOCK: usize = 4;
 /// Marks a row without a level in a column.
 pub(crate) const NO_LEVEL: u32 = u32::MAX;
 
@@ -150,7 +148,6 @@ pub(crate) struct Workspace<'a> {
     slopes: Vec<f32>,
     before: Vec<f32>,
     turned: Vec<f32>,
-    turned_weights: Vec<f32>,
 }
 
 impl<'a> Workspace<'a> {
@@ -168,7 +165,6 @@ impl<'a> Workspace<'a> {
             slopes: Vec::new(),
             before: Vec::new(),
             turned: Vec::new(),
-            turned_weights: Vec::new(),
         }
     }
 
@@ -180,7 +176,7 @@ impl<'a> Workspace<'a> {
         numbers: &[f32],
         rows: &Rows,
         chosen: impl ExactSizeIterator<Item = usize>,
-        mut drop: Option<(f32, &mut Rng)>,
+        drop: Option<(f32, &mut Rng)>,
     ) -> &mut [f32] {
         let dense = self.shape.dense();
         self.rows = chosen.len().next_multiple_of(BLOCK);
@@ -195,6 +191,13 @@ impl<'a> Workspace<'a> {
         }
         self.input.resize(self.rows * dense, 0.0);
         self.levels.resize(self.rows * rows.columns, NO_LEVEL);
+        dispatch!(level(), simd => self.forward_in(simd, numbers, drop));
+        self.values.last_mut().map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    #[inline(always)]
+    fn forward_in<S: Simd>(&mut self, simd: S, numbers: &[f32], mut drop: Option<(f32, &mut Rng)>) {
+        let dense = self.shape.dense();
         for (depth, layer) in self.layers.iter().enumerate() {
             let (done, rest) = self.values.split_at_mut(depth);
             let (input, out) = (done.last().unwrap_or(&self.input), &mut rest[0]);
@@ -203,19 +206,12 @@ impl<'a> Workspace<'a> {
             for _ in 0..self.rows {
                 out.extend_from_slice(&numbers[layer.biases()..layer.end()]);
             }
-            turn(input, inputs, &mut self.turned);
             let weights = &numbers[layer.from..layer.biases()];
-            multiply(
-                out,
-                layer.outputs,
-                &self.turned,
-                self.rows,
-                &weights[..inputs * layer.outputs],
-            );
-            if depth == 0 && rows.columns > 0 {
+            multiply(simd, out, layer.outputs, input, inputs, weights);
+            if depth == 0 && self.columns > 0 {
                 let weights = &weights[dense * layer.outputs..];
                 for (out, levels) in
-                    out.chunks_exact_mut(layer.outputs).zip(self.levels.chunks_exact(rows.columns))
+                    out.chunks_exact_mut(layer.outputs).zip(self.levels.chunks_exact(self.columns))
                 {
                     for &level in levels.iter().filter(|level| **level != NO_LEVEL) {
                         let at = level as usize * layer.outputs;
@@ -230,12 +226,16 @@ impl<'a> Workspace<'a> {
                 }
             }
         }
-        self.values.last_mut().map_or(&mut [], Vec::as_mut_slice)
     }
 
     /// Turns the answer, which the caller has replaced by the loss's slope at it,
     /// into the slope at every number of the network.
     pub(crate) fn backward(&mut self, numbers: &[f32], out: &mut [f32]) {
+        dispatch!(level(), simd => self.backward_in(simd, numbers, out));
+    }
+
+    #[inline(always)]
+    fn backward_in<S: Simd>(&mut self, simd: S, numbers: &[f32], out: &mut [f32]) {
         out.fill(0.0);
         let dense = self.shape.dense();
         self.slopes.clear();
@@ -248,7 +248,7 @@ impl<'a> Workspace<'a> {
             let (weights, biases) =
                 out[layer.from..layer.end()].split_at_mut(layer.inputs * layer.outputs);
             let (first, second) = weights.split_at_mut(inputs * layer.outputs);
-            multiply(first, layer.outputs, input, inputs, &self.slopes);
+            multiply_turned(simd, first, layer.outputs, input, inputs, &self.slopes);
             self.slopes.chunks_exact(layer.outputs).for_each(|slopes| add(biases, slopes));
             if depth == 0 {
                 if self.columns > 0 {
@@ -265,11 +265,10 @@ impl<'a> Workspace<'a> {
                 }
                 break;
             }
-            turn(&self.slopes, layer.outputs, &mut self.turned);
-            turn(&numbers[layer.from..layer.biases()], layer.outputs, &mut self.turned_weights);
+            turn(&numbers[layer.from..layer.biases()], layer.outputs, &mut self.turned);
             self.before.clear();
             self.before.resize(self.rows * inputs, 0.0);
-            multiply(&mut self.before, inputs, &self.turned, self.rows, &self.turned_weights);
+            multiply(simd, &mut self.before, inputs, &self.slopes, layer.outputs, &self.turned);
             let scale = self.scale;
             self.before.iter_mut().zip(input).for_each(|(slope, value)| {
                 *slope = if *value > 0.0 { *slope * scale } else { 0.0 }
@@ -280,6 +279,7 @@ impl<'a> Workspace<'a> {
 }
 
 /// Sets a share of the values to zero and scales the rest up; returns by how much.
+#[inline(always)]
 fn drop_out(values: &mut [f32], share: f32, rng: &mut Rng) -> f32 {
     let limit = (share * 256.0) as u8;
     let scale = 1.0 / (1.0 - f32::from(limit) / 256.0);
@@ -292,46 +292,6 @@ fn drop_out(values: &mut [f32], share: f32, rng: &mut Rng) -> f32 {
     scale
 }
 
-fn add(sum: &mut [f32], more: &[f32]) {
-    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
-}
-
-/// Transposes rows of `width` numbers.
-fn turn(from: &[f32], width: usize, to: &mut Vec<f32>) {
-    let rows = from.len() / width.max(1);
-    to.resize(from.len(), 0.0);
-    for (column, to) in to.chunks_exact_mut(rows.max(1)).enumerate() {
-        to.iter_mut().zip(from[column..].iter().step_by(width)).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// Adds to `sum` (rows of `width` numbers) the product of the transpose of
-/// `left` (rows of `height` numbers) and `right` (rows of `width` numbers).
-/// `height` is a multiple of [`BLOCK`] and `width` one of [`LANES`].
-fn multiply(sum: &mut [f32], width: usize, left: &[f32], height: usize, right: &[f32]) {
-    if height == 0 {
-        return;
-    }
-    for (block, sum) in sum.chunks_exact_mut(BLOCK * width).enumerate() {
-        for tile in (0..width).step_by(LANES) {
-            let mut sums = [[0.0f32; LANES]; BLOCK];
-            for (left, right) in left.chunks_exact(height).zip(right.chunks_exact(width)) {
-                let left = left[block * BLOCK..].first_chunk::<BLOCK>();
-                let right = right[tile..].first_chunk::<LANES>();
-                let (Some(left), Some(right)) = (left, right) else { break };
-                for (sums, left) in sums.iter_mut().zip(left) {
-                    for lane in 0..LANES {
-                        sums[lane] += left * right[lane];
-                    }
-                }
-            }
-            for (sum, sums) in sum.chunks_exact_mut(width).zip(&sums) {
-                add(&mut sum[tile..tile + LANES], sums);
-            }
-        }
-    }
-}
-
 /// Steps that adapt to each number (Adam), with decay towards zero.
 pub(crate) struct Adam {
     mean: Vec<f32>,
@@ -339,23 +299,36 @@ pub(crate) struct Adam {
     steps: i32,
 }
 
+/// How slowly the means follow the slopes and their squares.
+const A: f32 = 0.9;
+const B: f32 = 0.999;
+
 impl Adam {
     pub(crate) fn new(size: usize) -> Self {
         Self { mean: vec![0.0; size], square: vec![0.0; size], steps: 0 }
     }
 
     pub(crate) fn step(&mut self, numbers: &mut [f32], slopes: &[f32], rate: f32, decay: f32) {
-        const A: f32 = 0.9;
-        const B: f32 = 0.999;
         self.steps += 1;
         let rate_now = rate / (1.0 - A.powi(self.steps));
         let scale = 1.0 / (1.0 - B.powi(self.steps));
         let shrink = 1.0 - rate * decay;
+        dispatch!(level(), simd => self.step_in(simd, numbers, slopes, [rate_now, scale, shrink]));
+    }
+
+    #[inline(always)]
+    fn step_in<S: Simd>(
+        &mut self,
+        _: S,
+        numbers: &mut [f32],
+        slopes: &[f32],
+        [rate, scale, shrink]: [f32; 3],
+    ) {
         let moments = self.mean.iter_mut().zip(&mut self.square);
         for ((number, slope), (mean, square)) in numbers.iter_mut().zip(slopes).zip(moments) {
             *mean = A * *mean + (1.0 - A) * slope;
             *square = B * *square + (1.0 - B) * slope * slope;
-            *number = *number * shrink - rate_now * *mean / ((*square * scale).sqrt() + 1e-8);
+            *number = *number * shrink - rate * *mean / ((*square * scale).sqrt() + 1e-8);
         }
     }
 }

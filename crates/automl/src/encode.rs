@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::schema::{Feature, UNKNOWN};
 use crate::target::Target;
 
-/// Text columns with more levels than this also get the rate of the target in
+/// Text columns with more levels than this, or than there are bins, also get the rate of the target in
 /// each level, since only the most frequent levels have a bin of their own.
 const RATED_LEVELS: usize = 100;
 /// With more classes than this the rates would outnumber the features.
@@ -16,10 +16,7 @@ const RATED_CLASSES: usize = 8;
 const PRIOR_ROWS: f64 = 10.0;
 const FOLDS: u64 = 5;
 /// Rows that decide where the bins of a number are cut.
-const CUT_SAMPLE: usize = 200_000;
-
-/// Places that a histogram keeps for each feature: one for each byte.
-pub(crate) const STRIDE: usize = 256;
+const CUT_SAMPLE: usize = 20_000;
 
 /// A byte for each feature of each row, row after row. 0 is missing.
 pub(crate) struct Bins {
@@ -34,9 +31,11 @@ impl Bins {
         &self.bytes[row * self.width..(row + 1) * self.width]
     }
 
-    /// The places of a feature that are used in a histogram of all features.
-    pub(crate) fn table(&self, feature: usize) -> std::ops::Range<usize> {
-        feature * STRIDE..feature * STRIDE + usize::from(self.counts[feature])
+    /// Some of the rows, in the order given.
+    pub(crate) fn take(&self, rows: &[u32]) -> Self {
+        let mut bytes = Vec::with_capacity(rows.len() * self.width);
+        rows.iter().for_each(|&row| bytes.extend_from_slice(self.row(row as usize)));
+        Self { width: self.width, bytes, counts: self.counts.clone() }
     }
 }
 
@@ -101,7 +100,9 @@ impl Encoder {
         let (mut rates, mut extra) = (Vec::new(), Vec::new());
         let mut sources: Vec<u32> = features.iter().map(|feature| feature.source as u32).collect();
         for (position, feature) in features.iter().enumerate() {
-            let Some(levels) = feature.levels.filter(|levels| *levels > RATED_LEVELS) else {
+            let Some(levels) =
+                feature.levels.filter(|levels| *levels > RATED_LEVELS.min(max_bins - 1))
+            else {
                 continue;
             };
             for (rate, column) in fit_rates(position, levels, &columns[position], target, train) {
@@ -113,7 +114,9 @@ impl Encoder {
         let binners = (0..features.len() + extra.len())
             .into_par_iter()
             .map(|position| match features.get(position).and_then(|feature| feature.levels) {
-                Some(levels) => Binner::Levels(bin_levels(levels, &columns[position], train)),
+                Some(levels) => {
+                    Binner::Levels(bin_levels(levels, &columns[position], train, max_bins))
+                }
                 None => {
                     let column =
                         columns.get(position).unwrap_or_else(|| &extra[position - features.len()]);
@@ -251,8 +254,8 @@ fn fit_rates(
     out
 }
 
-/// A bin for each of the most frequent levels.
-fn bin_levels(levels: usize, column: &[f64], train: &[u32]) -> Vec<u8> {
+/// A bin for each of the most frequent levels, as far as bins go.
+fn bin_levels(levels: usize, column: &[f64], train: &[u32], max_bins: usize) -> Vec<u8> {
     let mut counts: Vec<(usize, usize)> = (0..levels).map(|level| (0, level)).collect();
     for &row in train {
         let level = column[row as usize];
@@ -263,7 +266,7 @@ fn bin_levels(levels: usize, column: &[f64], train: &[u32]) -> Vec<u8> {
     counts.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut bins = vec![1; levels];
     for (bin, (_, level)) in
-        counts.iter().take(254).enumerate().filter(|(_, (count, _))| *count > 1)
+        counts.iter().take(max_bins - 1).enumerate().filter(|(_, (count, _))| *count > 1)
     {
         bins[*level] = bin as u8 + 2;
     }

@@ -1,6 +1,8 @@
 //! Finding the best split of one leaf in a histogram.
 
-use crate::gradients::{Gradients, HESSIAN};
+use fearless_simd::Simd;
+
+use crate::gradients::{Gradients, halves};
 use crate::grow::Shape;
 use crate::rng::Rng;
 use crate::tree::Split;
@@ -14,13 +16,16 @@ const CATEGORY_ROWS: f64 = 10.0;
 /// Most categories on the smaller side of a split.
 const CATEGORY_SIDE: usize = 32;
 
+/// Limits that are tried at once. Histograms are multiples of this.
+pub(crate) const LANES: usize = 16;
+
 /// Looks for the best split of one leaf. All numbers are in units of the packed
 /// gradients, so that nothing is multiplied by them in the inner loop.
 pub(crate) struct Finder {
     total: i64,
     l2: f64,
     category_l2: f64,
-    min_hessian: i64,
+    min_hessian: i32,
     row_hessian: f64,
     parent: f64,
     /// What one unit of gain is worth in loss.
@@ -34,14 +39,15 @@ impl Finder {
     /// For a leaf of `rows` rows whose packed gradients add up to `total`.
     pub(crate) fn new(gradients: &Gradients, total: i64, rows: f64, shape: &Shape) -> Self {
         let unit = gradients.hessian_unit;
-        let (g, h) = ((total >> 32) as f64, (total & HESSIAN) as f64);
+        let (g, h) = halves(total);
+        let (g, h) = (f64::from(g), f64::from(h));
         let l2 = shape.l2 / unit;
         Self {
             total,
             l2,
             category_l2: l2 + CATEGORY_L2 / unit,
             // Rows are told from hessians, which saves a count in each bin.
-            min_hessian: (MIN_HESSIAN / unit).max(shape.min_rows * h / rows) as i64 + 1,
+            min_hessian: (MIN_HESSIAN / unit).max(shape.min_rows * h / rows) as i32 + 1,
             row_hessian: h / rows,
             parent: g * g / (h + l2),
             worth: gradients.gradient_unit * gradients.gradient_unit / unit,
@@ -50,70 +56,109 @@ impl Finder {
 
     /// The loss that is saved by sending `left` to the left.
     fn gain(&self, left: i64, l2: f64) -> Option<f64> {
-        let (hl, hr) = (left & HESSIAN, (self.total - left) & HESSIAN);
+        let ((gl, hl), (gr, hr)) = (halves(left), halves(self.total - left));
         if hl < self.min_hessian || hr < self.min_hessian {
             return None;
         }
-        let (gl, gr) = ((left >> 32) as f64, ((self.total - left) >> 32) as f64);
-        let (hl, hr) = (hl as f64 + l2, hr as f64 + l2);
-        // One division instead of two.
-        Some(((gl * gl * hr + gr * gr * hl) / (hl * hr) - self.parent) * self.worth)
+        let (gl, gr) = (f64::from(gl), f64::from(gr));
+        let (hl, hr) = (f64::from(hl) + l2, f64::from(hr) + l2);
+        Some((gl * gl / hl + gr * gr / hr - self.parent) * self.worth)
     }
 
-    /// The best limit of an ordered feature, or one drawn at random.
-    pub(crate) fn limits(&self, table: &[i64], rng: Option<&mut Rng>) -> Found {
+    /// The best limit of an ordered feature that saves more than `least`.
+    #[inline(always)]
+    pub(crate) fn limits<S: Simd>(&self, simd: S, table: &[i64], least: f64) -> Found {
         let missing = table[0];
+        // Single precision finds the limit, double precision says what it saves.
+        let least_squares = ((self.parent + least / self.worth) * (1.0 - 1e-6)) as f32;
+        let mut best = self.scan(simd, table, 0, least_squares);
+        // Missing values that come later go to the larger side.
+        let mut missing_left = None;
+        if missing != 0 {
+            missing_left = Some(false);
+            let bar = best.map_or(least_squares, |best| best.0);
+            if let Some(other) = self.scan(simd, table, missing, bar) {
+                (best, missing_left) = (Some(other), Some(true));
+            }
+        }
+        self.offer(table, best?.1, missing_left).filter(|found| found.0 > least)
+    }
+
+    /// One limit of an ordered feature, drawn at random.
+    pub(crate) fn random_limit(&self, table: &[i64], rng: &mut Rng) -> Found {
         let first = 1 + table[1..].iter().position(|sum| *sum != 0)?;
         let last = table.iter().rposition(|sum| *sum != 0)?;
         // Missing values against all others is a split as well.
-        let to = if missing == 0 { last } else { last + 1 };
+        let to = if table[0] == 0 { last } else { last + 1 };
         if to == first {
             return None;
         }
-        let (from, to, before) = match rng {
-            None => (first, to, 0),
-            Some(rng) => {
-                let limit = first + rng.below(to - first);
-                (limit, limit + 1, table[first..limit].iter().sum())
-            }
-        };
-        let mut best = self.scan(table, from..to, before);
-        let mut missing_left = false;
-        if missing != 0 {
-            let other = self.scan(table, from..to, before + missing);
-            if other.0 > best.0 {
-                (best, missing_left) = (other, true);
-            }
-        } else {
-            // Missing values that come later go to the larger side.
-            missing_left = (best.2 & HESSIAN) * 2 >= (self.total & HESSIAN);
+        let limit = first + rng.below(to - first);
+        let sides = if table[0] == 0 { [None, None] } else { [Some(false), Some(true)] };
+        let [right, left] = sides.map(|missing_left| self.offer(table, limit, missing_left));
+        match (right, left) {
+            (Some(right), Some(left)) => Some(if left.0 > right.0 { left } else { right }),
+            (right, left) => right.or(left),
         }
-        let (gain, limit, left) = best;
-        (gain > 0.0).then_some((gain, Split::Below { limit: limit as u8, missing_left }, left))
     }
 
-    /// The best gain, limit and left sum over some limits, with `sum` to the left of all.
-    fn scan(
-        &self,
-        table: &[i64],
-        limits: std::ops::Range<usize>,
-        mut sum: i64,
-    ) -> (f64, usize, i64) {
-        let mut best = (f64::NEG_INFINITY, 0, 0);
-        let single = limits.len() == 1;
-        for (limit, &cell) in limits.clone().zip(&table[limits]) {
-            // Where no row lies, the split is the one before.
-            if cell == 0 && !single {
-                continue;
+    /// What a limit saves, if anything.
+    fn offer(&self, table: &[i64], limit: usize, missing_left: Option<bool>) -> Found {
+        let from = usize::from(missing_left != Some(true));
+        let left: i64 = table[from..=limit].iter().sum();
+        let gain = self.gain(left, self.l2).filter(|gain| *gain > 0.0)?;
+        let missing_left = missing_left
+            .unwrap_or(2 * i64::from(halves(left).1) >= i64::from(halves(self.total).1));
+        Some((gain, Split::Below { limit: limit as u8, missing_left }, left))
+    }
+
+    /// The best sum of squares and its limit, if it is above `bar`; `sum` lies to
+    /// the left of all.
+    #[inline(always)]
+    fn scan<S: Simd>(&self, _: S, table: &[i64], mut sum: i64, bar: f32) -> Option<(f32, usize)> {
+        let (g, h) = halves(self.total);
+        let (g, h, l2) = (g as f32, h as f32, self.l2 as f32);
+        let least = self.min_hessian as f32;
+        let mut best = [f32::NEG_INFINITY; LANES];
+        let mut block_of = [0u32; LANES];
+        sum -= table[0];
+        for (block, cells) in table.as_chunks::<LANES>().0.iter().enumerate() {
+            let mut sums = [0i64; LANES];
+            for (at, cell) in sums.iter_mut().zip(cells) {
+                sum += cell;
+                *at = sum;
             }
-            sum += cell;
-            match self.gain(sum, self.l2) {
-                Some(gain) if gain > best.0 => best = (gain, limit, sum),
-                None if (self.total - sum) & HESSIAN < self.min_hessian => break,
-                _ => {}
+            for lane in 0..LANES {
+                let (gl, hl) = halves(sums[lane]);
+                let (gl, hl) = (gl as f32, hl as f32);
+                let (gr, hr) = (g - gl, h - hl);
+                let side = if hl < hr { hl } else { hr };
+                let (hl, hr) = (hl + l2, hr + l2);
+                // One division instead of two.
+                let gain = (gl * gl * hr + gr * gr * hl) / (hl * hr);
+                let gain = if side >= least { gain } else { f32::NEG_INFINITY };
+                let better = gain > best[lane];
+                best[lane] = if better { gain } else { best[lane] };
+                block_of[lane] = if better { block as u32 } else { block_of[lane] };
             }
         }
-        best
+        // Few features come this far: the search for the lane is not vectorised.
+        let mut most = best;
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                let other = most[lane + half];
+                most[lane] = if other > most[lane] { other } else { most[lane] };
+            }
+        }
+        if most[0] <= bar {
+            return None;
+        }
+        // Of equal limits the first, as where no row lies, the split is the one before.
+        (0..LANES)
+            .filter(|lane| best[*lane] == most[0])
+            .map(|lane| block_of[lane] as usize * LANES + lane)
+            .min()
+            .map(|limit| (most[0], limit))
     }
 
     /// The best set of categories: one alone where there are few, else a run of
@@ -139,7 +184,8 @@ impl Finder {
         let mut sorted: Vec<(f64, (usize, i64))> = used
             .into_iter()
             .filter_map(|one| {
-                let (g, h) = ((one.1 >> 32) as f64, (one.1 & HESSIAN) as f64);
+                let (g, h) = halves(one.1);
+                let (g, h) = (f64::from(g), f64::from(h));
                 (h >= least).then_some((g / (h + least), one))
             })
             .collect();

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::deep::{Grower, Plan};
+use crate::extra::Lines;
 use crate::learn::{Data, Limits};
 use crate::rng::Rng;
 use crate::tree::Tree;
@@ -23,6 +24,9 @@ pub(crate) struct ForestSettings {
 
 /// Numbers that all leaves of a forest may hold, so that a model stays small.
 const MAX_VALUES: usize = 2_000_000;
+
+/// Rows that one tree sees: what one does not see, others do.
+const MAX_ROWS: usize = 16_384;
 
 /// A trained forest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,11 +51,11 @@ impl Forest {
             None if data.target.classes() == 0 => width as f64 / 3.0,
             None => (width as f64).sqrt(),
         };
-        let floor = train.len() * outputs * settings.trees / MAX_VALUES;
+        let floor = train.len().min(MAX_ROWS) * outputs * settings.trees / MAX_VALUES;
         let plan = Plan {
             data,
             tried: (tried.round() as usize).clamp(1, width.max(1)),
-            extra: settings.extra,
+            extra: settings.extra.then(|| Lines::new(data.bins)),
             min_rows: settings.min_rows.max(floor).max(1),
         };
         let grown: Vec<(Tree, Vec<f64>)> = (0..settings.trees)
@@ -61,9 +65,10 @@ impl Forest {
                     return None;
                 }
                 let mut rng = Rng::new(seed, 100 + number as u64);
+                let count = train.len().min(MAX_ROWS);
                 let rows = match settings.extra {
-                    true => train.to_vec(),
-                    false => (0..train.len()).map(|_| train[rng.below(train.len())]).collect(),
+                    true => rng.sample(train, count),
+                    false => (0..count).map(|_| train[rng.below(train.len())]).collect(),
                 };
                 Some(Grower::new(&plan, rng).grow(rows))
             })

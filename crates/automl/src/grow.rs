@@ -1,8 +1,12 @@
 //! Growing one tree of a boosted model, best leaf first, from histograms.
 
-use crate::encode::{Bins, STRIDE};
-use crate::find::Finder;
+use fearless_simd::{Simd, dispatch};
+
+use crate::encode::Bins;
+use crate::find::{Finder, LANES};
 use crate::gradients::Gradients;
+use crate::math::level;
+use crate::partition::partition;
 use crate::rng::Rng;
 use crate::tree::{Slot, Split, Tree};
 
@@ -23,14 +27,34 @@ pub(crate) struct Shape {
     pub(crate) random_limits: bool,
 }
 
+/// Places that a histogram keeps for each feature: the narrow way where all bins
+/// fit, since it stays in the fastest cache.
+const NARROW: usize = 64;
+const WIDE: usize = 256;
+/// Places of 8 bytes in all histograms of one model.
+const MAX_PLACES: usize = 32_000_000;
 /// Values in a leaf from which two threads are faster than one.
-const PARALLEL: usize = 1 << 19;
+const PARALLEL: usize = 1 << 17;
 
 /// What the grower knows of the data, the same for all trees.
 pub(crate) struct Grower<'a> {
-    pub(crate) bins: &'a Bins,
-    pub(crate) is_level: &'a [bool],
-    pub(crate) shape: Shape,
+    /// Of the rows to learn from, and of those that are only told their leaf.
+    bins: &'a Bins,
+    others: &'a Bins,
+    is_level: &'a [bool],
+    shape: Shape,
+    stride: usize,
+}
+
+/// Rows that a tree is grown on, and rows that are only told their leaf. Growing
+/// sorts both by leaf.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) learned: Vec<u32>,
+    /// More of the rows of the same table.
+    pub(crate) unseen: Vec<u32>,
+    /// Rows of the other table.
+    pub(crate) others: Vec<u32>,
 }
 
 /// Reusable memory of one thread.
@@ -40,17 +64,18 @@ pub(crate) struct Workspace {
     right: Vec<u32>,
 }
 
+/// Where each kind of [`Rows`] begins and ends in a leaf.
+type Ranges = [(usize, usize); 3];
+
 /// A grown tree and which rows fell into which leaf.
 pub(crate) struct Grown {
     pub(crate) tree: Tree,
-    /// Rows from, rows to, and value of each leaf.
-    pub(crate) leaves: Vec<(usize, usize, f32)>,
+    leaves: Vec<(Ranges, f32)>,
 }
 
 struct Leaf {
     slot: Slot,
-    from: usize,
-    to: usize,
+    ranges: Ranges,
     depth: usize,
     total: i64,
     histogram: Vec<i64>,
@@ -65,13 +90,52 @@ struct Best {
     left: i64,
 }
 
-impl Grower<'_> {
-    /// Grows a tree on `rows`, which it sorts by leaf, and adds each split's
-    /// gain to `gains`. Leaf values are multiplied by `rate`.
+/// How many rows a leaf has to learn from.
+fn length(ranges: &Ranges) -> usize {
+    ranges[0].1 - ranges[0].0
+}
+
+impl Grown {
+    /// Adds the tree's answers to the scores of both tables.
+    pub(crate) fn add_to(&self, rows: &Rows, scores: &mut [f32], others: &mut [f32]) {
+        for &([learned, unseen, other], value) in &self.leaves {
+            let known = &rows.learned[learned.0..learned.1];
+            for &row in known.iter().chain(&rows.unseen[unseen.0..unseen.1]) {
+                scores[row as usize] += value;
+            }
+            rows.others[other.0..other.1].iter().for_each(|&row| others[row as usize] += value);
+        }
+    }
+}
+
+impl<'a> Grower<'a> {
+    /// For trees of which `outputs` grow at once.
+    pub(crate) fn new(
+        bins: &'a Bins,
+        others: &'a Bins,
+        is_level: &'a [bool],
+        mut shape: Shape,
+        outputs: usize,
+    ) -> Self {
+        let most = bins.counts.iter().copied().max().unwrap_or(0);
+        let stride = if usize::from(most) <= NARROW { NARROW } else { WIDE };
+        // A leaf keeps a histogram while it is open: bound what all of them take.
+        let leaves = MAX_PLACES / (stride * bins.width.max(1) * outputs);
+        shape.leaves = shape.leaves.min(leaves.max(4));
+        Self { bins, others, is_level, shape, stride }
+    }
+
+    /// Places of one histogram.
+    fn places(&self) -> usize {
+        self.bins.width * self.stride
+    }
+
+    /// Grows a tree on `rows` and adds each split's gain to `gains`. Leaf values
+    /// are multiplied by `rate`.
     pub(crate) fn grow(
         &self,
         gradients: &Gradients,
-        rows: &mut [u32],
+        rows: &mut Rows,
         rate: f64,
         rng: &mut Rng,
         work: &mut Workspace,
@@ -82,18 +146,11 @@ impl Grower<'_> {
             ((all.len() as f64 * self.shape.features).ceil() as usize).clamp(1, all.len().max(1));
         let features = rng.sample(&all, count);
         let mut tree = Tree::new(1);
-        let total = rows.iter().map(|&row| gradients.packed[row as usize]).sum();
-        let mut histogram = work.spare.pop().unwrap_or_else(|| vec![0; all.len() * STRIDE]);
-        self.fill(&mut histogram, gradients, rows, &features);
-        let mut root = Leaf {
-            slot: Slot::ROOT,
-            from: 0,
-            to: rows.len(),
-            depth: 0,
-            total,
-            histogram,
-            best: None,
-        };
+        let total = rows.learned.iter().map(|&row| gradients.packed[row as usize]).sum();
+        let mut histogram = work.spare.pop().unwrap_or_else(|| vec![0; self.places()]);
+        self.fill(&mut histogram, gradients, &rows.learned, &features);
+        let ranges = [&rows.learned, &rows.unseen, &rows.others].map(|rows| (0, rows.len()));
+        let mut root = Leaf { slot: Slot::ROOT, ranges, depth: 0, total, histogram, best: None };
         self.search(&mut root, gradients, &features, rng);
         let mut open = vec![root];
         let mut leaves = 1;
@@ -107,70 +164,56 @@ impl Grower<'_> {
             let Some(best) = open[at].best else { break };
             let leaf = open.swap_remove(at);
             gains[best.feature] += best.gain;
-            let middle =
-                leaf.from + self.partition(&mut rows[leaf.from..leaf.to], best, &mut work.right);
+            let [left, right] = self.divide(&leaf, best, rows, work);
             let slots = tree.split(leaf.slot, best.feature, best.split);
-            let [left_rows, right_rows] = [middle - leaf.from, leaf.to - middle];
             leaves += 1;
             // The smaller child is counted, the larger is what remains.
-            let mut small = work.spare.pop().unwrap_or_else(|| vec![0; all.len() * STRIDE]);
+            let mut small = work.spare.pop().unwrap_or_else(|| vec![0; self.places()]);
             let mut large = leaf.histogram;
-            let small_is_left = left_rows <= right_rows;
-            let range = if small_is_left { leaf.from..middle } else { middle..leaf.to };
-            let last = leaves >= self.shape.leaves;
-            if !last {
-                self.fill(&mut small, gradients, &rows[range], &features);
+            let small_is_left = length(&left) <= length(&right);
+            let (from, to) = if small_is_left { left[0] } else { right[0] };
+            let depth = leaf.depth + 1;
+            let done = leaves >= self.shape.leaves
+                || ![left, right].iter().any(|side| self.may_split(side, depth));
+            if !done {
+                self.fill(&mut small, gradients, &rows.learned[from..to], &features);
                 for &feature in &features {
-                    let at = self.bins.table(feature as usize);
-                    large[at.clone()]
-                        .iter_mut()
-                        .zip(&small[at])
-                        .for_each(|(all, part)| *all -= part);
+                    let at = self.table(feature as usize);
+                    let pairs = large[at.clone()].iter_mut().zip(&small[at]);
+                    pairs.for_each(|(all, part)| *all -= part);
                 }
             }
-            let (left, right) = if small_is_left { (small, large) } else { (large, small) };
-            let depth = leaf.depth + 1;
-            let children = [
-                Leaf {
-                    slot: slots[0],
-                    from: leaf.from,
-                    to: middle,
-                    depth,
-                    total: best.left,
-                    histogram: left,
-                    best: None,
-                },
-                Leaf {
-                    slot: slots[1],
-                    from: middle,
-                    to: leaf.to,
-                    depth,
-                    total: leaf.total - best.left,
-                    histogram: right,
-                    best: None,
-                },
-            ];
-            for mut child in children {
-                if !last {
+            let histograms = if small_is_left { [small, large] } else { [large, small] };
+            let totals = [best.left, leaf.total - best.left];
+            let sides = slots.into_iter().zip([left, right]).zip(totals).zip(histograms);
+            for (((slot, ranges), total), histogram) in sides {
+                let mut child = Leaf { slot, ranges, depth, total, histogram, best: None };
+                if !done {
                     self.search(&mut child, gradients, &features, rng);
                 }
                 open.push(child);
             }
         }
-        let mut out = Vec::with_capacity(open.len());
+        let mut leaves = Vec::with_capacity(open.len());
         for leaf in open {
             let (g, h) = gradients.sums(leaf.total);
             let value = (-rate * g / (h + self.shape.l2).max(1e-12)) as f32;
             tree.leaf(leaf.slot, &[value]);
-            out.push((leaf.from, leaf.to, value));
+            leaves.push((leaf.ranges, value));
             work.spare.push(leaf.histogram);
         }
-        Grown { tree, leaves: out }
+        Grown { tree, leaves }
+    }
+
+    /// The places of a feature that are used in a histogram.
+    fn table(&self, feature: usize) -> std::ops::Range<usize> {
+        let from = feature * self.stride;
+        from..from + usize::from(self.bins.counts[feature]).next_multiple_of(LANES)
     }
 
     /// Sums the packed gradients of each bin of each feature.
     fn fill(&self, histogram: &mut [i64], gradients: &Gradients, rows: &[u32], features: &[u32]) {
-        if rows.len() * features.len() >= PARALLEL {
+        if rows.len() * features.len() >= PARALLEL && rayon::current_num_threads() > 1 {
             let (a, b) = rows.split_at(rows.len() / 2);
             let mut other = vec![0; histogram.len()];
             rayon::join(
@@ -181,62 +224,100 @@ impl Grower<'_> {
             return;
         }
         for &feature in features {
-            histogram[self.bins.table(feature as usize)].fill(0);
+            histogram[self.table(feature as usize)].fill(0);
         }
+        match self.stride {
+            NARROW => self.count::<NARROW>(histogram, gradients, rows, features),
+            _ => self.count::<WIDE>(histogram, gradients, rows, features),
+        }
+    }
+
+    fn count<const STRIDE: usize>(
+        &self,
+        histogram: &mut [i64],
+        gradients: &Gradients,
+        rows: &[u32],
+        features: &[u32],
+    ) {
         let (tables, _) = histogram.as_chunks_mut::<STRIDE>();
-        if features.len() == self.bins.width {
-            for &row in rows {
-                let pair = gradients.packed[row as usize];
-                for (table, &bin) in tables.iter_mut().zip(self.bins.row(row as usize)) {
-                    table[usize::from(bin)] += pair;
+        let all = features.len() == self.bins.width;
+        for &row in rows {
+            let pair = gradients.packed[row as usize];
+            let bins = self.bins.row(row as usize);
+            if all {
+                for (table, &bin) in tables.iter_mut().zip(bins) {
+                    table[usize::from(bin) % STRIDE] += pair;
                 }
-            }
-        } else {
-            for &row in rows {
-                let pair = gradients.packed[row as usize];
-                let bins = self.bins.row(row as usize);
+            } else {
                 for &feature in features {
-                    tables[feature as usize][usize::from(bins[feature as usize])] += pair;
+                    let bin = bins[feature as usize];
+                    tables[feature as usize][usize::from(bin) % STRIDE] += pair;
                 }
             }
         }
     }
 
-    /// Moves the rows that go left to the front and returns their number.
-    fn partition(&self, rows: &mut [u32], best: Best, right: &mut Vec<u32>) -> usize {
-        right.clear();
-        let mut kept = 0;
-        for at in 0..rows.len() {
-            let row = rows[at];
-            if best.split.is_left(self.bins.bytes[row as usize * self.bins.width + best.feature]) {
-                rows[kept] = row;
-                kept += 1;
-            } else {
-                right.push(row);
-            }
+    /// Sorts the rows of a leaf into its children; returns where these lie.
+    fn divide(
+        &self,
+        leaf: &Leaf,
+        best: Best,
+        rows: &mut Rows,
+        work: &mut Workspace,
+    ) -> [Ranges; 2] {
+        let mut sides = [leaf.ranges; 2];
+        let kinds = [
+            (&mut rows.learned, self.bins),
+            (&mut rows.unseen, self.bins),
+            (&mut rows.others, self.others),
+        ];
+        for (kind, (rows, bins)) in kinds.into_iter().enumerate() {
+            let (from, to) = leaf.ranges[kind];
+            let rows = &mut rows[from..to];
+            let middle = from + partition(rows, bins, best.feature, best.split, &mut work.right);
+            sides[0][kind].1 = middle;
+            sides[1][kind].0 = middle;
         }
-        rows[kept..].copy_from_slice(right);
-        kept
+        sides
+    }
+
+    /// Whether a leaf with these rows is large enough.
+    fn may_split(&self, ranges: &Ranges, depth: usize) -> bool {
+        depth < self.shape.depth && length(ranges) as f64 >= 2.0 * self.shape.min_rows
     }
 
     /// Finds the leaf's best split, if any split helps.
     fn search(&self, leaf: &mut Leaf, gradients: &Gradients, features: &[u32], rng: &mut Rng) {
-        let rows = (leaf.to - leaf.from) as f64;
-        if leaf.depth >= self.shape.depth || rows < 2.0 * self.shape.min_rows {
+        if !self.may_split(&leaf.ranges, leaf.depth) {
             return;
         }
+        let rows = length(&leaf.ranges) as f64;
         let finder = Finder::new(gradients, leaf.total, rows, &self.shape);
+        dispatch!(level(), simd => self.search_in(simd, &finder, leaf, features, rng));
+    }
+
+    #[inline(always)]
+    fn search_in<S: Simd>(
+        &self,
+        simd: S,
+        finder: &Finder,
+        leaf: &mut Leaf,
+        features: &[u32],
+        rng: &mut Rng,
+    ) {
+        let mut least = 1e-9;
         for &feature in features {
             let feature = feature as usize;
-            let table = &leaf.histogram[self.bins.table(feature)];
+            let table = &leaf.histogram[self.table(feature)];
             let found = match (self.is_level[feature], self.shape.random_limits) {
                 (true, _) => finder.categories(table),
-                (false, false) => finder.limits(table, None),
-                (false, true) => finder.limits(table, Some(rng)),
+                (false, false) => finder.limits(simd, table, least),
+                (false, true) => finder.random_limit(table, rng),
             };
             if let Some((gain, split, left)) = found
-                && gain > leaf.best.map_or(1e-9, |best| best.gain)
+                && gain > least
             {
+                least = gain;
                 leaf.best = Some(Best { gain, feature, split, left });
             }
         }

@@ -11,11 +11,21 @@ const MAX_LEVELS: usize = 60;
 /// Standardised numbers are cut off here: outliers must not rule the answer.
 const CLIP: f32 = 6.0;
 
+/// A number whose fourth moment is larger than this (3 is a normal distribution)
+/// has outliers that squeeze the other values together.
+const OUTLIERS: f64 = 9.0;
+/// Values between which a rank is interpolated, and the fewest that are worth it.
+const KNOTS: usize = 33;
+const MIN_KNOTS: usize = 9;
+/// Rows that these are picked from.
+const RANK_SAMPLE: usize = 20_000;
+
 /// How one feature becomes inputs of the model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Input {
-    /// (value - mean) x scale, and whether there is an input for "missing".
-    Number { mean: f64, scale: f64, missing: bool },
+    /// (value - mean) x scale; with outliers the rank among `knots`, sorted, as
+    /// well; and whether there is an input for "missing".
+    Number { mean: f64, scale: f64, knots: Vec<f64>, missing: bool },
     /// Input of each level; none for the rest.
     Levels { inputs: Vec<Option<u16>>, count: u16, missing: Option<u16> },
 }
@@ -36,7 +46,10 @@ impl Input {
                 && deviation.is_finite()
                 && deviation > 1e-12 * mean.abs().max(1e-300);
             let (mean, scale) = if usable { (mean, 1.0 / deviation) } else { (0.0, 0.0) };
-            return Self::Number { mean, scale, missing: known.len() < train.len() };
+            let fourth = known.iter().map(|value| ((value - mean) * scale).powi(4)).sum::<f64>();
+            let missing = known.len() < train.len();
+            let knots = if fourth / count > OUTLIERS { knots(known) } else { Vec::new() };
+            return Self::Number { mean, scale, knots, missing };
         }
         let mut counts: Vec<usize> = Vec::new();
         let mut missing = 0;
@@ -68,7 +81,9 @@ impl Input {
     /// How many inputs of the model the feature becomes.
     pub(crate) fn width(&self) -> usize {
         match self {
-            Self::Number { missing, .. } => 1 + usize::from(*missing),
+            Self::Number { knots, missing, .. } => {
+                1 + usize::from(!knots.is_empty()) + usize::from(*missing)
+            }
             Self::Levels { count, .. } => usize::from(*count),
         }
     }
@@ -76,10 +91,16 @@ impl Input {
     /// Writes the inputs of one value into `out`, which must be zero.
     pub(crate) fn write(&self, value: f64, out: &mut [f32]) {
         match self {
-            Self::Number { missing: true, .. } if value.is_nan() => out[1] = 1.0,
-            Self::Number { .. } if value.is_nan() => {}
-            Self::Number { mean, scale, .. } => {
-                out[0] = (((value - mean) * scale) as f32).clamp(-CLIP, CLIP)
+            Self::Number { missing, .. } if value.is_nan() => {
+                if let (true, Some(last)) = (*missing, out.last_mut()) {
+                    *last = 1.0;
+                }
+            }
+            Self::Number { mean, scale, knots, .. } => {
+                out[0] = (((value - mean) * scale) as f32).clamp(-CLIP, CLIP);
+                if !knots.is_empty() {
+                    out[1] = rank(knots, value);
+                }
             }
             Self::Levels { .. } => {
                 if let Some(input) = self.level(value) {
@@ -102,10 +123,61 @@ impl Input {
     /// Whether no index is beyond the inputs.
     pub(crate) fn is_sound(&self) -> bool {
         match self {
-            Self::Number { mean, scale, .. } => mean.is_finite() && scale.is_finite(),
+            Self::Number { mean, scale, knots, .. } => {
+                mean.is_finite()
+                    && scale.is_finite()
+                    && knots.iter().all(|knot| knot.is_finite())
+                    && knots.is_sorted_by(|a, b| a < b)
+            }
             Self::Levels { inputs, count, missing } => {
                 inputs.iter().chain([missing]).flatten().all(|at| at < count)
             }
         }
+    }
+}
+
+/// Evenly spaced quantiles, each value once; none if there are too few.
+fn knots(mut values: Vec<f64>) -> Vec<f64> {
+    let step = values.len().div_ceil(RANK_SAMPLE).max(1);
+    values = values.into_iter().step_by(step).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    let mut knots: Vec<f64> =
+        (0..KNOTS).filter_map(|at| values.get(at * last / (KNOTS - 1)).copied()).collect();
+    knots.dedup();
+    if knots.len() < MIN_KNOTS { Vec::new() } else { knots }
+}
+
+/// Where a value lies among the knots, spread like a standardised number.
+fn rank(knots: &[f64], value: f64) -> f32 {
+    const SPREAD: f64 = 1.732_050_8;
+    let above = knots.partition_point(|knot| *knot < value);
+    let place = match (knots.get(above.wrapping_sub(1)), knots.get(above)) {
+        (Some(below), Some(next)) => (above - 1) as f64 + (value - below) / (next - below),
+        (None, _) => 0.0,
+        (_, None) => (knots.len() - 1) as f64,
+    };
+    (SPREAD * (2.0 * place / (knots.len() - 1).max(1) as f64 - 1.0)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outliers_do_not_squeeze_ranks() {
+        let values: Vec<f64> = (0..1_000).map(|at| (f64::from(at) / 60.0).exp()).collect();
+        let knots = knots(values.clone());
+        assert_eq!(knots.len(), KNOTS);
+        let ranks: Vec<f32> = values.iter().map(|value| rank(&knots, *value)).collect();
+        assert!(ranks.is_sorted() && (ranks[500] - ranks[250] - 0.866).abs() < 0.06);
+        assert_eq!(rank(&knots, f64::MIN), -rank(&knots, f64::MAX));
+        let input = Input::Number { mean: 0.0, scale: 1.0, knots, missing: true };
+        assert!(input.is_sound() && input.width() == 3);
+        let mut out = [0.0; 3];
+        input.write(f64::NAN, &mut out);
+        assert_eq!(out, [0.0, 0.0, 1.0]);
+        // Few values are better told apart by themselves.
+        assert!(super::knots(vec![1.0; 900].into_iter().chain([2.0; 100]).collect()).is_empty());
     }
 }

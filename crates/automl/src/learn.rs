@@ -27,13 +27,6 @@ pub(crate) struct Data<'a> {
 }
 
 impl Data<'_> {
-    pub(crate) fn rows(&self) -> usize {
-        match self.target {
-            Target::Class { labels, .. } => labels.len(),
-            Target::Value(values) => values.len(),
-        }
-    }
-
     pub(crate) fn weight(&self, row: u32) -> f64 {
         self.weights.map_or(1.0, |weights| f64::from(weights[row as usize]))
     }

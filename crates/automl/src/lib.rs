@@ -29,8 +29,9 @@
 //! All trees share one encoding: a byte for each value, learned from training
 //! rows only, where 0 is missing and categories keep a bin each. That is what
 //! makes them fast; see `encode`, `grow` (boosting) and `forest`. Linear models
-//! and neural networks read standardised numbers and an input for each category;
-//! see `inputs`, `linear` and `network`.
+//! and neural networks read standardised numbers, ranks where there are outliers,
+//! and an input for each category; see `inputs`, `linear` and `network`. Inner loops
+//! are compiled for several kinds of processors; see `math`.
 
 mod analysis;
 mod boost;
@@ -41,18 +42,24 @@ mod dense;
 mod encode;
 mod ensemble;
 mod error;
+mod explain;
+mod extra;
 mod find;
 mod forest;
+mod goal;
 mod gradients;
 mod grow;
 mod inputs;
 mod learn;
 mod linear;
+mod math;
 mod measure;
 mod model;
 mod network;
+mod partition;
 mod plan;
 mod problem;
+mod product;
 mod rng;
 mod run;
 mod schema;

@@ -16,7 +16,7 @@ use crate::table::Table;
 /// First bytes of every stored model.
 const MAGIC: &[u8; 4] = b"XPML";
 /// Changes whenever stored models of before can no longer be read.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 /// Records predicted as one: small enough for a tree's rows to stay in cache.
 const CHUNK: usize = 512;
 
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         if self.labels.len() > 2 { self.labels.len() } else { 1 }
     }
 }
@@ -104,13 +104,7 @@ impl Model {
     /// # Errors
     /// When the number of columns differs.
     pub fn predict(&self, records: &Table) -> Result<Vec<Prediction>, ModelError> {
-        let names = self.features();
-        if records.width() != names.len() {
-            return Err(ModelError::Columns { got: records.width(), expected: names.len() });
-        }
-        let by_name: Option<Vec<usize>> =
-            names.iter().map(|name| records.position(name).ok()).collect();
-        let columns = by_name.unwrap_or_else(|| (0..names.len()).collect());
+        let columns = self.columns_of(records)?;
         let chunks: Vec<usize> = (0..records.rows()).step_by(CHUNK).collect();
         let predict = |&from: &usize| {
             self.predict_rows(records, &columns, from..(from + CHUNK).min(records.rows()))
@@ -121,23 +115,40 @@ impl Model {
         })
     }
 
+    /// Positions of the model's columns in `records`.
+    pub(crate) fn columns_of(&self, records: &Table) -> Result<Vec<usize>, ModelError> {
+        let names = self.features();
+        if records.width() != names.len() {
+            return Err(ModelError::Columns { got: records.width(), expected: names.len() });
+        }
+        let by_name: Option<Vec<usize>> =
+            names.iter().map(|name| records.position(name).ok()).collect();
+        Ok(by_name.unwrap_or_else(|| (0..names.len()).collect()))
+    }
+
     fn predict_rows(
         &self,
         records: &Table,
         columns: &[usize],
         rows: std::ops::Range<usize>,
     ) -> Vec<Prediction> {
-        let Shared { schema, encoder, .. } = &*self.shared;
-        let count = rows.len();
-        let columns = schema.read(records, columns, rows);
-        let extra = encoder.extra(&columns);
-        let bins = encoder.bins(&columns, &extra);
+        let columns = self.shared.schema.read(records, columns, rows);
+        let outputs = self.outputs(&columns);
+        outputs.chunks_exact(self.shared.outputs()).map(|row| self.prediction(row)).collect()
+    }
+
+    /// The outputs of each row of the schema's features.
+    pub(crate) fn outputs(&self, columns: &[Vec<f64>]) -> Vec<f64> {
+        let encoder = &self.shared.encoder;
+        let count = columns.first().map_or(0, Vec::len);
+        let extra = encoder.extra(columns);
+        let bins = encoder.bins(columns, &extra);
         let outputs = self.shared.outputs();
         let mut sums = vec![0.0f64; count * outputs];
         let mut out = vec![0.0f32; count * outputs];
         let mut row = vec![0.0; outputs];
         for Voice { weight, power, part } in &self.voices {
-            part.predict(&bins, &columns, &extra, &mut out);
+            part.predict(&bins, columns, &extra, &mut out);
             for (sums, out) in sums.chunks_exact_mut(outputs).zip(out.chunks_exact(outputs)) {
                 row.iter_mut().zip(out).for_each(|(value, out)| *value = f64::from(*out));
                 sharpen(&mut row, *power);
@@ -146,12 +157,8 @@ impl Model {
                     .for_each(|(sum, value)| *sum += f64::from(*weight) * value);
             }
         }
-        sums.chunks_exact_mut(outputs)
-            .map(|row| {
-                sharpen(row, self.power);
-                self.prediction(row)
-            })
-            .collect()
+        sums.chunks_exact_mut(outputs).for_each(|row| sharpen(row, self.power));
+        sums
     }
 
     /// Turns a row of outputs into an answer.
@@ -230,6 +237,7 @@ impl Model {
             && self.decision.len() == labels.len()
             && self.decision.iter().all(|weight| weight.is_finite())
             && schema.is_sound()
+            && !schema.features().is_empty()
             && encoder.is_sound(&schema.features(), schema.names.len())
             && self.power.is_finite()
             && !self.voices.is_empty()

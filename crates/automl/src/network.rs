@@ -31,7 +31,7 @@ pub(crate) struct NetworkSettings {
 /// Rows of one step.
 const BATCH: usize = 64;
 /// Rows of all passes from which on there are fewer passes, and the fewest.
-const ENOUGH_ROWS: usize = 1_500_000;
+const ENOUGH_ROWS: usize = 1_000_000;
 const MIN_EPOCHS: usize = 8;
 /// Passes without a better held-out loss after which training ends.
 const PATIENCE: usize = 8;

@@ -17,10 +17,14 @@ pub(crate) struct Spec {
     pub(crate) learner: Learner,
 }
 
+/// From this many rows on, larger steps and fewer networks do as well.
+const MANY_ROWS: usize = 50_000;
+
 /// `count` candidates: the most promising first, and really different ones
 /// early, so that a small number is a good choice too. Beyond the hand-picked
 /// ones, settings are drawn at random.
-pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
+pub(crate) fn plan(count: usize, rows: usize, outputs: usize, seed: u64) -> Vec<Spec> {
+    let many = rows >= MANY_ROWS;
     let shape = Shape {
         leaves: 31,
         depth: 12,
@@ -30,18 +34,25 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
         random_limits: false,
     };
     // A round costs a tree for each output: with several, larger steps have to do.
-    let (rounds, slow): (usize, f64) = match outputs {
-        1 => (1_500, 0.05),
-        _ => ((1_500 / outputs).clamp(40, 300), 0.1),
-    };
+    let rounds = if outputs == 1 { 1_500 } else { (1_500 / outputs).clamp(40, 300) };
     let boost = BoostSettings { rate: 0.1, rounds, patience: 30, rows: 1.0, shape };
+    let quick = match many {
+        true => {
+            BoostSettings { rate: 0.2, patience: 15, shape: Shape { leaves: 63, ..shape }, ..boost }
+        }
+        false => BoostSettings { rate: 0.15, patience: 20, ..boost },
+    };
+    let slow = match outputs == 1 && !many {
+        true => BoostSettings { rate: 0.05, patience: 60, ..boost },
+        false => BoostSettings { patience: if many { 30 } else { 60 }, ..boost },
+    };
     let trees = if outputs > 30 { 60 } else { 100 };
     let forest = ForestSettings { trees, extra: false, features: None, min_rows: 1 };
     let extra = ForestSettings { extra: true, features: Some(0.5), min_rows: 2, ..forest };
     // One that is held back, for little data, and one that is free.
     let network = NetworkSettings {
         hidden: [64, 32],
-        networks: 3,
+        networks: if many { 2 } else { 3 },
         rate: 0.004,
         decay: 0.5,
         dropped: 0.1,
@@ -49,20 +60,19 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
     };
     let free = NetworkSettings { hidden: [128, 64], decay: 0.05, dropped: 0.0, ..network };
     let mut specs = vec![
-        boosted(&format!("31 leaves, rate {}", boost.rate), boost),
+        boosted(&format!("{} leaves, rate {}", quick.shape.leaves, quick.rate), quick),
         networked(network),
         forested("half of the features at each node", extra),
         networked(free),
         boosted(
             &format!(
-                "15 leaves, rate {slow}, half of the features and 80 % of the rows each round"
+                "15 leaves, rate {}, half of the features and 80 % of the rows each round",
+                slow.rate
             ),
             BoostSettings {
-                rate: slow,
                 rows: 0.8,
-                patience: 60,
                 shape: Shape { leaves: 15, features: 0.5, l2: 5.0, ..shape },
-                ..boost
+                ..slow
             },
         ),
         Spec {
@@ -72,13 +82,8 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
             learner: Learner::Linear(LinearSettings { iterations: 60 }),
         },
         boosted(
-            &format!("random limits, 63 leaves, rate {slow}"),
-            BoostSettings {
-                rate: slow,
-                patience: 60,
-                shape: Shape { leaves: 63, random_limits: true, ..shape },
-                ..boost
-            },
+            &format!("random limits, 63 leaves, rate {}", slow.rate),
+            BoostSettings { shape: Shape { leaves: 63, random_limits: true, ..shape }, ..slow },
         ),
         forested("bootstrap, few features at each node", forest),
         forested(
@@ -91,14 +96,13 @@ pub(crate) fn plan(count: usize, outputs: usize, seed: u64) -> Vec<Spec> {
         ),
         boosted(
             &format!(
-                "63 leaves of at least 8 rows, rate {slow}, 40 % of the features and 70 % of the rows each round"
+                "63 leaves of at least 8 rows, rate {}, 40 % of the features and 70 % of the rows each round",
+                slow.rate
             ),
             BoostSettings {
-                rate: slow,
                 rows: 0.7,
-                patience: 60,
                 shape: Shape { leaves: 63, min_rows: 8.0, features: 0.4, l2: 3.0, ..shape },
-                ..boost
+                ..slow
             },
         ),
     ];
@@ -152,10 +156,10 @@ mod tests {
     #[test]
     fn a_plan_has_as_many_candidates_as_asked_for_and_different_ones_first() {
         for count in [1, 4, 9, 30] {
-            assert_eq!(plan(count, 1, 5).len(), count);
+            assert_eq!(plan(count, 1_000, 1, 5).len(), count);
         }
-        let few = plan(3, 1, 5);
+        let few = plan(3, 1_000, 1, 5);
         assert!(few[0].algorithm != few[1].algorithm && few[0].learner != few[2].learner);
-        assert_eq!(plan(30, 1, 5), plan(30, 1, 5));
+        assert_eq!(plan(30, 1_000, 1, 5), plan(30, 1_000, 1, 5));
     }
 }

@@ -25,8 +25,8 @@ pub struct Settings {
     /// `time_budget`, so that others get their turn.
     pub trial_budget: Option<Duration>,
     /// Share of the rows held out to measure candidates, above 0 and up to 0.5,
-    /// when there is no validation table. Default 0.2. Small tables are measured
-    /// on every row instead, by as many folds as such shares make a whole.
+    /// when there is no validation table. Default 0.2. The candidates of small tables
+    /// are compared on every row instead, by as many folds as such shares make a whole.
     pub validation_fraction: f64,
     /// The same seed gives the same candidates, unless a budget binds. Default 0.
     pub seed: u64,
@@ -130,8 +130,9 @@ pub struct Candidate {
     pub metrics: Vec<(Metric, f64)>,
     /// Wall-clock seconds that training and measuring took.
     pub fit_seconds: f64,
-    /// Share of each used column in the model's decisions, largest first; the
-    /// shares add up to 1.
+    /// Share of each used column in what was learned (gains of splits, sizes of
+    /// weights), largest first; the shares add up to 1. It costs nothing, but does
+    /// not compare between families: [`Model::importance`] does.
     pub importance: Vec<(String, f64)>,
     /// The model.
     pub model: Model,

@@ -6,9 +6,15 @@ use crate::rng::Rng;
 use crate::schema::Feature;
 use crate::target::Target;
 
-/// Tables up to this many rows are measured by folds.
-pub(crate) const FOLD_ROWS: usize = 12_000;
-const MAX_BINS: usize = 255;
+/// Tables of up to this many numbers to predict are measured by folds: on more,
+/// a part of the rows tells candidates apart as well, at a fraction of the cost.
+const FOLD_NUMBERS: usize = 1_500;
+/// Bins of a number: more of them cost more than they bring, unless there are
+/// very many rows, or many labels to tell apart.
+const MAX_BINS: usize = 63;
+const MAX_BINS_OF_MANY: usize = 255;
+const MANY_ROWS: usize = 250_000;
+const MANY_OUTPUTS: usize = 20;
 
 /// Training rows, held-out rows, and the encoding learned from the former.
 pub(crate) struct Split {
@@ -32,7 +38,9 @@ impl Split {
         train: Vec<u32>,
         valid: Vec<u32>,
     ) -> Self {
-        let (encoder, extra, bins) = Encoder::fit(features, columns, target, &train, MAX_BINS);
+        let many = train.len() >= MANY_ROWS || target.outputs() >= MANY_OUTPUTS;
+        let max_bins = if many { MAX_BINS_OF_MANY } else { MAX_BINS };
+        let (encoder, extra, bins) = Encoder::fit(features, columns, target, &train, max_bins);
         let gather = |columns: &[Vec<f64>]| -> Vec<Vec<f64>> {
             columns
                 .iter()
@@ -40,8 +48,7 @@ impl Split {
                 .collect()
         };
         let (valid_columns, valid_extra) = (gather(columns), gather(&extra));
-        let bytes = valid.iter().flat_map(|&row| bins.row(row as usize)).copied().collect();
-        let valid_bins = Bins { width: bins.width, bytes, counts: bins.counts.clone() };
+        let valid_bins = bins.take(&valid);
         let is_level = encoder.is_level();
         Self {
             train,
@@ -73,12 +80,14 @@ impl Split {
     }
 }
 
-/// Deals rows into `folds` of equal size, each with its share of every label.
-/// Without folds (1), `fraction` of the rows is held out.
+/// Deals rows into training rows and held-out rows, each with its share of every
+/// label: `fraction` of the rows is held out or, where there are few rows and
+/// `folds` are wanted, every row once.
 pub(crate) fn deal(
     target: &Target,
     rows: usize,
     fraction: f64,
+    folds: bool,
     seed: u64,
 ) -> Vec<(Vec<u32>, Vec<u32>)> {
     let mut order: Vec<u32> = (0..rows as u32).collect();
@@ -86,11 +95,6 @@ pub(crate) fn deal(
     if let Target::Class { labels, .. } = target {
         // Stable: rows stay shuffled within their label.
         order.sort_by_key(|&row| labels[row as usize]);
-    }
-    let mut folds = ((1.0 / fraction).round() as usize).clamp(2, 10);
-    // Several outputs cost that many times as much.
-    if rows * target.outputs() > FOLD_ROWS {
-        folds = folds.min(3);
     }
     let cut = |is_valid: &dyn Fn(usize) -> bool| {
         let (mut train, mut valid) = (Vec::new(), Vec::new());
@@ -101,7 +105,8 @@ pub(crate) fn deal(
         valid.sort_unstable();
         (train, valid)
     };
-    if rows <= FOLD_ROWS {
+    if folds && rows * target.outputs() <= FOLD_NUMBERS {
+        let folds = ((1.0 / fraction).round() as usize).clamp(2, 10);
         return (0..folds).map(|fold| cut(&|position| position % folds == fold)).collect();
     }
     // Every position at which the running share passes a whole number.
@@ -117,7 +122,7 @@ mod tests {
     fn folds_hold_out_every_row_once_and_keep_the_shares() {
         let labels: Vec<u32> = (0..1_000).map(|row| u32::from(row % 10 == 0)).collect();
         let target = Target::Class { labels: labels.clone(), count: 2 };
-        let splits = deal(&target, 1_000, 0.2, 4);
+        let splits = deal(&target, 1_000, 0.2, true, 4);
         assert_eq!(splits.len(), 5);
         let mut seen: Vec<u32> = splits.iter().flat_map(|(_, valid)| valid.clone()).collect();
         seen.sort_unstable();
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn large_tables_hold_out_the_wanted_share() {
         let target = Target::Value(vec![0.0; 20_000]);
-        let splits = deal(&target, 20_000, 0.15, 4);
+        let splits = deal(&target, 20_000, 0.15, true, 4);
         assert_eq!((splits.len(), splits[0].1.len()), (1, 3_000));
     }
 }

@@ -48,7 +48,11 @@ pub fn train(
             prepared.add_validation(target);
             vec![((0..rows as u32).collect(), (rows as u32..(rows + kept.rows()) as u32).collect())]
         }
-        None => deal(&prepared.target, rows, settings.validation_fraction, settings.seed),
+        // A single candidate is not compared with others.
+        None => {
+            let folds = settings.max_candidates > 1;
+            deal(&prepared.target, rows, settings.validation_fraction, folds, settings.seed)
+        }
     };
     observe(Event::Analyzed(&prepared.analysis));
     let target = &prepared.target;
@@ -69,8 +73,8 @@ pub fn train(
         deadline: start.checked_add(settings.time_budget),
     };
     let ensemble = settings.max_candidates >= 3;
-    let specs =
-        plan(settings.max_candidates - usize::from(ensemble), target.outputs(), settings.seed);
+    let planned = settings.max_candidates - usize::from(ensemble);
+    let specs = plan(planned, rows, target.outputs(), settings.seed);
     let mut trained = run.candidates(&specs, observe);
     trained.sort_by_key(|trained| trained.candidate.number);
     if ensemble && trained.len() >= 2 {

@@ -102,15 +102,6 @@ impl Tree {
         }
     }
 
-    /// The values of the leaf that a row of bins falls into.
-    pub(crate) fn values(&self, row: &[u8]) -> &[f32] {
-        let mut at = self.root();
-        while at & LEAF == 0 {
-            at = self.step(at, row);
-        }
-        self.leaf_values(at)
-    }
-
     /// Hands over the leaf values of each row of `width` bins, in order. Eight
     /// rows walk down side by side: each waits for memory, so all wait at once.
     pub(crate) fn each(&self, rows: &[u8], width: usize, mut take: impl FnMut(usize, &[f32])) {
@@ -190,8 +181,9 @@ mod tests {
         #[test]
         fn a_stored_split_sends_rows_where_the_split_says(bin: u8, limit in 1u8..=255, missing_left: bool, set: [u64; 4]) {
             for split in [Split::Below { limit, missing_left }, Split::Among(set)] {
-                let left = stump(split).values(&[bin])[0] < 0.0;
-                prop_assert_eq!(left, split.is_left(bin));
+                let mut left = None;
+                stump(split).each(&[bin], 1, |_, values| left = Some(values[0] < 0.0));
+                prop_assert_eq!(left, Some(split.is_left(bin)));
             }
         }
     }

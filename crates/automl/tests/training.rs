@@ -343,6 +343,25 @@ fn weights_count() {
     assert!(positive(&answers[0]) > 0.8 && positive(&answers[1]) < 0.2, "{answers:?}");
 }
 
+#[test]
+#[ignore = "takes a minute; run it alone: it looks at the memory of the whole process"]
+fn a_million_rows_end_in_time_and_fit_into_memory() {
+    let data = binary(1_000_000);
+    let start = Instant::now();
+    let budget = Duration::from_secs(40);
+    let board = run(&data, &Settings { time_budget: budget, ..settings(10) }).unwrap();
+    assert!(start.elapsed() < budget * 3 / 2, "{:?}", start.elapsed());
+    assert!(board.candidates.len() >= 5, "{}", board.candidates.len());
+    assert!(board.candidates[0].metric(Metric::Auc).unwrap() > 0.99);
+    assert!(board.candidates[0].model.save().len() < 10_000_000);
+    // Linux says what a process took at most.
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let kilobytes: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(kilobytes < 2_000_000, "{kilobytes} kB");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]

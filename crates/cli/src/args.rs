@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use crosspilot_core::ids::{AccountId, BucketName, ModelName, Prefix, RegionName, TenantId};
+use crosspilot_core::ids::{
+    AccountId, BucketName, InvalidId, ModelName, Prefix, RegionName, TenantId,
+};
+use crosspilot_core::run::RunId;
 use crosspilot_core::settings::{FeatureType, Mode};
 use serde::de::DeserializeOwned;
 
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, and why is on standard error; 2 the command line makes no sense; 3 the run that was followed failed or was stopped; 130 interrupted, while what was started goes on.";
+
 /// AutoML for your customers, in their own AWS accounts.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     /// Where the local cloud keeps its files
     #[arg(
@@ -37,11 +42,23 @@ pub(crate) enum Command {
     /// Tenants and their models
     #[command(subcommand)]
     Tenant(TenantCommand),
-    /// Runs: start one by hand, watch it, list them
+    /// Runs: start one by hand, watch, stop, show and redrive them
     #[command(subcommand)]
     Run(RunCommand),
     /// Judge files on this machine before they are uploaded: what stops a run, and what is strange
     Preflight(PreflightOptions),
+    /// Let a model's endpoint serve the champion's predecessor again
+    #[command(
+        long_about = "Let a model's endpoint serve the champion's predecessor again, or bring back an endpoint that was removed as idle. The champion becomes the predecessor: a second rollback undoes the first"
+    )]
+    Rollback(ModelAndForm),
+    /// Remove a model or a tenant, and prove that nothing of it is left that bills
+    #[command(subcommand)]
+    Remove(RemoveCommand),
+    /// Estimate what a run costs, and show what bills now
+    Cost(CostOptions),
+    /// Show endpoints that nobody asks
+    Idle(IdleOptions),
     /// Train, deploy and predict by hand, with an operator's own identity instead of the functions
     Operate(OperateOptions),
 }
@@ -64,13 +81,19 @@ pub(crate) enum RunCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Follow an execution to its end
-    Watch {
-        /// Its ARN
-        execution: String,
-        /// Print the run's output as JSON
+    /// Follow a run to its end
+    Watch(RunAndForm),
+    /// Stop a run: its job is stopped in the customer's account and nothing is deployed
+    Stop(RunAndForm),
+    /// Show everything about one run
+    Show(RunAndForm),
+    /// Let a run that failed go on where it stopped, and watch
+    Redrive {
+        #[command(flatten)]
+        run: RunAndForm,
+        /// Print the execution and do not wait for it
         #[arg(long)]
-        json: bool,
+        detach: bool,
     },
     /// List a model's runs, newest first
     List {
@@ -78,10 +101,118 @@ pub(crate) enum RunCommand {
         tenant: TenantId,
         /// The model's name
         model: ModelName,
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        limit: usize,
         /// Print a JSON array
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which run: the newest of a model if only that is named.
+#[derive(Debug, Args)]
+pub(crate) struct RunAndForm {
+    /// The tenant's id; or an execution's ARN, and nothing else
+    #[arg(value_name = "TENANT|EXECUTION")]
+    pub(crate) of: TenantOrExecution,
+    /// The model's name
+    pub(crate) model: Option<ModelName>,
+    /// The run's id [default: the newest]
+    pub(crate) run: Option<RunId>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where to look for a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TenantOrExecution {
+    Tenant(TenantId),
+    Execution(String),
+}
+
+impl std::str::FromStr for TenantOrExecution {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if text.starts_with("arn:") {
+            Ok(Self::Execution(text.to_owned()))
+        } else {
+            text.parse().map(Self::Tenant)
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelAndForm {
+    /// The tenant's id
+    pub(crate) tenant: TenantId,
+    /// The model's name
+    pub(crate) model: ModelName,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RemoveCommand {
+    /// A model: its endpoint, configs, models, schedule and settings
+    Model {
+        #[command(flatten)]
+        of: ModelAndForm,
+        #[command(flatten)]
+        how: RemoveOptions,
+    },
+    /// A tenant for good, with all its models; its id, role, bucket and external ID are not used again
+    Tenant(RemoveTenant),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveTenant {
+    #[command(flatten)]
+    pub(crate) of: TenantAndForm,
+    #[command(flatten)]
+    pub(crate) how: RemoveOptions,
+    /// Go on although the customer's account cannot be reached
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RemoveOptions {
+    /// Delete what runs left in the customer's bucket, too; its earlier versions stay
+    #[arg(long)]
+    pub(crate) artifacts: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CostOptions {
+    /// The tenant's id
+    pub(crate) tenant: TenantId,
+    /// The model's name; all of the tenant's if left out
+    pub(crate) model: Option<ModelName>,
+    /// Prices of your own, in the form of crates/cli/prices.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdleOptions {
+    /// The tenant's id; all active tenants if left out
+    pub(crate) tenant: Option<TenantId>,
+    /// Days without a prediction from which an endpoint is idle
+    #[arg(long, default_value_t = 14, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=455))]
+    pub(crate) days: u16,
+    /// Print a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,8 +298,8 @@ pub(crate) enum TenantCommand {
     Suspend(TenantAndForm),
     /// Prove a suspended tenant's trust and let it run and predict again
     Resume(TenantAndForm),
-    /// Remove a tenant for good; its id, role, bucket and external ID are not used again
-    Remove(TenantAndForm),
+    /// Remove a tenant for good: the same as `remove tenant`
+    Remove(RemoveTenant),
     /// Change a tenant's limits, tags, keys and network
     Set(Box<TenantChanges>),
     /// A tenant's models

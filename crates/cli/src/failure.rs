@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crosspilot_core::error::CallError;
-use crosspilot_core::ids::TenantId;
+use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::registry::RegistryError;
+use crosspilot_core::run::RunId;
 use crosspilot_core::settings::SettingsInvalid;
 use crosspilot_core::vendor::VendorError;
 use crosspilot_local::CloudError;
@@ -62,6 +63,18 @@ pub(crate) enum Failure {
     Trust { tenant: TenantId, status: &'static str, code: String, cause: String },
     #[error("{stage}: {code}: {message}")]
     Handler { stage: &'static str, code: String, message: String },
+    #[error("{0} has not begun a run: watch it with `crosspilot run watch`")]
+    NotBegun(String),
+    #[error("name the model, too: `crosspilot tenant show {0}` lists the tenant's models")]
+    NoModel(TenantId),
+    #[error("tenant {tenant} has no run {} of model {model}: see `crosspilot run list {tenant} {model}`", run.as_ref().map_or("yet", RunId::as_str))]
+    UnknownRun { tenant: TenantId, model: ModelName, run: Option<RunId> },
+    #[error("tenant {0} has no model {1} and no endpoint of one: see `crosspilot tenant show {0}`")]
+    NothingOfModel(TenantId, ModelName),
+    #[error("{0}: {1}; the form is that of crates/cli/prices.json")]
+    Prices(PathBuf, serde_json::Error),
+    #[error("nothing was removed: say yes, or give --yes where nobody can be asked")]
+    NotConfirmed,
     #[error("the system clock shows a time that RFC 3339 cannot hold")]
     Clock,
     #[error("interrupted")]
@@ -69,9 +82,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// 1 for a failure, 130 for Ctrl-C as shells have it.
+    /// As `crosspilot --help` lists them; 130 for Ctrl-C as shells have it.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
+            Failure::NoModel(_) => ExitCode::from(2),
+            Failure::RunFailed { .. } => ExitCode::from(3),
             Failure::Interrupted => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }

@@ -2,10 +2,12 @@
 //! see the whole thing run on their own machine.
 
 mod args;
+mod cost;
 mod data;
 mod demo;
 mod failure;
 mod local;
+mod manage;
 mod models;
 mod operate;
 mod place;
@@ -28,6 +30,10 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Demo(options) => demo::run(&home, options).await,
         Command::Local(command) => local::run(&home, command).await,
+        Command::Cost(options) => cost::run(&home, arguments.aws, options).await,
+        Command::Idle(options) => manage::idle(&home, arguments.aws, options).await,
+        Command::Remove(command) => manage::remove(&home, arguments.aws, command).await,
+        Command::Rollback(asked) => manage::roll_back(&home, arguments.aws, asked).await,
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
         Command::Preflight(options) => preflight::run(options).await,

@@ -1,7 +1,8 @@
 //! `crosspilot operate`: the path of the original system. An operator's own
 //! identity, such as the profile `saas_user`, assumes the customer's role,
-//! trains, deploys and predicts. It is the functions' code, run by hand: the
-//! same proofs, the same session policies, the same names and the same registry.
+//! trains, deploys and predicts. It is the functions' code, run by hand in the
+//! order of the state machine: the same proofs, the same session policies, the
+//! same names and the same registry.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use crosspilot_core::error::Coded;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::run::{RunRef, Trigger};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -28,59 +30,15 @@ pub(crate) async fn run(
     let app = place::vendor(home, aws).await?.app();
     let steps = show::Steps::new();
     steps.step("proving the trust");
-    let run = begin(&app, options.tenant, options.model).await?;
-    steps.step("starting the AutoML job");
-    let job = start(&app, &run, |reason| steps.step(&format!("waiting: {reason}"))).await?;
-    let watched = || Watched::Job { name: job.clone() };
-    until_ready(&app, &run, watched, |status| steps.step(&format!("training: {status}"))).await?;
-
-    steps.step("deploying the best candidate");
-    let request = deploy_best::Request { run: run.clone(), job: job.clone() };
-    let deployment = deploy_best::handle(app.clone(), request).await.map_err(at("deploy-best"))?;
-    let Some(config) = &deployment.config else {
-        // The endpoint still serves the champion: its answers would be taken for
-        // the challenger's.
-        steps.done();
-        show::json(&json!({"run": run, "job": job, "deployment": deployment, "prediction": null}));
-        return Ok(());
-    };
-    let watched =
-        || Watched::Endpoint { name: deployment.endpoint.clone(), config: config.clone() };
-    until_ready(&app, &run, watched, |status| steps.step(&format!("endpoint: {status}"))).await?;
-
-    steps.step("predicting the held-out rows");
-    let request = json!({
-        "run": run, "job": job, "candidate": deployment.candidate,
-        "endpoint": deployment.endpoint, "score": deployment.score,
-        "decision": deployment.decision,
-    });
-    let request = serde_json::from_value(request)?;
-    let prediction = predict::handle(app, request).await.map_err(at("predict"))?;
-    steps.done();
-    let outcome = json!({
-        "run": run, "job": job, "deployment": deployment, "prediction": prediction,
-    });
+    let (run, limit) = begin(&app, options.tenant, options.model).await?;
+    let hand = Hand { app, run, limit, steps };
+    let outcome = hand.train().await?;
+    hand.steps.done();
     show::json(&outcome);
     Ok(())
 }
 
-/// Starts the run's job, once it is its turn.
-async fn start(app: &App, run: &RunRef, on_wait: impl Fn(&str)) -> Result<String, Failure> {
-    let begun = Instant::now();
-    loop {
-        let elapsed_seconds = begun.elapsed().as_secs_f64();
-        let request = start_job::Request { run: run.clone(), elapsed_seconds };
-        match start_job::handle(app.clone(), request).await.map_err(at("start-job"))? {
-            start_job::Response::Started(started) => return Ok(started.job),
-            start_job::Response::Waiting { reason, wait_seconds } => {
-                on_wait(&reason);
-                tokio::time::sleep(Duration::from_secs(wait_seconds.into())).await;
-            }
-        }
-    }
-}
-
-async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<RunRef, Failure> {
+async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef, f64), Failure> {
     let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
     let trigger = Trigger::Manual { request_id: format!("operator at {time}"), time };
     let start = Start {
@@ -89,7 +47,9 @@ async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<RunRef, 
     };
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
     match begun.map_err(at("assume"))? {
-        Response::Started(Started::Run { run, .. }) => Ok(run),
+        Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
+            Ok((run, f64::from(max_runtime_seconds) + 1800.0))
+        }
         other => Err(Failure::Handler {
             stage: "assume",
             code: "Conflict".to_owned(),
@@ -98,38 +58,164 @@ async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<RunRef, 
     }
 }
 
-/// Looks until there is something to go on with. What SageMaker never ends, the
-/// job's own time limit does.
-async fn until_ready(
-    app: &App,
-    run: &RunRef,
-    watched: impl Fn() -> Watched,
-    report: impl Fn(&str),
-) -> Result<(), Failure> {
-    let started = Instant::now();
-    loop {
-        let request = check_status::Request {
-            run: run.clone(),
-            watch: watched(),
-            elapsed_seconds: started.elapsed().as_secs_f64(),
-        };
-        let found = check_status::handle(app.clone(), request).await.map_err(at("check-status"))?;
-        report(&found.status);
-        match found.phase {
-            Phase::Succeeded => return Ok(()),
-            Phase::InProgress => {
-                tokio::time::sleep(Duration::from_secs(found.wait_seconds.into())).await;
+/// What the state machine is, with an operator's hands.
+struct Hand {
+    app: App,
+    run: RunRef,
+    /// Seconds that a job may take.
+    limit: f64,
+    steps: show::Steps,
+}
+
+impl Hand {
+    async fn train(&self) -> Result<Value, Failure> {
+        self.steps.step("starting the AutoML job");
+        let started = self.repeat(async |elapsed| self.start_job(elapsed).await).await?;
+        let job = text(&started, "job");
+        self.watch("training", || Watched::Job { name: job.clone() }).await?;
+        let registered = self.deploy_best(json!({"do": "register", "job": job})).await?;
+        // From here on, a run that fails leaves the account as it found it.
+        let deployed = self.deploy(&job, &registered).await;
+        self.steps.step("settling");
+        let settled = self
+            .repeat(async |elapsed| {
+                let settle = json!({"do": "settle", "elapsed_seconds": elapsed});
+                self.deploy_best(settle).await
+            })
+            .await;
+        let outcome = deployed?;
+        settled?;
+        Ok(outcome)
+    }
+
+    async fn deploy(&self, job: &str, registered: &Value) -> Result<Value, Failure> {
+        self.steps.step("scoring the held-out rows");
+        let model = &registered["model"];
+        let score = &registered["score"];
+        let mut comparison = self.score(model, score).await?;
+        self.steps.step("deploying the best candidate");
+        let deployment = loop {
+            let deployed = self
+                .repeat(async |elapsed| {
+                    let deploy = json!({
+                        "do": "deploy", "job": job, "candidate": registered["candidate"],
+                        "score": score, "comparison": comparison, "elapsed_seconds": elapsed,
+                    });
+                    self.deploy_best(deploy).await
+                })
+                .await?;
+            if deployed["state"] != "outdated" {
+                break deployed;
             }
-            Phase::Failed => {
-                let reason = found.failure_reason.unwrap_or_default();
-                return Err(Failure::Handler {
-                    stage: "check-status",
-                    code: "ResourceFailed".to_owned(),
-                    message: format!("it ended as {}: {reason}", found.status),
-                });
+            comparison = self.predict(json!({"do": "compare", "score": score})).await?;
+        };
+        if deployment["state"] == "deploying" {
+            let (name, config) = (text(&deployment, "endpoint"), text(&deployment, "config"));
+            let watched = || Watched::Endpoint { name: name.clone(), config: config.clone() };
+            self.watch("endpoint", watched).await?;
+        }
+        self.steps.step("predicting the held-out rows");
+        let conclude = json!({
+            "do": "conclude", "job": job, "candidate": registered["candidate"],
+            "endpoint": deployment["endpoint"], "score": score, "comparison": comparison,
+            "decision": deployment["decision"],
+        });
+        let prediction = self.predict(conclude).await?;
+        Ok(json!({
+            "run": self.run, "job": job, "comparison": comparison, "deployment": deployment,
+            "prediction": prediction,
+        }))
+    }
+
+    /// Has the model scored, and compared with the champion.
+    async fn score(&self, model: &Value, score: &Value) -> Result<Value, Failure> {
+        let scored = self
+            .repeat(async |elapsed| {
+                let request = json!({"do": "score", "model": model, "elapsed_seconds": elapsed});
+                self.predict(request).await
+            })
+            .await?;
+        if scored["state"] == "unscored" {
+            return Ok(scored["comparison"].clone());
+        }
+        let name = text(&scored, "transform");
+        self.watch("scoring", || Watched::Transform { name: name.clone() }).await?;
+        self.predict(json!({"do": "compare", "score": score})).await
+    }
+
+    async fn start_job(&self, elapsed: f64) -> Result<Value, Failure> {
+        let request = self.request(json!({"elapsed_seconds": elapsed}))?;
+        let response = start_job::handle(self.app.clone(), request).await;
+        Ok(serde_json::to_value(response.map_err(at("start-job"))?)?)
+    }
+
+    async fn deploy_best(&self, request: Value) -> Result<Value, Failure> {
+        let response = deploy_best::handle(self.app.clone(), self.request(request)?).await;
+        Ok(serde_json::to_value(response.map_err(at("deploy-best"))?)?)
+    }
+
+    async fn predict(&self, request: Value) -> Result<Value, Failure> {
+        let response = predict::handle(self.app.clone(), self.request(request)?).await;
+        Ok(serde_json::to_value(response.map_err(at("predict"))?)?)
+    }
+
+    /// A handler's own request, for this run.
+    fn request<T: DeserializeOwned>(&self, mut request: Value) -> Result<T, Failure> {
+        request["run"] = serde_json::to_value(&self.run)?;
+        Ok(serde_json::from_value(request)?)
+    }
+
+    /// Asks a handler until it need not wait for anything any more.
+    async fn repeat(
+        &self,
+        ask: impl AsyncFn(f64) -> Result<Value, Failure>,
+    ) -> Result<Value, Failure> {
+        let started = Instant::now();
+        loop {
+            let elapsed = started.elapsed().as_secs_f64();
+            let answer = ask(elapsed).await?;
+            if answer["state"] != "waiting" {
+                return Ok(answer);
+            }
+            let reason = text(&answer, "reason");
+            if elapsed > self.limit {
+                let message = format!("it waited for {elapsed:.0} s: {reason}");
+                let code = "RunTimedOut".to_owned();
+                return Err(Failure::Handler { stage: "operate", code, message });
+            }
+            self.steps.step(&format!("waiting: {reason}"));
+            let seconds = answer["wait_seconds"].as_u64().unwrap_or(5);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+
+    /// Looks until there is something to go on with.
+    async fn watch(&self, what: &str, watched: impl Fn() -> Watched) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            let request = check_status::Request {
+                run: self.run.clone(),
+                watch: watched(),
+                elapsed_seconds: started.elapsed().as_secs_f64(),
+                limit_seconds: Some(self.limit),
+            };
+            let found = check_status::handle(self.app.clone(), request).await;
+            let found = found.map_err(at("check-status"))?;
+            self.steps.step(&format!("{what}: {}", found.status));
+            match (found.phase, found.failure) {
+                (Phase::Succeeded, _) => return Ok(()),
+                (_, Some(failure)) => {
+                    let (code, message) = (failure.code, failure.cause);
+                    return Err(Failure::Handler { stage: "check-status", code, message });
+                }
+                _ => tokio::time::sleep(Duration::from_secs(found.wait_seconds.into())).await,
             }
         }
     }
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_default().to_owned()
 }
 
 fn at<E: Coded>(stage: &'static str) -> impl Fn(E) -> Failure {

@@ -1,17 +1,20 @@
 //! `crosspilot run`: runs by hand, and what became of all runs.
 
+mod list;
+mod one;
+
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crosspilot_core::ids::{ModelName, TenantId};
-use crosspilot_core::run::Trigger;
-use crosspilot_core::vendor::Vendor;
+use crosspilot_core::registry::RunRecord;
+use crosspilot_core::run::RunRef;
+use crosspilot_core::vendor::{Stopping, Vendor};
 use serde_json::{Value, json};
 
-use crate::args::RunCommand;
+use crate::args::{RunAndForm, RunCommand, TenantOrExecution};
 use crate::failure::Failure;
 use crate::show::Steps;
-use crate::{place, show, watch};
+use crate::{cost, place, show, watch};
 
 pub(crate) async fn run(
     home: &Path,
@@ -22,13 +25,35 @@ pub(crate) async fn run(
     match command {
         RunCommand::Start { tenant, model, request_id, detach, json } => {
             let request = request_id.unwrap_or_else(now);
+            cost::announce(&vendor, &tenant, &model).await;
             let arn = vendor.start_run(&tenant, &model, &request).await?;
-            if detach { show_started(&arn, json) } else { follow(&vendor, &arn, json).await? }
+            started(&vendor, &arn, detach, json).await
         }
-        RunCommand::Watch { execution, json } => follow(&vendor, &execution, json).await?,
-        RunCommand::List { tenant, model, json } => list(&vendor, &tenant, &model, json).await?,
+        RunCommand::Watch(asked) => {
+            let arn = match asked.of {
+                // It may not have begun its run yet.
+                TenantOrExecution::Execution(arn) => arn,
+                TenantOrExecution::Tenant(_) => find(&vendor, &asked).await?.execution,
+            };
+            follow(&vendor, &arn, asked.json).await
+        }
+        RunCommand::Stop(asked) => {
+            let run = find(&vendor, &asked).await?.run;
+            stop(&vendor, &run, asked.json).await
+        }
+        RunCommand::Show(asked) => {
+            let record = find(&vendor, &asked).await?;
+            one::show(&vendor, record, asked.json).await
+        }
+        RunCommand::Redrive { run: asked, detach } => {
+            let run = find(&vendor, &asked).await?.run;
+            let arn = vendor.redrive(&run).await?;
+            started(&vendor, &arn, detach, asked.json).await
+        }
+        RunCommand::List { tenant, model, limit, json } => {
+            list::list(&vendor, &tenant, &model, limit, json).await
+        }
     }
-    Ok(())
 }
 
 /// A request id that no earlier request had: nanoseconds since 1970.
@@ -36,8 +61,34 @@ fn now() -> String {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos().to_string()
 }
 
-fn show_started(arn: &str, json: bool) {
-    if json { show::json(&json!({"execution": arn})) } else { show::line(arn) }
+/// The run that is asked for.
+async fn find(vendor: &Vendor, asked: &RunAndForm) -> Result<RunRecord, Failure> {
+    let tenant = match &asked.of {
+        TenantOrExecution::Execution(arn) => {
+            let run = watch::run_of(vendor, arn).await?;
+            let run = run.ok_or_else(|| Failure::NotBegun(arn.clone()))?;
+            return Ok(vendor.registry.run(&run).await?);
+        }
+        TenantOrExecution::Tenant(tenant) => tenant.clone(),
+    };
+    let Some(model) = asked.model.clone() else {
+        return Err(Failure::NoModel(tenant));
+    };
+    let runs = vendor.registry.runs(&tenant, &model).await?;
+    let found = match &asked.run {
+        Some(id) => runs.into_iter().find(|record| record.run.run_id == *id),
+        None => runs.into_iter().max_by_key(|record| record.trigger.time().to_owned()),
+    };
+    found.ok_or(Failure::UnknownRun { tenant, model, run: asked.run.clone() })
+}
+
+async fn started(vendor: &Vendor, arn: &str, detach: bool, json: bool) -> Result<(), Failure> {
+    match (detach, json) {
+        (false, _) => return follow(vendor, arn, json).await,
+        (true, true) => show::json(&json!({"execution": arn})),
+        (true, false) => show::line(arn),
+    }
+    Ok(())
 }
 
 async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
@@ -68,42 +119,29 @@ async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(
-    vendor: &Vendor,
-    tenant: &TenantId,
-    model: &ModelName,
-    json: bool,
-) -> Result<(), Failure> {
-    let serving = vendor.registry.lineup(tenant, model).await?.champion;
-    let runs = vendor.registry.runs(tenant, model).await?;
-    let mut rows: Vec<(String, &str, String, bool, String)> = runs
-        .into_iter()
-        .map(|record| {
-            let trigger = match record.trigger {
-                Trigger::Upload { .. } => "upload",
-                Trigger::Schedule { .. } => "schedule",
-                Trigger::Manual { .. } => "by hand",
-            };
-            let serves = serving.as_ref().is_some_and(|serving| serving.run == record.run);
-            let time = record.trigger.time().to_owned();
-            (record.run.run_id.to_string(), trigger, time, serves, record.execution)
-        })
-        .collect();
-    // The ids only know the day.
-    rows.sort_by(|a, b| b.2.cmp(&a.2));
+async fn stop(vendor: &Vendor, run: &RunRef, json: bool) -> Result<(), Failure> {
+    let stopping = vendor.stop_run(run).await?;
+    let id = &run.run_id;
+    let (state, job, said) = match &stopping {
+        Stopping::Ended(status) => {
+            ("ended", None, format!("run {id} has ended already: {}", status.as_str()))
+        }
+        Stopping::BeforeItsJob => {
+            ("requested", None, format!("run {id} has no job yet and will not get one"))
+        }
+        Stopping::Job { job, status } => (
+            "requested",
+            Some(json!({"name": job, "status": status})),
+            format!(
+                "run {id} stops: its job {job} is {status}, and nothing will be deployed. Its execution ends when it looks next: crosspilot run watch {} {} {id}",
+                run.tenant, run.model
+            ),
+        ),
+    };
     if json {
-        let runs = rows.iter().map(|(run, trigger, time, serves, execution)| {
-            json!({"run": run, "trigger": trigger, "time": time, "serves": serves, "execution": execution})
-        });
-        show::json(&runs.collect());
+        show::json(&json!({"run": run, "state": state, "job": job}));
     } else {
-        let rows: Vec<Vec<String>> = rows
-            .into_iter()
-            .map(|(run, trigger, time, serves, _)| {
-                vec![run, trigger.to_owned(), time, if serves { "serves" } else { "" }.to_owned()]
-            })
-            .collect();
-        show::table(&["run", "started by", "time", ""], &rows);
+        show::line(&said);
     }
     Ok(())
 }

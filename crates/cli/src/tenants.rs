@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::args::{NewTenant, TenantAndForm, TenantChanges, TenantCommand};
 use crate::failure::Failure;
-use crate::{models, place, show};
+use crate::{manage, models, place, show};
 
 pub(crate) async fn run(
     home: &Path,
@@ -35,15 +35,7 @@ pub(crate) async fn run(
             vendor.registry.may_become(&asked.tenant, TenantStatus::Active).await?;
             activate(&vendor, asked).await
         }
-        TenantCommand::Remove(asked) => {
-            let tenant = vendor.remove_tenant(&asked.tenant).await?;
-            let rest = format!(
-                "its schedules are gone and its uploads are no longer heard. In its account, endpoints named crosspilot-{}-* cost until the customer deletes them, and access ends with its stack",
-                tenant.tenant
-            );
-            print_status(&tenant, asked.json, &rest);
-            Ok(())
-        }
+        TenantCommand::Remove(asked) => manage::remove_tenant(&vendor, asked).await,
         TenantCommand::Set(changes) => set(&vendor, *changes).await,
         TenantCommand::Model(command) => models::run(&vendor, command).await,
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crosspilot_core::aws::sfn::Client;
 use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
 use crosspilot_core::error::CallError;
+use crosspilot_core::run::RunRef;
 use crosspilot_core::vendor::Vendor;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
@@ -25,12 +26,14 @@ pub(crate) struct Ended {
 fn stage(state: &str) -> Option<&'static str> {
     Some(match state {
         "Assume" | "Decision" => "assume",
-        "StartJob" => "start-job",
+        "StartJob" | "JobState" | "WaitForTurn" => "start-job",
         "WaitForJob" | "CheckJob" | "JobPhase" => "train",
-        "DeployBest" | "DeployDecision" | "WaitForEndpoint" | "CheckEndpoint" | "EndpointPhase" => {
-            "deploy"
-        }
-        "Predict" => "predict",
+        "RegisterModel" | "Score" | "ScoreState" | "WaitToScore" | "WaitForScores"
+        | "CheckScores" | "ScoresPhase" | "Compare" => "score",
+        "DeployBest" | "DeployState" | "WaitToDeploy" | "WaitForEndpoint" | "CheckEndpoint"
+        | "EndpointPhase" => "deploy",
+        "Conclude" => "predict",
+        "Settle" | "Settled" | "WaitToSettle" => "settle",
         _ => return None,
     })
 }
@@ -62,6 +65,56 @@ pub(crate) async fn find(
     Err(Failure::NoRun(LIMIT))
 }
 
+/// What is known of an execution.
+pub(crate) struct Execution {
+    /// What happens now, while it runs.
+    pub(crate) now: Option<String>,
+    /// Its output, once it has ended well.
+    pub(crate) output: Option<Value>,
+    /// Stage, code and cause, once it has ended otherwise.
+    pub(crate) failure: Option<Value>,
+    /// Seconds by stage, in the order of the stages.
+    pub(crate) seconds: Vec<(&'static str, f64)>,
+}
+
+/// Looks at an execution. None if Step Functions does not know it any more.
+pub(crate) async fn look(vendor: &Vendor, arn: &str) -> Result<Option<Execution>, Failure> {
+    let client = vendor.step_functions();
+    let found = match describe(&client, arn).await {
+        Ok(found) => found,
+        Err(error) if ["ExecutionDoesNotExist", "InvalidArn"].contains(&error.aws_code()) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut execution =
+        Execution { now: None, output: None, failure: None, seconds: seconds(&client, arn).await? };
+    match found.status() {
+        ExecutionStatus::Running => execution.now = newest(&client, arn).await?,
+        ExecutionStatus::Succeeded => {
+            execution.output = Some(serde_json::from_str(found.output().unwrap_or("null"))?);
+        }
+        status => {
+            let Ending { stage, code, cause } = ending(found.error(), found.cause());
+            execution.failure = Some(
+                json!({"status": status.as_str(), "stage": stage, "code": code, "cause": cause}),
+            );
+        }
+    }
+    Ok(Some(execution))
+}
+
+/// The run that an execution works on; none if it has not begun one.
+pub(crate) async fn run_of(vendor: &Vendor, arn: &str) -> Result<Option<RunRef>, Failure> {
+    let history = vendor.step_functions().get_execution_history().execution_arn(arn);
+    let history = history.max_results(100).send().await;
+    let history = history.map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+    let exits = history.events().iter().filter_map(|event| event.state_exited_event_details());
+    let mut outputs =
+        exits.filter_map(|exited| serde_json::from_str::<Value>(exited.output()?).ok());
+    Ok(outputs.find_map(|output| serde_json::from_value(output.get("run")?.clone()).ok()))
+}
+
 /// Follows an execution to its end. `report` is told what happens now.
 pub(crate) async fn follow(
     vendor: &Vendor,
@@ -73,15 +126,7 @@ pub(crate) async fn follow(
         let found = describe(&client, arn).await?;
         let status = found.status();
         if *status == ExecutionStatus::Running {
-            let history = client
-                .get_execution_history()
-                .execution_arn(arn)
-                .reverse_order(true)
-                .max_results(30)
-                .send()
-                .await
-                .map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
-            if let Some(text) = progress(history.events()) {
+            if let Some(text) = newest(&client, arn).await? {
                 report(&text);
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -97,8 +142,23 @@ pub(crate) async fn follow(
                 seconds,
             });
         }
-        return Err(failed(arn, status, found.error(), found.cause()));
+        let Ending { stage, code, cause } = ending(found.error(), found.cause());
+        let (status, arn) = (status.as_str().to_owned(), arn.to_owned());
+        return Err(Failure::RunFailed { status, stage, code, cause, arn });
     }
+}
+
+/// What happens now.
+async fn newest(client: &Client, arn: &str) -> Result<Option<String>, CallError> {
+    let history = client
+        .get_execution_history()
+        .execution_arn(arn)
+        .reverse_order(true)
+        .max_results(30)
+        .send()
+        .await
+        .map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+    Ok(progress(history.events()))
 }
 
 async fn describe(
@@ -116,24 +176,24 @@ async fn describe(
         .map_err(|e| CallError::new("states:DescribeExecution", arn, &e))
 }
 
+/// How an execution ended that did not end well.
+struct Ending {
+    stage: String,
+    code: String,
+    cause: String,
+}
+
 /// The failure path puts stage, code and cause into the execution's cause.
-fn failed(
-    arn: &str,
-    status: &ExecutionStatus,
-    error: Option<&str>,
-    cause: Option<&str>,
-) -> Failure {
+fn ending(error: Option<&str>, cause: Option<&str>) -> Ending {
     let cause = cause.unwrap_or_default();
     let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
     let part = |name: &str, otherwise: &str| {
         parsed.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
     };
-    Failure::RunFailed {
-        status: status.as_str().to_owned(),
+    Ending {
         stage: part("stage", "an unknown stage"),
         code: part("code", error.unwrap_or("no code")),
         cause: part("cause", cause),
-        arn: arn.to_owned(),
     }
 }
 
@@ -145,13 +205,14 @@ fn progress(events: &[HistoryEvent]) -> Option<String> {
         .find_map(|entered| stage(entered.name()))?;
     let look =
         events.iter().filter_map(|event| event.state_exited_event_details()).find_map(|exited| {
-            let is_look = exited.name() == "CheckJob" || exited.name() == "CheckEndpoint";
-            is_look
+            (stage(exited.name()) == Some(now))
                 .then(|| serde_json::from_str::<Value>(exited.output().unwrap_or_default()).ok())?
         });
-    let Some(look) = look.filter(|_| now == "train" || now == "deploy") else {
-        return Some(now.to_owned());
-    };
+    let Some(look) = look.filter(|_| now != "predict") else { return Some(now.to_owned()) };
+    if look.get("state").and_then(Value::as_str) == Some("waiting") {
+        let reason = look.get("reason").and_then(Value::as_str).unwrap_or("its turn");
+        return Some(format!("{now} · waiting: {reason}"));
+    }
     let mut text = now.to_owned();
     let status = look.get("secondary_status").or(look.get("status")).and_then(Value::as_str);
     if let Some(status) = status {
@@ -189,6 +250,6 @@ async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>,
             *total.entry(stage).or_default() += to - from;
         }
     }
-    let order = ["assume", "start-job", "train", "deploy", "predict"];
+    let order = ["assume", "start-job", "train", "score", "deploy", "predict", "settle"];
     Ok(order.into_iter().filter_map(|stage| Some((stage, *total.get(stage)?))).collect())
 }

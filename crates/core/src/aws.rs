@@ -8,6 +8,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 
 pub use aws_config;
+pub use aws_sdk_applicationautoscaling as applicationautoscaling;
 pub use aws_sdk_cloudformation as cloudformation;
 pub use aws_sdk_eventbridge as eventbridge;
 pub use aws_sdk_s3 as s3;

@@ -47,12 +47,14 @@ pub enum Code {
     Conflict,
     /// A quota of the customer's account is used up.
     QuotaReached,
-    /// Somebody stopped the run.
-    RunStopped,
     /// The AutoML job ended without a usable candidate.
     NoCandidate,
     /// The job or endpoint ended in failure.
     ResourceFailed,
+    /// Somebody asked for the run to be stopped.
+    RunStopped,
+    /// The run took longer than it may.
+    RunTimedOut,
     /// The model answered with something that is not a prediction.
     PredictionInvalid,
     /// AWS refused the request itself.
@@ -84,9 +86,10 @@ impl Code {
             Code::DataUnfit => "DataUnfit",
             Code::Conflict => "Conflict",
             Code::QuotaReached => "QuotaReached",
-            Code::RunStopped => "RunStopped",
             Code::NoCandidate => "NoCandidate",
             Code::ResourceFailed => "ResourceFailed",
+            Code::RunStopped => "RunStopped",
+            Code::RunTimedOut => "RunTimedOut",
             Code::PredictionInvalid => "PredictionInvalid",
             Code::RequestInvalid => "RequestInvalid",
             Code::NotFound => "NotFound",

@@ -6,6 +6,7 @@
 //! <prefix>/<model>/test/              held-out rows with their labels, if any
 //! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
+//! <prefix>-results/<model>/<run>/scoring/ held-out rows as they were scored, and the answers
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches
@@ -40,6 +41,16 @@ pub fn capture_prefix(prefix: &Prefix, model: &ModelName) -> String {
     format!("{prefix}-results/{model}/capture/")
 }
 
+/// Key prefix of what all runs of all models leave, with its slash.
+pub fn all_results_prefix(prefix: &Prefix) -> String {
+    format!("{prefix}-results/")
+}
+
+/// Key prefix of what all runs of a model leave, with its slash.
+pub fn model_results_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}-results/{model}/")
+}
+
 /// Key prefix of what a run leaves, with its slash.
 pub fn results_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{prefix}-results/{}/{}/", run.model, run.run_id)
@@ -48,6 +59,11 @@ pub fn results_prefix(prefix: &Prefix, run: &RunRef) -> String {
 /// Key prefix of what Autopilot writes during a run, with its slash.
 pub fn automl_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}automl/", results_prefix(prefix, run))
+}
+
+/// Key prefix of the held-out rows that a run was scored on, with its slash.
+pub fn scoring_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}scoring/", results_prefix(prefix, run))
 }
 
 /// An `s3://` address in a tenant's bucket.

@@ -5,10 +5,13 @@
 //! `AWS_ENDPOINT_URL*` variables differ there.
 
 pub mod aws;
+pub mod decision;
 pub mod error;
 pub mod ids;
 pub mod lambda;
 pub mod layout;
+pub mod manage;
+pub mod metrics;
 pub mod pace;
 pub mod policy;
 pub mod registry;

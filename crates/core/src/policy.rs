@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ids::ModelName;
 use crate::layout;
-use crate::run::{RunRef, endpoint_name};
+use crate::run::{NAME_PREFIX, RunRef, endpoint_name};
 use crate::tenant::Tenant;
 
 /// What a session is opened for. One for each thing that a handler does.
@@ -19,14 +19,26 @@ pub enum Purpose<'a> {
     ProveTrust,
     /// `start-job` reads the data, writes its verdict and creates the run's job.
     StartJob(&'a RunRef),
-    /// `check-status` looks at the run's job and at its endpoint.
+    /// `check-status` looks at the run's jobs and at its endpoint, and stops jobs.
     CheckStatus(&'a RunRef),
-    /// `deploy-best` reads the job and makes model, config and endpoint.
-    DeployBest(&'a RunRef),
-    /// `predict` scores the run's held-out rows and writes its results.
-    ScoreRun(&'a RunRef),
+    /// `deploy-best` reads the job and makes the model.
+    RegisterModel(&'a RunRef),
+    /// `deploy-best` makes the config, moves the endpoint to it and notes why.
+    Deploy(&'a RunRef),
+    /// `deploy-best` puts the endpoint back, lets it scale, and removes what
+    /// serves no more.
+    Settle(&'a RunRef),
+    /// `predict` has the run's held-out rows scored, and asks the champion about
+    /// them.
+    Score(&'a RunRef),
+    /// `predict` makes a first prediction and writes the run's results.
+    Conclude(&'a RunRef),
     /// `predict` answers the API: it asks the model's endpoint.
     Answer(&'a ModelName),
+    /// `deploy-best` removes a model, or all of the tenant's.
+    Remove(Option<&'a ModelName>),
+    /// `deploy-best` looks at all that the tenant has.
+    TakeStock,
 }
 
 impl Purpose<'_> {
@@ -35,9 +47,14 @@ impl Purpose<'_> {
         match self {
             Purpose::StartJob(run)
             | Purpose::CheckStatus(run)
-            | Purpose::DeployBest(run)
-            | Purpose::ScoreRun(run) => Some(run),
-            Purpose::ProveTrust | Purpose::Answer(_) => None,
+            | Purpose::RegisterModel(run)
+            | Purpose::Deploy(run)
+            | Purpose::Settle(run)
+            | Purpose::Score(run)
+            | Purpose::Conclude(run) => Some(run),
+            Purpose::ProveTrust | Purpose::Answer(_) | Purpose::Remove(_) | Purpose::TakeStock => {
+                None
+            }
         }
     }
 
@@ -74,65 +91,193 @@ impl Purpose<'_> {
             }
             Purpose::CheckStatus(run) => vec![
                 allow(
-                    &["sagemaker:DescribeAutoMLJobV2", "sagemaker:DescribeEndpoint"],
-                    json!([
-                        scope.sagemaker("automl-job", &run.job_name()),
-                        scope.sagemaker("endpoint", &run.endpoint_name()),
-                    ]),
+                    &["sagemaker:DescribeAutoMLJobV2", "sagemaker:StopAutoMLJob"],
+                    json!(scope.sagemaker("automl-job", &run.job_name())),
+                ),
+                allow(
+                    &["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"],
+                    json!(scope.scoring_jobs(run)),
+                ),
+                allow(
+                    &["sagemaker:DescribeEndpoint"],
+                    json!(scope.sagemaker("endpoint", &run.endpoint_name())),
                 ),
                 // AWS knows no resource for this action.
                 allow(&["sagemaker:ListCandidatesForAutoMLJob"], json!("*")),
             ],
-            Purpose::DeployBest(run) => {
-                let name = run.deployment_name();
+            Purpose::RegisterModel(run) => vec![
+                allow(
+                    &["sagemaker:DescribeAutoMLJobV2"],
+                    json!(scope.sagemaker("automl-job", &run.job_name())),
+                ),
+                allow(
+                    &["sagemaker:CreateModel", "sagemaker:DescribeModel", "sagemaker:AddTags"],
+                    json!(scope.sagemaker("model", &run.deployment_name())),
+                ),
+                scope.pass_role(),
+            ],
+            Purpose::Deploy(run) => {
+                let results = layout::results_prefix(&tenant.prefix, run);
                 vec![
                     allow(
-                        &["sagemaker:DescribeAutoMLJobV2"],
-                        json!(scope.sagemaker("automl-job", &run.job_name())),
-                    ),
-                    allow(
                         &[
-                            "sagemaker:CreateModel",
-                            "sagemaker:DescribeModel",
                             "sagemaker:CreateEndpointConfig",
                             "sagemaker:DescribeEndpointConfig",
                             "sagemaker:CreateEndpoint",
                             "sagemaker:DescribeEndpoint",
                             "sagemaker:UpdateEndpoint",
+                            "sagemaker:DeleteEndpoint",
                             "sagemaker:AddTags",
                         ],
                         json!([
-                            scope.sagemaker("model", &name),
-                            scope.sagemaker("endpoint-config", &name),
+                            scope.sagemaker("endpoint-config", &run.deployment_name()),
                             scope.sagemaker("endpoint", &run.endpoint_name()),
                         ]),
                     ),
-                    scope.pass_role(),
-                ]
-            }
-            Purpose::ScoreRun(run) => {
-                let test = layout::test_prefix(&tenant.prefix, &run.model);
-                let train = layout::train_prefix(&tenant.prefix, &run.model);
-                let results = layout::results_prefix(&tenant.prefix, run);
-                vec![
-                    scope.list(&[&test, &train]),
-                    allow(&["s3:GetObject"], json!([scope.objects(&test), scope.objects(&train)])),
+                    // Of what a moving endpoint no longer has.
+                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                    scope.alarms(&["cloudwatch:DescribeAlarms"]),
                     allow(&["s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
-                    allow(
-                        &["sagemaker:InvokeEndpoint"],
-                        json!(scope.sagemaker("endpoint", &run.endpoint_name())),
-                    ),
                 ]
             }
-            Purpose::Answer(model) => vec![allow(
-                &["sagemaker:InvokeEndpoint"],
-                json!(scope.sagemaker("endpoint", &endpoint_name(&tenant.tenant, model))),
-            )],
+            Purpose::Settle(run) => vec![
+                allow(
+                    &[
+                        "sagemaker:CreateEndpoint",
+                        "sagemaker:DescribeEndpoint",
+                        "sagemaker:UpdateEndpoint",
+                        "sagemaker:DeleteEndpoint",
+                        "sagemaker:DeleteEndpointConfig",
+                        "sagemaker:DeleteModel",
+                        "sagemaker:AddTags",
+                    ],
+                    json!([
+                        scope.sagemaker("endpoint", &run.endpoint_name()),
+                        scope.of_all_runs("endpoint-config", run),
+                        scope.of_all_runs("model", run),
+                    ]),
+                ),
+                allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                scope.scaling(&[
+                    "application-autoscaling:RegisterScalableTarget",
+                    "application-autoscaling:DeregisterScalableTarget",
+                    "application-autoscaling:PutScalingPolicy",
+                ]),
+                // Application Auto Scaling does these as whoever asks it.
+                allow(
+                    &["sagemaker:UpdateEndpointWeightsAndCapacities"],
+                    json!(scope.sagemaker("endpoint", &run.endpoint_name())),
+                ),
+                scope.alarms(&[
+                    "cloudwatch:PutMetricAlarm",
+                    "cloudwatch:DescribeAlarms",
+                    "cloudwatch:DeleteAlarms",
+                ]),
+                scope.scaling_role(),
+            ],
+            Purpose::Score(run) => {
+                let test = layout::test_prefix(&tenant.prefix, &run.model);
+                let scoring = layout::scoring_prefix(&tenant.prefix, run);
+                vec![
+                    scope.list(&[&test]),
+                    allow(
+                        &["s3:GetObject"],
+                        json!([scope.objects(&test), scope.objects(&scoring)]),
+                    ),
+                    allow(&["s3:PutObject"], json!(scope.objects(&scoring))),
+                    scope.key_through_s3(),
+                    allow(
+                        &[
+                            "sagemaker:CreateTransformJob",
+                            "sagemaker:DescribeTransformJob",
+                            "sagemaker:AddTags",
+                        ],
+                        json!(scope.scoring_jobs(run)),
+                    ),
+                    scope.invoke(&run.model),
+                ]
+            }
+            Purpose::Conclude(run) => {
+                let train = layout::train_prefix(&tenant.prefix, &run.model);
+                let scoring = layout::scoring_prefix(&tenant.prefix, run);
+                let results = layout::results_prefix(&tenant.prefix, run);
+                vec![
+                    scope.list(&[&train]),
+                    allow(
+                        &["s3:GetObject"],
+                        json!([scope.objects(&train), scope.objects(&scoring)]),
+                    ),
+                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    scope.key_through_s3(),
+                    scope.invoke(&run.model),
+                ]
+            }
+            Purpose::Answer(model) => vec![scope.invoke(model)],
+            Purpose::Remove(model) => {
+                let results = match model {
+                    Some(model) => layout::model_results_prefix(&tenant.prefix, model),
+                    None => layout::all_results_prefix(&tenant.prefix),
+                };
+                vec![
+                    // AWS knows no resource for lists.
+                    allow(&LISTS, json!("*")),
+                    allow(
+                        &[
+                            "sagemaker:ListTags",
+                            "sagemaker:DescribeEndpoint",
+                            "sagemaker:DeleteEndpoint",
+                            "sagemaker:DeleteEndpointConfig",
+                            "sagemaker:DeleteModel",
+                        ],
+                        json!(scope.named_after(*model)),
+                    ),
+                    allow(
+                        &[
+                            "sagemaker:ListTags",
+                            "sagemaker:StopAutoMLJob",
+                            "sagemaker:StopTransformJob",
+                        ],
+                        json!(scope.jobs()),
+                    ),
+                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                    scope.list(&[&results]),
+                    allow(&["s3:DeleteObject"], json!(scope.objects(&results))),
+                ]
+            }
+            Purpose::TakeStock => {
+                let mut list_data = scope.list(&[]);
+                list_data["Condition"] =
+                    json!({"StringLike": {"s3:prefix": format!("{}/*/train/", tenant.prefix)}});
+                let mut tagged = scope.jobs().to_vec();
+                tagged.extend(scope.named_after(None));
+                vec![
+                    // AWS knows no resource for lists and for metrics.
+                    allow(&LISTS, json!("*")),
+                    allow(&["cloudwatch:GetMetricStatistics"], json!("*")),
+                    allow(&["sagemaker:ListTags"], json!(tagged)),
+                    allow(
+                        &["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"],
+                        json!(scope.named_after(None)),
+                    ),
+                    list_data,
+                ]
+            }
         };
         json!({"Version": "2012-10-17", "Statement": statements}).to_string()
     }
 }
+
+/// Lists, of which AWS lets nobody allow only a part. They show names.
+const LISTS: [&str; 5] = [
+    "sagemaker:ListEndpoints",
+    "sagemaker:ListEndpointConfigs",
+    "sagemaker:ListModels",
+    "sagemaker:ListAutoMLJobs",
+    "sagemaker:ListTransformJobs",
+];
 
 /// Names in the tenant's account. None of them can hold a wildcard or a policy
 /// variable: the types of the tenant's fields refuse `*`, `?` and `$`.
@@ -151,6 +296,71 @@ impl<'a> Scope<'a> {
         let Tenant { region, account, .. } = self.tenant;
         let name = name.to_ascii_lowercase();
         format!("arn:{}:sagemaker:{region}:{account}:{kind}/{name}", self.partition)
+    }
+
+    /// The first attempt at scoring the run's rows, and later ones.
+    fn scoring_jobs(&self, run: &RunRef) -> Value {
+        let first = self.sagemaker("transform-job", &run.scoring_name(1));
+        json!([format!("{first}-?"), first])
+    }
+
+    fn invoke(&self, model: &ModelName) -> Value {
+        let endpoint = endpoint_name(&self.tenant.tenant, model);
+        allow(&["sagemaker:InvokeEndpoint"], json!(self.sagemaker("endpoint", &endpoint)))
+    }
+
+    /// The models or configs of all runs of a model. Each name ends in ten
+    /// characters of the run, so that no other model of the tenant matches.
+    fn of_all_runs(&self, kind: &str, run: &RunRef) -> String {
+        format!("{}-{}", self.sagemaker(kind, &run.endpoint_name()), "?".repeat(10))
+    }
+
+    /// Scalable targets have ids that nobody knows beforehand: what scales is
+    /// bound instead (Service Authorization Reference, Application Auto Scaling).
+    fn scaling(&self, actions: &[&str]) -> Value {
+        let mut statement = allow(actions, json!("*"));
+        statement["Condition"] =
+            json!({"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}});
+        statement
+    }
+
+    /// Alarms are the customer's own or made for a scaling policy.
+    fn alarms(&self, actions: &[&str]) -> Value {
+        let Tenant { region, account, .. } = self.tenant;
+        allow(
+            actions,
+            json!(format!("arn:{}:cloudwatch:{region}:{account}:alarm:*", self.partition)),
+        )
+    }
+
+    /// The role that Application Auto Scaling makes for itself at first use.
+    fn scaling_role(&self) -> Value {
+        const SERVICE: &str = "sagemaker.application-autoscaling.amazonaws.com";
+        let account = &self.tenant.account;
+        let role =
+            format!("arn:{}:iam::{account}:role/aws-service-role/{SERVICE}/*", self.partition);
+        let mut statement = allow(&["iam:CreateServiceLinkedRole"], json!(role));
+        statement["Condition"] = json!({"StringEquals": {"iam:AWSServiceName": SERVICE}});
+        statement
+    }
+
+    /// What serves a model, or any of the tenant's models, whichever run made it.
+    fn named_after(&self, model: Option<&ModelName>) -> [String; 3] {
+        let tenant = &self.tenant.tenant;
+        let (endpoint, others) = match model {
+            Some(model) => (endpoint_name(tenant, model), endpoint_name(tenant, model) + "-*"),
+            None => (format!("{NAME_PREFIX}{tenant}-*"), format!("{NAME_PREFIX}{tenant}-*")),
+        };
+        [
+            self.sagemaker("endpoint", &endpoint),
+            self.sagemaker("endpoint-config", &others),
+            self.sagemaker("model", &others),
+        ]
+    }
+
+    /// Jobs of ours, whichever run made them.
+    fn jobs(&self) -> [String; 2] {
+        ["automl-job", "transform-job"].map(|kind| self.sagemaker(kind, "crosspilot-*"))
     }
 
     fn objects(&self, prefix: &str) -> String {
@@ -210,14 +420,20 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 6] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 12] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
             Purpose::CheckStatus(run),
-            Purpose::DeployBest(run),
-            Purpose::ScoreRun(run),
+            Purpose::RegisterModel(run),
+            Purpose::Deploy(run),
+            Purpose::Settle(run),
+            Purpose::Score(run),
+            Purpose::Conclude(run),
             Purpose::Answer(&run.model),
+            Purpose::Remove(Some(&run.model)),
+            Purpose::Remove(None),
+            Purpose::TakeStock,
         ]
     }
 
@@ -244,12 +460,32 @@ mod tests {
                     let known = [
                         json!(["sts:GetCallerIdentity"]),
                         json!(["sagemaker:ListCandidatesForAutoMLJob"]),
+                        json!(["application-autoscaling:DescribeScalableTargets"]),
+                        json!(["cloudwatch:GetMetricStatistics"]),
+                        json!(LISTS),
                     ];
-                    assert!(known.contains(actions), "{purpose:?} {actions}");
+                    let bound = statement["Condition"]["StringEquals"]
+                        .get("application-autoscaling:service-namespace");
+                    assert!(known.contains(actions) || bound.is_some(), "{purpose:?} {actions}");
                 }
                 assert!(!actions.to_string().contains('*'), "{purpose:?} {actions}");
             }
         }
+    }
+
+    #[test]
+    fn removing_one_model_touches_no_model_whose_name_begins_like_it() {
+        let tenant = tenant("acme", "acme-ml", "p");
+        let policy = Purpose::Remove(Some(&"churn".parse().unwrap())).policy(&tenant);
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let ours = "arn:aws-us-gov:sagemaker:us-east-1:222222222222";
+        let expected = json!([
+            format!("{ours}:endpoint/crosspilot-acme-churn"),
+            format!("{ours}:endpoint-config/crosspilot-acme-churn-*"),
+            format!("{ours}:model/crosspilot-acme-churn-*"),
+        ]);
+        assert_eq!(policy["Statement"][1]["Resource"], expected);
+        assert!(policy.to_string().contains("s3:::acme-ml/p-results/churn/*"), "{policy}");
     }
 
     #[test]

@@ -55,6 +55,39 @@ pub struct RunRecord {
     /// Who wants it to stop, if somebody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// How it ended, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did what it is for: a better model serves, or the champion stays.
+    Completed {
+        /// When, RFC 3339.
+        time: String,
+        /// Why the challenger was deployed or not.
+        reason: String,
+        /// Name of the best candidate.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        candidate: Option<String>,
+        /// Address of the report.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<String>,
+    },
+    /// It ended in the failure path.
+    Failed {
+        /// When, RFC 3339.
+        time: String,
+        /// Where.
+        stage: String,
+        /// Why: a code.
+        code: String,
+        /// Why: a sentence.
+        cause: String,
+    },
 }
 
 /// A request to stop a run: its job is stopped in the customer's account and
@@ -162,6 +195,7 @@ impl Registry {
             if record.execution == from {
                 record.earlier.push(std::mem::replace(&mut record.execution, to.to_owned()));
                 record.stop = None;
+                record.outcome = None;
             }
         };
         self.change_run(run, take).await?;

@@ -205,8 +205,17 @@ impl RunRef {
         format!("{}-{}", endpoint_name(&self.tenant, &self.model), self.run_id.digest())
     }
 
-    /// Name of the production variant: an endpoint says which variant answered,
-    /// and so which run's model.
+    /// Name of the transform job that scores the model on held-out rows, at this
+    /// attempt (from 1): a name is taken for good, also by a job that failed.
+    pub fn scoring_name(&self, attempt: u8) -> String {
+        match attempt {
+            1 => self.job_name(),
+            later => format!("{}-{later}", self.job_name()),
+        }
+    }
+
+    /// Name of the production variant, unless it shares its predecessor's: an
+    /// endpoint says which variant answered, and so which run's model.
     pub fn variant_name(&self) -> &str {
         self.run_id.as_str()
     }

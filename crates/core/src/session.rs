@@ -15,6 +15,7 @@ use aws_sdk_sts::config::Credentials;
 
 use crate::error::{CallError, Code};
 use crate::ids::{ExternalId, RoleArn, TenantId};
+use crate::metrics::Metric;
 use crate::policy::Purpose;
 use crate::tenant::Tenant;
 
@@ -54,6 +55,16 @@ impl CustomerSession {
     /// models.
     pub fn sagemaker_runtime(&self) -> aws_sdk_sagemakerruntime::Client {
         aws_sdk_sagemakerruntime::Client::new(&crate::aws::for_predictions(&self.config))
+    }
+
+    /// Sum of a metric of the customer's account over the last days, at most 455.
+    pub async fn metric_sum(&self, metric: Metric<'_>, days: u16) -> Result<f64, CallError> {
+        crate::metrics::sum(&self.config, metric, days).await
+    }
+
+    /// Application Auto Scaling in the customer's account.
+    pub fn auto_scaling(&self) -> aws_sdk_applicationautoscaling::Client {
+        aws_sdk_applicationautoscaling::Client::new(&self.config)
     }
 
     /// STS as the customer's role.

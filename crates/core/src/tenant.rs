@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     AccountId, BucketName, ExternalId, ModelName, Prefix, RegionName, RoleArn, TenantId,
 };
-use crate::run::TAGS;
+use crate::run::{RunRef, TAGS};
 use crate::settings::{ModelSettings, SettingsInvalid};
 
 /// Name of the role in the customer's account that the vendor assumes.
@@ -183,6 +183,12 @@ pub enum TenantInvalid {
 }
 
 impl Tenant {
+    /// The tags on what a run creates: the tenant's, and our own four.
+    pub fn tags_of(&self, run: &RunRef) -> BTreeMap<String, String> {
+        let ours = run.tags().map(|(key, value)| (key.to_owned(), value));
+        self.tags.clone().into_iter().chain(ours).collect()
+    }
+
     /// Checks what the types of the fields cannot.
     pub fn validate(&self) -> Result<(), TenantInvalid> {
         for role in [&self.role_arn, &self.execution_role_arn] {

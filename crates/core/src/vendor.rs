@@ -3,6 +3,7 @@
 //! The CLI calls this on AWS and on the local cloud alike.
 
 mod invitation;
+mod management;
 mod redrive;
 mod schedules;
 mod verification;
@@ -10,6 +11,7 @@ mod verification;
 use std::collections::HashMap;
 
 use aws_config::SdkConfig;
+use aws_sdk_sfn::types::ExecutionStatus;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -21,6 +23,7 @@ use crate::settings::ModelSettings;
 use crate::tenant::{Tenant, TenantStatus};
 
 pub use invitation::Invitation;
+pub use management::{Removal, Removed, Stopping};
 pub use verification::Verification;
 
 /// Why an operator's request did not succeed.
@@ -37,6 +40,22 @@ pub enum VendorError {
     /// The probes of a tenant's role did not end.
     #[error("the probes gave no verdict; nothing was changed: see execution {0}")]
     NoVerdict(String),
+    /// What was asked of a tenant's models was refused or failed.
+    #[error("{code}: {cause}\n       execution {execution}")]
+    NotDone {
+        /// Why: a code.
+        code: String,
+        /// Why: a sentence.
+        cause: String,
+        /// ARN of the execution that tried.
+        execution: String,
+    },
+    /// It ended in no way that it should.
+    #[error("there is no answer; ask again, which goes on where it stopped: see {0}")]
+    NoAnswer(String),
+    /// There is no model to roll back to.
+    #[error("model {0} has no predecessor to roll back to: nothing served before its champion")]
+    NoPredecessor(ModelName),
     /// A run cannot be redriven while it runs.
     #[error("the run is still going on in execution {0}: wait for it or stop it first")]
     StillRunning(String),
@@ -59,6 +78,8 @@ impl Coded for VendorError {
         match self {
             VendorError::NoOutput { .. } => Code::NotFound,
             VendorError::NoVerdict(_) => Code::TrustUnproven,
+            VendorError::NotDone { .. } | VendorError::NoAnswer(_) => Code::ResourceFailed,
+            VendorError::NoPredecessor(_) => Code::NotFound,
             VendorError::StillRunning(_) | VendorError::NothingToRedrive(_) => Code::Conflict,
             VendorError::Registry(error) => error.code(),
             VendorError::Call(error) => error.code(),
@@ -76,6 +97,8 @@ pub struct Deployment {
     pub state_machine: String,
     /// ARN of the state machine that proves tenants' trust.
     pub verify_state_machine: String,
+    /// ARN of the state machine that stops, rolls back, removes and takes stock.
+    pub manage_state_machine: String,
     /// ARN of the event bus that customers' uploads reach.
     pub event_bus: String,
     /// URL of the prediction API.
@@ -111,6 +134,7 @@ impl Deployment {
             registry_bucket: take("RegistryBucket")?,
             state_machine: take("TrainStateMachine")?,
             verify_state_machine: take("VerifyStateMachine")?,
+            manage_state_machine: take("ManageStateMachine")?,
             event_bus: take("EventBus")?,
             api_url: take("ApiUrl")?,
             schedule_group: take("ScheduleGroup")?,
@@ -179,18 +203,6 @@ impl Vendor {
         Ok(self.registry.change_tenant(id, change, edit).await?)
     }
 
-    /// Removes a tenant: nothing starts for it any more, its account is no
-    /// longer heard, and its document stays as a tombstone. Doing it again
-    /// goes on where an earlier attempt stopped.
-    pub async fn remove_tenant(&self, id: &TenantId) -> Result<Tenant, VendorError> {
-        let tenant = self.set_status(id, TenantStatus::Offboarding).await?;
-        for model in tenant.models.keys() {
-            self.delete_schedule(id, model).await?;
-        }
-        self.shut_out_events(&tenant.account).await?;
-        self.set_status(id, TenantStatus::Deleted).await
-    }
-
     /// Sets up one of a tenant's models, with its schedule if it has one.
     pub async fn set_model(
         &self,
@@ -221,17 +233,43 @@ impl Vendor {
         let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| VendorError::Clock)?;
         let trigger = Trigger::Manual { time, request_id: request_id.to_owned() };
         let input = serde_json::json!({"tenant": id, "model": model, "trigger": trigger});
-        let answer = self
+        self.start(&self.deployment.state_machine, None, &input.to_string()).await
+    }
+
+    /// Starts an execution. Gives its ARN.
+    async fn start(
+        &self,
+        machine: &str,
+        name: Option<&str>,
+        input: &str,
+    ) -> Result<String, VendorError> {
+        let started = self
             .step_functions()
             .start_execution()
-            .state_machine_arn(&self.deployment.state_machine)
-            .input(input.to_string())
+            .state_machine_arn(machine)
+            .set_name(name.map(str::to_owned))
+            .input(input)
             .send()
             .await
-            .map_err(|e| {
-                CallError::new("states:StartExecution", &self.deployment.state_machine, &e)
-            })?;
-        Ok(answer.execution_arn)
+            .map_err(|e| CallError::new("states:StartExecution", machine, &e))?;
+        Ok(started.execution_arn)
+    }
+
+    /// The status of an execution; nothing if there is none, or it is older
+    /// than the 90 days that Step Functions keeps them.
+    pub async fn status_of(&self, execution: &str) -> Result<Option<ExecutionStatus>, VendorError> {
+        let found =
+            self.step_functions().describe_execution().execution_arn(execution).send().await;
+        match found {
+            Ok(found) => Ok(Some(found.status)),
+            Err(error) => {
+                let error = CallError::new("states:DescribeExecution", execution, &error);
+                match error.aws_code() {
+                    "ExecutionDoesNotExist" | "InvalidArn" => Ok(None),
+                    _ => Err(error.into()),
+                }
+            }
+        }
     }
 
     /// Customers' accounts may put events on our bus one by one, never all.

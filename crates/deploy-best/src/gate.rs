@@ -1,47 +1,10 @@
 //! Champion or challenger?
 
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, AutoMlJobObjectiveType};
+use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
-use serde::Serialize;
-
-/// A candidate's objective metric. Real metric names fall outside SageMaker's
-/// own list, so the name is free text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Score {
-    /// Such as `F1` or `validation:f1_binary`.
-    pub metric: Option<String>,
-    /// Absent when SageMaker gave none or no finite number.
-    pub value: Option<f64>,
-    /// Whether a smaller value is the better one.
-    pub smaller_is_better: bool,
-}
-
-/// Whether the challenger is deployed, and why.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Decision {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// One sentence with the numbers.
-    pub reason: String,
-}
-
-/// The two outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// The challenger is deployed.
-    Deploy,
-    /// The champion stays.
-    Keep,
-}
-
-impl Decision {
-    /// Whether the challenger is deployed.
-    pub fn deploys(&self) -> bool {
-        self.verdict == Verdict::Deploy
-    }
-}
+use crosspilot_core::settings::Gate;
 
 pub(crate) fn score(candidate: &AutoMlCandidate) -> Score {
     let metric = candidate.final_auto_ml_job_objective_metric();
@@ -62,105 +25,172 @@ fn is_error_metric(name: &str) -> bool {
     ["mse", "mae", "loss", "error"].iter().any(|part| name.contains(part))
 }
 
-/// Decides by the same metric only: numbers of different metrics say nothing
-/// about each other, so then the champion stays.
-pub fn decide(
-    challenger: &Score,
-    champion: Option<&Serving>,
-    run: &RunRef,
-    margin: f64,
+/// All that is known about a challenger and the champion.
+#[derive(Debug, Clone, Copy)]
+pub struct Contest<'a> {
+    /// The challenger's run.
+    pub run: &'a RunRef,
+    /// What it must reach.
+    pub gate: Gate,
+    /// Its score on its own validation data.
+    pub score: &'a Score,
+    /// What both are worth on the held-out rows.
+    pub comparison: &'a Comparison,
+    /// What serves now; none if nothing does.
+    pub champion: Option<&'a Serving>,
+}
+
+/// Decides on the held-out rows if both were scored on them, else on validation
+/// data, and by the same metric only: numbers of different metrics say nothing
+/// about each other, so then the champion stays. The minimum holds for every
+/// model, also for the first.
+pub fn decide(contest: &Contest<'_>) -> Decision {
+    let Contest { run, gate, champion, .. } = *contest;
+    if champion.is_some_and(|champion| champion.run == *run) {
+        return decision(Verdict::Deploy, "this run's model serves already".to_owned(), None, None);
+    }
+    let measured = contest.measured();
+    let note = contest.note(&measured);
+    let keep = |reason| decision(Verdict::Keep, reason, None, note.clone());
+    let of_champion = match (&measured, champion) {
+        (_, None) => None,
+        (None, Some(_)) => {
+            return keep("the challenger has no objective metric: the champion stays".to_owned());
+        }
+        (Some(measured), Some(champion)) => match measured.champion(contest.comparison, champion) {
+            Ok(value) => Some(value),
+            Err(reason) => return keep(reason),
+        },
+    };
+    let Some(measured) = measured else {
+        return match gate.minimum {
+            Some(minimum) => keep(format!(
+                "the challenger has no number to hold against the minimum of {minimum}: nothing is deployed"
+            )),
+            None => {
+                let reason = "nothing serves yet: the first model is deployed".to_owned();
+                decision(Verdict::Deploy, reason, None, note)
+            }
+        };
+    };
+    let figures = Figures {
+        basis: measured.basis,
+        metric: measured.metric.clone(),
+        smaller_is_better: measured.smaller_is_better,
+        challenger: measured.value,
+        champion: of_champion,
+        margin: gate.margin,
+        minimum: gate.minimum,
+    };
+    let (verdict, reason) = verdict(&figures);
+    decision(verdict, reason, Some(figures), note)
+}
+
+fn decision(
+    verdict: Verdict,
+    reason: String,
+    figures: Option<Figures>,
+    note: Option<String>,
 ) -> Decision {
-    let deploy = |reason| Decision { verdict: Verdict::Deploy, reason };
-    let keep = |reason| Decision { verdict: Verdict::Keep, reason };
-    let Some(champion) = champion else {
-        return deploy("nothing serves yet: the first model is deployed".to_owned());
+    Decision { verdict, reason, figures, note }
+}
+
+fn verdict(figures: &Figures) -> (Verdict, String) {
+    let Figures { metric, challenger: new, margin, smaller_is_better, .. } = figures;
+    let rows = match figures.basis {
+        Basis::HeldOut => " on the held-out rows",
+        Basis::Validation => " on validation data",
     };
-    if champion.run == *run {
-        return deploy("this run's model serves already".to_owned());
+    let gain = |from: f64| if *smaller_is_better { from - new } else { new - from };
+    if let Some(minimum) = figures.minimum.filter(|minimum| gain(*minimum) < 0.0) {
+        let stays = match figures.champion {
+            Some(_) => "the champion stays",
+            None => "nothing is deployed",
+        };
+        let reason = format!("{metric} {new:.4}{rows} misses the minimum of {minimum}: {stays}");
+        return (Verdict::Keep, reason);
     }
-    let Some(metric) = &challenger.metric else {
-        return keep("the challenger has no objective metric: the champion stays".to_owned());
-    };
-    if champion.metric.as_ref() != Some(metric) {
-        let other = champion.metric.as_deref().unwrap_or("no metric");
-        return keep(format!(
-            "the challenger was measured by {metric}, the champion by {other}: the champion stays"
-        ));
+    match figures.champion {
+        None => {
+            let reason = format!(
+                "nothing serves yet: the first model is deployed, with {metric} {new:.4}{rows}"
+            );
+            (Verdict::Deploy, reason)
+        }
+        Some(old) if gain(old) > *margin => {
+            let reason = format!(
+                "{metric} {new:.4}{rows} beats the champion's {old:.4} by more than {margin}"
+            );
+            (Verdict::Deploy, reason)
+        }
+        Some(old) => {
+            let reason = format!(
+                "{metric} {new:.4}{rows} does not beat the champion's {old:.4} by more than {margin}: the champion stays"
+            );
+            (Verdict::Keep, reason)
+        }
     }
-    let (Some(new), Some(old)) = (challenger.value, champion.value) else {
-        return keep(format!("{metric} is not a number for both: the champion stays"));
-    };
-    let gain = if challenger.smaller_is_better { old - new } else { new - old };
-    if gain > margin {
-        deploy(format!("{metric} {new:.4} beats the champion's {old:.4} by more than {margin}"))
-    } else {
-        keep(format!(
-            "{metric} {new:.4} does not beat the champion's {old:.4} by more than {margin}: the champion stays"
-        ))
+}
+
+/// A figure of the challenger that can decide.
+struct Measured {
+    basis: Basis,
+    metric: String,
+    smaller_is_better: bool,
+    value: f64,
+}
+
+impl Contest<'_> {
+    /// What the challenger is measured by: the held-out rows, unless the champion
+    /// was not measured on them.
+    fn measured(&self) -> Option<Measured> {
+        let Comparison { metric, smaller_is_better, challenger, champion, .. } = self.comparison;
+        let both = self.champion.is_none() || finite(*champion).is_some();
+        if let (Some(metric), Some(value), true) = (metric, finite(*challenger), both) {
+            return Some(Measured {
+                basis: Basis::HeldOut,
+                metric: metric.clone(),
+                smaller_is_better: *smaller_is_better,
+                value,
+            });
+        }
+        Some(Measured {
+            basis: Basis::Validation,
+            metric: self.score.metric.clone()?,
+            smaller_is_better: self.score.smaller_is_better,
+            value: finite(self.score.value)?,
+        })
     }
+
+    /// Why the held-out rows do not decide.
+    fn note(&self, measured: &Option<Measured>) -> Option<String> {
+        let by_held_out = measured.as_ref().is_some_and(|m| m.basis == Basis::HeldOut);
+        if by_held_out { None } else { self.comparison.reason.clone() }
+    }
+}
+
+impl Measured {
+    /// The champion's figure of the same kind.
+    fn champion(&self, comparison: &Comparison, champion: &Serving) -> Result<f64, String> {
+        let value = match self.basis {
+            Basis::HeldOut => comparison.champion,
+            Basis::Validation if champion.metric.as_ref() == Some(&self.metric) => champion.value,
+            Basis::Validation => {
+                let other = champion.metric.as_deref().unwrap_or("no metric");
+                return Err(format!(
+                    "the challenger was measured by {}, the champion by {other}: the champion stays",
+                    self.metric
+                ));
+            }
+        };
+        finite(value)
+            .ok_or_else(|| format!("{} is not a number for both: the champion stays", self.metric))
+    }
+}
+
+fn finite(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.is_finite())
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn run(id: &str) -> RunRef {
-        RunRef {
-            tenant: "acme".parse().unwrap(),
-            model: "churn".parse().unwrap(),
-            run_id: id.parse().unwrap(),
-        }
-    }
-
-    fn champion(metric: &str, value: f64) -> Serving {
-        Serving {
-            run: run("20260101-0000000000"),
-            job: "j".into(),
-            candidate: "c".into(),
-            endpoint: "e".into(),
-            metric: Some(metric.into()),
-            value: Some(value),
-            features: vec!["age".into()],
-            target: "Churn?".into(),
-        }
-    }
-
-    fn verdict(metric: &str, value: Option<f64>, champion: &Serving, margin: f64) -> Verdict {
-        let smaller_is_better = is_error_metric(metric);
-        let score = Score { metric: Some(metric.into()), value, smaller_is_better };
-        decide(&score, Some(champion), &run("20260102-0000000000"), margin).verdict
-    }
-
-    #[test]
-    fn the_first_model_is_deployed() {
-        let score = Score { metric: None, value: None, smaller_is_better: false };
-        assert!(decide(&score, None, &run("20260102-0000000000"), 0.0).deploys());
-    }
-
-    #[test]
-    fn a_challenger_must_be_better_by_more_than_the_margin() {
-        let f1 = champion("F1", 0.90);
-        assert_eq!(verdict("F1", Some(0.93), &f1, 0.01), Verdict::Deploy);
-        assert_eq!(verdict("F1", Some(0.905), &f1, 0.01), Verdict::Keep);
-        assert_eq!(verdict("F1", Some(0.90), &f1, 0.0), Verdict::Keep);
-        let mse = champion("MSE", 10.0);
-        assert_eq!(verdict("MSE", Some(8.0), &mse, 1.0), Verdict::Deploy);
-        assert_eq!(verdict("MSE", Some(12.0), &mse, 1.0), Verdict::Keep);
-    }
-
-    #[test]
-    fn what_cannot_be_compared_keeps_the_champion() {
-        let f1 = champion("F1", 0.90);
-        assert_eq!(verdict("Accuracy", Some(0.99), &f1, 0.0), Verdict::Keep);
-        assert_eq!(verdict("F1", None, &f1, 0.0), Verdict::Keep);
-    }
-
-    #[test]
-    fn a_redriven_run_deploys_its_own_model_again() {
-        let score = Score { metric: Some("F1".into()), value: Some(0.9), smaller_is_better: false };
-        let own = champion("F1", 0.9);
-        assert!(decide(&score, Some(&own), &own.run, 0.5).deploys());
-    }
-}
+mod tests;

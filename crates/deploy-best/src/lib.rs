@@ -1,52 +1,70 @@
-//! `deploy-best`: is the best candidate good enough? Then model, endpoint
-//! config and endpoint, each under a name that follows from the run, so that
-//! doing it twice is doing it once.
+//! `deploy-best`: the model of the best candidate, the gate, the endpoint, and
+//! what is left when a run has ended. Each thing goes under a name that follows
+//! from the run, so that doing it twice is doing it once.
 
-mod deployment;
+mod deploy;
+mod endpoint;
 mod gate;
 mod handshake;
+pub mod manage;
+mod register;
+mod scaling;
+mod settle;
 
+use crosspilot_core::aws::sagemaker::types::Tag;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
-use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{RegistryError, model_settings};
-use crosspilot_core::run::RunRef;
+use crosspilot_core::manage::{Ask, Progress};
+use crosspilot_core::registry::{RegistryError, Stop};
+use crosspilot_core::run::{RunId, RunRef};
+use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
-pub use deployment::Action;
-pub use gate::{Decision, Score, decide};
+pub use deploy::{Deploy, Deployed, Deployment};
+pub use endpoint::{Action, Endpoint, Step, step};
+pub use gate::{Contest, decide};
 pub use handshake::{Container, RESPONSE_KEYS, shake_hands};
+pub use register::{Register, Registered};
+pub use settle::{Settle, Settled};
 
-/// Which run's job to deploy from.
+/// What the function is asked for.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Request {
-    /// The run, as `assume` gave it.
-    pub run: RunRef,
-    /// Name of the AutoML job, as `start-job` gave it.
-    pub job: String,
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// Make a model of the job's best candidate.
+    Register(Register),
+    /// Deploy the model if it is good enough.
+    Deploy(Box<Deploy>),
+    /// Leave the account as the lineup says.
+    Settle(Settle),
+    /// What a tenant's models need besides.
+    Manage(Ask),
 }
 
-/// What was decided and done.
+/// What was done.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Response {
-    /// Whether the challenger is deployed, and why.
-    pub decision: Decision,
-    /// The job's best candidate.
-    pub candidate: String,
-    /// Its score.
-    pub score: Score,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// Name of the endpoint config that shall serve; absent when the champion
-    /// stays.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<String>,
-    /// What was done to the endpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<Action>,
+#[serde(untagged)]
+pub enum Response {
+    /// The model.
+    Registered(Registered),
+    /// The decision and the endpoint.
+    Deployed(Box<Deployed>),
+    /// What is left.
+    Settled(Settled),
+    /// How far it is.
+    Managed(Progress),
 }
 
-/// Why nothing was deployed.
+/// Something in the customer's account has to end first: ask again later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// What for, as a sentence.
+    pub reason: String,
+    /// Seconds until the next attempt.
+    pub wait_seconds: u32,
+}
+
+/// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The job has nothing to deploy.
@@ -61,14 +79,21 @@ pub enum Error {
         /// What is missing.
         missing: &'static str,
     },
-    /// The endpoint cannot be updated as it is.
-    #[error("endpoint {endpoint} is {status}: delete it or wait for it, then redrive the run")]
-    EndpointBlocked {
-        /// The endpoint.
-        endpoint: String,
-        /// Its status.
-        status: String,
+    /// The model cannot be served without instances.
+    #[error(
+        "candidate {candidate} cannot be served by a serverless endpoint, which takes no {what}: {remedy}, or set deployment.hosting to an instance; then start a new run"
+    )]
+    Serverless {
+        /// The candidate.
+        candidate: String,
+        /// What serverless endpoints do not take.
+        what: &'static str,
+        /// What to change instead.
+        remedy: &'static str,
     },
+    /// Somebody asked for the run to be stopped.
+    #[error("nothing was deployed, since {} asked at {} for the run to stop", .0.by, .0.time)]
+    Stopped(Stop),
     /// A resource of our name is not the run's.
     #[error(
         "{resource} exists already with another {what}; it is not this run's: remove it, then redrive the run"
@@ -79,6 +104,22 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// The customer's role cannot be assumed any more.
+    #[error("{0}; the tenant's stack was deleted or its trust policy was changed")]
+    NoRole(CallError),
+    /// There is nothing to go back to.
+    #[error("endpoint {endpoint} cannot serve run {to} again: {reason}")]
+    NoWayBack {
+        /// The endpoint.
+        endpoint: String,
+        /// The run whose model was to serve.
+        to: RunId,
+        /// What is in the way, and what to do.
+        reason: String,
+    },
+    /// A decision that cannot be written down.
+    #[error("the decision could not be composed: {0}; this is a fault in Crosspilot, report it")]
+    Compose(#[from] serde_json::Error),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -91,64 +132,47 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::NoCandidate { .. } => Code::NoCandidate,
-            Error::EndpointBlocked { .. } => Code::ResourceFailed,
-            Error::Foreign { .. } => Code::Conflict,
+            Error::Serverless { .. } => Code::RequestInvalid,
+            Error::Stopped(_) => Code::RunStopped,
+            Error::Foreign { .. } | Error::NoWayBack { .. } => Code::Conflict,
+            Error::NoRole(_) => Code::TrustRefused,
+            Error::Compose(_) => Code::Internal,
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
         }
     }
 }
 
-/// Compares challenger and champion, and deploys the challenger if it wins.
+/// Does what is asked.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
-    let Request { run, job } = request;
-    let tenant = app.registry.active_tenant(&run.tenant).await?;
-    let settings = model_settings(&tenant, &run.model)?;
-    let session = app.sessions.open(&tenant, Purpose::DeployBest(&run)).await?;
-    let sagemaker = session.sagemaker();
-
-    let found = sagemaker
-        .describe_auto_ml_job_v2()
-        .auto_ml_job_name(&job)
-        .send()
-        .await
-        .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
-    let no_candidate = |missing| Error::NoCandidate {
-        job: job.clone(),
-        status: found.auto_ml_job_status().map_or("Unknown", |s| s.as_str()).to_owned(),
-        missing,
-    };
-    let best = found.best_candidate().ok_or_else(|| no_candidate("a best candidate"))?;
-    let containers = handshake::containers(best.inference_containers());
-    if containers.is_empty() {
-        return Err(no_candidate("inference containers in its best candidate"));
-    }
-    let candidate = best.candidate_name().unwrap_or_default().to_owned();
-    let score = gate::score(best);
-
-    let champion = app.registry.lineup(&run.tenant, &run.model).await?.champion;
-    let decision = decide(&score, champion.as_ref(), &run, settings.gate.margin);
-    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason = decision.reason, "decided");
-    let endpoint = run.endpoint_name();
-    if !decision.deploys() {
-        return Ok(Response { decision, candidate, score, endpoint, config: None, action: None });
-    }
-    let plan = deployment::Plan {
-        name: run.deployment_name(),
-        endpoint: endpoint.clone(),
-        execution_role: tenant.execution_role_arn.to_string(),
-        hosting: settings.deployment.hosting.clone(),
-        network: tenant.network.clone(),
-        containers: shake_hands(containers, &RESPONSE_KEYS),
-        tags: run.tags(),
-    };
-    let action = plan.apply(&sagemaker).await?;
-    Ok(Response {
-        decision,
-        candidate,
-        score,
-        endpoint,
-        config: Some(plan.name),
-        action: Some(action),
+    Ok(match request {
+        Request::Register(request) => {
+            Response::Registered(register::register(&app, request).await?)
+        }
+        Request::Deploy(request) => {
+            Response::Deployed(Box::new(deploy::deploy(&app, *request).await?))
+        }
+        Request::Settle(request) => Response::Settled(settle::settle(&app, request).await?),
+        Request::Manage(ask) => Response::Managed(manage::manage(&app, ask).await?),
     })
+}
+
+fn tags(tenant: &Tenant, run: &RunRef) -> Vec<Tag> {
+    let tags = tenant.tags_of(run).into_iter();
+    tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Whether the resource existed before. SageMaker says so with a
+/// ValidationException "Cannot create already existing ...".
+fn existed<T>(created: Result<T, CallError>) -> Result<bool, CallError> {
+    match created {
+        Ok(_) => Ok(false),
+        Err(error) if error.message().contains("already existing") => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether SageMaker says that something does not exist.
+fn is_missing(error: &CallError) -> bool {
+    error.code() == Code::NotFound || error.message().contains("ould not find")
 }

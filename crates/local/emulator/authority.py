@@ -14,6 +14,7 @@ through untouched.
     POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
     POST /_crosspilot/calls            who called what with a session, so far (for tests)
     POST /_crosspilot/events           what a bus of an account was given (for tests)
+    POST /_crosspilot/age-metrics      an endpoint's metrics as if of earlier (for tests)
     POST /_crosspilot/fault(s), kill   see ``faults.py`` (for tests)
 
 It uses internals of the pinned MiniStack release; ``wrap`` imports them all, so
@@ -103,7 +104,7 @@ def _questions():
 
     return {"authorize": _authorize, "service-session": _service_session, "session-may": _session_may,
             "expire-sessions": _expire_sessions, "issued-secrets": _issued_secrets, "calls": _called,
-            "events": _events, "fault": faults.add, "faults": faults.to_come, "kill": faults.kill}
+            "events": _events, "age-metrics": _age_metrics, "fault": faults.add, "faults": faults.to_come, "kill": faults.kill}
 
 
 async def _answer(scope, receive, token):
@@ -385,6 +386,20 @@ def _events(question):
     return {"events": [
         {"detail_type": event.get("DetailType", ""), "detail": event.get("Detail", "")}
         for event in eventbridge._events_log_list()]}
+
+
+def _age_metrics(question):
+    """Every data point about an endpoint so far is as many seconds older."""
+    from ministack.core import responses
+    from ministack.services import cloudwatch
+
+    responses.set_request_account_id(question["account"])
+    responses.set_request_region(question["region"])
+    for (_namespace, _metric, dimensions), points in cloudwatch._metrics.items():
+        if f"EndpointName={question['endpoint']}" in dimensions.split("|"):
+            for point in points:
+                point["Timestamp"] -= question["seconds"]
+    return {}
 
 
 def _issued_secrets(_question):

@@ -3,6 +3,7 @@
 //! policies (see `emulator/authority.py`, the other end of this).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -255,6 +256,20 @@ impl Authority {
         }
         let question = serde_json::json!({"account": account, "region": region});
         self.ask("events", &question).await.map(|answer: Given| answer.events)
+    }
+
+    /// Makes every data point about an endpoint so far as much older.
+    pub async fn age_metrics(
+        &self,
+        account: &str,
+        region: &str,
+        endpoint: &str,
+        by: Duration,
+    ) -> Result<(), AuthorityError> {
+        let question = serde_json::json!({
+            "account": account, "region": region, "endpoint": endpoint, "seconds": by.as_secs(),
+        });
+        self.ask("age-metrics", &question).await.map(|_: serde_json::Value| ())
     }
 
     /// The keys, secrets and tokens of all sessions so far, to search logs and

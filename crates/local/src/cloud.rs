@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crosspilot_core::aws;
 use crosspilot_core::aws::aws_config::{Region, SdkConfig};
@@ -38,6 +39,7 @@ const SAAS_TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
 /// The template that customers deploy, as it is.
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");
 const TRAIN_DEFINITION: &str = include_str!("../../../statemachine/train.asl.json");
+const MANAGE_DEFINITION: &str = include_str!("../../../statemachine/manage.asl.json");
 const VERIFY_DEFINITION: &str = include_str!("../../../statemachine/verify.asl.json");
 const OPERATOR_KEY_TEMPLATE: &str = include_str!("../emulator/operator-key.yaml");
 
@@ -320,6 +322,18 @@ impl LocalCloud {
         Ok(self.authority.faults_to_come(about).await? + self.sagemaker.faults_to_come(about))
     }
 
+    /// Lets an endpoint look as if all had happened so much earlier to it, for
+    /// tests of what happens after days.
+    pub async fn age_endpoint(
+        &self,
+        account: &AccountId,
+        name: &str,
+        by: Duration,
+    ) -> Result<(), AuthorityError> {
+        self.sagemaker.age_endpoint(account.as_str(), REGION, name, by);
+        self.authority.age_metrics(account.as_str(), REGION, name, by).await
+    }
+
     /// The emulator's identities and policies.
     pub fn authority(&self) -> &Authority {
         &self.authority
@@ -430,9 +444,11 @@ async fn upload(saas: &SdkConfig, packages: Vec<functions::Package>) -> Result<S
         Ok(format!("s3://{ARTIFACTS}/{key}"))
     };
     let mut template = SAAS_TEMPLATE.to_owned();
-    for (name, definition) in
-        [("train.asl.json", TRAIN_DEFINITION), ("verify.asl.json", VERIFY_DEFINITION)]
-    {
+    for (name, definition) in [
+        ("train.asl.json", TRAIN_DEFINITION),
+        ("verify.asl.json", VERIFY_DEFINITION),
+        ("manage.asl.json", MANAGE_DEFINITION),
+    ] {
         let uploaded = put(name, definition.into()).await?;
         template = stacks::point_to(&template, &format!("../statemachine/{name}"), &uploaded)?;
     }

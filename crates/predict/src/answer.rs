@@ -65,6 +65,31 @@ impl Prediction {
         }
     }
 
+    /// Whether two answers are the same, but for rounding.
+    pub(crate) fn agrees_with(&self, other: &Prediction, tolerance: f64) -> bool {
+        let close = |a: f64, b: f64| (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(1.0);
+        match (self, other) {
+            (Prediction::Value(a), Prediction::Value(b)) => close(*a, *b),
+            (
+                Prediction::Label { label, probabilities, labels, .. },
+                Prediction::Label {
+                    label: other_label,
+                    probabilities: other_probabilities,
+                    labels: other_labels,
+                    ..
+                },
+            ) => {
+                // Two labels that are equally likely may change places.
+                let same = probabilities.len() == other_probabilities.len()
+                    && probabilities.iter().zip(other_probabilities).all(|(a, b)| close(*a, *b));
+                labels == other_labels
+                    && same
+                    && (label == other_label || !probabilities.is_empty())
+            }
+            _ => false,
+        }
+    }
+
     /// The labels that have a probability.
     pub fn labels(&self) -> &[String] {
         match self {
@@ -321,6 +346,25 @@ mod tests {
         assert_eq!(Kind::expected(None, Some("validation:rmse")), Some(Kind::Numbers));
         assert_eq!(Kind::expected(Some("Regression"), Some("odd")), Some(Kind::Numbers));
         assert_eq!(Kind::expected(None, Some("odd")), None);
+    }
+
+    #[test]
+    fn answers_agree_but_for_rounding() {
+        let one = |body: &str| read(body, 1, None).unwrap().remove(0);
+        let likely = "a,0.6,\"[0.6, 0.4]\",\"['a', 'b']\"";
+        for (left, right, agree) in [
+            ("1.0", "1.0000001", true),
+            ("1.0", "1.1", false),
+            ("1e9", "1.0000001e9", true),
+            ("a", "a", true),
+            ("a", "b", false),
+            ("a", "1.0", false),
+            (likely, "a,0.6,\"[0.60001, 0.39999]\",\"['a', 'b']\"", true),
+            (likely, "a,0.7,\"[0.7, 0.3]\",\"['a', 'b']\"", false),
+            (likely, "a,0.6,\"[0.6, 0.4]\",\"['b', 'a']\"", false),
+        ] {
+            assert_eq!(one(left).agrees_with(&one(right), 1e-3), agree, "{left} {right}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod event;
 mod problem;
 mod records;
+mod switch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
 use serde::Serialize;
 
-use crate::answer::{self, Kind, Prediction};
-use crate::endpoint::Endpoint;
+use crate::answer::{self, Prediction};
+use crate::scoring::kind;
 
 pub use event::Event;
 use problem::{Problem, Stage};
@@ -95,21 +96,22 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
     let model = event.model()?;
     let settings = model_settings(&tenant, &model).map_err(Problem::of_registry)?;
     let lineup = app.registry.lineup(&id, &model).await.map_err(Problem::of_registry)?;
-    let serving = lineup.champion.ok_or_else(|| Problem::not_ready(&model))?;
-
-    let (body, records) = records::body(event, &serving.features, &serving.target)?;
+    let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
+        Some(_) => Problem::at_rest(&model),
+        None => Problem::not_ready(&model),
+    })?;
+    // Records that cannot be read need no session.
+    records::body(event, &champion.features, &champion.target)?;
     let session = app
         .sessions
         .open(&tenant, Purpose::Answer(&model))
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
-    let endpoint = Endpoint { runtime: session.sagemaker_runtime(), name: serving.endpoint };
-    let lines = endpoint.ask(body, records).await.map_err(Problem::of_endpoint)?;
+    let switch = switch::Switch { app, event, session };
+    let (lines, serving) = switch.ask(lineup, champion).await?;
 
-    let problem_type = settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
-    let kind = Kind::expected(problem_type, serving.metric.as_deref());
-    let predictions =
-        answer::predictions(&lines, kind).map_err(|e| Problem::of_endpoint(e.into()))?;
+    let predictions = answer::predictions(&lines, kind(settings, serving.metric.as_deref()))
+        .map_err(|e| Problem::of_endpoint(e.into()))?;
     let version = serving.run.run_id.as_str();
     let answer = Answer {
         model: &model,

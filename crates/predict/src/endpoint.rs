@@ -25,19 +25,26 @@ const CONCURRENT: usize = 4;
 pub(crate) struct Endpoint {
     pub(crate) runtime: Client,
     pub(crate) name: String,
+    /// The variant that shall answer; whichever the traffic goes to if left out.
+    pub(crate) variant: Option<String>,
+}
+
+/// What an endpoint answered.
+pub(crate) struct Answered {
+    /// The lines, one a record.
+    pub(crate) lines: Vec<StringRecord>,
+    /// Which variant it was.
+    pub(crate) variant: Option<String>,
 }
 
 impl Endpoint {
-    /// Sends one CSV body and gives the lines of the answer, one a record.
-    pub(crate) async fn ask(
-        &self,
-        body: Vec<u8>,
-        records: usize,
-    ) -> Result<Vec<StringRecord>, Error> {
+    /// Sends one CSV body of so many records.
+    pub(crate) async fn ask(&self, body: Vec<u8>, records: usize) -> Result<Answered, Error> {
         let answer = self
             .runtime
             .invoke_endpoint()
             .endpoint_name(&self.name)
+            .set_target_variant(self.variant.clone())
             .content_type("text/csv")
             // Some containers refuse the JSON that SageMaker would ask for.
             .accept("text/csv")
@@ -46,7 +53,8 @@ impl Endpoint {
             .await
             .map_err(|e| CallError::new("sagemaker:InvokeEndpoint", &self.name, &e))?;
         let body = answer.body.map(Blob::into_inner).unwrap_or_default();
-        Ok(answer::lines(&body, records)?)
+        let lines = answer::lines(&body, records)?;
+        Ok(Answered { lines, variant: answer.invoked_production_variant })
     }
 
     /// Sends these columns of all rows, in batches. The lines come in the order
@@ -69,7 +77,7 @@ impl Endpoint {
                 let body = csv_text(rows[range].iter().map(cells)).map_err(compose)?;
                 let endpoint = self.clone();
                 asked.spawn(async move {
-                    endpoint.ask(body, records).await.map(|lines| (index, lines))
+                    endpoint.ask(body, records).await.map(|answered| (index, answered.lines))
                 });
             }
             match asked.join_next().await {

@@ -2,19 +2,22 @@
 //!
 //! Two ways in, told apart by shape. The API sends records of one tenant and
 //! gets predictions back; what goes wrong there is an HTTP answer. The state
-//! machine sends a run whose endpoint is in service; held-out rows are scored,
-//! evaluated and reported, and the model becomes the champion.
+//! machine has a run's model scored on held-out rows, compared with the champion
+//! and, once it serves, asked for a first prediction, reported and promoted.
 
 mod answer;
 mod api;
+mod conclude;
 mod data;
 mod endpoint;
 mod evaluation;
 mod python;
 mod report;
-mod run;
+mod results;
+mod scoring;
 mod table;
 
+use crosspilot_core::decision::Comparison;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::RegistryError;
@@ -23,8 +26,10 @@ use serde_json::Value;
 
 pub use answer::{AnswerInvalid, Prediction};
 pub use api::{Event, HttpResponse};
+pub use conclude::{ConcludeRequest, Concluded};
 pub use evaluation::Summary;
-pub use run::{RunRequest, RunResponse, Sample, Score, Verdict};
+pub use results::Sample;
+pub use scoring::{CompareRequest, ScoreRequest, Scored};
 pub use table::Unfit;
 
 /// What the function is asked for.
@@ -33,8 +38,20 @@ pub use table::Unfit;
 pub enum Request {
     /// An API Gateway event: score these records for whoever the token names.
     Api(Box<Event>),
-    /// From the state machine: score a run's held-out rows.
-    Run(Box<RunRequest>),
+    /// From the state machine.
+    Step(Step),
+}
+
+/// A step of a run.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Step {
+    /// Have the model scored on the held-out rows.
+    Score(ScoreRequest),
+    /// Measure it and the champion on them.
+    Compare(CompareRequest),
+    /// Make a first prediction, write the results, promote.
+    Conclude(Box<ConcludeRequest>),
 }
 
 impl TryFrom<Value> for Request {
@@ -46,7 +63,7 @@ impl TryFrom<Value> for Request {
         Ok(if value.get("requestContext").is_some() {
             Request::Api(serde_json::from_value(value)?)
         } else {
-            Request::Run(serde_json::from_value(value)?)
+            Request::Step(serde_json::from_value(value)?)
         })
     }
 }
@@ -57,11 +74,15 @@ impl TryFrom<Value> for Request {
 pub enum Response {
     /// To the API, errors included.
     Http(HttpResponse),
-    /// To the state machine.
-    Run(Box<RunResponse>),
+    /// How far the scoring is.
+    Scored(Scored),
+    /// The figures of challenger and champion.
+    Compared(Box<Comparison>),
+    /// What the run leaves.
+    Concluded(Box<Concluded>),
 }
 
-/// Why a run's rows could not be scored. The API's errors are answers instead.
+/// Why a run's step did not succeed. The API's errors are answers instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The held-out file cannot be used.
@@ -80,6 +101,29 @@ pub enum Error {
         /// Its model.
         model: String,
     },
+    /// A transform job of the run's name exists but is not the run's.
+    #[error(
+        "transform job {job} exists already with another {what}; it is not this run's: wait for a run of another name"
+    )]
+    Foreign {
+        /// The job.
+        job: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The model was deployed, but does not answer as it should.
+    #[error(
+        "endpoint {endpoint} is in service but fails its first prediction: {problem}; it goes back to what served before"
+    )]
+    Smoke {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Another run took the endpoint.
+    #[error("another run has taken the endpoint from this one: start a new run")]
+    Overtaken,
     /// Results that cannot be written down.
     #[error("the {what} could not be composed: {reason}; this is a fault in Crosspilot, report it")]
     Compose {
@@ -102,6 +146,8 @@ impl Coded for Error {
             Error::Unfit(_) => Code::DataUnfit,
             Error::Answer(_) => Code::PredictionInvalid,
             Error::NoFeatures { .. } => Code::RegistryBroken,
+            Error::Foreign { .. } | Error::Overtaken => Code::Conflict,
+            Error::Smoke { .. } => Code::PredictionInvalid,
             Error::Compose { .. } => Code::Internal,
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
@@ -109,12 +155,21 @@ impl Coded for Error {
     }
 }
 
-/// Scores records for the API, or held-out rows for a run.
+/// Scores records for the API, or does a run's step.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
-    match request {
-        Request::Api(event) => Ok(Response::Http(api::answer(&app, &event).await)),
-        Request::Run(request) => Ok(Response::Run(Box::new(run::score(&app, *request).await?))),
-    }
+    let step = match request {
+        Request::Api(event) => return Ok(Response::Http(api::answer(&app, &event).await)),
+        Request::Step(step) => step,
+    };
+    Ok(match step {
+        Step::Score(request) => Response::Scored(scoring::score(&app, request).await?),
+        Step::Compare(request) => {
+            Response::Compared(Box::new(scoring::compare(&app, request).await?))
+        }
+        Step::Conclude(request) => {
+            Response::Concluded(Box::new(conclude::conclude(&app, *request).await?))
+        }
+    })
 }
 
 #[cfg(test)]
@@ -126,14 +181,14 @@ mod tests {
 
     fn run() -> Value {
         json!({
+            "do": "score", "model": "m",
             "run": {"tenant": "acme", "model": "churn", "run_id": "20260131-0123456789"},
-            "candidate": "c", "job": "j", "endpoint": "e",
         })
     }
 
     #[test]
     fn an_event_with_a_request_context_is_never_a_run() {
-        assert!(matches!(serde_json::from_value(run()).unwrap(), Request::Run(_)));
+        assert!(matches!(serde_json::from_value(run()).unwrap(), Request::Step(_)));
         let mut disguised = run();
         disguised["requestContext"] = json!({});
         assert!(matches!(serde_json::from_value(disguised).unwrap(), Request::Api(_)));
@@ -141,7 +196,12 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error() {
-        for value in [json!({}), json!([]), json!("x"), json!({"run": {"tenant": "../x"}})] {
+        for value in [
+            json!({}),
+            json!([]),
+            json!("x"),
+            json!({"do": "score", "model": "m", "run": {"tenant": "../x"}}),
+        ] {
             assert!(serde_json::from_value::<Request>(value).is_err());
         }
     }

@@ -6,15 +6,15 @@ mod sections;
 mod words;
 
 use crate::answer::Prediction;
+use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
-use crate::run::RunRequest;
 
 const STYLE: &str = include_str!("report/page.css");
 
 /// What a report tells about.
 pub(crate) struct Report<'a> {
-    pub(crate) request: &'a RunRequest,
+    pub(crate) request: &'a ConcludeRequest,
     pub(crate) target: &'a str,
     pub(crate) source: &'a Source,
     /// One for each row of the source.
@@ -37,6 +37,7 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     let charts = report.evaluation.map_or(String::new(), sections::charts);
     let examples = sections::examples(report);
     let mistakes = sections::surest_mistakes(report).unwrap_or_default();
+    let decision = sections::decision(report);
     let about = sections::about(report);
     format!(
         r#"<!doctype html>
@@ -60,6 +61,7 @@ pub(crate) fn html(report: &Report<'_>) -> String {
 {charts}
 {examples}
 {mistakes}
+{decision}
 {about}
 </div>
 <footer>Made by Crosspilot. This page loads nothing and runs nothing.</footer>

@@ -93,6 +93,17 @@ impl Table {
         Ok(Self { file: file.to_owned(), header, rows, truncated })
     }
 
+    /// A table without rows, of nowhere.
+    pub(crate) fn empty() -> Self {
+        let (file, header, rows) = Default::default();
+        Self { file, header, rows, truncated: false }
+    }
+
+    /// The same table as CSV text with its header.
+    pub(crate) fn csv(&self) -> Result<Vec<u8>, csv::Error> {
+        csv_text(std::iter::once(&self.header).chain(&self.rows))
+    }
+
     /// Where each of `columns` stands in this file.
     pub(crate) fn positions(&self, columns: &[String]) -> Result<Vec<usize>, Unfit> {
         columns

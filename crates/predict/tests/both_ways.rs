@@ -5,11 +5,11 @@
 
 mod cloud;
 
-use cloud::Cloud;
+use cloud::{Cloud, serving};
 use predict::{Request, Response, handle};
 use serde_json::{Value, json};
 
-const RUN: &str = "20260131-0123456789";
+const RUN: &str = cloud::VARIANT;
 
 /// The status, headers and parsed body of an API call.
 async fn call(cloud: &Cloud, event: Value) -> (u16, Value, Value) {
@@ -117,22 +117,43 @@ async fn the_api_says_what_is_wrong_as_a_problem_document() {
     }
 }
 
-async fn run(cloud: &Cloud, model: &str, score: Value) -> Result<Value, String> {
-    let request = json!({
-        "run": {"tenant": "acme", "model": model, "run_id": RUN},
+/// The steps that the state machine takes with a model: scored, compared,
+/// concluded under this decision.
+async fn run(cloud: &Cloud, model: &str, score: Value, verdict: &str) -> Result<Value, String> {
+    let step = async |step: &str, more: Value| -> Result<Value, String> {
+        let run = json!({"tenant": "acme", "model": model, "run_id": RUN});
+        let mut request = json!({"do": step, "run": run, "score": score, "model": model});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let request = serde_json::from_value(request).unwrap();
+        let answer = handle(cloud.app(), request).await.map_err(|error| error.to_string())?;
+        Ok(serde_json::to_value(answer).unwrap())
+    };
+    let scored = step("score", json!({})).await?;
+    let comparison = match scored["state"].as_str().unwrap() {
+        "unscored" => scored["comparison"].clone(),
+        _ => step("compare", json!({})).await?,
+    };
+    let decision = json!({"verdict": verdict, "reason": "so it was decided"});
+    let more = json!({
         "candidate": "best", "job": "job", "endpoint": format!("crosspilot-acme-{model}"),
-        "score": score, "decision": {"verdict": "deploy", "reason": "nothing serves yet"},
+        "comparison": comparison, "decision": decision,
     });
-    let answer = handle(cloud.app(), serde_json::from_value(request).unwrap()).await;
-    answer
-        .map(|response| serde_json::to_value(response).unwrap())
-        .map_err(|error| error.to_string())
+    let mut concluded = step("conclude", more).await?;
+    concluded["comparison"] = comparison;
+    Ok(concluded)
+}
+
+/// A challenger on its way to the endpoint, without a champion.
+fn challenge(cloud: &Cloud, model: &str) {
+    cloud.claim("acme", model, RUN, &["age", "plan"]);
+    let challenger = serving("acme", model, RUN, &["age", "plan"]);
+    cloud.line_up("acme", model, &json!({"challenger": challenger}));
 }
 
 #[tokio::test]
-async fn a_run_is_evaluated_on_its_newest_held_out_file_and_becomes_the_champion() {
+async fn a_run_is_scored_on_its_newest_held_out_file_and_becomes_the_champion() {
     let cloud = Cloud::start().await;
-    cloud.claim("acme", "churn", RUN, &["age", "plan"]);
+    challenge(&cloud, "churn");
     cloud.put("acme-ml/crosspilot/churn/test/notes.txt", "no data");
     cloud.put("acme-ml/crosspilot/churn/test/a.csv", "nonsense");
     let rows: String = (0..2500)
@@ -141,7 +162,7 @@ async fn a_run_is_evaluated_on_its_newest_held_out_file_and_becomes_the_champion
     cloud.put("acme-ml/crosspilot/churn/test/b.csv", &format!("plan,Churn?,age\n{rows}"));
     let score = json!({"metric": "validation:f1_binary", "value": 0.9, "smaller_is_better": false});
 
-    let response = run(&cloud, "churn", score.clone()).await.unwrap();
+    let response = run(&cloud, "churn", score.clone(), "deploy").await.unwrap();
     assert_eq!(response["evaluation"]["rows"], 2500);
     assert_eq!(response["evaluation"]["accuracy"], 0.49);
     assert_eq!(response["evaluation"]["positive_label"], "True.");
@@ -150,6 +171,10 @@ async fn a_run_is_evaluated_on_its_newest_held_out_file_and_becomes_the_champion
         json!({"label": "False.", "probabilities": {"False.": 1.0, "True.": 0.0}, "actual": "True."})
     );
     assert_eq!(response["samples"].as_array().unwrap().len(), 5);
+    let comparison = &response["comparison"];
+    assert_eq!(comparison["metric"], "F1");
+    assert_eq!(comparison["challenger"], response["evaluation"]["f1"]);
+    assert!(comparison["champion"].is_null(), "{comparison}");
     let place = format!("acme-ml/crosspilot-results/churn/{RUN}");
     assert_eq!(response["report_uri"], format!("s3://{place}/report.html"));
     let predictions = cloud.get(&format!("{place}/predictions.csv"));
@@ -159,25 +184,104 @@ async fn a_run_is_evaluated_on_its_newest_held_out_file_and_becomes_the_champion
         serde_json::from_str(&cloud.get(&format!("{place}/evaluation.json"))).unwrap();
     assert_eq!(evaluation["evaluation"], response["evaluation"]);
     assert_eq!(evaluation["details"]["labels"], json!(["False.", "True."]));
-    assert_eq!(cloud.asked().len(), 3);
+    // The endpoint saw the first prediction only: a transform job scored the rows.
+    let rows: Vec<usize> = cloud.asked().iter().map(|(_, body)| body.lines().count()).collect();
+    assert_eq!(rows, [5]);
 
     // The model serves: the API answers with it.
     let (status, _, body) = call(&cloud, event("acme", "churn", two())).await;
     assert_eq!((status, body["version"].as_str().unwrap()), (200, RUN));
 
-    // Doing it again writes the same again.
+    // Doing it again writes the same again, whatever was uploaded meanwhile.
+    cloud.put("acme-ml/crosspilot/churn/test/c.csv", "plan,Churn?,age\nbasic,True.,1\n");
     let report = cloud.get(&format!("{place}/report.html"));
-    assert_eq!(run(&cloud, "churn", score).await.unwrap(), response);
+    assert_eq!(run(&cloud, "churn", score, "deploy").await.unwrap(), response);
     assert_eq!(cloud.get(&format!("{place}/report.html")), report);
+}
+
+#[tokio::test]
+async fn challenger_and_champion_are_measured_on_the_same_rows_each_by_its_own_columns() {
+    let cloud = Cloud::start().await;
+    let old = "20260101-0000000000";
+    cloud.claim("acme", "churn", RUN, &["age", "plan"]);
+    let lineup = json!({"champion": serving("acme", "churn", old, &["plan", "age"])});
+    cloud.line_up("acme", "churn", &lineup);
+    cloud.move_to("crosspilot-acme-churn", old, 1);
+    cloud.put("acme-ml/crosspilot/churn/test/a.csv", "plan,age,Churn?\nx,90,True.\ny,10,False.\n");
+    let response = run(&cloud, "churn", json!({"metric": "Accuracy"}), "keep").await.unwrap();
+    let comparison = &response["comparison"];
+    assert_eq!(
+        comparison,
+        &json!({
+            "held_out": "s3://acme-ml/crosspilot/churn/test/a.csv", "rows": 2, "metric": "Accuracy",
+            "smaller_is_better": false, "challenger": 1.0, "champion": 1.0, "against": old,
+        })
+    );
+    assert_eq!(cloud.asked().last().unwrap().1, "x,90\ny,10\n");
+    // A model that is kept out is reported all the same, and does not serve.
+    let report = cloud.get(&format!("acme-ml/crosspilot-results/churn/{RUN}/report.html"));
+    assert!(report.contains("was kept out") && report.contains("so it was decided"), "{report}");
+    let (_, _, body) = call(&cloud, event("acme", "churn", two())).await;
+    assert_eq!(body["version"], old);
+}
+
+#[tokio::test]
+async fn what_keeps_the_champion_from_being_measured_is_said() {
+    let cases: [(&str, Value, &str); 3] = [
+        ("columns", json!(["age", "gone"]), "has no column \"gone\""),
+        ("target", json!(["age", "plan"]), "predicts \"Another\""),
+        ("endpoint", json!(["plan", "age"]), "could not be asked"),
+    ];
+    for (what, features, part) in cases {
+        let cloud = Cloud::start().await;
+        cloud.claim("acme", "churn", RUN, &["age", "plan"]);
+        let mut champion = serving("acme", "churn", "20260101-0000000000", &[]);
+        champion["features"] = features;
+        if what == "target" {
+            champion["target"] = "Another".into();
+        }
+        // Nothing of that variant answers.
+        cloud.move_to("crosspilot-acme-churn", "other", 0);
+        cloud.line_up("acme", "churn", &json!({"champion": champion}));
+        cloud.put("acme-ml/crosspilot/churn/test/a.csv", "plan,age,Churn?\nx,9,True.\n");
+        let response = run(&cloud, "churn", json!({"metric": "Accuracy"}), "keep").await.unwrap();
+        let comparison = &response["comparison"];
+        assert!(comparison["champion"].is_null() && comparison["challenger"] == 0.0);
+        assert!(comparison["reason"].as_str().unwrap().contains(part), "{comparison}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_answers_differently_once_it_serves_is_not_promoted() {
+    let cloud = Cloud::start().await;
+    challenge(&cloud, "churn");
+    cloud.put("acme-ml/crosspilot/churn/test/a.csv", "plan,age,Churn?\n7,90,True.\n8,10,False.\n");
+    // It takes the other column for the age.
+    cloud.move_to("crosspilot-acme-churn", RUN, 1);
+    let error = run(&cloud, "churn", json!({"metric": "F1"}), "deploy").await.unwrap_err();
+    assert!(error.contains("is not the model's"), "{error}");
+    let (status, _, _) = call(&cloud, event("acme", "churn", two())).await;
+    assert_eq!(status, 409);
+}
+
+#[tokio::test]
+async fn a_challenger_that_was_overtaken_is_not_promoted() {
+    let cloud = Cloud::start().await;
+    cloud.claim("acme", "churn", RUN, &["age", "plan"]);
+    cloud.put("acme-ml/crosspilot/churn/test/a.csv", "plan,age,Churn?\nx,90,True.\n");
+    let error = run(&cloud, "churn", json!({"metric": "F1"}), "deploy").await.unwrap_err();
+    assert!(error.contains("another run has taken the endpoint"), "{error}");
 }
 
 #[tokio::test]
 async fn without_held_out_rows_one_training_row_shows_that_the_model_answers() {
     let cloud = Cloud::start().await;
-    cloud.claim("acme", "price", RUN, &["age", "plan"]);
+    challenge(&cloud, "price");
     cloud.put("acme-ml/crosspilot/price/train/a.csv", "age,plan,Price\n7,basic,100\n8,plus,200\n");
-    let response = run(&cloud, "price", json!({"metric": "MSE", "value": 2.5})).await.unwrap();
+    let score = json!({"metric": "MSE", "value": 2.5});
+    let response = run(&cloud, "price", score, "deploy").await.unwrap();
     assert_eq!(response["evaluation"], Value::Null);
+    assert_eq!(response["comparison"]["reason"], "there is no held-out file");
     assert_eq!(response["samples"], json!([{"value": 7.5}]));
     assert_eq!(cloud.asked(), [("crosspilot-acme-price".to_owned(), "7,basic\n".to_owned())]);
     let place = format!("acme-ml/crosspilot-results/price/{RUN}");
@@ -190,9 +294,10 @@ async fn without_held_out_rows_one_training_row_shows_that_the_model_answers() {
 #[tokio::test]
 async fn numbers_are_evaluated_too() {
     let cloud = Cloud::start().await;
-    cloud.claim("acme", "price", RUN, &["age", "plan"]);
+    challenge(&cloud, "price");
     cloud.put("acme-ml/crosspilot/price/test/a.csv", "age,plan,Price\n7,basic,7\n8,plus,9\n");
-    let response = run(&cloud, "price", json!({"metric": "MSE", "value": 2.5})).await.unwrap();
+    let score = json!({"metric": "MSE", "value": 2.5});
+    let response = run(&cloud, "price", score, "deploy").await.unwrap();
     assert_eq!(
         response["evaluation"],
         json!({"rows": 2, "unlabelled": 0, "truncated": false, "rmse": 0.5, "mae": 0.5, "r2": 0.75})
@@ -203,12 +308,47 @@ async fn numbers_are_evaluated_too() {
 #[tokio::test]
 async fn a_held_out_file_without_a_feature_is_unfit() {
     let cloud = Cloud::start().await;
-    cloud.claim("acme", "churn", RUN, &["age", "plan"]);
+    challenge(&cloud, "churn");
     cloud.put("acme-ml/crosspilot/churn/test/a.csv", "age,Churn?\n7,True.\n");
-    let error = run(&cloud, "churn", json!({})).await.unwrap_err();
+    let error = run(&cloud, "churn", json!({}), "deploy").await.unwrap_err();
     assert!(
         error.starts_with("s3://acme-ml/crosspilot/churn/test/a.csv has no column \"plan\""),
         "{error}"
     );
     assert!(cloud.asked().is_empty());
+}
+
+#[tokio::test]
+async fn while_models_change_every_answer_is_of_the_version_that_it_names() {
+    let (old, new) = ("20260101-0000000000", "20260102-0000000000");
+    let champion = serving("acme", "churn", old, &["age", "plan"]);
+    let challenger = serving("acme", "churn", new, &["plan", "age"]);
+    let moving = json!({"champion": champion, "challenger": challenger});
+    let promoted = json!({"champion": challenger, "previous": champion});
+    let numbers = json!({"records": [{"plan": 20, "age": 70}]});
+    // A plan that looks like an age is misread without anybody noticing; one that
+    // does not makes the wrong model fail.
+    for records in [numbers, json!({"records": [{"plan": "basic", "age": 70}]})] {
+        for (lineup, serves, age) in
+            [(&moving, old, 0), (&moving, new, 1), (&promoted, new, 1), (&promoted, old, 0)]
+        {
+            let cloud = Cloud::start().await;
+            cloud.line_up("acme", "churn", lineup);
+            cloud.move_to("crosspilot-acme-churn", serves, age);
+            let (status, _, body) = call(&cloud, event("acme", "churn", records.clone())).await;
+            assert_eq!(status, 200, "{body}");
+            assert_eq!(body["version"], serves);
+            assert_eq!(body["predictions"][0]["probabilities"]["True."], 0.7, "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_knows_never_answers() {
+    let cloud = Cloud::start().await;
+    cloud.serve("acme", "churn", RUN);
+    cloud.move_to("crosspilot-acme-churn", "20990101-0000000000", 1);
+    let records = json!({"records": [{"plan": 20, "age": 70}]});
+    let (status, _, body) = call(&cloud, event("acme", "churn", records)).await;
+    assert_eq!(status, 409, "{body}");
 }

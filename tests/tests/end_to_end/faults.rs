@@ -48,14 +48,17 @@ const CALLS: &[Row] = &[
     row("ListCandidatesForAutoMLJob", Of::Account, false),
     row("s3:GetObject", Of::Registry("serving"), false),
     row("CreateModel", Of::Account, true),
+    row("s3:PutObject", Of::Data("-results"), true),
+    row("CreateTransformJob", Of::Account, true),
+    row("DescribeTransformJob", Of::Account, false),
+    row("s3:GetObject", Of::Data("-results"), false),
+    row("s3:PutObject", Of::Registry("serving"), true),
     row("CreateEndpointConfig", Of::Account, true),
     row("CreateEndpoint", Of::Account, true),
     row("DescribeEndpoint", Of::Account, false),
     row("s3:ListBucket", Of::Data("test"), false),
     row("s3:GetObject", Of::Data("test"), false),
     row("InvokeEndpoint", Of::Account, false),
-    row("s3:PutObject", Of::Data("-results"), true),
-    row("s3:PutObject", Of::Registry("serving"), true),
 ];
 
 impl Row {

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 mod command_line;
+mod deployment;
 mod failure_path;
 mod faults;
+mod handlers;
 mod identities;
 mod local_cloud;
+mod operations;
 mod preflight;
 mod problem_types;
 mod secrets;

@@ -19,6 +19,7 @@ use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
+use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
 use crosspilot_tests::{Customer, TRUST, home_of, on_local_cloud, until};
@@ -68,8 +69,10 @@ fn a_role_a_bucket_and_an_id_belong_to_one_tenant_for_ever() {
         vendor.add_tenant(&third).await.unwrap();
 
         // Removed, it leaves a tombstone.
-        let removed = vendor.remove_tenant(&first.tenant).await.unwrap();
+        let (removed, proof) =
+            vendor.remove_tenant(&first.tenant, Removal::default(), |_| {}).await.unwrap();
         assert_eq!(removed.status, TenantStatus::Deleted);
+        assert_eq!(proof, Removed::NeverUsed);
         assert_eq!(removed.external_id, first.external_id);
         assert_eq!(code(&first).await, Code::TenantInactive);
         let heir =
@@ -100,7 +103,14 @@ fn a_status_changes_only_as_it_may_and_never_without_a_trace() {
         let unsound = vendor.set_model(id, &model, &ModelSettings::predicting("")).await;
         assert_eq!(unsound.unwrap_err().code(), Code::TenantInvalid);
         vendor.set_status(id, TenantStatus::Suspended).await.unwrap();
-        vendor.remove_tenant(id).await.unwrap();
+        // It was active, and its account cannot be looked at: it is not let go of
+        // without somebody saying so.
+        let unchecked = vendor.remove_tenant(id, Removal::default(), |_| {}).await.unwrap_err();
+        assert!(unchecked.to_string().starts_with("TrustRefused: sts:AssumeRole"), "{unchecked}");
+        assert_eq!(vendor.registry.tenant(id).await.unwrap().status, TenantStatus::Offboarding);
+        let removal = Removal { force: true, ..Removal::default() };
+        let (_, proof) = vendor.remove_tenant(id, removal, |_| {}).await.unwrap();
+        assert!(matches!(proof, Removed::Unchecked(_)), "{proof:?}");
         assert!(vendor.set_status(id, TenantStatus::Active).await.is_err());
 
         let trail = vendor.registry.audit_trail(id).await.unwrap();
@@ -404,7 +414,7 @@ fn the_command_line_takes_a_tenant_through_its_life() {
         assert!(run(&["resume", "by-hand"]).await.2.contains("cannot become active"));
         let shown = run(&["show", "by-hand"]).await.1;
         assert_eq!(shown["models"]["churn"]["target"], "Churn?");
-        assert_eq!(run(&["remove", "by-hand"]).await.1["status"], "deleted");
+        assert_eq!(run(&["remove", "by-hand", "--yes"]).await.1["status"], "deleted");
         let history = run(&["history", "by-hand"]).await.1;
         assert_eq!(history.as_array().unwrap().len(), 7, "{history}");
         let list = run(&["list"]).await.1;

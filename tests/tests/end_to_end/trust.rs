@@ -319,7 +319,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 6] = [
+        let allowed: [(Purpose<'_>, &[&str]); 9] = [
             (Purpose::ProveTrust, &[]),
             (
                 Purpose::StartJob(&run),
@@ -332,21 +332,20 @@ fn every_session_policy_is_narrow() {
                     "describe job",
                 ],
             ),
-            (Purpose::CheckStatus(&run), &["describe job", "list candidates", "describe endpoint"]),
             (
-                Purpose::DeployBest(&run),
-                &["describe job", "describe model", "describe config", "describe endpoint"],
+                Purpose::CheckStatus(&run),
+                &["describe job", "stop job", "list candidates", "describe endpoint"],
             ),
+            (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
             (
-                Purpose::ScoreRun(&run),
-                &[
-                    "list train",
-                    "list test",
-                    "get train",
-                    "get test",
-                    "put results",
-                    "invoke endpoint",
-                ],
+                Purpose::Deploy(&run),
+                &["describe config", "describe endpoint", "delete endpoint", "put results"],
+            ),
+            (Purpose::Settle(&run), &["describe endpoint", "delete endpoint", "delete model"]),
+            (Purpose::Score(&run), &["list test", "get test", "invoke endpoint"]),
+            (
+                Purpose::Conclude(&run),
+                &["list train", "get train", "put results", "invoke endpoint"],
             ),
             (Purpose::Answer(&run.model), &["invoke endpoint"]),
         ];

@@ -19,6 +19,10 @@ pub struct Serving {
     pub candidate: String,
     /// Name of the endpoint.
     pub endpoint: String,
+    /// Name of the production variant that it answers as: its run's id, so that
+    /// an endpoint says which model answered. Two models share one only if they
+    /// take the same columns.
+    pub variant: String,
     /// Name of the objective metric, exactly as SageMaker gave it.
     pub metric: Option<String>,
     /// Its value on the validation data, in the metric's own unit.
@@ -42,32 +46,62 @@ pub struct Lineup {
     /// The champion before this one, kept for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Serving>,
+    /// Runs whose models serve no more, not even for a rollback, and are still to
+    /// be removed from the customer's account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<RunRef>,
 }
 
 impl Lineup {
+    /// Its models, the likeliest to answer first.
+    pub fn models(&self) -> impl Iterator<Item = &Serving> {
+        [&self.champion, &self.challenger, &self.previous].into_iter().flatten()
+    }
+
+    /// Whether the endpoint is being moved to this run's model.
+    pub fn is_challenged_by(&self, run: &RunRef) -> bool {
+        self.challenger.as_ref().is_some_and(|challenger| challenger.run == *run)
+    }
+
+    /// Whether this run's model serves.
+    pub fn is_led_by(&self, run: &RunRef) -> bool {
+        self.champion.as_ref().is_some_and(|champion| champion.run == *run)
+    }
+
     /// The endpoint begins to move to this model.
     pub fn challenge(&mut self, challenger: Serving) {
-        if self.champion.as_ref().is_none_or(|champion| champion.run != challenger.run) {
+        if !self.is_led_by(&challenger.run) {
+            self.retired.retain(|run| *run != challenger.run);
             self.challenger = Some(challenger);
         }
     }
 
-    /// The endpoint serves this model now.
-    pub fn promote(&mut self, champion: Serving) {
-        self.withdraw(&champion.run);
-        match &mut self.champion {
-            Some(current) if current.run == champion.run => *current = champion,
-            current => {
-                // A model that was rolled back from is no predecessor of itself.
-                self.previous = current.take();
-                self.champion = Some(champion);
-            }
+    /// The endpoint serves this challenger now. The champion becomes the
+    /// predecessor, and the predecessor retires. Whoever is no challenger any more
+    /// is not promoted.
+    pub fn promote(&mut self, run: &RunRef) {
+        let Some(promoted) = self.challenger.take_if(|challenger| challenger.run == *run) else {
+            return;
+        };
+        if let Some(former) = self.champion.replace(promoted) {
+            self.retired.extend(self.previous.replace(former).map(|retired| retired.run));
         }
+        // A model that was rolled back from may come to serve again.
+        let serving: Vec<RunRef> = self.models().map(|model| model.run.clone()).collect();
+        self.retired.retain(|retired| !serving.contains(retired));
     }
 
     /// This run's model does not come to serve.
     pub fn withdraw(&mut self, run: &RunRef) {
         self.challenger.take_if(|challenger| challenger.run == *run);
+    }
+
+    /// The endpoint is gone, and nothing serves. The champion is what a rollback
+    /// returns to, and its predecessor retires.
+    pub fn rest(&mut self) {
+        if let Some(champion) = self.champion.take() {
+            self.retired.extend(self.previous.replace(champion).map(|retired| retired.run));
+        }
     }
 
     /// The endpoint serves the predecessor again: champion and predecessor change places.
@@ -111,6 +145,15 @@ impl Registry {
         }
         Err(RegistryError::Contended(key))
     }
+
+    /// Forgets the models of a name, which was removed.
+    pub async fn forget_lineup(
+        &self,
+        tenant: &TenantId,
+        model: &ModelName,
+    ) -> Result<(), RegistryError> {
+        self.release(&lineup_key(tenant, model)).await
+    }
 }
 
 fn lineup_key(tenant: &TenantId, model: &ModelName) -> String {
@@ -133,6 +176,7 @@ mod tests {
             job: "j".into(),
             candidate: "c".into(),
             endpoint: "e".into(),
+            variant: format!("20260101-{run}"),
             metric: None,
             value: None,
             features: vec!["age".into()],
@@ -144,18 +188,46 @@ mod tests {
     fn a_promoted_challenger_leaves_its_champion_as_predecessor() {
         let (first, second) = (serving("0000000001"), serving("0000000002"));
         let mut lineup = Lineup::default();
-        lineup.promote(first.clone());
+        lineup.challenge(first.clone());
+        lineup.promote(&first.run);
         lineup.challenge(second.clone());
         assert_eq!(lineup.challenger, Some(second.clone()));
         for _ in 0..2 {
-            lineup.promote(second.clone());
+            lineup.promote(&second.run);
             let expected = Lineup {
                 champion: Some(second.clone()),
-                challenger: None,
                 previous: Some(first.clone()),
+                ..Lineup::default()
             };
             assert_eq!(lineup, expected);
         }
+    }
+
+    #[test]
+    fn the_last_but_one_retires_unless_it_comes_back() {
+        let runs = ["0000000001", "0000000002", "0000000003"].map(serving);
+        let mut lineup = Lineup::default();
+        for run in &runs {
+            lineup.challenge(run.clone());
+            lineup.promote(&run.run);
+        }
+        assert_eq!(lineup.retired, [runs[0].run.clone()]);
+        assert_eq!(lineup.previous, Some(runs[1].clone()));
+        lineup.challenge(runs[0].clone());
+        lineup.promote(&runs[0].run);
+        assert_eq!(lineup.retired, [runs[1].run.clone()]);
+    }
+
+    #[test]
+    fn only_a_challenger_is_promoted() {
+        let (first, second) = (serving("0000000001"), serving("0000000002"));
+        let mut lineup = Lineup::default();
+        lineup.promote(&first.run);
+        assert_eq!(lineup, Lineup::default());
+        lineup.challenge(first.clone());
+        lineup.challenge(second.clone());
+        lineup.promote(&first.run);
+        assert!(lineup.champion.is_none() && lineup.is_challenged_by(&second.run));
     }
 
     #[test]
@@ -163,13 +235,33 @@ mod tests {
         let mut lineup = Lineup::default();
         lineup.roll_back();
         assert_eq!(lineup, Lineup::default());
-        lineup.promote(serving("0000000001"));
-        lineup.promote(serving("0000000002"));
+        for run in ["0000000001", "0000000002"].map(serving) {
+            lineup.challenge(run.clone());
+            lineup.promote(&run.run);
+        }
         let before = lineup.clone();
         lineup.roll_back();
         assert_eq!(lineup.champion, before.previous);
         lineup.roll_back();
         assert_eq!(lineup, before);
+    }
+
+    #[test]
+    fn a_champion_at_rest_comes_back_by_a_rollback() {
+        let (first, second) = (serving("0000000001"), serving("0000000002"));
+        let retired = vec![first.run.clone()];
+        let mut lineup = Lineup::default();
+        for run in [first, second.clone()] {
+            lineup.challenge(run.clone());
+            lineup.promote(&run.run);
+        }
+        for _ in 0..2 {
+            lineup.rest();
+            assert_eq!((&lineup.champion, &lineup.previous), (&None, &Some(second.clone())));
+            assert_eq!(lineup.retired, retired);
+        }
+        lineup.roll_back();
+        assert_eq!(lineup, Lineup { champion: Some(second), retired, ..Lineup::default() });
     }
 
     #[test]

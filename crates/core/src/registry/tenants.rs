@@ -248,7 +248,7 @@ impl Registry {
         }
     }
 
-    async fn release(&self, key: &str) -> Result<(), RegistryError> {
+    pub(super) async fn release(&self, key: &str) -> Result<(), RegistryError> {
         self.s3
             .delete_object()
             .bucket(&self.bucket)

@@ -10,7 +10,6 @@
 use aws_sdk_sfn::types::ExecutionStatus;
 
 use super::{Vendor, VendorError};
-use crate::error::CallError;
 use crate::registry::RunRecord;
 use crate::run::RunRef;
 
@@ -35,34 +34,7 @@ impl Vendor {
             }
         };
         let name = execution.rsplit(':').next().unwrap_or_default();
-        let machine = &self.deployment.state_machine;
-        let started = self
-            .step_functions()
-            .start_execution()
-            .state_machine_arn(machine)
-            .name(name)
-            .input(input(&record).to_string())
-            .send()
-            .await
-            .map_err(|e| CallError::new("states:StartExecution", machine, &e))?;
-        Ok(started.execution_arn)
-    }
-
-    /// The status of an execution; nothing if there is none, or it is older
-    /// than the 90 days that Step Functions keeps them.
-    async fn status_of(&self, execution: &str) -> Result<Option<ExecutionStatus>, VendorError> {
-        let found =
-            self.step_functions().describe_execution().execution_arn(execution).send().await;
-        match found {
-            Ok(found) => Ok(Some(found.status)),
-            Err(error) => {
-                let error = CallError::new("states:DescribeExecution", execution, &error);
-                match error.aws_code() {
-                    "ExecutionDoesNotExist" | "InvalidArn" => Ok(None),
-                    _ => Err(error.into()),
-                }
-            }
-        }
+        self.start(&self.deployment.state_machine, Some(name), &input(&record).to_string()).await
     }
 
     /// Its ARN is known before it starts: the state machine's and the name.

@@ -53,14 +53,8 @@ impl Vendor {
     pub async fn verify(&self, id: &TenantId) -> Result<Verification, VendorError> {
         let machine = &self.deployment.verify_state_machine;
         let client = self.step_functions();
-        let started = client
-            .start_execution()
-            .state_machine_arn(machine)
-            .input(serde_json::json!({"tenant": id}).to_string())
-            .send()
-            .await
-            .map_err(|e| CallError::new("states:StartExecution", machine, &e))?;
-        let execution = started.execution_arn;
+        let input = serde_json::json!({"tenant": id}).to_string();
+        let execution = self.start(machine, None, &input).await?;
         for _ in 0..LOOKS {
             let found = client
                 .describe_execution()

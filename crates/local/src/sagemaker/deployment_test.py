@@ -110,7 +110,9 @@ update("crosspilot-live", "crosspilot-live", guarded)
 until("the canary bakes", lambda: pending("Baking"))
 old, new = answers("crosspilot-live")
 assert old and new
+# It recovers at once, and counts all the same.
 cloudwatch.set_alarm_state(AlarmName="crosspilot-errors", StateValue="ALARM", StateReason="a test")
+cloudwatch.set_alarm_state(AlarmName="crosspilot-errors", StateValue="OK", StateReason="a test")
 seen, live = statuses("crosspilot-live")
 assert seen == ["Updating", "RollingBack", "InService"], seen
 assert live["EndpointConfigName"] == "crosspilot-two" and "crosspilot-errors" in live["FailureReason"], live

@@ -143,7 +143,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     let received = received(SERVICE, parts, &body);
     let outcome = match authorize_invocation(cloud, &received, name).await {
         Ok(place) => {
-            let asked = format!("{} {name}", place.account);
+            let asked = format!("{} {name} {}", place.account, String::from_utf8_lossy(&body));
             let effect = cloud.faults.strike("InvokeEndpoint", &asked);
             if let Some(response) = instead(effect.as_ref()).await {
                 return response;

@@ -29,7 +29,10 @@ pub(super) struct Answered<'a> {
 
 /// What was answered since the last publication.
 #[derive(Default)]
-pub(super) struct Metrics(Mutex<BTreeMap<Place, BTreeMap<(String, String), Counts>>>);
+pub(super) struct Metrics(Mutex<BTreeMap<Place, Variants>>);
+
+/// By endpoint and variant.
+type Variants = BTreeMap<(String, String), Counts>;
 
 #[derive(Default)]
 struct Counts {
@@ -55,7 +58,7 @@ impl Metrics {
     /// The data points of everything counted so far, which is then forgotten.
     fn take(&self) -> BTreeMap<Place, Vec<Value>> {
         let places = std::mem::take(&mut *lock(&self.0));
-        let data = |variants: BTreeMap<(String, String), Counts>| {
+        let data = |variants: Variants| {
             variants
                 .into_iter()
                 .flat_map(|((endpoint, variant), counts)| {

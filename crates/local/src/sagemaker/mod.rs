@@ -196,6 +196,13 @@ impl SageMaker {
         format!("http://{}", self.address)
     }
 
+    /// Let an endpoint look as if all had happened so much earlier to it, for
+    /// tests of what happens after days.
+    pub fn age_endpoint(&self, account: &str, region: &str, name: &str, by: Duration) {
+        let place = Place { account: account.to_owned(), region: region.to_owned() };
+        endpoint::age(&self.cloud, &place, name, by);
+    }
+
     /// Make the calls of an operation go wrong, for tests.
     pub fn inject(&self, fault: Fault) {
         self.cloud.faults.add(fault);

@@ -1,6 +1,8 @@
 //! The account's other services, asked as one AWS service asks another: behind
 //! the customer's back, but with no more than the execution role allows.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::store::Place;
@@ -57,6 +59,26 @@ impl Neighbours {
         Ok(found.map(|alarm| (text(alarm, "AlarmName"), text(alarm, "StateValue"))).collect())
     }
 
+    /// The name of an alarm for each time that one of the account went off.
+    async fn alarms_so_far(&self, place: &Place) -> Result<Vec<String>, NeighbourError> {
+        let mut question = json!({ "AlarmTypes": ["MetricAlarm", "CompositeAlarm"],
+            "HistoryItemType": "StateUpdate", "MaxRecords": 100 });
+        let mut names = Vec::new();
+        loop {
+            let target = "GraniteServiceVersion20100801.DescribeAlarmHistory";
+            let answer = self.call(place, "monitoring", target, &question).await?;
+            let items = answer["AlarmHistoryItems"].as_array().into_iter().flatten();
+            let went_off = items.filter(|item| {
+                item["HistorySummary"].as_str().is_some_and(|text| text.ends_with("to ALARM"))
+            });
+            names.extend(went_off.filter_map(|item| item["AlarmName"].as_str()).map(str::to_owned));
+            match answer.get("NextToken") {
+                Some(token) => question["NextToken"] = token.clone(),
+                None => return Ok(names),
+            }
+        }
+    }
+
     /// The ARN of a key that is given by id, ARN or alias.
     pub(super) async fn key_arn(&self, place: &Place, key: &str) -> Result<String, NeighbourError> {
         let answer =
@@ -108,6 +130,8 @@ pub(super) struct Alarms {
     neighbours: Neighbours,
     place: Place,
     names: Vec<String>,
+    /// How often each had gone off before anyone watched.
+    before: BTreeMap<String, usize>,
 }
 
 impl Alarms {
@@ -133,7 +157,9 @@ impl Alarms {
                 AuthorityError::Unavailable(reason) => reason,
             },
         )?;
-        let alarms = Self { neighbours: neighbours.clone(), place: place.clone(), names };
+        let (neighbours, place) = (neighbours.clone(), place.clone());
+        let mut alarms = Self { neighbours, place, names, before: BTreeMap::new() };
+        alarms.before = alarms.times().await?;
         let found = alarms.states().await?;
         let missing: Vec<&str> = alarms
             .names
@@ -147,16 +173,25 @@ impl Alarms {
         }
     }
 
-    /// The names of those in ALARM right now.
+    /// The names of those that are in ALARM or were since the watch began: an
+    /// alarm may go off and recover between two looks.
     pub(super) async fn ringing(&self) -> Result<Vec<String>, String> {
-        let states = self.states().await?;
-        Ok(states.into_iter().filter(|(_, state)| state == "ALARM").map(|(name, _)| name).collect())
+        let (states, times) = (self.states().await?, self.times().await?);
+        let rang = |name: &str| times.get(name) > self.before.get(name);
+        let ringing = states.into_iter().filter(|(name, state)| state == "ALARM" || rang(name));
+        Ok(ringing.map(|(name, _)| name).collect())
+    }
+
+    async fn times(&self) -> Result<BTreeMap<String, usize>, String> {
+        let history = self.neighbours.alarms_so_far(&self.place).await;
+        let mut times = BTreeMap::new();
+        for name in history.map_err(|error| error.to_string())? {
+            *times.entry(name).or_default() += 1;
+        }
+        Ok(times)
     }
 
     async fn states(&self) -> Result<Vec<(String, String)>, String> {
-        if self.names.is_empty() {
-            return Ok(Vec::new());
-        }
         let states = self.neighbours.alarm_states(&self.place, &self.names).await;
         states.map_err(|error| error.to_string())
     }

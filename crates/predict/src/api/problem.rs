@@ -77,6 +77,20 @@ impl Problem {
         Self::new(409, "not-ready", "The model does not serve yet", detail)
     }
 
+    /// Its endpoint was removed since nobody asked it.
+    pub(super) fn at_rest(model: &ModelName) -> Self {
+        let detail = format!(
+            "the endpoint of model {model} was removed because it was not used: ask whoever runs the service to bring it back"
+        );
+        Self::new(409, "not-ready", "The model does not serve now", detail)
+    }
+
+    /// The endpoint kept changing its model under the request.
+    pub(super) fn moving() -> Self {
+        let detail = "the model is being replaced at this moment: try again";
+        Self::new(503, "unavailable", "Not available now", detail).retry_after(2)
+    }
+
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(413, "too-large", "Too much at once", detail)
     }

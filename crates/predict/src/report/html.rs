@@ -3,11 +3,22 @@
 
 /// Longer texts are cut: a cell may hold a novel.
 const LONGEST: usize = 80;
+/// Sentences may hold names and AWS's own words.
+const LONGEST_SENTENCE: usize = 600;
 
 /// Text as HTML. Its own writing direction stays its own.
 pub(super) fn text(raw: &str) -> String {
+    cut(raw, LONGEST)
+}
+
+/// The same for what may be a few sentences.
+pub(super) fn sentence(raw: &str) -> String {
+    cut(raw, LONGEST_SENTENCE)
+}
+
+fn cut(raw: &str, longest: usize) -> String {
     let mut out = String::from("<bdi>");
-    for c in raw.chars().take(LONGEST) {
+    for c in raw.chars().take(longest) {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -18,7 +29,7 @@ pub(super) fn text(raw: &str) -> String {
             c => out.push(c),
         }
     }
-    if raw.chars().nth(LONGEST).is_some() {
+    if raw.chars().nth(longest).is_some() {
         out.push('…');
     }
     out.push_str("</bdi>");

@@ -2,7 +2,9 @@
 
 use crosspilot_metrics::{calibration, roc_curve};
 
-use super::html::{bar, card, count, figure, key, percent, quoted, table, text};
+use crosspilot_core::decision::{Basis, Verdict};
+
+use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
 use super::words::{held_up, shown};
 use super::{Report, chart};
 use crate::answer::Prediction;
@@ -161,6 +163,7 @@ pub(super) fn examples(report: &Report<'_>) -> String {
     let count = rows.min(EXAMPLES);
     let picked: Vec<usize> = (0..count).map(|n| n * rows / count).collect();
     let (title, sentence) = match rows {
+        0 => return String::new(),
         1 => ("The first prediction", "The row, with some of its columns."),
         _ => ("A few predictions", "Rows spread evenly over the file, with some of their columns."),
     };
@@ -229,6 +232,44 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
     table(&heads, &picked.iter().map(row).collect::<Vec<_>>())
 }
 
+/// Champion against challenger: the figures, and what followed from them.
+pub(super) fn decision(report: &Report<'_>) -> String {
+    let decision = &report.request.decision;
+    let comparison = &report.request.comparison;
+    let verdict = match decision.verdict {
+        Verdict::Deploy => "<span class=\"yes\">✓ deployed</span>",
+        Verdict::Keep => "<span class=\"no\">✗ kept out</span>",
+    };
+    let mut facts =
+        vec![("This model is", verdict.to_owned()), ("Because", sentence(&decision.reason))];
+    if let Some(note) = &decision.note {
+        facts.push(("Not on the held-out rows", sentence(note)));
+    }
+    if let Some(figures) = &decision.figures {
+        let named = metric_named(&figures.metric);
+        let show = |value: f64| named.map_or_else(|| figure(value), |metric| shown(metric, value));
+        let rows = match figures.basis {
+            Basis::HeldOut => {
+                format!("{} held-out rows, the same for both", count(comparison.rows))
+            }
+            Basis::Validation => "the rows that each training set aside".to_owned(),
+        };
+        let better = if figures.smaller_is_better { "smaller" } else { "larger" };
+        facts.push(("Measured by", format!("{}; {better} is better", text(&figures.metric))));
+        facts.push(("On", rows));
+        facts.push(("This model", show(figures.challenger)));
+        let champion = figures.champion.map_or_else(|| "nothing served".to_owned(), show);
+        facts.push(("The champion before it", champion));
+        facts.push(("It must be better by", show(figures.margin)));
+        facts.extend(figures.minimum.map(|minimum| ("And reach at least", show(minimum))));
+    }
+    let facts: String =
+        facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
+    format!(
+        "<section class=\"card wide\"><h2>Champion or challenger?</h2><dl>{facts}</dl></section>"
+    )
+}
+
 /// Which model this is, and what it was measured on.
 pub(super) fn about(report: &Report<'_>) -> String {
     let request = report.request;
@@ -241,9 +282,6 @@ pub(super) fn about(report: &Report<'_>) -> String {
         ("AutoML job", code(&request.job)),
         ("Endpoint", code(&request.endpoint)),
     ];
-    if let Some(decision) = &request.decision {
-        facts.push(("Why it serves", text(&decision.reason)));
-    }
     if let (Some(name), Some(value)) = (&request.score.metric, request.score.value) {
         facts.push((
             "Chosen by",
@@ -260,6 +298,7 @@ pub(super) fn about(report: &Report<'_>) -> String {
         }
     }
     let rows = match report.predictions.len() {
+        0 => "no rows".to_owned(),
         1 => "1 row".to_owned(),
         rows => format!("{} rows", count(rows as u64)),
     };
@@ -276,7 +315,11 @@ pub(super) fn about(report: &Report<'_>) -> String {
     } else {
         ""
     };
-    facts.push(("Measured on", format!("{}<br>{measured}{cut}", code(&report.source.uri))));
+    let place = match report.source.uri.as_str() {
+        "" => String::new(),
+        uri => format!("{}<br>", code(uri)),
+    };
+    facts.push(("Measured on", format!("{place}{measured}{cut}")));
     let facts: String =
         facts.iter().map(|(name, fact)| format!("<dt>{name}</dt><dd>{fact}</dd>")).collect();
     format!("<section class=\"card wide\"><h2>About this model</h2><dl>{facts}</dl></section>")

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{Report, html};
 use crate::answer::Prediction;
+use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
-use crate::run::RunRequest;
 use crate::table::Table;
 
 const HOSTILE: &str = "<script>alert('x')</script>\" onload=\"x";
@@ -26,12 +26,20 @@ fn noise(seed: usize) -> f64 {
     (x >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn request(metric: &str, value: f64) -> RunRequest {
+fn request(metric: &str, value: f64) -> ConcludeRequest {
     serde_json::from_value(json!({
         "run": {"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"},
         "candidate": "crosspilot-churn-3f9a2c71b0-trial-t1-1", "job": "crosspilot-churn-3f9a2c71b0",
         "endpoint": "crosspilot-acme-churn", "score": {"metric": metric, "value": value},
-        "decision": {"verdict": "deploy", "reason": "F1 0.9144 beats the champion's 0.9012 by more than 0.005"},
+        "comparison": {"held_out": "s3://acme-ml/crosspilot/churn/test/held-out-2026-01.csv", "rows": 1000},
+        "decision": {
+            "verdict": "deploy",
+            "reason": "F1 0.9144 on the held-out rows beats the champion's 0.9012 by more than 0.005",
+            "figures": {
+                "basis": "held_out", "metric": metric, "smaller_is_better": false, "challenger": value,
+                "champion": value * 0.98, "margin": 0.005,
+            },
+        },
     }))
     .unwrap()
 }
@@ -39,7 +47,7 @@ fn request(metric: &str, value: f64) -> RunRequest {
 /// The report of rows `(true cell, prediction)`.
 fn page(
     target: &str,
-    request: &RunRequest,
+    request: &ConcludeRequest,
     rows: &[(String, Prediction)],
     held_out: bool,
 ) -> String {
@@ -129,6 +137,8 @@ fn a_binary_report_shows_all_its_charts() {
         "truly ↓",
         "Its surest mistakes",
         "Always answering",
+        "Champion or challenger?",
+        "beats the champion",
     ] {
         assert!(page.contains(part), "{part}");
     }
@@ -173,4 +183,15 @@ fn hostile_text_stays_text() {
 fn the_same_report_is_the_same_text() {
     let make = || page("Churn?", &request("F1", 0.9), &binary(200, ["no", "yes"]), true);
     assert_eq!(make(), make());
+}
+
+#[test]
+fn a_model_that_was_kept_out_cannot_be_taken_for_the_one_that_serves() {
+    let mut request = request("F1", 0.9144);
+    request.decision.verdict = crosspilot_core::decision::Verdict::Keep;
+    request.decision.reason = "F1 0.9144 does not beat the champion's 0.95".into();
+    let page = page("Churn?", &request, &binary(200, ["False.", "True."]), true);
+    assert!(page.contains("was kept out and does not serve: <bdi>F1 0.9144 does not beat"));
+    assert!(page.contains("✗ kept out"));
+    keep("kept-out", &page);
 }

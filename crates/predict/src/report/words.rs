@@ -3,7 +3,7 @@
 use crosspilot_metrics::{Direction, Metric};
 
 use super::Report;
-use super::html::{Tile, count, figure, percent, quoted};
+use super::html::{Tile, count, figure, percent, quoted, sentence};
 use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
 
 /// Fewer held-out rows than this, and every figure is a rough one.
@@ -18,6 +18,19 @@ pub(super) struct Words {
 }
 
 pub(super) fn words(report: &Report<'_>) -> Words {
+    let words = evaluated(report);
+    let decision = &report.request.decision;
+    if decision.deploys() {
+        return words;
+    }
+    // Nobody may take this for the model that answers.
+    let reason = sentence(&decision.reason);
+    let notice = format!("This model was kept out and does not serve: {reason}.");
+    let warning = words.warning.map_or(notice.clone(), |other| format!("{notice} {other}"));
+    Words { warning: Some(warning), ..words }
+}
+
+fn evaluated(report: &Report<'_>) -> Words {
     let Some(evaluation) = report.evaluation else { return unevaluated(report) };
     let words = match evaluation {
         Evaluation::Classification(c) => classification(report.target, c),
@@ -95,8 +108,14 @@ fn regression(target: &str, r: &Regression) -> Words {
 
 fn unevaluated(report: &Report<'_>) -> Words {
     let target = quoted(report.target);
-    let headline = format!("The model for {target} is in service and answers.");
-    let lead = if report.source.held_out {
+    let headline = match report.request.decision.deploys() {
+        true => format!("The model for {target} is in service and answers."),
+        false => format!("The new model for {target} was kept out."),
+    };
+    let lead = if report.predictions.is_empty() {
+        let reason = report.request.comparison.reason.as_deref().unwrap_or("no rows were scored");
+        format!("No rows were predicted for this report: {}.", sentence(reason))
+    } else if report.source.held_out {
         format!(
             "The held-out file has no column {target} with true values, so its rows were predicted but not judged. Add the column, and the next run tells how good the model is."
         )

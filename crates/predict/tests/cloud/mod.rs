@@ -17,10 +17,20 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::registry::Registry;
 use serde_json::{Value, json};
 
+/// The variant that serves unless a test moves the endpoint.
+pub const VARIANT: &str = "20260131-0123456789";
+
+/// What serves at an endpoint: its variant, and which of its columns is the age.
+type Serves = (String, usize);
+
 #[derive(Default)]
 struct Inner {
     /// By `bucket/key`, in order of arrival.
     objects: BTreeMap<String, (usize, String)>,
+    /// What objects say of themselves.
+    metadata: BTreeMap<String, Vec<(String, String)>>,
+    endpoints: BTreeMap<String, Serves>,
+    transforms: BTreeMap<String, Value>,
     writes: usize,
     asked: Vec<(String, String)>,
     assumed: Vec<String>,
@@ -72,21 +82,24 @@ impl Cloud {
         self.inner.lock().unwrap().put(path, text);
     }
 
+    /// From now on, this variant answers, whose models take the age as this column.
+    pub fn move_to(&self, endpoint: &str, variant: &str, age: usize) {
+        self.inner.lock().unwrap().endpoints.insert(endpoint.into(), (variant.into(), age));
+    }
+
     pub fn get(&self, path: &str) -> String {
         self.inner.lock().unwrap().objects[path].1.clone()
     }
 
     /// Makes a model the champion.
     pub fn serve(&self, tenant: &str, model: &str, run: &str) {
-        let serving = json!({
-            "tenant": tenant, "model": model, "run_id": run, "job": "j", "candidate": "c",
-            "endpoint": format!("crosspilot-{tenant}-{model}"), "metric": "F1", "value": 0.9,
-            "features": ["age", "plan"], "target": "Churn?",
-        });
-        self.put(
-            &format!("registry/serving/{tenant}/{model}.json"),
-            &json!({"champion": serving}).to_string(),
-        );
+        let champion = serving(tenant, model, run, &["age", "plan"]);
+        self.line_up(tenant, model, &json!({"champion": champion}));
+    }
+
+    /// Says which models there are.
+    pub fn line_up(&self, tenant: &str, model: &str, lineup: &Value) {
+        self.put(&format!("registry/serving/{tenant}/{model}.json"), &lineup.to_string());
     }
 
     /// Claims a run that trained on these columns.
@@ -107,6 +120,17 @@ impl Cloud {
     pub fn assumed(&self) -> Vec<String> {
         self.inner.lock().unwrap().assumed.clone()
     }
+}
+
+/// A model as a lineup names it.
+pub fn serving(tenant: &str, model: &str, run: &str, features: &[&str]) -> Value {
+    let target = if model == "price" { "Price" } else { "Churn?" };
+    json!({
+        "tenant": tenant, "model": model, "run_id": run, "job": "j", "candidate": "c",
+        "endpoint": format!("crosspilot-{tenant}-{model}"), "variant": run,
+        "metric": if model == "price" { "MSE" } else { "F1" }, "value": 0.9,
+        "features": features, "target": target,
+    })
 }
 
 fn document(tenant: &str, account: &str, status: &str, port: u16) -> Value {
@@ -144,9 +168,24 @@ impl Inner {
         format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>")
     }
 
-    fn invoke(&mut self, endpoint: &str, body: &str) -> Response {
+    fn invoke(&mut self, endpoint: &str, target: Option<&str>, body: &str) -> Response {
         self.asked.push((endpoint.to_owned(), body.to_owned()));
-        let model = endpoint.rsplit('-').next().unwrap();
+        let serves = self.endpoints.get(endpoint).cloned();
+        let (variant, age) = serves.unwrap_or_else(|| (VARIANT.to_owned(), 0));
+        if target.is_some_and(|target| target != variant) {
+            let message = json!({"Message": format!("Variant {} not found.", target.unwrap())});
+            let kind = [("x-amzn-errortype", "ValidationError")];
+            return (StatusCode::BAD_REQUEST, kind, message.to_string()).into_response();
+        }
+        let numbers =
+            body.lines().all(|line| line.split(',').nth(age).unwrap().parse::<f64>().is_ok());
+        let model = if numbers { endpoint.rsplit('-').next().unwrap() } else { "sick" };
+        let answer = self.answer(model, age, body);
+        ([("x-amzn-invoked-production-variant", variant)], answer).into_response()
+    }
+
+    /// What a model says of these lines.
+    fn answer(&self, model: &str, age: usize, body: &str) -> Response {
         if model == "sick" {
             let message = json!({"Message": "see arn:aws:sagemaker:us-east-1:222222222222:endpoint/x", "OriginalStatusCode": 400});
             return (
@@ -157,19 +196,56 @@ impl Inner {
                 .into_response();
         }
         let skip = usize::from(model == "short");
-        let answer = |line: &str| {
-            let age: f64 = line.split(',').next().unwrap().parse().unwrap();
-            let p = (age.clamp(0.0, 100.0)) / 100.0;
-            let label = if p > 0.5 { "True." } else { "False." };
-            match model {
-                "price" => format!("{}", age + 0.5),
-                _ => format!(
-                    "{label},{p},\"[{}, {p}]\",\"['False.', 'True.']\"",
-                    (100.0 - age) / 100.0
-                ),
-            }
-        };
-        body.lines().skip(skip).map(answer).collect::<Vec<_>>().join("\n").into_response()
+        let answer = |line: &str| predicted(model, age, line);
+        lines_of(body, skip, answer).into_response()
+    }
+
+    /// A transform job, done at once.
+    fn sagemaker(&mut self, operation: &str, request: &Value) -> Response {
+        let name = request["TransformJobName"].as_str().unwrap().to_owned();
+        if operation == "DescribeTransformJob" {
+            let mut job = self.transforms[&name].clone();
+            job["TransformJobStatus"] = "Completed".into();
+            return job.to_string().into_response();
+        }
+        assert_eq!(operation, "CreateTransformJob");
+        if self.transforms.contains_key(&name) {
+            let message = json!({"__type": "ResourceInUse", "Message": "taken"});
+            return (StatusCode::BAD_REQUEST, message.to_string()).into_response();
+        }
+        let place = |value: &Value| value.as_str().unwrap().trim_start_matches("s3://").to_owned();
+        let input = place(&request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"]);
+        let output = place(&request["TransformOutput"]["S3OutputPath"]);
+        let inputs: Vec<(String, String)> = self
+            .objects
+            .iter()
+            .filter_map(|(path, (_, text))| {
+                Some((path.strip_prefix(&input)?.to_owned(), text.clone()))
+            })
+            .collect();
+        assert!(!inputs.is_empty());
+        let model = request["ModelName"].as_str().unwrap().to_owned();
+        for (file, text) in inputs {
+            let answer = |line: &str| predicted(&model, 0, line);
+            self.put(&format!("{output}/{file}.out"), &lines_of(&text, 0, answer));
+        }
+        self.transforms.insert(name, request.clone());
+        json!({"TransformJobArn": "arn"}).to_string().into_response()
+    }
+}
+
+fn lines_of(body: &str, skip: usize, answer: impl Fn(&str) -> String) -> String {
+    body.lines().skip(skip).map(answer).collect::<Vec<_>>().join("\n")
+}
+
+/// The older, the likelier; a price follows the age.
+fn predicted(model: &str, age: usize, line: &str) -> String {
+    let age: f64 = line.split(',').nth(age).unwrap().parse().unwrap();
+    let p = (age.clamp(0.0, 100.0)) / 100.0;
+    let label = if p > 0.5 { "True." } else { "False." };
+    match model {
+        "price" => format!("{}", age + 0.5),
+        _ => format!("{label},{p},\"[{}, {p}]\",\"['False.', 'True.']\"", (100.0 - age) / 100.0),
     }
 }
 
@@ -193,7 +269,12 @@ async fn serve(
             (&headers["content-type"], &headers["accept"]),
             (&"text/csv".parse().unwrap(), &"text/csv".parse().unwrap())
         );
-        return inner.invoke(endpoint, &text);
+        let target = headers.get("x-amzn-sagemaker-target-variant");
+        return inner.invoke(endpoint, target.map(|target| target.to_str().unwrap()), &text);
+    }
+    if let Some(target) = headers.get("x-amz-target") {
+        let operation = target.to_str().unwrap().trim_start_matches("SageMaker.");
+        return inner.sagemaker(operation, &serde_json::from_str(&text).unwrap());
     }
     match method {
         Method::POST => {
@@ -204,8 +285,17 @@ async fn serve(
                 SESSION.into_response()
             }
         }
+        Method::PUT
+            if headers.contains_key("if-none-match") && inner.objects.contains_key(path) =>
+        {
+            let error = "<Error><Code>PreconditionFailed</Code></Error>";
+            (StatusCode::PRECONDITION_FAILED, error).into_response()
+        }
         Method::PUT => {
             inner.put(path, &text);
+            let said = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-amz-meta-"));
+            let said = said.map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()));
+            inner.metadata.insert(path.to_owned(), said.collect());
             [("etag", "\"e\"")].into_response()
         }
         _ if uri.query().is_some_and(|query| query.contains("list-type")) => {
@@ -218,7 +308,14 @@ async fn serve(
             inner.list(path, &prefix.replace("%2F", "/")).into_response()
         }
         _ => match inner.objects.get(path) {
-            Some((_, text)) => ([("etag", "\"e\"")], text.clone()).into_response(),
+            Some((_, text)) => {
+                let mut answer = ([("etag", "\"e\"")], text.clone()).into_response();
+                for (name, value) in inner.metadata.get(path).into_iter().flatten() {
+                    let name: axum::http::HeaderName = name.parse().unwrap();
+                    answer.headers_mut().insert(name, value.parse().unwrap());
+                }
+                answer
+            }
             None => {
                 (StatusCode::NOT_FOUND, "<Error><Code>NoSuchKey</Code></Error>").into_response()
             }

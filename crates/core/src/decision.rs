@@ -1,0 +1,113 @@
+//! Champion or challenger: the figures and the verdict, as they travel between
+//! the functions and lie beside a run's results.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::RunId;
+
+/// A candidate's objective metric on its validation data. Real metric names
+/// fall outside SageMaker's own list, so the name is free text.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Such as `F1` or `validation:f1_binary`.
+    #[serde(default)]
+    pub metric: Option<String>,
+    /// Absent when SageMaker gave none or no finite number.
+    #[serde(default)]
+    pub value: Option<f64>,
+    /// Whether a smaller value is the better one.
+    #[serde(default)]
+    pub smaller_is_better: bool,
+}
+
+/// What champion and challenger are worth on the same held-out rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Address of the rows; none if the challenger was not scored on any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<String>,
+    /// Rows with a true value, all of them compared.
+    #[serde(default)]
+    pub rows: u64,
+    /// Name of the metric that both are measured by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
+    /// Whether a smaller value is the better one.
+    #[serde(default)]
+    pub smaller_is_better: bool,
+    /// The challenger's figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenger: Option<f64>,
+    /// The champion's figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<f64>,
+    /// The champion's run: its figure says nothing about a later champion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<RunId>,
+    /// Why a figure is missing, as a sentence's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether the challenger is deployed, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// One sentence with the numbers.
+    pub reason: String,
+    /// What the verdict rests on, as far as there are numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
+    /// Why the held-out rows do not decide, as a sentence's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// The two outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The challenger is deployed.
+    Deploy,
+    /// The champion stays.
+    Keep,
+}
+
+/// The numbers of a decision, in the metric's own unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Which rows they were measured on.
+    pub basis: Basis,
+    /// Name of the metric.
+    pub metric: String,
+    /// Whether a smaller value is the better one.
+    pub smaller_is_better: bool,
+    /// The challenger's.
+    pub challenger: f64,
+    /// The champion's; none if nothing serves yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub champion: Option<f64>,
+    /// How much better the challenger must be.
+    pub margin: f64,
+    /// How good any model must be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<f64>,
+}
+
+/// Which rows a figure was measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The same held-out rows for both.
+    HeldOut,
+    /// The rows that each job set aside for itself.
+    Validation,
+}
+
+impl Decision {
+    /// Whether the challenger is deployed.
+    pub fn deploys(&self) -> bool {
+        self.verdict == Verdict::Deploy
+    }
+}

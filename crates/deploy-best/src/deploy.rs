@@ -1,0 +1,434 @@
+//! The gate, and a better model's way to the endpoint.
+
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::types::{
+    CaptureContentTypeHeader, CaptureMode, CaptureOption, DataCaptureConfig, ProductionVariant,
+    ProductionVariantInstanceType, ProductionVariantServerlessConfig,
+};
+use crosspilot_core::decision::{Comparison, Decision, Score};
+use crosspilot_core::error::CallError;
+use crosspilot_core::lambda::App;
+use crosspilot_core::layout;
+use crosspilot_core::pace;
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::{Lineup, Serving, model_settings};
+use crosspilot_core::run::RunRef;
+use crosspilot_core::session::CustomerSession;
+use crosspilot_core::settings::{Hosting, ModelSettings};
+use crosspilot_core::tenant::Tenant;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::{self, Action, Endpoint, Step};
+use crate::gate::{Contest, decide};
+use crate::settle::Scene;
+use crate::{Error, Waiting, existed, is_missing, scaling, tags};
+
+/// How long another run's challenger is waited for before it counts as given up.
+const OTHERS_TURN_SECONDS: f64 = 1800.0;
+
+/// Which model to deploy, and what is known about it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Deploy {
+    /// The run, as `assume` gave it.
+    pub run: RunRef,
+    /// Name of the AutoML job.
+    pub job: String,
+    /// Name of the candidate whose model it is.
+    pub candidate: String,
+    /// Its score on the validation data.
+    pub score: Score,
+    /// What it and the champion are worth on the held-out rows.
+    #[serde(default)]
+    pub comparison: Option<Comparison>,
+    /// Seconds since the first attempt.
+    #[serde(default)]
+    pub elapsed_seconds: f64,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Deployed {
+    /// The champion stays.
+    Kept(Deployment),
+    /// The endpoint is on its way to the model.
+    Deploying(Deployment),
+    /// Something has to end first: ask again.
+    Waiting(Waiting),
+    /// Another model has become the champion: compare again.
+    Outdated,
+}
+
+/// A decision and what follows from it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Deployment {
+    /// Whether the challenger is deployed, and why.
+    pub decision: Decision,
+    /// The job's best candidate.
+    pub candidate: String,
+    /// Its score.
+    pub score: Score,
+    /// Name of the endpoint.
+    pub endpoint: String,
+    /// Name of the endpoint config that shall serve; absent when the champion
+    /// stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// What was done to the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+}
+
+pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error> {
+    let run = &request.run;
+    let tenant = app.registry.active_tenant(&run.tenant).await?;
+    let settings = model_settings(&tenant, &run.model)?;
+    let record = app.registry.run(run).await?;
+    if let Some(stop) = record.stop {
+        return Err(Error::Stopped(stop));
+    }
+    let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
+    if let Some(other) = lineup.challenger.as_ref().filter(|challenger| challenger.run != *run) {
+        return after_other(app, &tenant, settings, &request, other, &lineup).await;
+    }
+    let session = app.sessions.open(&tenant, Purpose::Deploy(run)).await?;
+    let sagemaker = session.sagemaker();
+    let name = run.endpoint_name();
+    let found = Endpoint::find(&sagemaker, &name).await?;
+
+    // A champion whose endpoint is gone is none.
+    let serves = found.as_ref().is_some_and(Endpoint::serves);
+    let champion = lineup.champion.as_ref().filter(|champion| serves || champion.run == *run);
+    let comparison = request.comparison.clone().unwrap_or_default();
+    if comparison.held_out.is_some()
+        && champion.is_some_and(|champion| {
+            champion.run != *run && comparison.against.as_ref() != Some(&champion.run.run_id)
+        })
+    {
+        return Ok(Deployed::Outdated);
+    }
+    let score = &request.score;
+    let contest = Contest { run, gate: settings.gate, score, comparison: &comparison, champion };
+    let decision = decide(&contest);
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason = decision.reason, "decided");
+    if !lineup.is_led_by(run) {
+        note_down(&session, &tenant, run, &decision, &comparison).await?;
+    }
+    let mut deployment = Deployment {
+        decision,
+        candidate: request.candidate.clone(),
+        score: request.score.clone(),
+        endpoint: name.clone(),
+        config: None,
+        action: None,
+    };
+    if !deployment.decision.deploys() {
+        return Ok(Deployed::Kept(deployment));
+    }
+    let challenger = Serving {
+        run: run.clone(),
+        job: request.job.clone(),
+        candidate: request.candidate.clone(),
+        endpoint: name.clone(),
+        variant: variant(run, settings, champion, &record.features),
+        metric: request.score.metric.clone(),
+        value: request.score.value,
+        features: record.features,
+        target: settings.target.clone(),
+    };
+    let plan = Plan { app, tenant: &tenant, settings, session, challenger };
+    match plan.advance(found, champion).await? {
+        Ok(action) => {
+            deployment.config = Some(run.deployment_name());
+            deployment.action = Some(action);
+            Ok(Deployed::Deploying(deployment))
+        }
+        Err(reason) => Ok(waiting(reason, request.elapsed_seconds)),
+    }
+}
+
+fn waiting(reason: String, elapsed_seconds: f64) -> Deployed {
+    let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
+    Deployed::Waiting(Waiting { reason, wait_seconds })
+}
+
+/// Another run moves the endpoint. It gets its time; then it counts as dead, and
+/// the endpoint goes back to the champion, so that no more than two models ever
+/// answer at a time.
+async fn after_other(
+    app: &App,
+    tenant: &Tenant,
+    settings: &ModelSettings,
+    request: &Deploy,
+    other: &Serving,
+    lineup: &Lineup,
+) -> Result<Deployed, Error> {
+    let other_run = &other.run.run_id;
+    let mut reason = format!("run {other_run} is deploying to the same endpoint");
+    if request.elapsed_seconds > OTHERS_TURN_SECONDS {
+        let session = app.sessions.open(tenant, Purpose::Settle(&other.run)).await?;
+        let scene = Scene { app, tenant, settings, session };
+        let back = scene.put_back(&other.run, lineup.champion.as_ref()).await?;
+        reason = back.unwrap_or_else(|| format!("run {other_run} was given up and put back"));
+    }
+    Ok(waiting(reason, request.elapsed_seconds))
+}
+
+/// The variant's name says which model answered, so each has its own. But
+/// traffic moves step by step only between configs of one variant name
+/// (Developer Guide, "Deployment guardrails: exclusions"), which is harmless
+/// between models that take the same columns. With other columns, all traffic
+/// moves at once.
+fn variant(
+    run: &RunRef,
+    settings: &ModelSettings,
+    champion: Option<&Serving>,
+    features: &[String],
+) -> String {
+    match champion {
+        Some(champion)
+            if endpoint::guard(&settings.deployment).is_some()
+                && champion.features == features
+                && champion.target == settings.target =>
+        {
+            champion.variant.clone()
+        }
+        _ => run.variant_name().to_owned(),
+    }
+}
+
+/// Writes the decision with all its numbers beside the run's results.
+async fn note_down(
+    session: &CustomerSession,
+    tenant: &Tenant,
+    run: &RunRef,
+    decision: &Decision,
+    comparison: &Comparison,
+) -> Result<(), Error> {
+    let key = format!("{}decision.json", layout::results_prefix(&tenant.prefix, run));
+    let document = serde_json::json!({"run": run, "decision": decision, "comparison": comparison});
+    let body = serde_json::to_vec_pretty(&document)?;
+    session
+        .s3()
+        .put_object()
+        .bucket(tenant.bucket.as_str())
+        .key(&key)
+        .content_type("application/json")
+        .body(ByteStream::from(body))
+        .send()
+        .await
+        .map_err(|e| CallError::new("s3:PutObject", layout::uri(tenant, &key), &e))?;
+    Ok(())
+}
+
+/// All that is known about a deployment that has been decided.
+struct Plan<'a> {
+    app: &'a App,
+    tenant: &'a Tenant,
+    settings: &'a ModelSettings,
+    session: CustomerSession,
+    challenger: Serving,
+}
+
+impl Plan<'_> {
+    /// Takes the endpoint one step further. Tells what was done, or what it waits
+    /// for.
+    async fn advance(
+        &self,
+        found: Option<Endpoint>,
+        champion: Option<&Serving>,
+    ) -> Result<Result<Action, String>, Error> {
+        let sagemaker = self.session.sagemaker();
+        let Serving { run, endpoint: name, variant, .. } = &self.challenger;
+        let config = run.deployment_name();
+        let wait = |what: &str| Ok(Err(format!("endpoint {name} {what}")));
+        match endpoint::step(found.as_ref(), &config) {
+            Step::Adopt => {
+                self.challenge().await?;
+                Ok(Ok(Action::Adopted))
+            }
+            Step::Wait => {
+                let status = found.map(|found| found.status).unwrap_or_default();
+                wait(&format!("is {status} and has to end that first"))
+            }
+            Step::ClearAway => {
+                endpoint::delete(&sagemaker, name).await?;
+                wait("is left of a failed attempt and is being cleared away")
+            }
+            Step::Create => {
+                self.config(&sagemaker, None).await?;
+                self.challenge().await?;
+                let tags = tags(self.tenant, run);
+                match endpoint::create(&sagemaker, name, &config, tags).await {
+                    Ok(()) => Ok(Ok(Action::Created)),
+                    // SageMaker may not see yet what it has just made.
+                    Err(error) if is_missing(&error) => wait("waits for its new config to show"),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Step::Update => {
+                let variants = found.map(|found| found.variants).unwrap_or_default();
+                let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
+                self.config(&sagemaker, instances).await?;
+                scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
+                self.challenge().await?;
+                let guard = endpoint::guard(&self.settings.deployment)
+                    .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
+                match endpoint::update(&sagemaker, name, &config, guard).await {
+                    Ok(true) => Ok(Ok(Action::Updated)),
+                    Ok(false) => wait("has to end first what it is doing"),
+                    Err(error) if is_missing(&error) => wait("waits for its new config to show"),
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// From here on, either model may answer.
+    async fn challenge(&self) -> Result<(), Error> {
+        let RunRef { tenant, model, .. } = &self.challenger.run;
+        self.app
+            .registry
+            .change_lineup(tenant, model, |lineup| lineup.challenge(self.challenger.clone()))
+            .await?;
+        Ok(())
+    }
+
+    /// The endpoint config: created, or adopted when it exists. `instances` is how
+    /// many serve now: an update must not take away what scaling has added.
+    async fn config(&self, sagemaker: &Client, instances: Option<i32>) -> Result<(), Error> {
+        let Serving { run, variant, .. } = &self.challenger;
+        let name = run.deployment_name();
+        let created = sagemaker
+            .create_endpoint_config()
+            .endpoint_config_name(&name)
+            .production_variants(self.production_variant(&name, instances))
+            .set_data_capture_config(self.data_capture())
+            .set_kms_key_id(self.volume_key())
+            .set_tags(Some(tags(self.tenant, run)))
+            .send()
+            .await
+            .map_err(|e| CallError::new("sagemaker:CreateEndpointConfig", &name, &e));
+        if !existed(created)? {
+            return Ok(());
+        }
+        let found = sagemaker
+            .describe_endpoint_config()
+            .endpoint_config_name(&name)
+            .send()
+            .await
+            .map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", &name, &e))?;
+        let first = found.production_variants().first();
+        let foreign = |what| Error::Foreign { resource: format!("endpoint config {name}"), what };
+        if first.and_then(ProductionVariant::model_name) != Some(&name) {
+            Err(foreign("model"))
+        } else if first.and_then(ProductionVariant::variant_name) != Some(variant) {
+            Err(foreign("variant name"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn production_variant(&self, model: &str, instances: Option<i32>) -> ProductionVariant {
+        let variant = ProductionVariant::builder()
+            .variant_name(&self.challenger.variant)
+            .model_name(model)
+            .initial_variant_weight(1.0);
+        let deployment = &self.settings.deployment;
+        match &deployment.hosting {
+            Hosting::Instance { instance_type, count } => {
+                let count = match (deployment.scaling, instances) {
+                    (Some(scaling), Some(instances)) => {
+                        let least = i32::from(scaling.min.max(1));
+                        instances.clamp(least, i32::from(scaling.max).max(least))
+                    }
+                    _ => i32::from(*count),
+                };
+                let kind = ProductionVariantInstanceType::from(instance_type.as_str());
+                variant.initial_instance_count(count).instance_type(kind).build()
+            }
+            Hosting::Serverless { memory_mb, max_concurrency } => {
+                let serverless = ProductionVariantServerlessConfig::builder()
+                    .memory_size_in_mb(i32::from(*memory_mb))
+                    .max_concurrency(i32::from(*max_concurrency))
+                    .build();
+                variant.serverless_config(serverless).build()
+            }
+        }
+    }
+
+    fn data_capture(&self) -> Option<DataCaptureConfig> {
+        let percent = self.settings.deployment.data_capture_percent?;
+        let place = layout::capture_prefix(&self.tenant.prefix, &self.challenger.run.model);
+        let modes = [CaptureMode::Input, CaptureMode::Output];
+        let modes = modes.map(|mode| CaptureOption::builder().capture_mode(mode).build());
+        let readable = CaptureContentTypeHeader::builder().csv_content_types("text/csv").build();
+        Some(
+            DataCaptureConfig::builder()
+                .enable_capture(true)
+                .initial_sampling_percentage(i32::from(percent))
+                .destination_s3_uri(layout::uri(self.tenant, &place))
+                .set_capture_options(Some(modes.into()))
+                .capture_content_type_header(readable)
+                .set_kms_key_id(self.tenant.encryption.as_ref().and_then(|e| e.output_key.clone()))
+                .build(),
+        )
+    }
+
+    /// The disks of serverless endpoints are AWS's own.
+    fn volume_key(&self) -> Option<String> {
+        match self.settings.deployment.hosting {
+            Hosting::Instance { .. } => self.tenant.encryption.as_ref()?.volume_key.clone(),
+            Hosting::Serverless { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crosspilot_core::settings::Traffic;
+
+    fn champion(features: &[&str]) -> Serving {
+        Serving {
+            run: run("20260101-0000000000"),
+            job: "j".into(),
+            candidate: "c".into(),
+            endpoint: "e".into(),
+            variant: "20260101-0000000000".into(),
+            metric: None,
+            value: None,
+            features: features.iter().map(|name| (*name).to_owned()).collect(),
+            target: "y".into(),
+        }
+    }
+
+    fn run(id: &str) -> RunRef {
+        RunRef {
+            tenant: "acme".parse().unwrap(),
+            model: "churn".parse().unwrap(),
+            run_id: id.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_variant_is_shared_only_step_by_step_and_between_equal_columns() {
+        let (challenger, champion) = (run("20260102-0000000000"), champion(&["a", "b"]));
+        let columns = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let plain = ModelSettings::predicting("y");
+        let mut careful = plain.clone();
+        careful.deployment.update.traffic = Traffic::Canary { percent: 10, wait_seconds: 60 };
+        let own = challenger.variant_name();
+        for (settings, former, features, expected) in [
+            (&plain, Some(&champion), columns(&["a", "b"]), own),
+            (&careful, Some(&champion), columns(&["a", "b"]), champion.variant.as_str()),
+            (&careful, Some(&champion), columns(&["b", "a"]), own),
+            (&careful, None, columns(&["a", "b"]), own),
+        ] {
+            assert_eq!(variant(&challenger, settings, former, &features), expected);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The endpoint of a model: how it stands, and how it gets to a config.
+
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::operation::describe_endpoint::DescribeEndpointOutput;
+use crosspilot_core::aws::sagemaker::types::{
+    Alarm, AutoRollbackConfig, BlueGreenUpdatePolicy, CapacitySize, CapacitySizeType,
+    DeploymentConfig, EndpointStatus, ProductionVariantSummary, Tag, TrafficRoutingConfig,
+    TrafficRoutingConfigType,
+};
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::settings::{Deployment, Hosting, Traffic, Update};
+use serde::Serialize;
+
+use crate::{existed, is_missing};
+
+/// How long SageMaker watches the alarms after all traffic has moved at once.
+const BAKING_SECONDS: i32 = 300;
+
+/// What was done to the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It did not exist.
+    Created,
+    /// It served another model and now moves to this one.
+    Updated,
+    /// It had been created or updated by an earlier attempt of this run.
+    Adopted,
+}
+
+/// How an endpoint stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// AWS's own status.
+    pub status: String,
+    /// The config that serves.
+    pub config: String,
+    /// The config that it is being moved to.
+    pub pending: Option<String>,
+    /// Its variants with the number of their instances.
+    pub variants: Vec<(String, Option<i32>)>,
+}
+
+impl Endpoint {
+    /// Looks at it; nothing if there is none.
+    pub(crate) async fn find(sagemaker: &Client, name: &str) -> Result<Option<Self>, CallError> {
+        let found = sagemaker.describe_endpoint().endpoint_name(name).send().await;
+        match found.map_err(|e| CallError::new("sagemaker:DescribeEndpoint", name, &e)) {
+            Ok(found) => Ok(Some(Self::of(&found))),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(found: &DescribeEndpointOutput) -> Self {
+        let pending = found.pending_deployment_summary();
+        let variant = |variant: &ProductionVariantSummary| {
+            Some((variant.variant_name()?.to_owned(), variant.desired_instance_count()))
+        };
+        Self {
+            status: found.endpoint_status().map_or("Unknown", EndpointStatus::as_str).to_owned(),
+            config: found.endpoint_config_name().unwrap_or_default().to_owned(),
+            pending: pending.and_then(|p| p.endpoint_config_name()).map(str::to_owned),
+            variants: found.production_variants().iter().filter_map(variant).collect(),
+        }
+    }
+
+    /// Whether it answers requests.
+    pub fn serves(&self) -> bool {
+        !matches!(self.status.as_str(), "Failed" | "OutOfService" | "Creating" | "Deleting")
+    }
+}
+
+/// The next step on an endpoint's way to a config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There is none yet.
+    Create,
+    /// What an earlier attempt left blocks the name and answers nobody.
+    ClearAway,
+    /// It has to end first what it is doing.
+    Wait,
+    /// It has the config, or is on its way there.
+    Adopt,
+    /// It serves another config.
+    Update,
+}
+
+/// What to do with the endpoint as it stands, so that it serves `config`. A
+/// status that AWS adds later is waited for.
+pub fn step(found: Option<&Endpoint>, config: &str) -> Step {
+    let Some(Endpoint { status, config: serving, pending, .. }) = found else {
+        return Step::Create;
+    };
+    let ours = pending.as_deref().unwrap_or(serving) == config;
+    match status.as_str() {
+        "Failed" | "OutOfService" => Step::ClearAway,
+        "InService" if serving == config => Step::Adopt,
+        "InService" | "UpdateRollbackFailed" => Step::Update,
+        "Creating" | "Updating" | "SystemUpdating" if ours => Step::Adopt,
+        _ => Step::Wait,
+    }
+}
+
+/// Creates it. One that an invocation in parallel created is as good.
+pub(crate) async fn create(
+    sagemaker: &Client,
+    name: &str,
+    config: &str,
+    tags: Vec<Tag>,
+) -> Result<(), CallError> {
+    let created = sagemaker
+        .create_endpoint()
+        .endpoint_name(name)
+        .endpoint_config_name(config)
+        .set_tags(Some(tags))
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:CreateEndpoint", name, &e));
+    existed(created).map(drop)
+}
+
+/// Moves it to another config. `false` if it is busy.
+pub(crate) async fn update(
+    sagemaker: &Client,
+    name: &str,
+    config: &str,
+    guard: Option<DeploymentConfig>,
+) -> Result<bool, CallError> {
+    let updated = sagemaker
+        .update_endpoint()
+        .endpoint_name(name)
+        .endpoint_config_name(config)
+        .set_deployment_config(guard)
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:UpdateEndpoint", name, &e));
+    unless_busy(updated)
+}
+
+/// Deletes it, which takes a while. `false` if it is busy.
+pub(crate) async fn delete(sagemaker: &Client, name: &str) -> Result<bool, CallError> {
+    let deleted = sagemaker.delete_endpoint().endpoint_name(name).send().await;
+    match deleted.map_err(|e| CallError::new("sagemaker:DeleteEndpoint", name, &e)) {
+        Err(error) if is_missing(&error) => Ok(true),
+        deleted => unless_busy(deleted),
+    }
+}
+
+/// SageMaker refuses to change what is still moving.
+fn unless_busy<T>(changed: Result<T, CallError>) -> Result<bool, CallError> {
+    match changed {
+        Ok(_) => Ok(true),
+        Err(error)
+            if error.code() == Code::RequestInvalid && error.message().contains("in-progress") =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// How an update is guarded; not at all if the settings leave everything to
+/// their defaults. Serverless endpoints have no guards (Developer Guide,
+/// "Deployment guardrails").
+pub(crate) fn guard(deployment: &Deployment) -> Option<DeploymentConfig> {
+    let Update { traffic, alarms } = &deployment.update;
+    let serverless = matches!(deployment.hosting, Hosting::Serverless { .. });
+    if serverless || (*traffic == Traffic::AllAtOnce && alarms.is_empty()) {
+        return None;
+    }
+    let size = |percent: u8| {
+        CapacitySize::builder()
+            .r#type(CapacitySizeType::CapacityPercent)
+            .value(i32::from(percent))
+            .build()
+    };
+    let routing = TrafficRoutingConfig::builder();
+    let (routing, baking) = match traffic {
+        Traffic::AllAtOnce => {
+            let routing = routing.r#type(TrafficRoutingConfigType::AllAtOnce);
+            (routing.wait_interval_in_seconds(0), Some(BAKING_SECONDS))
+        }
+        Traffic::Canary { percent, wait_seconds } => {
+            let routing = routing.r#type(TrafficRoutingConfigType::Canary);
+            let routing = routing.wait_interval_in_seconds(i32::from(*wait_seconds));
+            (routing.canary_size(size(*percent)), None)
+        }
+        Traffic::Linear { percent, wait_seconds } => {
+            let routing = routing.r#type(TrafficRoutingConfigType::Linear);
+            let routing = routing.wait_interval_in_seconds(i32::from(*wait_seconds));
+            (routing.linear_step_size(size(*percent)), None)
+        }
+    };
+    let policy = BlueGreenUpdatePolicy::builder()
+        .traffic_routing_configuration(routing.build())
+        .set_termination_wait_in_seconds(baking)
+        .build();
+    let alarms = alarms.iter().map(|alarm| Alarm::builder().alarm_name(alarm).build());
+    let rollback = AutoRollbackConfig::builder().set_alarms(Some(alarms.collect())).build();
+    let rollback = Some(rollback).filter(|rollback| !rollback.alarms().is_empty());
+    Some(
+        DeploymentConfig::builder()
+            .blue_green_update_policy(policy)
+            .set_auto_rollback_configuration(rollback)
+            .build(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn endpoint(status: &str, config: &str, pending: Option<&str>) -> Endpoint {
+        Endpoint {
+            status: status.into(),
+            config: config.into(),
+            pending: pending.map(str::to_owned),
+            variants: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_status_has_its_step() {
+        assert_eq!(step(None, "new"), Step::Create);
+        // Status; when it serves the config, another one, and is on its way to it.
+        for (status, same, other, pending) in [
+            ("InService", Step::Adopt, Step::Update, Step::Update),
+            ("Creating", Step::Adopt, Step::Wait, Step::Adopt),
+            ("Updating", Step::Adopt, Step::Wait, Step::Adopt),
+            ("SystemUpdating", Step::Adopt, Step::Wait, Step::Adopt),
+            ("RollingBack", Step::Wait, Step::Wait, Step::Wait),
+            ("Deleting", Step::Wait, Step::Wait, Step::Wait),
+            ("OutOfService", Step::ClearAway, Step::ClearAway, Step::ClearAway),
+            ("Failed", Step::ClearAway, Step::ClearAway, Step::ClearAway),
+            ("UpdateRollbackFailed", Step::Update, Step::Update, Step::Update),
+            ("Hibernating", Step::Wait, Step::Wait, Step::Wait),
+        ] {
+            assert_eq!(step(Some(&endpoint(status, "new", None)), "new"), same, "{status}");
+            assert_eq!(step(Some(&endpoint(status, "old", None)), "new"), other, "{status}");
+            let moving = endpoint(status, "old", Some("new"));
+            assert_eq!(step(Some(&moving), "new"), pending, "{status}");
+        }
+        // On its way elsewhere, it has to arrive first.
+        assert_eq!(step(Some(&endpoint("Updating", "new", Some("other"))), "new"), Step::Wait);
+    }
+
+    fn deployment(traffic: Traffic, alarms: &[&str]) -> Deployment {
+        let alarms = alarms.iter().map(|alarm| (*alarm).to_owned()).collect();
+        Deployment { update: Update { traffic, alarms }, ..Deployment::default() }
+    }
+
+    #[test]
+    fn traffic_and_alarms_become_a_guard() {
+        assert_eq!(guard(&Deployment::default()), None);
+        let canary = Traffic::Canary { percent: 10, wait_seconds: 300 };
+        let guarded = guard(&deployment(canary.clone(), &["errors"])).unwrap();
+        let policy = guarded.blue_green_update_policy().unwrap();
+        let routing = policy.traffic_routing_configuration().unwrap();
+        assert_eq!(routing.r#type(), Some(&TrafficRoutingConfigType::Canary));
+        assert_eq!(routing.wait_interval_in_seconds(), Some(300));
+        assert_eq!(routing.canary_size().unwrap().value(), Some(10));
+        let alarms = guarded.auto_rollback_configuration().unwrap().alarms();
+        assert_eq!(alarms[0].alarm_name(), Some("errors"));
+
+        let linear = guard(&deployment(Traffic::Linear { percent: 25, wait_seconds: 60 }, &[]));
+        let linear = linear.unwrap();
+        assert!(linear.auto_rollback_configuration().is_none());
+        let policy = linear.blue_green_update_policy().unwrap();
+        let routing = policy.traffic_routing_configuration().unwrap();
+        assert_eq!(routing.linear_step_size().unwrap().value(), Some(25));
+
+        let watched = guard(&deployment(Traffic::AllAtOnce, &["errors"])).unwrap();
+        let policy = watched.blue_green_update_policy().unwrap();
+        assert_eq!(policy.termination_wait_in_seconds(), Some(BAKING_SECONDS));
+
+        let hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
+        assert_eq!(guard(&Deployment { hosting, ..deployment(canary, &[]) }), None);
+    }
+}

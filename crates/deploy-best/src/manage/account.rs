@@ -1,0 +1,264 @@
+//! What there is of ours in a customer's account, found by name and told from
+//! what is not ours by its tags.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::primitives::{DateTime, DateTimeFormat};
+use crosspilot_core::aws::sagemaker::types::{AutoMlJobStatus, TransformJobStatus};
+use crosspilot_core::error::CallError;
+use crosspilot_core::ids::ModelName;
+use crosspilot_core::run::{NAME_PREFIX, endpoint_name};
+use crosspilot_core::tenant::Tenant;
+
+use super::found;
+
+/// What serves a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Endpoint,
+    Config,
+    Model,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Endpoint => "endpoint",
+            Kind::Config => "endpoint config",
+            Kind::Model => "model",
+        })
+    }
+}
+
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobKind {
+    Training,
+    Scoring,
+}
+
+/// A resource of ours.
+#[derive(Debug, Clone)]
+pub(super) struct Resource {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) model: ModelName,
+}
+
+/// All that has such a name.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) ours: Vec<Resource>,
+    /// What does not carry our tags.
+    pub(super) foreign: Vec<String>,
+}
+
+/// A job at work.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) kind: JobKind,
+    pub(super) name: String,
+    pub(super) model: ModelName,
+    pub(super) created: String,
+    pub(super) stopping: bool,
+}
+
+/// A name as a list gives it.
+struct Listed {
+    kind: Kind,
+    name: String,
+    arn: String,
+}
+
+/// Whose resources are looked for: a tenant's, or those of one of its models.
+#[derive(Clone, Copy)]
+pub(super) struct Search<'a> {
+    pub(super) sagemaker: &'a Client,
+    pub(super) tenant: &'a Tenant,
+    pub(super) model: Option<&'a ModelName>,
+}
+
+impl Search<'_> {
+    /// Endpoints, configs and models.
+    pub(super) async fn everything(self) -> Result<Found, CallError> {
+        let mut listed = self.list_endpoints().await?;
+        listed.extend(self.list_configs().await?);
+        listed.extend(self.list_models().await?);
+        self.sort_out(listed).await
+    }
+
+    /// Endpoints.
+    pub(super) async fn endpoints(self) -> Result<Found, CallError> {
+        self.sort_out(self.list_endpoints().await?).await
+    }
+
+    /// AutoML and transform jobs that are at work or stopping.
+    pub(super) async fn jobs(self) -> Result<Vec<Job>, CallError> {
+        let mut jobs = Vec::new();
+        for stopping in [false, true] {
+            for (kind, listed) in [
+                (JobKind::Training, self.training_jobs(stopping).await?),
+                (JobKind::Scoring, self.scoring_jobs(stopping).await?),
+            ] {
+                for [name, arn, created] in listed {
+                    let Some(tags) = self.tags(&arn).await? else { continue };
+                    if let Some(model) = self.ours(&tags).filter(|model| self.wants(model)) {
+                        jobs.push(Job { kind, name, model, created, stopping });
+                    }
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Name, ARN and moment of each.
+    async fn training_jobs(self, stopping: bool) -> Result<Vec<[String; 3]>, CallError> {
+        let status = if stopping { AutoMlJobStatus::Stopping } else { AutoMlJobStatus::InProgress };
+        let list = self.sagemaker.list_auto_ml_jobs().name_contains(NAME_PREFIX);
+        let mut pages = list.status_equals(status).into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CallError::new("sagemaker:ListAutoMLJobs", "*", &e))?;
+            listed.extend(page.auto_ml_job_summaries().iter().map(|job| {
+                let name = job.auto_ml_job_name().unwrap_or_default().to_owned();
+                let arn = job.auto_ml_job_arn().unwrap_or_default().to_owned();
+                [name, arn, moment(job.creation_time())]
+            }));
+        }
+        Ok(listed)
+    }
+
+    /// Name, ARN and moment of each.
+    async fn scoring_jobs(self, stopping: bool) -> Result<Vec<[String; 3]>, CallError> {
+        let status =
+            if stopping { TransformJobStatus::Stopping } else { TransformJobStatus::InProgress };
+        let list = self.sagemaker.list_transform_jobs().name_contains(NAME_PREFIX);
+        let mut pages = list.status_equals(status).into_paginator().send();
+        let mut listed = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CallError::new("sagemaker:ListTransformJobs", "*", &e))?;
+            listed.extend(page.transform_job_summaries().iter().map(|job| {
+                let name = job.transform_job_name().unwrap_or_default().to_owned();
+                let arn = job.transform_job_arn().unwrap_or_default().to_owned();
+                [name, arn, moment(job.creation_time())]
+            }));
+        }
+        Ok(listed)
+    }
+
+    /// What all names have in common.
+    fn name(self) -> String {
+        let tenant = &self.tenant.tenant;
+        match self.model {
+            Some(model) => endpoint_name(tenant, model),
+            None => format!("{NAME_PREFIX}{tenant}-"),
+        }
+    }
+
+    /// Whether the name can be one that was looked for: lists look anywhere in it.
+    fn named_so(self, kind: Kind, name: &str) -> bool {
+        match (self.model, kind) {
+            (Some(_), Kind::Endpoint) => name == self.name(),
+            (Some(_), _) => name.strip_prefix(&self.name()).is_some_and(|r| r.starts_with('-')),
+            (None, _) => name.starts_with(&self.name()),
+        }
+    }
+
+    async fn sort_out(self, listed: Vec<Listed>) -> Result<Found, CallError> {
+        let mut all = Found::default();
+        for Listed { kind, name, arn } in listed {
+            if !self.named_so(kind, &name) {
+                continue;
+            }
+            let Some(tags) = self.tags(&arn).await? else { continue };
+            match self.ours(&tags) {
+                Some(model) if self.wants(&model) => {
+                    all.ours.push(Resource { kind, name, model });
+                }
+                // Another model whose name begins like this one's.
+                Some(_) => {}
+                None => all.foreign.push(format!("{kind} {name}")),
+            }
+        }
+        Ok(all)
+    }
+
+    fn wants(self, model: &ModelName) -> bool {
+        self.model.is_none_or(|wanted| wanted == model)
+    }
+
+    /// The model that it belongs to, if its tags say that it is the tenant's.
+    fn ours(self, tags: &HashMap<String, String>) -> Option<ModelName> {
+        let has = |key: &str, value: &str| tags.get(key).is_some_and(|found| found == value);
+        (has("ManagedBy", "crosspilot") && has("TenantId", self.tenant.tenant.as_str()))
+            .then(|| tags.get("Model")?.parse().ok())?
+    }
+
+    /// None if it is gone meanwhile.
+    async fn tags(self, arn: &str) -> Result<Option<HashMap<String, String>>, CallError> {
+        let mut tags = HashMap::new();
+        let mut pages = self.sagemaker.list_tags().resource_arn(arn).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CallError::new("sagemaker:ListTags", arn, &e));
+            let Some(page) = found(page)? else { return Ok(None) };
+            let pair = |tag: &crosspilot_core::aws::sagemaker::types::Tag| {
+                Some((tag.key()?.to_owned(), tag.value()?.to_owned()))
+            };
+            tags.extend(page.tags().iter().filter_map(pair));
+        }
+        Ok(Some(tags))
+    }
+
+    async fn list_endpoints(self) -> Result<Vec<Listed>, CallError> {
+        let mut listed = Vec::new();
+        let list = self.sagemaker.list_endpoints().name_contains(self.name());
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CallError::new("sagemaker:ListEndpoints", "*", &e))?;
+            listed.extend(page.endpoints().iter().map(|endpoint| Listed {
+                kind: Kind::Endpoint,
+                name: endpoint.endpoint_name().unwrap_or_default().to_owned(),
+                arn: endpoint.endpoint_arn().unwrap_or_default().to_owned(),
+            }));
+        }
+        Ok(listed)
+    }
+
+    async fn list_configs(self) -> Result<Vec<Listed>, CallError> {
+        let mut listed = Vec::new();
+        let list = self.sagemaker.list_endpoint_configs().name_contains(self.name());
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(|e| CallError::new("sagemaker:ListEndpointConfigs", "*", &e))?;
+            listed.extend(page.endpoint_configs().iter().map(|config| Listed {
+                kind: Kind::Config,
+                name: config.endpoint_config_name().unwrap_or_default().to_owned(),
+                arn: config.endpoint_config_arn().unwrap_or_default().to_owned(),
+            }));
+        }
+        Ok(listed)
+    }
+
+    async fn list_models(self) -> Result<Vec<Listed>, CallError> {
+        let mut listed = Vec::new();
+        let list = self.sagemaker.list_models().name_contains(self.name());
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| CallError::new("sagemaker:ListModels", "*", &e))?;
+            listed.extend(page.models().iter().map(|model| Listed {
+                kind: Kind::Model,
+                name: model.model_name().unwrap_or_default().to_owned(),
+                arn: model.model_arn().unwrap_or_default().to_owned(),
+            }));
+        }
+        Ok(listed)
+    }
+}
+
+/// A moment of AWS's, RFC 3339.
+pub(super) fn moment(time: Option<&DateTime>) -> String {
+    time.and_then(|time| time.fmt(DateTimeFormat::DateTime).ok()).unwrap_or_default()
+}

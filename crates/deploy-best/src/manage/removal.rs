@@ -1,0 +1,152 @@
+//! Removes what serves a model, or all of a tenant's models, and proves by a
+//! last look that nothing of it is left.
+
+use std::time::{Duration, Instant};
+
+use crosspilot_core::aws::s3;
+use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::ids::ModelName;
+use crosspilot_core::lambda::App;
+use crosspilot_core::layout;
+use crosspilot_core::manage::{Progress, Report};
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::session::CustomerSession;
+use crosspilot_core::tenant::Tenant;
+
+use super::account::{Job, JobKind, Kind, Resource, Search};
+use super::{done, found, open, waiting};
+use crate::endpoint::{self, Endpoint};
+use crate::{Error, scaling};
+
+/// How long one call deletes objects before it lets the state machine ask again:
+/// well within the function's time.
+const AT_A_TIME: Duration = Duration::from_secs(30);
+
+/// Jobs are told to stop, then endpoints go, then what they are made from, then
+/// the artifacts. Only a look that finds nothing is an end.
+pub(super) async fn remove(
+    app: &App,
+    tenant: &Tenant,
+    model: Option<&ModelName>,
+    artifacts: bool,
+) -> Result<Progress, Error> {
+    let session = open(app, tenant, Purpose::Remove(model)).await?;
+    let sagemaker = session.sagemaker();
+    let search = Search { sagemaker: &sagemaker, tenant, model };
+
+    let jobs = search.jobs().await?;
+    for job in jobs.iter().filter(|job| !job.stopping) {
+        stop(&sagemaker, job).await?;
+    }
+    let (endpoints, parts): (Vec<Resource>, Vec<Resource>) = search
+        .everything()
+        .await?
+        .ours
+        .into_iter()
+        .partition(|resource| resource.kind == Kind::Endpoint);
+    for endpoint in &endpoints {
+        take_down(&session, &endpoint.name).await?;
+    }
+    if let Some(endpoint) = endpoints.first() {
+        return Ok(waiting(format!("endpoint {} is being deleted", endpoint.name)));
+    }
+    for part in &parts {
+        delete(&sagemaker, part).await?;
+    }
+    if let Some(job) = jobs.first() {
+        return Ok(waiting(format!("job {} is stopping", job.name)));
+    }
+    if artifacts && !empty(&session.s3(), tenant, model).await? {
+        return Ok(waiting("artifacts are being deleted"));
+    }
+    let left = search.everything().await?;
+    Ok(match left.ours.first() {
+        Some(resource) => waiting(format!("{} {} is still listed", resource.kind, resource.name)),
+        None => done(Report::Removed { foreign: left.foreign }),
+    })
+}
+
+/// Takes an endpoint's scaling off and deletes it. One that is still on its way
+/// somewhere is deleted by a later call, as the next look finds it.
+pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<(), CallError> {
+    let sagemaker = session.sagemaker();
+    let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(()) };
+    if endpoint.status == "Deleting" {
+        return Ok(());
+    }
+    scaling::deregister(&session.auto_scaling(), name, &endpoint.variants).await?;
+    endpoint::delete(&sagemaker, name).await.map(drop)
+}
+
+async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
+    let name = &job.name;
+    let stopped = match job.kind {
+        JobKind::Training => {
+            let sent = sagemaker.stop_auto_ml_job().auto_ml_job_name(name).send().await;
+            sent.map(drop).map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e))
+        }
+        JobKind::Scoring => {
+            let sent = sagemaker.stop_transform_job().transform_job_name(name).send().await;
+            sent.map(drop).map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e))
+        }
+    };
+    found(stopped).map(drop)
+}
+
+/// Deletes a config or a model.
+async fn delete(sagemaker: &Client, resource: &Resource) -> Result<(), CallError> {
+    let name = &resource.name;
+    let deleted = if resource.kind == Kind::Config {
+        let sent = sagemaker.delete_endpoint_config().endpoint_config_name(name).send().await;
+        sent.map(drop).map_err(|e| CallError::new("sagemaker:DeleteEndpointConfig", name, &e))
+    } else {
+        let sent = sagemaker.delete_model().model_name(name).send().await;
+        sent.map(drop).map_err(|e| CallError::new("sagemaker:DeleteModel", name, &e))
+    };
+    found(deleted).map(drop)
+}
+
+/// Deletes objects page by page. Whether all of them are gone.
+async fn empty(
+    s3: &s3::Client,
+    tenant: &Tenant,
+    model: Option<&ModelName>,
+) -> Result<bool, CallError> {
+    let prefix = match model {
+        Some(model) => layout::model_results_prefix(&tenant.prefix, model),
+        None => layout::all_results_prefix(&tenant.prefix),
+    };
+    let (bucket, place) = (tenant.bucket.as_str(), layout::uri(tenant, &prefix));
+    let started = Instant::now();
+    while started.elapsed() < AT_A_TIME {
+        let page = s3.list_objects_v2().bucket(bucket).prefix(&prefix).send().await;
+        let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
+        let keys = page.contents().iter().filter_map(|object| object.key());
+        let objects: Result<Vec<_>, _> =
+            keys.map(|key| ObjectIdentifier::builder().key(key).build()).collect();
+        let refused = |message: String| {
+            CallError::refused(Code::Internal, "s3:DeleteObjects", &place, "Invalid", message)
+        };
+        let objects = objects.map_err(|e| refused(e.to_string()))?;
+        if objects.is_empty() {
+            return Ok(true);
+        }
+        let batch = Delete::builder().set_objects(Some(objects)).quiet(true).build();
+        let batch = batch.map_err(|e| refused(e.to_string()))?;
+        let answer = s3.delete_objects().bucket(bucket).delete(batch).send().await;
+        let answer = answer.map_err(|e| CallError::new("s3:DeleteObjects", &place, &e))?;
+        if let Some(error) = answer.errors().first() {
+            let code = match error.code() {
+                Some("AccessDenied") => Code::AccessDenied,
+                _ => Code::Unavailable,
+            };
+            let message = error.message().unwrap_or("S3 gave no message");
+            let aws_code = error.code().unwrap_or("Unknown");
+            let key = layout::uri(tenant, error.key().unwrap_or_default());
+            return Err(CallError::refused(code, "s3:DeleteObject", key, aws_code, message));
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,171 @@
+//! Leaves the customer's account as the lineup says, however the run ended: the
+//! champion serves and scales, and what serves no more is removed.
+
+use crosspilot_core::error::CallError;
+use crosspilot_core::lambda::App;
+use crosspilot_core::pace;
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::{Serving, model_settings};
+use crosspilot_core::run::RunRef;
+use crosspilot_core::session::CustomerSession;
+use crosspilot_core::settings::{Hosting, ModelSettings};
+use crosspilot_core::tenant::Tenant;
+use serde::{Deserialize, Serialize};
+
+use crate::endpoint::{self, Endpoint, Step};
+use crate::{Error, Waiting, is_missing, scaling, tags};
+
+/// Which run has ended.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Settle {
+    /// The run, as `assume` gave it.
+    pub run: RunRef,
+    /// Seconds since it ended.
+    #[serde(default)]
+    pub elapsed_seconds: f64,
+}
+
+/// What is left.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Settled {
+    /// All is as the lineup says.
+    Settled {
+        /// Names of the models and configs that were removed.
+        removed: Vec<String>,
+    },
+    /// The endpoint is on its way back.
+    Waiting(Waiting),
+}
+
+pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
+    let Settle { run, elapsed_seconds } = request;
+    let tenant = app.registry.tenant(&run.tenant).await?;
+    let settings = model_settings(&tenant, &run.model)?;
+    let session = app.sessions.open(&tenant, Purpose::Settle(&run)).await?;
+    let scene = Scene { app, tenant: &tenant, settings, session };
+
+    let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
+    let to_remove = if let Some(champion) = lineup.champion.as_ref().filter(|c| c.run == run) {
+        scene.scale(champion).await?;
+        lineup.retired
+    } else {
+        if lineup.is_challenged_by(&run)
+            && let Some(reason) = scene.put_back(&run, lineup.champion.as_ref()).await?
+        {
+            let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
+            return Ok(Settled::Waiting(Waiting { reason, wait_seconds }));
+        }
+        // A model to roll back to stays, also if its run is redriven and fails.
+        if lineup.models().any(|model| model.run == run && !lineup.is_challenged_by(&run)) {
+            Vec::new()
+        } else {
+            vec![run.clone()]
+        }
+    };
+    let mut removed = Vec::new();
+    for retired in &to_remove {
+        removed.extend(scene.remove(retired).await?);
+    }
+    let done = |retired: &RunRef| to_remove.contains(retired);
+    app.registry
+        .change_lineup(&run.tenant, &run.model, |lineup| lineup.retired.retain(|run| !done(run)))
+        .await?;
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, "settled");
+    Ok(Settled::Settled { removed })
+}
+
+/// One model's endpoint in a customer's account.
+pub(crate) struct Scene<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) tenant: &'a Tenant,
+    pub(crate) settings: &'a ModelSettings,
+    /// Opened to settle a run of this model.
+    pub(crate) session: CustomerSession,
+}
+
+impl Scene<'_> {
+    /// Takes the endpoint back from a challenger to the champion, or away if there
+    /// is none, and withdraws the challenger. A sentence while that takes.
+    pub(crate) async fn put_back(
+        &self,
+        challenger: &RunRef,
+        champion: Option<&Serving>,
+    ) -> Result<Option<String>, Error> {
+        let sagemaker = self.session.sagemaker();
+        let name = challenger.endpoint_name();
+        let found = Endpoint::find(&sagemaker, &name).await?;
+        let moving = |what: &str| Ok(Some(format!("endpoint {name} {what}")));
+        let Some(champion) = champion else {
+            if found.is_some() {
+                endpoint::delete(&sagemaker, &name).await?;
+                return moving("is being removed: it never served a model that passed");
+            }
+            self.withdraw(challenger).await?;
+            return Ok(None);
+        };
+        let config = champion.run.deployment_name();
+        match endpoint::step(found.as_ref(), &config) {
+            Step::Adopt if found.as_ref().is_some_and(|found| found.status == "InService") => {
+                self.scale(champion).await?;
+                self.withdraw(challenger).await?;
+                return Ok(None);
+            }
+            Step::Adopt | Step::Wait => {}
+            Step::ClearAway => {
+                endpoint::delete(&sagemaker, &name).await?;
+            }
+            Step::Create => {
+                let tags = tags(self.tenant, &champion.run);
+                endpoint::create(&sagemaker, &name, &config, tags).await?;
+            }
+            Step::Update => {
+                let variants = found.map(|found| found.variants).unwrap_or_default();
+                scaling::deregister(&self.session.auto_scaling(), &name, &variants).await?;
+                endpoint::update(&sagemaker, &name, &config, None).await?;
+            }
+        }
+        moving(&format!("is going back to run {}", champion.run.run_id))
+    }
+
+    async fn withdraw(&self, challenger: &RunRef) -> Result<(), Error> {
+        self.app
+            .registry
+            .change_lineup(&challenger.tenant, &challenger.model, |lineup| {
+                lineup.withdraw(challenger);
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Lets the model that serves scale, if it is set so.
+    pub(crate) async fn scale(&self, serving: &Serving) -> Result<(), Error> {
+        let deployment = &self.settings.deployment;
+        let Some(wanted) = deployment.scaling else { return Ok(()) };
+        if let Hosting::Instance { .. } = deployment.hosting {
+            let client = self.session.auto_scaling();
+            scaling::register(&client, &serving.endpoint, &serving.variant, wanted).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a run made that serves no more. Gives the names.
+    async fn remove(&self, run: &RunRef) -> Result<Vec<String>, CallError> {
+        let sagemaker = self.session.sagemaker();
+        let name = run.deployment_name();
+        let config = sagemaker.delete_endpoint_config().endpoint_config_name(&name).send().await;
+        let config =
+            config.map_err(|e| CallError::new("sagemaker:DeleteEndpointConfig", &name, &e));
+        let model = sagemaker.delete_model().model_name(&name).send().await;
+        let model = model.map_err(|e| CallError::new("sagemaker:DeleteModel", &name, &e));
+        let mut removed = Vec::new();
+        for (kind, deleted) in [("endpoint config", config.map(drop)), ("model", model.map(drop))] {
+            match deleted {
+                Ok(()) => removed.push(format!("{kind} {name}")),
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,198 @@
+//! A run's last step. A model that was deployed makes a first prediction and
+//! becomes the champion; what was scored is evaluated and reported, also for a
+//! model that is kept out.
+
+use crosspilot_core::decision::{Comparison, Decision, Score};
+use crosspilot_core::lambda::App;
+use crosspilot_core::layout;
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::{Serving, model_settings};
+use crosspilot_core::run::RunRef;
+use crosspilot_core::session::CustomerSession;
+use crosspilot_core::settings::{ModelSettings, Problem};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::answer::{self, Prediction};
+use crate::data::{Bucket, Source};
+use crate::endpoint::Endpoint;
+use crate::evaluation::Summary;
+use crate::results::{Results, Sample};
+use crate::scoring::{Answers, features, kind, one_line};
+use crate::table::{Table, csv_text};
+
+/// Rows of the first prediction.
+const SMOKE_ROWS: usize = 5;
+/// How far two answers of one model may be apart: instances differ in how they
+/// round.
+const TOLERANCE: f64 = 1e-3;
+
+/// From the state machine, once it is known which model serves.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConcludeRequest {
+    /// The run.
+    pub run: RunRef,
+    /// Name of the AutoML job.
+    pub job: String,
+    /// Name of the candidate.
+    pub candidate: String,
+    /// Name of the endpoint.
+    pub endpoint: String,
+    /// The candidate's objective metric.
+    #[serde(default)]
+    pub score: Score,
+    /// What it and the champion are worth on the held-out rows.
+    #[serde(default)]
+    pub comparison: Comparison,
+    /// Whether it serves, and why.
+    pub decision: Decision,
+}
+
+/// Where the results are, and the figures that matter.
+#[derive(Debug, Clone, Serialize)]
+pub struct Concluded {
+    /// How good the predictions are; nothing without held-out labels.
+    pub evaluation: Option<Summary>,
+    /// Rows that were predicted.
+    pub predicted: usize,
+    /// The rows with their predictions, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predictions_uri: Option<String>,
+    /// The evaluation in full.
+    pub evaluation_uri: String,
+    /// The same for people.
+    pub report_uri: String,
+    /// The first few predictions.
+    pub samples: Vec<Sample>,
+}
+
+/// Doing it again writes the same again.
+pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Concluded, Error> {
+    let run = &request.run;
+    let tenant = app.registry.active_tenant(&run.tenant).await?;
+    let settings = model_settings(&tenant, &run.model)?;
+    let session = app.sessions.open(&tenant, Purpose::Conclude(run)).await?;
+    let bucket = Bucket { s3: session.s3(), tenant: &tenant };
+    let scored = match request.comparison.held_out {
+        Some(_) => Some(Answers::read(&bucket, run, settings, &request.score).await?),
+        None => None,
+    };
+    let tabular = settings.problem == Problem::Tabular;
+    let scored = if request.decision.deploys() && tabular {
+        let smoke = Smoke { app, request: &request, settings, session: &session };
+        match scored {
+            Some(answers) => {
+                smoke.same(&answers).await?;
+                answers
+            }
+            None => smoke.first(bucket.first_row(&run.model, &settings.target).await?).await?,
+        }
+    } else {
+        scored.unwrap_or_else(nothing)
+    };
+    let results = Results::new(&request, settings, scored)?;
+
+    let place = layout::results_prefix(&tenant.prefix, run);
+    let write = async |name: &str, content_type, body| {
+        bucket.write(&format!("{place}{name}"), content_type, body).await
+    };
+    let predictions_uri = match results.predictions_csv()? {
+        Some(text) => Some(write("predictions.csv", "text/csv; charset=utf-8", text).await?),
+        None => None,
+    };
+    let evaluation_uri =
+        write("evaluation.json", "application/json", results.evaluation_json()?).await?;
+    let report_uri =
+        write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
+            .await?;
+    if request.decision.deploys() {
+        promote(app, run).await?;
+    }
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "concluded");
+    Ok(Concluded {
+        evaluation: results.summary(),
+        predicted: results.predicted(),
+        predictions_uri,
+        evaluation_uri,
+        report_uri,
+        samples: results.samples(),
+    })
+}
+
+/// Makes the challenger the champion. One that another run has taken the endpoint
+/// from is not.
+async fn promote(app: &App, run: &RunRef) -> Result<(), Error> {
+    let changed =
+        app.registry.change_lineup(&run.tenant, &run.model, |lineup| lineup.promote(run)).await?;
+    if changed.is_led_by(run) { Ok(()) } else { Err(Error::Overtaken) }
+}
+
+/// Without rows there are no predictions.
+fn nothing() -> Answers {
+    let source = Source { uri: String::new(), held_out: false, table: Table::empty() };
+    Answers { source, predictions: Vec::new() }
+}
+
+/// The first prediction of a model that was just deployed.
+struct Smoke<'a> {
+    app: &'a App,
+    request: &'a ConcludeRequest,
+    settings: &'a ModelSettings,
+    session: &'a CustomerSession,
+}
+
+impl Smoke<'_> {
+    /// Asks the endpoint about some of the rows that the model was scored on: it
+    /// must answer the same.
+    async fn same(&self, answers: &Answers) -> Result<(), Error> {
+        let count = answers.predictions.len();
+        let picked: Vec<usize> =
+            (0..count.min(SMOKE_ROWS)).map(|n| n * count / count.min(SMOKE_ROWS)).collect();
+        let predictions = self.ask(&answers.source, &picked).await?;
+        let differs = |(row, prediction): &(&usize, &Prediction)| {
+            !prediction.agrees_with(&answers.predictions[**row], TOLERANCE)
+        };
+        match picked.iter().zip(&predictions).find(differs) {
+            None => Ok(()),
+            Some((row, _)) => Err(Error::Smoke {
+                endpoint: self.request.endpoint.clone(),
+                problem: format!("its answer for held-out row {} is not the model's", row + 1),
+            }),
+        }
+    }
+
+    /// Asks the endpoint about a row of training data.
+    async fn first(&self, source: Source) -> Result<Answers, Error> {
+        let predictions = self.ask(&source, &[0]).await?;
+        Ok(Answers { source, predictions })
+    }
+
+    async fn ask(&self, source: &Source, rows: &[usize]) -> Result<Vec<Prediction>, Error> {
+        let ConcludeRequest { run, endpoint: name, score, .. } = self.request;
+        let columns = source.table.positions(&features(self.app, run).await?)?;
+        let records: Vec<csv::StringRecord> =
+            rows.iter().map(|&row| one_line(&source.table.rows[row], &columns)).collect();
+        let body = csv_text(&records)
+            .map_err(|e| Error::Compose { what: "first prediction", reason: e.to_string() })?;
+        let runtime = self.session.sagemaker_runtime();
+        let endpoint = Endpoint { runtime, name: name.clone(), variant: None };
+        let smoke = |problem: String| Error::Smoke { endpoint: name.clone(), problem };
+        let answered = match endpoint.ask(body, records.len()).await {
+            // The model's own refusal; all else may heal or says more by itself.
+            Err(Error::Call(error)) if error.aws_code() == "ModelError" => {
+                return Err(smoke(error.message().to_owned()));
+            }
+            Err(Error::Answer(error)) => return Err(smoke(error.to_string())),
+            answered => answered?,
+        };
+        let lineup = self.app.registry.lineup(&run.tenant, &run.model).await?;
+        let ours = lineup.models().find(|model| model.run == *run);
+        if let (Some(Serving { variant, .. }), Some(answered)) = (ours, &answered.variant)
+            && answered != variant
+        {
+            return Err(smoke(format!("variant {answered} answers instead of {variant}")));
+        }
+        let kind = kind(self.settings, score.metric.as_deref());
+        answer::predictions(&answered.lines, kind).map_err(|error| smoke(error.to_string()))
+    }
+}

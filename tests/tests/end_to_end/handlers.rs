@@ -1,0 +1,329 @@
+//! What the state machine says to the handlers, and what it takes from their
+//! answers, are the handlers' own types.
+
+use std::collections::BTreeSet;
+
+use assume::Started;
+use check_status::{Best, Failure, Phase};
+use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
+use crosspilot_core::run::RunRef;
+use deploy_best::{Action, Deployed, Deployment, Registered, Settled, Waiting};
+use predict::{Concluded, Prediction, Sample, Scored, Summary};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// The states that train.
+fn states() -> Map<String, Value> {
+    crate::state_machine::states("train").1
+}
+
+fn run() -> RunRef {
+    let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-0123456789"});
+    serde_json::from_value(run).unwrap()
+}
+
+fn score() -> Score {
+    Score { metric: Some("F1".into()), value: Some(0.9), smaller_is_better: false }
+}
+
+fn comparison() -> Comparison {
+    Comparison {
+        held_out: Some("s3://acme-ml/test.csv".into()),
+        rows: 200,
+        metric: Some("F1".into()),
+        smaller_is_better: false,
+        challenger: Some(0.9),
+        champion: Some(0.8),
+        against: Some("20260101-0123456789".parse().unwrap()),
+        reason: Some("none".into()),
+    }
+}
+
+fn deployment() -> Deployment {
+    let figures = Figures {
+        basis: Basis::HeldOut,
+        metric: "F1".into(),
+        smaller_is_better: false,
+        challenger: 0.9,
+        champion: Some(0.8),
+        margin: 0.0,
+        minimum: Some(0.5),
+    };
+    Deployment {
+        decision: Decision {
+            verdict: Verdict::Deploy,
+            reason: "better".into(),
+            figures: Some(figures),
+            note: Some("none".into()),
+        },
+        candidate: "c".into(),
+        score: score(),
+        endpoint: "crosspilot-acme-churn".into(),
+        config: Some("crosspilot-acme-churn-0123456789".into()),
+        action: Some(Action::Updated),
+    }
+}
+
+fn value(response: impl serde::Serialize) -> Value {
+    serde_json::to_value(response).unwrap()
+}
+
+fn waiting() -> Waiting {
+    Waiting { reason: "busy".into(), wait_seconds: 5 }
+}
+
+/// Every kind of answer that a task's handler gives.
+fn answers(task: &str) -> Vec<Value> {
+    match task {
+        "Assume" => vec![
+            value(Started::Run {
+                run: run(),
+                account: "222222222222".parse().unwrap(),
+                region: "us-east-1".parse().unwrap(),
+                max_runtime_seconds: 900,
+            }),
+            value(Started::Duplicate { run: run(), execution: "arn".into() }),
+            value(Started::Ignored { key: "k".into() }),
+        ],
+        "StartJob" => vec![
+            value(start_job::Response::Started(start_job::Started {
+                job: "crosspilot-churn-0123456789".into(),
+                training_data: "s3://acme-ml/crosspilot/churn/train/".into(),
+                rows: Some(700),
+                rows_exact: true,
+                features: 4,
+                warnings: vec![],
+                more_warnings: 0,
+                preflight_uri: "s3://acme-ml/crosspilot-results/churn/r/preflight.json".into(),
+            })),
+            value(start_job::Response::Waiting { reason: "quota".into(), wait_seconds: 5 }),
+        ],
+        "CheckJob" | "CheckScores" | "CheckEndpoint" => {
+            let response = |phase, failure| {
+                value(check_status::Response {
+                    phase,
+                    status: "InProgress".into(),
+                    secondary_status: Some("TrainingModels".into()),
+                    candidates: Some(2),
+                    best: Some(Best { name: "c".into(), metric: None, value: None }),
+                    failure,
+                    wait_seconds: 5,
+                })
+            };
+            let failure = || Some(Failure { code: "RunStopped".into(), cause: "so".into() });
+            vec![
+                response(Phase::InProgress, None),
+                response(Phase::Succeeded, None),
+                response(Phase::Failed, failure()),
+                response(Phase::Stopped, failure()),
+            ]
+        }
+        "RegisterModel" => {
+            vec![value(Registered { candidate: "c".into(), score: score(), model: "m".into() })]
+        }
+        "Score" => vec![
+            value(Scored::Scoring { transform: "t".into(), rows: 200 }),
+            value(Scored::Unscored { comparison: comparison() }),
+            value(Scored::Waiting { reason: "quota".into(), wait_seconds: 5 }),
+        ],
+        "Compare" => vec![value(comparison())],
+        "DeployBest" => vec![
+            value(Deployed::Kept(deployment())),
+            value(Deployed::Deploying(deployment())),
+            value(Deployed::Waiting(waiting())),
+            value(Deployed::Outdated),
+        ],
+        "Conclude" => {
+            let sample = Sample { prediction: Prediction::Value(1.0), actual: Some("1".into()) };
+            vec![value(Concluded {
+                evaluation: Some(Summary::default()),
+                predicted: 200,
+                predictions_uri: Some("s3://p".into()),
+                evaluation_uri: "s3://e".into(),
+                report_uri: "s3://r".into(),
+                samples: vec![sample],
+            })]
+        }
+        "Settle" => vec![
+            value(Settled::Settled { removed: vec!["model m".into()] }),
+            value(Settled::Waiting(waiting())),
+        ],
+        "NoteCompletion" | "NoteFailure" => vec![json!({"noted": true})],
+        other => panic!("{other} has no sample"),
+    }
+}
+
+/// What the machine's variables hold once they are set.
+fn variable(name: &str) -> Value {
+    match name {
+        "run" => value(run()),
+        "job" | "transform" => json!("crosspilot-churn-0123456789"),
+        "limit" | "since" => json!(2700),
+        "failure" => json!({"stage": "train", "code": "NoCandidate", "cause": "none"}),
+        "challenger" => answers("RegisterModel").remove(0),
+        "comparison" => value(comparison()),
+        "deployment" => value(Deployed::Deploying(deployment())),
+        "prediction" => answers("Conclude").remove(0),
+        other => panic!("${other} has no sample"),
+    }
+}
+
+/// An expression as Step Functions would fill it in. Only what the machine uses.
+fn evaluate(expression: &str) -> Value {
+    let inner = expression.trim_start_matches("{%").trim_end_matches("%}").trim();
+    if inner.starts_with("($toMillis($now()) - $since)") {
+        return json!(12.5);
+    }
+    match inner.trim_start_matches('$') {
+        "now()" => json!("2026-01-31T12:00:00Z"),
+        "states.context.Execution.Id" => json!("arn:aws:states:us-east-1:1:execution:t:x"),
+        "states.input" => json!({
+            "tenant": "acme", "model": "churn",
+            "trigger": {"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": "r"},
+        }),
+        path => {
+            let (name, fields) = path.split_once('.').unwrap_or((path, ""));
+            let fields = fields.split('.').filter(|field| !field.is_empty());
+            fields.fold(variable(name), |value, field| {
+                assert!(!value[field].is_null(), "{path} does not exist");
+                value[field].clone()
+            })
+        }
+    }
+}
+
+fn filled(template: &Value) -> Value {
+    match template {
+        Value::String(text) if text.starts_with("{%") => evaluate(text),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(key, value)| (key.clone(), filled(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn handlers() -> Vec<(String, Value)> {
+    let is_handler = |state: &Value| {
+        state["Resource"].as_str().is_some_and(|resource| resource.ends_with("lambda:invoke"))
+    };
+    states().into_iter().filter(|(_, state)| is_handler(state)).collect()
+}
+
+/// All texts of a value, keys left out.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(texts).collect(),
+        Value::Object(map) => map.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The paths that follow `prefix` in an expression.
+fn paths(expression: &str, prefix: &str) -> Vec<String> {
+    let end = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.');
+    let after = expression.split(prefix).skip(1);
+    let path = after.map(|rest| rest.split(end).next().unwrap_or_default().to_owned());
+    path.filter(|path| !path.is_empty()).collect()
+}
+
+fn exists(value: &Value, path: &str) -> bool {
+    path.split('.').try_fold(value, |value, field| value.get(field)).is_some()
+}
+
+#[test]
+fn every_request_is_read_by_its_handler() {
+    fn read<T: DeserializeOwned>(name: &str, payload: Value) {
+        if let Err(error) = serde_json::from_value::<T>(payload.clone()) {
+            panic!("{name}: {error}: {payload}");
+        }
+    }
+    for (name, state) in handlers() {
+        let payload = filled(&state["Arguments"]["Payload"]);
+        match state["Arguments"]["FunctionName"].as_str().unwrap() {
+            "${AssumeFunctionArn}" => read::<assume::Request>(&name, payload),
+            "${StartJobFunctionArn}" => read::<start_job::Request>(&name, payload),
+            "${CheckStatusFunctionArn}" => read::<check_status::Request>(&name, payload),
+            "${DeployBestFunctionArn}" => read::<deploy_best::Request>(&name, payload),
+            "${PredictFunctionArn}" => {
+                assert!(!matches!(
+                    serde_json::from_value(payload.clone()).unwrap(),
+                    predict::Request::Api(_)
+                ));
+                read::<predict::Request>(&name, payload);
+            }
+            other => panic!("{name} calls {other}"),
+        }
+    }
+}
+
+#[test]
+fn whatever_is_taken_from_an_answer_is_in_it() {
+    let all = states();
+    for (name, state) in handlers() {
+        let answers = answers(&name);
+        // What the task takes itself, and what the states after it take of its output
+        // before another task gives its own.
+        let mut taken: BTreeSet<String> =
+            texts(&state).iter().flat_map(|text| paths(text, "$states.result.Payload.")).collect();
+        let mut open = vec![state["Next"].as_str().unwrap().to_owned()];
+        let mut seen = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            let state = &all[&next];
+            let is_task = state["Type"] == "Task";
+            if is_task || !seen.insert(next) {
+                continue;
+            }
+            taken.extend(texts(state).iter().flat_map(|text| paths(text, "$states.input.")));
+            open.extend(crate::state_machine::next(state).into_iter().map(str::to_owned));
+        }
+        for path in taken {
+            assert!(answers.iter().any(|answer| exists(answer, &path)), "{name}: {path}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_taken_from_a_variable_is_in_it() {
+    let names = ["challenger", "deployment", "prediction", "comparison"];
+    for (name, state) in states() {
+        for text in texts(&state) {
+            for variable_name in names {
+                for path in paths(&text, &format!("${variable_name}.")) {
+                    assert!(exists(&variable(variable_name), &path), "{name}: {path}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_state_that_an_answer_names_is_told_apart() {
+    let all = states();
+    for (name, state) in handlers() {
+        let choice = &all[state["Next"].as_str().unwrap()];
+        let conditions: Map<String, Value> = match choice["Choices"].as_array() {
+            Some(rules) => {
+                rules.iter().map(|r| (r["Condition"].to_string(), Value::Null)).collect()
+            }
+            None => continue,
+        };
+        for answer in answers(&name) {
+            let Some(kind) = ["state", "phase"].iter().find_map(|key| answer[*key].as_str()) else {
+                continue;
+            };
+            let named = conditions.keys().any(|condition| condition.contains(&format!("'{kind}'")));
+            // One kind may be what is left.
+            let left = matches!(
+                (name.as_str(), kind),
+                ("StartJob", "started")
+                    | ("Score", "waiting")
+                    | ("DeployBest", "waiting")
+                    | ("Settle", "settled")
+                    | (_, "in_progress")
+                    | ("CheckEndpoint", "stopped")
+            );
+            assert!(named || left, "{name} answers {kind}");
+        }
+    }
+}
