@@ -186,6 +186,34 @@ async fn claimed(customer: &Customer, stop: Option<Stop>) -> (App, RunRef) {
     (app, run)
 }
 
+const NO_ROOM: &str = "The account-level service limit is reached.";
+
+/// The account's quota of concurrent jobs, used up once.
+fn no_room(customer: &Customer) -> Fault {
+    let (code, message) = ("ResourceLimitExceeded".into(), NO_ROOM.into());
+    Fault {
+        operation: "CreateAutoMLJobV2".into(),
+        about: vec![customer.tenant.account.to_string()],
+        after: 0,
+        times: 1,
+        effect: Effect::Fail { code, message, status: 400 },
+    }
+}
+
+#[test]
+fn a_run_without_room_for_its_job_succeeds_later() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "later").await;
+        cloud.inject(no_room(&customer)).await.unwrap();
+        customer.give_training_data().await;
+        let execution = customer.first_execution().await;
+        customer.succeeded(&execution).await;
+        let history = customer.history(&execution).await;
+        assert!(history.contains("WaitForTurn") && history.contains(NO_ROOM));
+        assert_eq!(jobs(&customer).await.len(), 1);
+    });
+}
+
 #[test]
 fn a_run_waits_its_turn_while_the_account_trains_as_much_as_it_may() {
     on_local_cloud(async |cloud| {
@@ -193,24 +221,12 @@ fn a_run_waits_its_turn_while_the_account_trains_as_much_as_it_may() {
         customer.put(&format!("{TRAIN}data.csv"), churn(700, 1)).await;
         customer.succeeded(&customer.first_execution().await).await;
         let (app, run) = claimed(&customer, None).await;
-        let message = "The account-level service limit is reached.";
-        let fault = Fault {
-            operation: "CreateAutoMLJobV2".into(),
-            about: vec![customer.tenant.account.to_string()],
-            after: 0,
-            times: 1,
-            effect: Effect::Fail {
-                code: "ResourceLimitExceeded".into(),
-                message: message.into(),
-                status: 400,
-            },
-        };
-        cloud.inject(fault).await.unwrap();
+        cloud.inject(no_room(&customer)).await.unwrap();
         let ask = async |elapsed_seconds| {
             let request = Request { run: run.clone(), elapsed_seconds };
             start_job::handle(app.clone(), request).await.unwrap()
         };
-        let waiting = Response::Waiting { reason: message.into(), wait_seconds: 30 };
+        let waiting = Response::Waiting { reason: NO_ROOM.into(), wait_seconds: 30 };
         assert_eq!(ask(300.0).await, waiting);
         assert!(!jobs(&customer).await.contains(&run.job_name()));
         let Response::Started(started) = ask(330.0).await else { panic!("it still waits") };
