@@ -130,7 +130,12 @@ impl Customer {
 
     /// Puts a file into the customer's bucket.
     pub async fn put(&self, key: &str, body: String) {
-        let body = ByteStream::from(body.into_bytes());
+        self.put_bytes(key, body.into_bytes()).await;
+    }
+
+    /// Puts a file that is no text into the customer's bucket.
+    pub async fn put_bytes(&self, key: &str, body: Vec<u8>) {
+        let body = ByteStream::from(body);
         let put = self.s3().put_object().bucket(self.tenant.bucket.as_str()).key(key).body(body);
         put.send().await.unwrap();
     }

@@ -7,6 +7,8 @@ use crosspilot_core::ids::{
     AccountId, BucketName, InvalidId, ModelName, Prefix, RegionName, TenantId,
 };
 use crosspilot_core::run::RunId;
+use crosspilot_core::settings::{FeatureType, Mode};
+use serde::de::DeserializeOwned;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, and why is on standard error; 2 the command line makes no sense; 3 the run that was followed failed or was stopped; 130 interrupted, while what was started goes on.";
 
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     /// Runs: start one by hand, watch, stop, show and redrive them
     #[command(subcommand)]
     Run(RunCommand),
+    /// Judge files on this machine before they are uploaded: what stops a run, and what is strange
+    Preflight(PreflightOptions),
     /// Let a model's endpoint serve the champion's predecessor again
     #[command(
         long_about = "Let a model's endpoint serve the champion's predecessor again, or bring back an endpoint that was removed as idle. The champion becomes the predecessor: a second rollback undoes the first"
@@ -296,6 +300,8 @@ pub(crate) enum TenantCommand {
     Resume(TenantAndForm),
     /// Remove a tenant for good: the same as `remove tenant`
     Remove(RemoveTenant),
+    /// Change a tenant's limits, tags, keys and network
+    Set(Box<TenantChanges>),
     /// A tenant's models
     #[command(subcommand)]
     Model(ModelCommand),
@@ -343,22 +349,164 @@ pub(crate) struct NewTenant {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct TenantChanges {
+    /// Its id
+    pub(crate) tenant: TenantId,
+    /// Candidates that a job may train, 1 to 750
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_candidates: Option<u16>,
+    /// Seconds that a run may take, 300 to 2592000
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_runtime: Option<u32>,
+    /// Tag of everything that its runs create; may be repeated, an empty value removes it
+    #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) tags: Vec<(String, String)>,
+    /// KMS key of the disks that train and serve; empty for none
+    #[arg(long, value_name = "KEY")]
+    pub(crate) volume_key: Option<String>,
+    /// KMS key of what training writes to the bucket; empty for none
+    #[arg(long, value_name = "KEY")]
+    pub(crate) output_key: Option<String>,
+    /// Whether containers that train together encrypt what they tell each other
+    #[arg(long, value_name = "true|false")]
+    pub(crate) encrypt_between_containers: Option<bool>,
+    /// Subnet that jobs and endpoints run in; may be repeated
+    #[arg(long = "subnet", value_name = "ID", requires = "security_groups")]
+    pub(crate) subnets: Vec<String>,
+    /// Security group of jobs and endpoints; may be repeated
+    #[arg(long = "security-group", value_name = "ID", requires = "subnets")]
+    pub(crate) security_groups: Vec<String>,
+    /// Run in no subnets of the customer any more
+    #[arg(long, conflicts_with = "subnets")]
+    pub(crate) no_network: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelCommand {
-    /// Set up a model, and its schedule if it has one
-    Set {
+    /// Set up a model, and its schedule if it has one; what is not given is as by default
+    Set(Box<ModelOptions>),
+    /// Show a model's settings in full
+    Show {
         /// The tenant's id
         tenant: TenantId,
         /// The model's name
         model: ModelName,
-        /// The column to predict
-        #[arg(long, value_name = "COLUMN")]
-        target: String,
-        /// When to retrain, such as 'rate(7 days)' or 'cron(0 3 ? * MON *)'
-        #[arg(long, value_name = "EXPRESSION")]
-        schedule: Option<String>,
-        /// Print one JSON object
+        /// Print the settings document, which `model set --settings` takes
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelOptions {
+    /// The tenant's id
+    pub(crate) tenant: TenantId,
+    /// The model's name
+    pub(crate) model: ModelName,
+    #[command(flatten)]
+    pub(crate) settings: SettingsOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A model's settings: a document, or options, or options that go before the document's.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SettingsOptions {
+    /// Document with all settings, as `model show --json` prints it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// The column to predict
+    #[arg(long, value_name = "COLUMN", required_unless_present = "settings")]
+    pub(crate) target: Option<String>,
+    /// BinaryClassification, MulticlassClassification or Regression; inferred if left out
+    #[arg(long, value_name = "TYPE", requires = "metric")]
+    pub(crate) problem_type: Option<String>,
+    /// Objective metric of the problem type, such as F1, AUC, Accuracy or MSE
+    #[arg(long, value_name = "NAME", requires = "problem_type")]
+    pub(crate) metric: Option<String>,
+    /// How Autopilot searches: auto, ensembling or hyperparameter_tuning
+    #[arg(long, value_name = "MODE", value_parser = word::<Mode>)]
+    pub(crate) mode: Option<Mode>,
+    /// Candidates at most, never above the tenant's limit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_candidates: Option<u16>,
+    /// Seconds that the job may take, never above the tenant's limit
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_runtime: Option<u32>,
+    /// Seconds that one candidate may take
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_trial: Option<u32>,
+    /// Share of the training rows that candidates are validated on
+    #[arg(long, value_name = "SHARE", conflicts_with = "validation_channel")]
+    pub(crate) validation_fraction: Option<f64>,
+    /// Validate candidates on the files under validation/
+    #[arg(long)]
+    pub(crate) validation_channel: bool,
+    /// Column to learn from with its type: numeric, categorical, text or datetime; may be repeated
+    #[arg(long = "feature", value_name = "COLUMN=TYPE", value_parser = feature)]
+    pub(crate) features: Vec<(String, FeatureType)>,
+    /// Column that says how much a row counts; ensembling only
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) sample_weight: Option<String>,
+    /// How much better a challenger must be, in the metric's own unit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) margin: Option<f64>,
+    /// How good any model must be to serve, in the metric's own unit
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) minimum: Option<f64>,
+    /// What serves it, such as ml.m5.large
+    #[arg(long, value_name = "TYPE", conflicts_with = "serverless_memory")]
+    pub(crate) instance_type: Option<String>,
+    /// How many of these
+    #[arg(long, value_name = "NUMBER", requires = "instance_type")]
+    pub(crate) instances: Option<u16>,
+    /// Serve it without instances of its own, with so much memory: 1024 to 6144 in steps of 1024
+    #[arg(long, value_name = "MB")]
+    pub(crate) serverless_memory: Option<u16>,
+    /// Requests that a serverless endpoint answers at a time
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, requires = "serverless_memory")]
+    pub(crate) serverless_concurrency: u16,
+    /// When to retrain, such as 'rate(7 days)' or 'cron(0 3 ? * MON *)'
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) schedule: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreflightOptions {
+    /// Files of training data
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// File with held-out rows, which the run would predict in the end
+    #[arg(long, value_name = "FILE")]
+    pub(crate) held_out: Option<PathBuf>,
+    /// File to validate candidates on; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) validation: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsOptions,
+    /// Print the verdict as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `NAME=VALUE`; the name goes to the last equals sign, since columns may hold
+/// some.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.rsplit_once('=').ok_or("give NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A value by the word that stands for it in documents.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+fn feature(text: &str) -> Result<(String, FeatureType), String> {
+    let (column, kind) = pair(text)?;
+    Ok((column, word(&kind)?))
 }

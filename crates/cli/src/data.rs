@@ -1,10 +1,12 @@
 //! The demo's data: a file of yours, or a churn-like data set that is made.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crosspilot_core::settings::ModelSettings;
 use fastrand::Rng;
-use start_job::preflight::{self, Sample};
+use start_job::preflight::{self, Data, File, Source};
 
 use crate::failure::Failure;
 
@@ -30,7 +32,7 @@ pub(crate) struct Split {
 
 /// Reads or makes the data, checks that it can be trained on, and splits it 80
 /// to 20.
-pub(crate) fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Split, Failure> {
+pub(crate) async fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Split, Failure> {
     let (name, target, model, bytes) = match data {
         Some((path, target)) => {
             let bytes = fs::read(path).map_err(|e| Failure::Unreadable(path.to_owned(), e))?;
@@ -41,16 +43,39 @@ pub(crate) fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Split, F
             (format!("{MADE_ROWS} made rows"), "Churn?".to_owned(), "churn".to_owned(), made)
         }
     };
-    let sample = Sample { name: name.clone(), size: bytes.len() as u64, bytes };
-    preflight::inspect(&sample, sample.size, &target)?;
-    let split = split(&sample.bytes, name, model, target, seed)?;
-    let training = Sample {
-        name: format!("the training part (80 %) of {}", split.name),
-        size: split.training.len() as u64,
-        bytes: split.training.clone(),
-    };
-    preflight::inspect(&training, training.size, &split.target)?;
+    must_be_fit(&name, &bytes, &target).await?;
+    let split = split(&bytes, name, model, target, seed)?;
+    let part = format!("the training part (80 %) of {}", split.name);
+    must_be_fit(&part, &split.training, &split.target).await?;
     Ok(split)
+}
+
+/// Data in memory.
+struct Bytes<'a>(&'a [u8]);
+
+impl Source for Bytes<'_> {
+    type Error = Failure;
+
+    async fn read(&self, _: &File, range: Range<u64>) -> Result<Vec<u8>, Failure> {
+        let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(self.0[at(range.start)..at(range.end)].to_vec())
+    }
+}
+
+async fn must_be_fit(name: &str, bytes: &[u8], target: &str) -> Result<(), Failure> {
+    let (shown, key) = (name.to_owned(), "data".to_owned());
+    let file = File { name: shown.clone(), key, size: bytes.len() as u64, archived: false };
+    let data = Data { training: vec![file], ..Data::default() };
+    let settings = ModelSettings::predicting(target);
+    let verdict = preflight::judge(&Bytes(bytes), &settings, data).await?;
+    if verdict.is_fit() {
+        return Ok(());
+    }
+    let sentences = start_job::sentences(&verdict);
+    Err(Failure::Unfit(match sentences.contains(&shown) {
+        true => sentences,
+        false => format!("{shown}: {sentences}"),
+    }))
 }
 
 /// The file's name as a model name, or `demo` if it cannot be one.
@@ -178,9 +203,9 @@ mod tests {
         assert_eq!(made.lines().filter(|line| line.ends_with(",True.")).count(), 499);
     }
 
-    #[test]
-    fn a_fifth_is_held_out_and_no_row_is_lost() {
-        let split = prepare(None, 3).unwrap();
+    #[tokio::test]
+    async fn a_fifth_is_held_out_and_no_row_is_lost() {
+        let split = prepare(None, 3).await.unwrap();
         assert_eq!((split.training_rows, split.held_out_rows), (4000, 1000));
         assert_eq!(split.training.iter().filter(|b| **b == b'\n').count(), 4001);
         assert_eq!(split.example.len(), split.header.len());
@@ -192,8 +217,8 @@ mod tests {
         assert_eq!(model_name(Path::new("2024.csv")), "demo");
     }
 
-    #[test]
-    fn a_split_that_leaves_too_little_to_train_on_says_so() {
+    #[tokio::test]
+    async fn a_split_that_leaves_too_little_to_train_on_says_so() {
         let directory =
             std::env::temp_dir().join(format!("crosspilot-data-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
@@ -201,7 +226,7 @@ mod tests {
         let mut text = String::from("a,y\n");
         (0..600).for_each(|row| text.push_str(&format!("{row},{}\n", row % 2)));
         fs::write(&path, text).unwrap();
-        let error = prepare(Some((&path, "y")), 1).err().unwrap().to_string();
+        let error = prepare(Some((&path, "y")), 1).await.err().unwrap().to_string();
         fs::remove_dir_all(&directory).unwrap();
         assert!(
             error.contains("the training part (80 %)") && error.contains("480 rows"),

@@ -68,7 +68,7 @@ struct Candidate {
 
 pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure> {
     let file = options.data.as_deref().zip(options.target.as_deref());
-    let data = data::prepare(file, options.seed)?;
+    let data = data::prepare(file, options.seed).await?;
     let started = Instant::now();
     let cloud_options = CloudOptions { seed: options.seed, ..CloudOptions::new(home) };
     if options.keep && Running::find(home).await?.is_none() {

@@ -7,11 +7,11 @@ use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunId;
+use crosspilot_core::settings::SettingsInvalid;
 use crosspilot_core::vendor::VendorError;
 use crosspilot_local::CloudError;
 use crosspilot_local::identity::IdentityError;
 use crosspilot_local::state::StateError;
-use start_job::preflight::Unfit;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -19,8 +19,12 @@ pub(crate) enum Failure {
     Unreadable(PathBuf, std::io::Error),
     #[error("cannot write {0}: {1}")]
     Unwritable(PathBuf, std::io::Error),
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
+    #[error("{0}")]
+    Unfit(String),
+    #[error("{0} holds no settings of a model: {1}")]
+    NoSettings(PathBuf, serde_json::Error),
+    #[error("the settings are not taken: {0}")]
+    Settings(#[from] SettingsInvalid),
     #[error(transparent)]
     Cloud(#[from] CloudError),
     #[error(transparent)]

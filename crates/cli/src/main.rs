@@ -8,8 +8,10 @@ mod demo;
 mod failure;
 mod local;
 mod manage;
+mod models;
 mod operate;
 mod place;
+mod preflight;
 mod runs;
 mod show;
 mod tenants;
@@ -34,6 +36,7 @@ async fn main() -> ExitCode {
         Command::Rollback(asked) => manage::roll_back(&home, arguments.aws, asked).await,
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
+        Command::Preflight(options) => preflight::run(options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };
     match done {

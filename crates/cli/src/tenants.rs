@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn};
-use crosspilot_core::settings::{Hosting, ModelSettings};
-use crosspilot_core::tenant::{ACCESS_ROLE, EXECUTION_ROLE, Limits, Network, Tenant, TenantStatus};
+use crosspilot_core::tenant::{
+    ACCESS_ROLE, EXECUTION_ROLE, Encryption, Limits, Network, Tenant, TenantStatus,
+};
 use crosspilot_core::vendor::{Invitation, Vendor, Verification};
 use crosspilot_local::CloudError;
 use serde_json::json;
 
-use crate::args::{ModelCommand, NewTenant, TenantAndForm, TenantCommand};
+use crate::args::{NewTenant, TenantAndForm, TenantChanges, TenantCommand};
 use crate::failure::Failure;
-use crate::{manage, place, show};
+use crate::{manage, models, place, show};
 
 pub(crate) async fn run(
     home: &Path,
@@ -35,19 +36,8 @@ pub(crate) async fn run(
             activate(&vendor, asked).await
         }
         TenantCommand::Remove(asked) => manage::remove_tenant(&vendor, asked).await,
-        TenantCommand::Model(ModelCommand::Set { tenant, model, target, schedule, json }) => {
-            let settings = ModelSettings { schedule, ..ModelSettings::predicting(target) };
-            vendor.set_model(&tenant, &model, &settings).await?;
-            if json {
-                show::json(&json!({"tenant": tenant, "model": model, "settings": settings}));
-            } else {
-                let target = &settings.target;
-                show::line(&format!(
-                    "tenant {tenant} has model {model}, which predicts {target:?}"
-                ));
-            }
-            Ok(())
-        }
+        TenantCommand::Set(changes) => set(&vendor, *changes).await,
+        TenantCommand::Model(command) => models::run(&vendor, command).await,
     }
 }
 
@@ -93,6 +83,54 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
     show::line(&invitation.command_line());
     show::line(&format!("\nThen: crosspilot tenant verify {id}"));
     Ok(())
+}
+
+async fn set(vendor: &Vendor, changes: TenantChanges) -> Result<(), Failure> {
+    let tenant =
+        vendor.change_tenant(&changes.tenant, "set", |tenant| apply(&changes, tenant)).await?;
+    if changes.json {
+        show::json(&serde_json::to_value(&tenant)?);
+    } else {
+        let Limits { max_candidates, max_runtime_seconds } = tenant.limits;
+        show::line(&format!(
+            "tenant {}: jobs train {max_candidates} candidates and take {max_runtime_seconds} s at most; {} tags, {}, {}",
+            tenant.tenant,
+            tenant.tags.len(),
+            if tenant.encryption.is_some() { "keys of its own" } else { "no keys of its own" },
+            if tenant.network.is_some() { "in its subnets" } else { "in no subnets of its own" },
+        ));
+    }
+    Ok(())
+}
+
+fn apply(changes: &TenantChanges, tenant: &mut Tenant) {
+    let limits = &mut tenant.limits;
+    limits.max_candidates = changes.max_candidates.unwrap_or(limits.max_candidates);
+    limits.max_runtime_seconds = changes.max_runtime.unwrap_or(limits.max_runtime_seconds);
+    for (name, value) in &changes.tags {
+        if value.is_empty() {
+            tenant.tags.remove(name);
+        } else {
+            tenant.tags.insert(name.clone(), value.clone());
+        }
+    }
+    let mut encryption = tenant.encryption.take().unwrap_or_default();
+    let replace = |key: &mut Option<String>, given: &Option<String>| {
+        if let Some(given) = given {
+            *key = (!given.is_empty()).then(|| given.clone());
+        }
+    };
+    replace(&mut encryption.volume_key, &changes.volume_key);
+    replace(&mut encryption.output_key, &changes.output_key);
+    encryption.between_containers =
+        changes.encrypt_between_containers.unwrap_or(encryption.between_containers);
+    tenant.encryption = (encryption != Encryption::default()).then_some(encryption);
+    if changes.no_network {
+        tenant.network = None;
+    } else if !changes.subnets.is_empty() {
+        let (subnets, security_groups) = (changes.subnets.clone(), changes.security_groups.clone());
+        tenant.network = Some(Network { subnets, security_groups });
+    }
 }
 
 /// A pending tenant becomes active by its proof; any other stays what it is,
@@ -214,13 +252,7 @@ async fn show_one(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> 
             .iter()
             .map(|(name, model)| {
                 let schedule = model.schedule.clone().unwrap_or_else(|| "-".into());
-                let hosting = match &model.deployment.hosting {
-                    Hosting::Instance { instance_type, count: 1 } => instance_type.clone(),
-                    Hosting::Instance { instance_type, count } => {
-                        format!("{count} x {instance_type}")
-                    }
-                    Hosting::Serverless { memory_mb, .. } => format!("serverless, {memory_mb} MB"),
-                };
+                let hosting = models::hosting(&model.deployment.hosting);
                 vec![name.to_string(), model.target.clone(), hosting, schedule]
             })
             .collect();

@@ -45,6 +45,8 @@ pub enum Code {
     DataUnfit,
     /// A resource of the same name exists and is not ours to adopt.
     Conflict,
+    /// A quota of the customer's account is used up.
+    QuotaReached,
     /// The AutoML job ended without a usable candidate.
     NoCandidate,
     /// The job or endpoint ended in failure.
@@ -83,6 +85,7 @@ impl Code {
             Code::TenantInvalid => "TenantInvalid",
             Code::DataUnfit => "DataUnfit",
             Code::Conflict => "Conflict",
+            Code::QuotaReached => "QuotaReached",
             Code::NoCandidate => "NoCandidate",
             Code::ResourceFailed => "ResourceFailed",
             Code::RunStopped => "RunStopped",
@@ -124,6 +127,7 @@ fn advice(code: Code) -> &'static str {
         Code::AccessDenied => {
             " (compare the role's policies with infra/customer.yaml and infra/saas.yaml)"
         }
+        Code::QuotaReached => " (ask AWS for a higher quota, or make room)",
         Code::Throttled | Code::Unavailable => " (this heals by itself: try again later)",
         _ => "",
     }
@@ -245,8 +249,7 @@ fn classify(aws_code: &str, status: Option<u16>) -> Code {
         "ResourceNotFound" | "NoSuchKey" | "NoSuchBucket" => Code::NotFound,
         "RegionDisabledException" => Code::RegionDenied,
         "ResourceInUse" => Code::Conflict,
-        // The quota of concurrent jobs frees itself.
-        "ResourceLimitExceeded" => Code::Throttled,
+        "ResourceLimitExceeded" => Code::QuotaReached,
         _ => match status {
             Some(429) => Code::Throttled,
             Some(403) => Code::AccessDenied,
@@ -269,5 +272,6 @@ mod tests {
         assert_eq!(classify("AccessDeniedException", Some(400)), Code::AccessDenied);
         assert_eq!(classify("ValidationException", Some(400)), Code::RequestInvalid);
         assert_eq!(classify("SomethingNew", Some(403)), Code::AccessDenied);
+        assert_eq!(classify("ResourceLimitExceeded", Some(400)), Code::QuotaReached);
     }
 }

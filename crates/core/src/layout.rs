@@ -16,6 +16,11 @@ use crate::ids::{InvalidId, ModelName, Prefix};
 use crate::run::RunRef;
 use crate::tenant::Tenant;
 
+/// Key prefix of all that a customer gives for a model, with its slash.
+pub fn data_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}/{model}/")
+}
+
 /// Key prefix of a model's training data, with its slash.
 pub fn train_prefix(prefix: &Prefix, model: &ModelName) -> String {
     format!("{prefix}/{model}/train/")

@@ -17,7 +17,7 @@ use crate::tenant::Tenant;
 pub enum Purpose<'a> {
     /// `assume` only asks who it has become, which needs no permission.
     ProveTrust,
-    /// `start-job` reads the training data and creates the run's job.
+    /// `start-job` reads the data, writes its verdict and creates the run's job.
     StartJob(&'a RunRef),
     /// `check-status` looks at the run's jobs and at its endpoint, and stops jobs.
     CheckStatus(&'a RunRef),
@@ -66,10 +66,17 @@ impl Purpose<'_> {
             Purpose::ProveTrust => vec![allow(&["sts:GetCallerIdentity"], json!("*"))],
             Purpose::StartJob(run) => {
                 let train = layout::train_prefix(&tenant.prefix, &run.model);
+                let validation = layout::validation_prefix(&tenant.prefix, &run.model);
+                let test = layout::test_prefix(&tenant.prefix, &run.model);
+                let data = layout::data_prefix(&tenant.prefix, &run.model);
+                let results = layout::results_prefix(&tenant.prefix, run);
                 let job = scope.sagemaker("automl-job", &run.job_name());
                 vec![
-                    scope.list(&[&train]),
-                    allow(&["s3:GetObject"], json!(scope.objects(&train))),
+                    scope.list(&[&train, &validation, &test]),
+                    // Written as one, since STS takes 2048 characters.
+                    allow(&["s3:GetObject"], json!(scope.objects(&data))),
+                    // The verdict on the data, and the types of its columns.
+                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
                     allow(
                         &[

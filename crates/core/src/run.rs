@@ -17,6 +17,9 @@ use crate::ids::{AccountId, BucketName, ModelName, TenantId};
 /// that policies can be narrow and removal complete.
 pub const NAME_PREFIX: &str = "crosspilot-";
 
+/// Names of the tags on everything that a run creates.
+pub const TAGS: [&str; 4] = ["ManagedBy", "TenantId", "Model", "RunId"];
+
 /// What started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -222,11 +225,12 @@ impl RunRef {
 
     /// The tags on everything the run creates.
     pub fn tags(&self) -> [(&'static str, String); 4] {
+        let [managed_by, tenant, model, run] = TAGS;
         [
-            ("ManagedBy", "crosspilot".to_owned()),
-            ("TenantId", self.tenant.to_string()),
-            ("Model", self.model.to_string()),
-            ("RunId", self.run_id.to_string()),
+            (managed_by, "crosspilot".to_owned()),
+            (tenant, self.tenant.to_string()),
+            (model, self.model.to_string()),
+            (run, self.run_id.to_string()),
         ]
     }
 }

@@ -1,8 +1,12 @@
 //! What one model of a tenant predicts, and how it is trained, judged and served.
 
+mod validity;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use validity::SettingsInvalid;
 
 /// What one model of a tenant predicts, and how it is trained, judged and served.
 /// Only the target has no default.
@@ -49,7 +53,7 @@ pub enum Problem {
         item_column: String,
         /// Column with the time of a row.
         timestamp_column: String,
-        /// Quantiles, such as `p50` or `mean`; SageMaker's own if empty.
+        /// Quantiles from `p1` to `p99`, at most 5; SageMaker's own if empty.
         #[serde(default)]
         quantiles: Vec<String>,
         /// Columns that group items, at most 5.
@@ -70,7 +74,9 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Objective {
-    /// `BinaryClassification`, `MulticlassClassification` or `Regression`.
+    /// `BinaryClassification`, `MulticlassClassification` or `Regression` of a
+    /// table; `TimeSeriesForecasting`, `TextClassification` or
+    /// `ImageClassification` of the other problems.
     pub problem_type: String,
     /// Such as `F1`, `Accuracy` or `MSE`.
     pub metric: String,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     AccountId, BucketName, ExternalId, ModelName, Prefix, RegionName, RoleArn, TenantId,
 };
-use crate::run::RunRef;
-use crate::settings::ModelSettings;
+use crate::run::{RunRef, TAGS};
+use crate::settings::{ModelSettings, SettingsInvalid};
 
 /// Name of the role in the customer's account that the vendor assumes.
 pub const ACCESS_ROLE: &str = "customer_trusting_saas";
@@ -144,7 +144,7 @@ pub struct Tenant {
 }
 
 /// A tenant document that contradicts itself.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TenantInvalid {
     /// A role lives in another account than the tenant.
     #[error("role {role} is not in the declared account {account}")]
@@ -163,9 +163,23 @@ pub enum TenantInvalid {
     /// A network that SageMaker would not take.
     #[error("the network must name 1 to 16 subnets and 1 to 5 security groups by their ids")]
     Network,
-    /// A model without a target column.
-    #[error("model {0} names no target column")]
-    NoTarget(ModelName),
+    /// A key that is none.
+    #[error("encryption.{0} is {1:?}; it must be the id, alias or ARN of a KMS key")]
+    Key(&'static str, String),
+    /// More tags than SageMaker takes beside ours.
+    #[error("there are {0} tags; SageMaker takes 50, and 4 are set by every run")]
+    Tags(usize),
+    /// A tag that AWS does not take, or that is set by every run.
+    #[error("tag {0:?} is not taken: {1}")]
+    Tag(String, &'static str),
+    /// A model's settings.
+    #[error("model {model}: {reason}")]
+    Model {
+        /// The model.
+        model: ModelName,
+        /// What is wrong with its settings.
+        reason: SettingsInvalid,
+    },
 }
 
 impl Tenant {
@@ -196,10 +210,56 @@ impl Tenant {
         {
             return Err(TenantInvalid::Network);
         }
-        match self.models.iter().find(|(_, model)| model.target.is_empty()) {
-            Some((name, _)) => Err(TenantInvalid::NoTarget(name.clone())),
-            None => Ok(()),
+        let encryption = self.encryption.clone().unwrap_or_default();
+        for (name, key) in
+            [("volume_key", encryption.volume_key), ("output_key", encryption.output_key)]
+        {
+            if let Some(key) = key.filter(|key| !is_key(key)) {
+                return Err(TenantInvalid::Key(name, key));
+            }
         }
+        if self.tags.len() > 50 - TAGS.len() {
+            return Err(TenantInvalid::Tags(self.tags.len()));
+        }
+        for (key, value) in &self.tags {
+            tag(key, value).map_err(|why| TenantInvalid::Tag(key.clone(), why))?;
+        }
+        for (model, settings) in &self.models {
+            settings
+                .validate()
+                .map_err(|reason| TenantInvalid::Model { model: model.clone(), reason })?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is what SageMaker's service model takes as `KmsKeyId`.
+fn is_key(key: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'/' | b'_' | b'-');
+    (1..=2048).contains(&key.len()) && key.bytes().all(plain)
+}
+
+/// Whether a tag is one that may be set (service model, `Tag`).
+fn tag(key: &str, value: &str) -> Result<(), &'static str> {
+    let plain = |text: &str| {
+        text.chars().all(|c| {
+            c.is_alphanumeric()
+                || c == ' '
+                || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
+        })
+    };
+    if key.is_empty() || key.chars().count() > 128 {
+        Err("its name must have 1 to 128 characters")
+    } else if value.chars().count() > 256 {
+        Err("its value must have at most 256 characters")
+    } else if !plain(key) || !plain(value) {
+        Err("letters, digits, spaces and _ . : / = + - @ are allowed")
+    } else if key.to_ascii_lowercase().starts_with("aws:") {
+        Err("names that begin with aws: belong to AWS")
+    } else if TAGS.contains(&key) {
+        Err("every run sets it itself")
+    } else {
+        Ok(())
     }
 }
 
@@ -251,6 +311,55 @@ mod tests {
             tenant.network = network(subnet, group);
             assert_eq!(tenant.validate(), Err(TenantInvalid::Network));
         }
+    }
+
+    #[test]
+    fn keys_and_tags_are_those_that_aws_takes() {
+        let mut tenant = acme();
+        tenant.encryption = Some(Encryption {
+            volume_key: Some("arn:aws:kms:us-east-1:222222222222:key/0123-4567".into()),
+            ..Encryption::default()
+        });
+        tenant.tags = BTreeMap::from([("CostCenter".into(), "a b/42".into())]);
+        assert_eq!(tenant.validate(), Ok(()));
+        let refused = |tags: &[(&str, &str)], key: Option<&str>| {
+            let mut tenant = tenant.clone();
+            let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            tenant.tags = tags.collect();
+            tenant.encryption =
+                Some(Encryption { output_key: key.map(str::to_owned), ..Default::default() });
+            tenant.validate().unwrap_err().to_string()
+        };
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, &'a str);
+        let cases: [Case<'_>; 6] = [
+            (
+                &[("aws:x", "")],
+                None,
+                "tag \"aws:x\" is not taken: names that begin with aws: belong to AWS",
+            ),
+            (&[("RunId", "")], None, "tag \"RunId\" is not taken: every run sets it itself"),
+            (
+                &[("a", "<b>")],
+                None,
+                "tag \"a\" is not taken: letters, digits, spaces and _ . : / = + - @ are allowed",
+            ),
+            (&[("", "")], None, "tag \"\" is not taken: its name must have 1 to 128 characters"),
+            (
+                &[("a", "b")],
+                Some("key one"),
+                "encryption.output_key is \"key one\"; it must be the id, alias or ARN of a KMS key",
+            ),
+            (
+                &[("a", "b")],
+                Some(""),
+                "encryption.output_key is \"\"; it must be the id, alias or ARN of a KMS key",
+            ),
+        ];
+        for (tags, key, sentence) in cases {
+            assert_eq!(refused(tags, key), sentence);
+        }
+        tenant.tags = (0..47).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(tenant.validate(), Err(TenantInvalid::Tags(47)));
     }
 
     #[test]

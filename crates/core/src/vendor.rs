@@ -192,6 +192,17 @@ impl Vendor {
         Ok(self.registry.change_tenant(id, change, set).await?)
     }
 
+    /// Changes what a tenant is set to; nothing is written that is not sound.
+    pub async fn change_tenant(
+        &self,
+        id: &TenantId,
+        action: &str,
+        edit: impl Fn(&mut Tenant),
+    ) -> Result<Tenant, VendorError> {
+        let change = Change { by: &self.operator, action };
+        Ok(self.registry.change_tenant(id, change, edit).await?)
+    }
+
     /// Sets up one of a tenant's models, with its schedule if it has one.
     pub async fn set_model(
         &self,

@@ -68,7 +68,7 @@ fn build() -> Result<(), FunctionsError> {
 }
 
 /// Where the workspace's binaries lie: beside this one, or one up from a
-/// test's. What has changed is built first, when run from the workspace (Cargo
+/// test's or an example's. What has changed is built first, when run from the workspace (Cargo
 /// says so).
 pub fn binaries() -> Result<PathBuf, FunctionsError> {
     if std::env::var_os("CARGO_MANIFEST_DIR").is_some() {
@@ -77,7 +77,9 @@ pub fn binaries() -> Result<PathBuf, FunctionsError> {
     let own = std::env::current_exe().unwrap_or_default();
     let directory = own.parent().unwrap_or(Path::new(".")).to_owned();
     Ok(match directory.file_name() {
-        Some(name) if name == "deps" => directory.parent().unwrap_or(&directory).to_owned(),
+        Some(name) if name == "deps" || name == "examples" => {
+            directory.parent().unwrap_or(&directory).to_owned()
+        }
         _ => directory,
     })
 }

@@ -2,50 +2,95 @@
 //!
 //! The job's name follows from the run, so starting twice is starting once: a
 //! job that exists is compared with what would have been created, and adopted
-//! or refused.
+//! or refused. While the account trains as many jobs as it may, the run waits
+//! its turn.
 
+mod bucket;
 pub mod preflight;
 mod request;
-mod training;
 
+use std::fmt::Write as _;
+
+use crosspilot_core::aws::sagemaker::error::BuildError;
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
+use crosspilot_core::layout;
+use crosspilot_core::pace::wait_seconds;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{RegistryError, model_settings};
+use crosspilot_core::registry::{RegistryError, Stop, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
+use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
-use preflight::Unfit;
+use preflight::{Finding, Verdict};
 use request::JobPlan;
+
+pub use bucket::Bucket;
+
+/// Warnings in the response, which travels through the state machine.
+const WARNINGS: usize = 20;
+/// Errors in a message; all of them are in the verdict.
+const ERRORS: usize = 3;
 
 /// Which run to start the job of.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Request {
     /// The run, as `assume` gave it.
     pub run: RunRef,
+    /// Seconds since the run started, which is how the wait for its turn grows.
+    #[serde(default)]
+    pub elapsed_seconds: f64,
+}
+
+/// What became of the run's job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Response {
+    /// It trains, or has trained already.
+    Started(Started),
+    /// The account trains as many jobs as it may: ask again later.
+    Waiting {
+        /// AWS's own words.
+        reason: String,
+        /// Seconds to wait before asking again.
+        wait_seconds: u32,
+    },
 }
 
 /// The job that trains for this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Response {
+pub struct Started {
     /// Its name.
     pub job: String,
     /// Where the training data lies.
     pub training_data: String,
-    /// Rows of training data; an estimate when the data is large.
-    pub rows: u64,
-    /// Columns that the model learns from.
+    /// Rows of training data; absent where rows do not count, as of pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Whether the rows were counted and not estimated.
+    pub rows_exact: bool,
+    /// Columns besides the target.
     pub features: usize,
+    /// What should be looked at, the first twenty.
+    pub warnings: Vec<Finding>,
+    /// Warnings beyond these; they are in the verdict.
+    pub more_warnings: usize,
+    /// Where the verdict on the data lies.
+    pub preflight_uri: String,
 }
 
 /// Why no job runs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data cannot be trained on.
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
+    #[error("{0}")]
+    Unfit(Unfit),
+    /// Somebody stopped the run before its job was made.
+    #[error("{} stopped the run at {}; no job was started", .0.by, .0.time)]
+    Stopped(Stop),
     /// A job of the run's name exists but is not the run's.
     #[error(
         "AutoML job {job} exists in account {account} with another {what}; it is not this run's: rename or remove it, then start the run again"
@@ -58,6 +103,9 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// The request lacks something; a fault of ours.
+    #[error("the job's request is not complete: {0}")]
+    Request(#[from] BuildError),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -70,48 +118,120 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::Unfit(_) => Code::DataUnfit,
+            Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } => Code::Conflict,
+            Error::Request(_) => Code::Internal,
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
         }
     }
 }
 
-/// Inspects the data, notes its columns, and starts or adopts the job.
+/// A verdict with errors, and where all of it can be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unfit {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Where it lies.
+    pub preflight_uri: String,
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (all findings: {})", sentences(&self.verdict), self.preflight_uri)
+    }
+}
+
+/// The first errors of a verdict, and how many more there are.
+pub fn sentences(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for error in verdict.errors.iter().take(ERRORS) {
+        let separator = if text.is_empty() { "" } else { "; " };
+        let _ = write!(text, "{separator}{error}");
+    }
+    let more = verdict.errors.len().saturating_sub(ERRORS);
+    if more > 0 {
+        let _ = write!(text, "; and {more} more");
+    }
+    text
+}
+
+/// Judges a model's data in its bucket.
+pub async fn inspect(
+    bucket: &Bucket<'_>,
+    model: &ModelName,
+    settings: &ModelSettings,
+) -> Result<Verdict, CallError> {
+    let data = bucket.data(model, settings).await?;
+    preflight::judge(bucket, settings, data).await
+}
+
+/// Judges the data, keeps the verdict and the columns, and starts or adopts the
+/// job.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
-    let run = request.run;
+    let Request { run, elapsed_seconds } = request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
     let session = app.sessions.open(&tenant, Purpose::StartJob(&run)).await?;
 
-    let shape = training::inspect(&session.s3(), &tenant, &run.model, &settings.target).await?;
-    app.registry.change_run(&run, |record| record.features.clone_from(&shape.features)).await?;
+    let bucket = Bucket { s3: session.s3(), tenant: &tenant };
+    let verdict = inspect(&bucket, &run.model, settings).await?;
+    let results = layout::results_prefix(&tenant.prefix, &run);
+    let document = serde_json::to_vec_pretty(&verdict).unwrap_or_default();
+    let preflight_uri = bucket.write_json(&format!("{results}preflight.json"), document).await?;
+    if !verdict.is_fit() {
+        return Err(Error::Unfit(Unfit { verdict, preflight_uri }));
+    }
 
-    let plan = JobPlan::new(&tenant, settings, &run);
-    create_or_adopt(&session, &tenant, &plan).await?;
-    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job started");
-    Ok(Response {
+    let features = verdict.features(&settings.target);
+    app.registry.change_run(&run, |record| record.features.clone_from(&features)).await?;
+    if let Some(stop) = app.registry.run(&run).await?.stop {
+        return Err(Error::Stopped(stop));
+    }
+    if let Some(specification) = request::feature_specification(settings) {
+        let key = request::feature_specification_key(&tenant, &run);
+        bucket.write_json(&key, specification.to_string().into_bytes()).await?;
+    }
+    let plan = JobPlan::new(&tenant, settings, &run, &verdict)?;
+    if let Some(reason) = create_or_adopt(&session, &tenant, &plan).await? {
+        tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason, "waits its turn");
+        return Ok(Response::Waiting { reason, wait_seconds: wait_seconds(elapsed_seconds) });
+    }
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, warnings = verdict.warnings.len(), "job started");
+    let rows = verdict.training.rows;
+    let more_warnings = verdict.warnings.len().saturating_sub(WARNINGS);
+    Ok(Response::Started(Started {
         job: plan.name,
         training_data: plan.training_data,
-        rows: shape.rows,
-        features: shape.features.len(),
-    })
+        rows: rows.map(|rows| rows.count),
+        rows_exact: rows.is_some_and(|rows| rows.exact),
+        features: features.len(),
+        warnings: verdict.warnings.into_iter().take(WARNINGS).collect(),
+        more_warnings,
+        preflight_uri,
+    }))
 }
 
+/// Makes sure that the job exists; if there is no room for it now, says why.
 async fn create_or_adopt(
     session: &CustomerSession,
     tenant: &Tenant,
     plan: &JobPlan,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let sagemaker = session.sagemaker();
     let created = plan
-        .create(&sagemaker)?
+        .create(&sagemaker)
         .send()
         .await
         .map_err(|e| CallError::new("sagemaker:CreateAutoMLJobV2", &plan.name, &e));
-    match created {
-        Ok(_) => Ok(()),
-        Err(error) if error.aws_code() == "ResourceInUse" => {
+    let error = match created {
+        Ok(_) => return Ok(None),
+        Err(error) => error,
+    };
+    match error.aws_code() {
+        // The quota of concurrent jobs frees itself.
+        "ResourceLimitExceeded" => Ok(Some(error.message().to_owned())),
+        "ResourceInUse" => {
             let found = sagemaker
                 .describe_auto_ml_job_v2()
                 .auto_ml_job_name(&plan.name)
@@ -119,7 +239,7 @@ async fn create_or_adopt(
                 .await
                 .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &plan.name, &e))?;
             match plan.difference(&found) {
-                None => Ok(()),
+                None => Ok(None),
                 Some(what) => Err(Error::Foreign {
                     job: plan.name.clone(),
                     account: tenant.account.to_string(),
@@ -127,6 +247,6 @@ async fn create_or_adopt(
                 }),
             }
         }
-        Err(error) => Err(error.into()),
+        _ => Err(error.into()),
     }
 }

@@ -1,147 +1,524 @@
 //! The AutoML job that a run asks for, and whether a job found is that one.
 
 use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::error::BuildError;
 use crosspilot_core::aws::sagemaker::operation::create_auto_ml_job_v2::builders::CreateAutoMLJobV2FluentBuilder;
 use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
 use crosspilot_core::aws::sagemaker::types::{
-    AutoMlChannelType, AutoMlDataSource, AutoMlJobChannel, AutoMlJobCompletionCriteria,
-    AutoMlJobObjective, AutoMlMetricEnum, AutoMlOutputDataConfig, AutoMlProblemTypeConfig,
-    AutoMlSecurityConfig, AutoMls3DataSource, AutoMls3DataType, ProblemType, TabularJobConfig, Tag,
-    VpcConfig,
+    AutoMlChannelType, AutoMlDataSource, AutoMlDataSplitConfig, AutoMlJobChannel,
+    AutoMlJobCompletionCriteria, AutoMlJobObjective, AutoMlMetricEnum, AutoMlMode,
+    AutoMlOutputDataConfig, AutoMlProblemTypeConfig, AutoMlSecurityConfig, AutoMls3DataSource,
+    AutoMls3DataType, CompressionType, ImageClassificationJobConfig, ProblemType, TabularJobConfig,
+    Tag, TextClassificationJobConfig, TimeSeriesConfig, TimeSeriesForecastingJobConfig, VpcConfig,
 };
-use crosspilot_core::error::{CallError, Code};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::settings::{ModelSettings, Objective};
-use crosspilot_core::tenant::{Limits, Network, Tenant};
+use crosspilot_core::settings::{FeatureType, Mode, ModelSettings, Problem, Validation};
+use crosspilot_core::tenant::{Network, Tenant};
+use serde_json::{Value, json};
+
+use crate::preflight::{Channel, Format, Verdict};
 
 /// All that is decided about a job before AWS is asked.
+#[derive(Debug, Clone)]
 pub(crate) struct JobPlan {
     pub(crate) name: String,
     pub(crate) training_data: String,
-    output: String,
     role: String,
-    target: String,
-    objective: Option<Objective>,
-    limits: Limits,
-    network: Option<Network>,
-    tags: [(&'static str, String); 4],
+    channels: Vec<AutoMlJobChannel>,
+    output: AutoMlOutputDataConfig,
+    problem: AutoMlProblemTypeConfig,
+    objective: Option<AutoMlJobObjective>,
+    split: Option<AutoMlDataSplitConfig>,
+    security: Option<AutoMlSecurityConfig>,
+    tags: Vec<(String, String)>,
 }
 
 impl JobPlan {
-    pub(crate) fn new(tenant: &Tenant, settings: &ModelSettings, run: &RunRef) -> Self {
-        Self {
-            name: run.job_name(),
-            training_data: layout::uri(tenant, &layout::train_prefix(&tenant.prefix, &run.model)),
-            output: layout::uri(tenant, &layout::automl_prefix(&tenant.prefix, run)),
-            role: tenant.execution_role_arn.to_string(),
-            target: settings.target.clone(),
-            objective: settings.objective.clone(),
-            limits: tenant.limits,
-            network: tenant.network.clone(),
-            tags: run.tags(),
+    /// Plans the job for data that was found fit.
+    pub(crate) fn new(
+        tenant: &Tenant,
+        settings: &ModelSettings,
+        run: &RunRef,
+        verdict: &Verdict,
+    ) -> Result<Self, BuildError> {
+        let place = |prefix: String| layout::uri(tenant, &prefix);
+        let training_data = place(layout::train_prefix(&tenant.prefix, &run.model));
+        let format = verdict.format.unwrap_or(Format::Csv);
+        let mut channels =
+            vec![channel(AutoMlChannelType::Training, &training_data, format, &verdict.training)];
+        if let Some(validation) = &verdict.validation {
+            let data = place(layout::validation_prefix(&tenant.prefix, &run.model));
+            channels.push(channel(AutoMlChannelType::Validation, &data, format, validation));
         }
+        let encryption = tenant.encryption.clone().unwrap_or_default();
+        let fraction = match settings.training.validation {
+            Some(Validation::Fraction(share)) => Some(share as f32),
+            Some(Validation::Channel) | None => None,
+        };
+        let objective = settings.objective.as_ref().map(|objective| {
+            let metric = AutoMlMetricEnum::from(objective.metric.as_str());
+            AutoMlJobObjective::builder().metric_name(metric).build()
+        });
+        let mut tags: Vec<(String, String)> =
+            run.tags().map(|(key, value)| (key.to_owned(), value)).into();
+        tags.extend(tenant.tags.clone());
+        Ok(Self {
+            name: run.job_name(),
+            role: tenant.execution_role_arn.to_string(),
+            training_data,
+            channels,
+            output: AutoMlOutputDataConfig::builder()
+                .s3_output_path(place(layout::automl_prefix(&tenant.prefix, run)))
+                .set_kms_key_id(encryption.output_key)
+                .build(),
+            problem: problem(tenant, settings, run)?,
+            objective,
+            split: fraction
+                .map(|share| AutoMlDataSplitConfig::builder().validation_fraction(share).build()),
+            security: security(
+                encryption.volume_key,
+                encryption.between_containers,
+                tenant.network.as_ref(),
+            ),
+            tags,
+        })
     }
 
-    /// The request. Problem type and metric go together or not at all; the
-    /// completion criteria are always set, so that no job is unbounded.
-    pub(crate) fn create(
-        &self,
-        sagemaker: &Client,
-    ) -> Result<CreateAutoMLJobV2FluentBuilder, CallError> {
-        let invalid = |reason: String| {
-            CallError::refused(
-                Code::RequestInvalid,
-                "sagemaker:CreateAutoMLJobV2",
-                &self.name,
-                "Invalid",
-                reason,
-            )
-        };
-        let source = AutoMls3DataSource::builder()
-            .s3_data_type(AutoMls3DataType::S3Prefix)
-            .s3_uri(&self.training_data)
-            .build();
-        let channel = AutoMlJobChannel::builder()
-            .channel_type(AutoMlChannelType::Training)
-            .content_type("text/csv;header=present")
-            .data_source(AutoMlDataSource::builder().s3_data_source(source).build())
-            .build();
-        let criteria = AutoMlJobCompletionCriteria::builder()
-            .max_candidates(i32::from(self.limits.max_candidates))
-            .max_auto_ml_job_runtime_in_seconds(
-                i32::try_from(self.limits.max_runtime_seconds).unwrap_or(i32::MAX),
-            )
-            .build();
-        let objective = self.objective.as_ref();
-        let tabular = TabularJobConfig::builder()
-            .target_attribute_name(&self.target)
-            .completion_criteria(criteria)
-            .set_problem_type(objective.map(|o| ProblemType::from(o.problem_type.as_str())))
-            .build();
-        let mut request = sagemaker
+    /// The request.
+    pub(crate) fn create(&self, sagemaker: &Client) -> CreateAutoMLJobV2FluentBuilder {
+        let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
+        sagemaker
             .create_auto_ml_job_v2()
             .auto_ml_job_name(&self.name)
-            .auto_ml_job_input_data_config(channel)
-            .output_data_config(
-                AutoMlOutputDataConfig::builder().s3_output_path(&self.output).build(),
-            )
-            .auto_ml_problem_type_config(AutoMlProblemTypeConfig::TabularJobConfig(tabular))
-            .role_arn(&self.role);
-        if let Some(objective) = objective {
-            request = request.auto_ml_job_objective(
-                AutoMlJobObjective::builder()
-                    .metric_name(AutoMlMetricEnum::from(objective.metric.as_str()))
-                    .build(),
-            );
-        }
-        if let Some(Network { subnets, security_groups }) = &self.network {
-            let network = VpcConfig::builder()
-                .set_subnets(Some(subnets.clone()))
-                .set_security_group_ids(Some(security_groups.clone()))
-                .build();
-            request = request.security_config(
-                AutoMlSecurityConfig::builder()
-                    .vpc_config(network)
-                    .enable_inter_container_traffic_encryption(true)
-                    .build(),
-            );
-        }
-        for (key, value) in &self.tags {
-            let tag = Tag::builder().key(*key).value(value);
-            request = request.tags(tag.build());
-        }
-        if self.target.is_empty() {
-            return Err(invalid("the model has no target column".into()));
-        }
-        Ok(request)
+            .role_arn(&self.role)
+            .set_auto_ml_job_input_data_config(Some(self.channels.clone()))
+            .output_data_config(self.output.clone())
+            .auto_ml_problem_type_config(self.problem.clone())
+            .set_auto_ml_job_objective(self.objective.clone())
+            .set_data_split_config(self.split.clone())
+            .set_security_config(self.security.clone())
+            .set_tags(Some(self.tags.iter().map(tag).collect()))
     }
 
-    /// What makes a job found under our name another one, if anything.
+    /// What makes a job found under our name another one, if anything. What was
+    /// not asked for may have been filled in by SageMaker.
     pub(crate) fn difference(&self, found: &DescribeAutoMlJobV2Output) -> Option<&'static str> {
-        let input = found
-            .auto_ml_job_input_data_config()
-            .first()
-            .and_then(|channel| channel.data_source())
-            .and_then(|source| source.s3_data_source())
-            .and_then(|source| source.s3_uri());
-        let output = found.output_data_config().and_then(|config| config.s3_output_path());
-        let target = match found.auto_ml_problem_type_config() {
-            Some(AutoMlProblemTypeConfig::TabularJobConfig(tabular)) => {
-                tabular.target_attribute_name()
-            }
-            _ => None,
-        };
-        if found.role_arn() != Some(self.role.as_str()) {
-            Some("execution role")
-        } else if input != Some(self.training_data.as_str()) {
-            Some("training data location")
-        } else if output != Some(self.output.as_str()) {
-            Some("output location")
-        } else if target != Some(self.target.as_str()) {
-            Some("target column")
-        } else {
-            None
+        let split = found.data_split_config().and_then(|split| split.validation_fraction());
+        let asked_split = self.split.as_ref().and_then(|split| split.validation_fraction());
+        let security = found.security_config();
+        let differs = [
+            ("execution role", found.role_arn() != Some(self.role.as_str())),
+            ("training or validation data", found.auto_ml_job_input_data_config() != self.channels),
+            ("output location or key", found.output_data_config() != Some(&self.output)),
+            (
+                "objective metric",
+                self.objective.is_some()
+                    && found.auto_ml_job_objective() != self.objective.as_ref(),
+            ),
+            ("validation share", asked_split.is_some() && split != asked_split),
+            (
+                "network or encryption",
+                self.security.is_some() && security != self.security.as_ref(),
+            ),
+        ];
+        let plain = differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what);
+        plain.or_else(|| problem_differs(&self.problem, found.auto_ml_problem_type_config()))
+    }
+}
+
+/// The columns to learn from and their types, as SageMaker reads them (API
+/// reference, `FeatureSpecificationS3Uri`); nothing if they are left to it.
+pub(crate) fn feature_specification(settings: &ModelSettings) -> Option<Value> {
+    let features = &settings.training.features;
+    let word = |kind: &FeatureType| match kind {
+        FeatureType::Numeric => "numeric",
+        FeatureType::Categorical => "categorical",
+        FeatureType::Text => "text",
+        FeatureType::Datetime => "datetime",
+    };
+    let types: serde_json::Map<String, Value> =
+        features.iter().map(|(name, kind)| (name.clone(), word(kind).into())).collect();
+    let names: Vec<&String> = features.keys().collect();
+    (!features.is_empty())
+        .then(|| json!({"FeatureAttributeNames": names, "FeatureDataTypes": types}))
+}
+
+/// Where the feature specification of a run lies.
+pub(crate) fn feature_specification_key(tenant: &Tenant, run: &RunRef) -> String {
+    format!("{}features.json", layout::results_prefix(&tenant.prefix, run))
+}
+
+fn channel(
+    kind: AutoMlChannelType,
+    place: &str,
+    format: Format,
+    files: &Channel,
+) -> AutoMlJobChannel {
+    let compression = if files.gzip { CompressionType::Gzip } else { CompressionType::None };
+    let source = AutoMls3DataSource::builder()
+        .s3_data_type(AutoMls3DataType::S3Prefix)
+        .s3_uri(place)
+        .build();
+    AutoMlJobChannel::builder()
+        .channel_type(kind)
+        .content_type(format.content_type())
+        .compression_type(compression)
+        .data_source(AutoMlDataSource::builder().s3_data_source(source).build())
+        .build()
+}
+
+/// Nothing if nothing of it is set: SageMaker's own defaults hold then.
+fn security(
+    volume_key: Option<String>,
+    between_containers: bool,
+    network: Option<&Network>,
+) -> Option<AutoMlSecurityConfig> {
+    let network = network.map(|Network { subnets, security_groups }| {
+        VpcConfig::builder()
+            .set_subnets(Some(subnets.clone()))
+            .set_security_group_ids(Some(security_groups.clone()))
+            .build()
+    });
+    if volume_key.is_none() && !between_containers && network.is_none() {
+        return None;
+    }
+    // Within a network of its own a customer expects what crosses it encrypted.
+    let encrypt = between_containers || network.is_some();
+    let config = AutoMlSecurityConfig::builder()
+        .set_volume_kms_key_id(volume_key)
+        .enable_inter_container_traffic_encryption(encrypt)
+        .set_vpc_config(network);
+    Some(config.build())
+}
+
+/// The completion criteria are always set, so that no job is unbounded, and
+/// never beyond the tenant's limits. Problem type and metric go together or not
+/// at all.
+fn problem(
+    tenant: &Tenant,
+    settings: &ModelSettings,
+    run: &RunRef,
+) -> Result<AutoMlProblemTypeConfig, BuildError> {
+    let (limits, training) = (tenant.limits, &settings.training);
+    let least = |own: Option<u32>, limit: u32| own.unwrap_or(limit).min(limit);
+    let candidates = match settings.problem {
+        Problem::Tabular => {
+            least(training.max_candidates.map(u32::from), limits.max_candidates.into())
         }
+        // The only value that the other problems take (API reference,
+        // `AutoMLJobCompletionCriteria`).
+        _ => 1,
+    };
+    let seconds = least(training.max_runtime_seconds, limits.max_runtime_seconds);
+    let trial = training.max_trial_seconds.map(|trial| trial.min(seconds));
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let criteria = AutoMlJobCompletionCriteria::builder()
+        .max_candidates(number(candidates))
+        .max_auto_ml_job_runtime_in_seconds(number(seconds))
+        .set_max_runtime_per_training_job_in_seconds(trial.map(number))
+        .build();
+    let features = (!training.features.is_empty())
+        .then(|| layout::uri(tenant, &feature_specification_key(tenant, run)));
+    Ok(match &settings.problem {
+        Problem::Tabular => {
+            let objective = settings.objective.as_ref();
+            let mode = training.mode.map(|mode| match mode {
+                Mode::Auto => AutoMlMode::Auto,
+                Mode::Ensembling => AutoMlMode::Ensembling,
+                Mode::HyperparameterTuning => AutoMlMode::HyperparameterTuning,
+            });
+            let config = TabularJobConfig::builder()
+                .target_attribute_name(&settings.target)
+                .completion_criteria(criteria)
+                .set_problem_type(objective.map(|o| ProblemType::from(o.problem_type.as_str())))
+                .set_mode(mode)
+                .set_feature_specification_s3_uri(features)
+                .set_sample_weight_attribute_name(training.sample_weight.clone());
+            AutoMlProblemTypeConfig::TabularJobConfig(config.build())
+        }
+        Problem::TimeSeriesForecasting {
+            frequency,
+            horizon,
+            item_column,
+            timestamp_column,
+            quantiles,
+            grouping_columns,
+        } => {
+            let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+            let series = TimeSeriesConfig::builder()
+                .target_attribute_name(&settings.target)
+                .timestamp_attribute_name(timestamp_column)
+                .item_identifier_attribute_name(item_column)
+                .set_grouping_attribute_names(some(grouping_columns))
+                .build();
+            let config = TimeSeriesForecastingJobConfig::builder()
+                .completion_criteria(criteria)
+                .forecast_frequency(frequency)
+                .forecast_horizon((*horizon).into())
+                .set_forecast_quantiles(some(quantiles))
+                .set_feature_specification_s3_uri(features)
+                .time_series_config(series);
+            AutoMlProblemTypeConfig::TimeSeriesForecastingJobConfig(config.build())
+        }
+        Problem::TextClassification { content_column } => {
+            let config = TextClassificationJobConfig::builder()
+                .completion_criteria(criteria)
+                .content_column(content_column)
+                .target_label_column(&settings.target);
+            AutoMlProblemTypeConfig::TextClassificationJobConfig(config.build())
+        }
+        Problem::ImageClassification => AutoMlProblemTypeConfig::ImageClassificationJobConfig(
+            ImageClassificationJobConfig::builder().completion_criteria(criteria).build(),
+        ),
+    })
+}
+
+/// Compares what was asked for; SageMaker may have filled in the rest.
+fn problem_differs(
+    asked: &AutoMlProblemTypeConfig,
+    found: Option<&AutoMlProblemTypeConfig>,
+) -> Option<&'static str> {
+    use AutoMlProblemTypeConfig::TabularJobConfig as Tabular;
+    let (Tabular(asked), Some(Tabular(found))) = (asked, found) else {
+        return (Some(asked) != found).then_some("problem");
+    };
+    let differs = [
+        ("target column", found.target_attribute_name() != asked.target_attribute_name()),
+        (
+            "problem type",
+            asked.problem_type().is_some() && found.problem_type() != asked.problem_type(),
+        ),
+        ("mode", asked.mode().is_some() && found.mode() != asked.mode()),
+        ("limits", found.completion_criteria() != asked.completion_criteria()),
+        (
+            "feature types",
+            found.feature_specification_s3_uri() != asked.feature_specification_s3_uri(),
+        ),
+        (
+            "sample weight",
+            found.sample_weight_attribute_name() != asked.sample_weight_attribute_name(),
+        ),
+    ];
+    differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn tenant(changes: Value) -> Tenant {
+        let mut document = json!({
+            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
+            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "p", "status": "active",
+            "limits": {"max_candidates": 10, "max_runtime_seconds": 3600},
+        });
+        document.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let tenant: Tenant = serde_json::from_value(document).unwrap();
+        tenant.validate().unwrap();
+        tenant
+    }
+
+    fn plan(tenant: &Tenant, model: Value, verdict: &Verdict) -> JobPlan {
+        let settings: ModelSettings = serde_json::from_value(model).unwrap();
+        settings.validate().unwrap();
+        let run = RunRef {
+            tenant: "acme".parse().unwrap(),
+            model: "churn".parse().unwrap(),
+            run_id: "20260131-0123456789".parse().unwrap(),
+        };
+        JobPlan::new(tenant, &settings, &run, verdict).unwrap()
+    }
+
+    fn tabular(plan: &JobPlan) -> &TabularJobConfig {
+        plan.problem.as_tabular_job_config().unwrap()
+    }
+
+    fn csv() -> Verdict {
+        Verdict { format: Some(Format::Csv), ..Verdict::default() }
+    }
+
+    #[test]
+    fn the_least_of_the_tenants_and_the_models_limits_is_sent() {
+        // tenant's candidates, model's, sent; tenant's seconds, model's, sent
+        let cases = [
+            (10, None, 10, 3600, None, 3600),
+            (10, Some(5), 5, 3600, Some(1800), 1800),
+            (10, Some(50), 10, 3600, Some(7200), 3600),
+        ];
+        for (limit, own, sent, seconds, own_seconds, sent_seconds) in cases {
+            let tenant = tenant(
+                json!({"limits": {"max_candidates": limit, "max_runtime_seconds": seconds}}),
+            );
+            let model = json!({"target": "y", "training": {"max_candidates": own, "max_runtime_seconds": own_seconds}});
+            let plan = plan(&tenant, model, &csv());
+            let criteria = tabular(&plan).completion_criteria().unwrap();
+            assert_eq!(criteria.max_candidates(), Some(sent));
+            assert_eq!(criteria.max_auto_ml_job_runtime_in_seconds(), Some(sent_seconds));
+            assert_eq!(criteria.max_runtime_per_training_job_in_seconds(), None);
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_not_set_is_sent() {
+        let plan = plan(&tenant(json!({})), json!({"target": "Churn?"}), &csv());
+        assert_eq!(plan.objective, None);
+        assert_eq!(plan.split, None);
+        assert_eq!(plan.security, None);
+        assert_eq!(plan.output.kms_key_id(), None);
+        let tabular = tabular(&plan);
+        assert_eq!((tabular.mode(), tabular.problem_type()), (None, None));
+        assert_eq!(tabular.feature_specification_s3_uri(), None);
+        assert_eq!(plan.channels.len(), 1);
+        assert_eq!(plan.channels[0].content_type(), Some("text/csv;header=present"));
+        assert_eq!(plan.channels[0].compression_type(), Some(&CompressionType::None));
+        assert_eq!(plan.tags.len(), 4);
+    }
+
+    #[test]
+    fn everything_that_is_set_is_sent() {
+        let tenant = tenant(json!({
+            "tags": {"CostCenter": "42"},
+            "encryption": {"volume_key": "alias/disks", "output_key": "alias/out", "between_containers": true},
+            "network": {"subnets": ["subnet-0123abcd"], "security_groups": ["sg-0123abcd"]},
+        }));
+        let model = json!({
+            "target": "y",
+            "objective": {"problem_type": "BinaryClassification", "metric": "F1"},
+            "training": {
+                "mode": "ensembling", "max_trial_seconds": 600, "validation": {"fraction": 0.25},
+                "features": {"age": "numeric"}, "sample_weight": "w",
+            },
+        });
+        let plan = plan(&tenant, model, &csv());
+        let tabular = tabular(&plan);
+        assert_eq!(tabular.mode(), Some(&AutoMlMode::Ensembling));
+        assert_eq!(tabular.problem_type(), Some(&ProblemType::BinaryClassification));
+        assert_eq!(tabular.sample_weight_attribute_name(), Some("w"));
+        assert_eq!(
+            tabular.feature_specification_s3_uri(),
+            Some("s3://acme-ml/p-results/churn/20260131-0123456789/features.json")
+        );
+        let criteria = tabular.completion_criteria().unwrap();
+        assert_eq!(criteria.max_runtime_per_training_job_in_seconds(), Some(600));
+        let objective = plan.objective.as_ref().unwrap();
+        assert_eq!(objective.metric_name(), Some(&AutoMlMetricEnum::F1));
+        assert_eq!(plan.split.as_ref().unwrap().validation_fraction(), Some(0.25));
+        assert_eq!(plan.output.kms_key_id(), Some("alias/out"));
+        let security = plan.security.as_ref().unwrap();
+        assert_eq!(security.volume_kms_key_id(), Some("alias/disks"));
+        assert_eq!(security.enable_inter_container_traffic_encryption(), Some(true));
+        assert_eq!(security.vpc_config().unwrap().subnets(), ["subnet-0123abcd"]);
+        assert!(plan.tags.contains(&("CostCenter".into(), "42".into())));
+    }
+
+    #[test]
+    fn the_channels_are_as_the_files_are() {
+        let gzip = |gzip| Channel { gzip, ..Channel::default() };
+        let mut verdict = Verdict { training: gzip(true), ..csv() };
+        verdict.validation = Some(gzip(false));
+        let model = json!({"target": "y", "training": {"validation": "channel"}});
+        let channels = plan(&tenant(json!({})), model, &verdict).channels;
+        assert_eq!(channels[0].compression_type(), Some(&CompressionType::Gzip));
+        assert_eq!(channels[1].compression_type(), Some(&CompressionType::None));
+        assert_eq!(channels[1].channel_type(), Some(&AutoMlChannelType::Validation));
+        let source = channels[1].data_source().unwrap().s3_data_source().unwrap();
+        assert_eq!(source.s3_uri(), Some("s3://acme-ml/p/churn/validation/"));
+        let parquet = Verdict { format: Some(Format::Parquet), ..Verdict::default() };
+        let channels = plan(&tenant(json!({})), json!({"target": "y"}), &parquet).channels;
+        assert_eq!(channels[0].content_type(), Some("x-application/vnd.amazon+parquet"));
+    }
+
+    #[test]
+    fn other_problems_have_one_candidate_and_their_own_form() {
+        let series = json!({"target": "demand", "problem": {"time_series_forecasting": {
+            "frequency": "1D", "horizon": 14, "item_column": "sku", "timestamp_column": "day",
+            "quantiles": ["p50"], "grouping_columns": ["store"],
+        }}, "objective": {"problem_type": "TimeSeriesForecasting", "metric": "WAPE"}});
+        let plan_of = |model| plan(&tenant(json!({})), model, &csv());
+        let forecast = plan_of(series);
+        let config = forecast.problem.as_time_series_forecasting_job_config().unwrap();
+        assert_eq!(config.completion_criteria().unwrap().max_candidates(), Some(1));
+        assert_eq!(
+            (config.forecast_frequency(), config.forecast_horizon()),
+            (Some("1D"), Some(14))
+        );
+        assert_eq!(config.forecast_quantiles(), ["p50"]);
+        let columns = config.time_series_config().unwrap();
+        assert_eq!(columns.item_identifier_attribute_name(), Some("sku"));
+        assert_eq!(columns.grouping_attribute_names(), ["store"]);
+        let text = plan_of(
+            json!({"target": "topic", "problem": {"text_classification": {"content_column": "body"}}}),
+        );
+        let config = text.problem.as_text_classification_job_config().unwrap();
+        assert_eq!(
+            (config.content_column(), config.target_label_column()),
+            (Some("body"), Some("topic"))
+        );
+        let image = plan_of(json!({"target": "label", "problem": "image_classification"}));
+        assert!(image.problem.is_image_classification_job_config());
+    }
+
+    /// The job as SageMaker would describe it, were it ours.
+    fn described(plan: &JobPlan) -> DescribeAutoMlJobV2Output {
+        DescribeAutoMlJobV2Output::builder()
+            .auto_ml_job_name(&plan.name)
+            .role_arn(&plan.role)
+            .set_auto_ml_job_input_data_config(Some(plan.channels.clone()))
+            .output_data_config(plan.output.clone())
+            .auto_ml_problem_type_config(plan.problem.clone())
+            .set_auto_ml_job_objective(plan.objective.clone())
+            .set_security_config(plan.security.clone())
+            .set_data_split_config(plan.split.clone())
+            .build()
+    }
+
+    #[test]
+    fn a_job_that_differs_in_anything_is_told_by_what() {
+        let ours = plan(
+            &tenant(json!({})),
+            json!({"target": "y", "training": {"mode": "ensembling"}}),
+            &csv(),
+        );
+        assert_eq!(ours.difference(&described(&ours)), None);
+        let other = |tenant_changes: Value, model: Value, verdict: &Verdict| {
+            ours.difference(&described(&plan(&tenant(tenant_changes), model, verdict)))
+        };
+        let model = |training: Value| json!({"target": "y", "training": training});
+        let same = model(json!({"mode": "ensembling"}));
+        let role = json!({"execution_role_arn": "arn:aws:iam::222222222222:role/other"});
+        assert_eq!(other(role, same.clone(), &csv()), Some("execution role"));
+        let bucket = json!({"bucket": "other-ml"});
+        assert_eq!(other(bucket, same.clone(), &csv()), Some("training or validation data"));
+        let key = json!({"encryption": {"output_key": "k"}});
+        assert_eq!(other(key, same, &csv()), Some("output location or key"));
+        let target = json!({"target": "z", "training": {"mode": "ensembling"}});
+        assert_eq!(other(json!({}), target, &csv()), Some("target column"));
+        let mode = model(json!({"mode": "hyperparameter_tuning"}));
+        assert_eq!(other(json!({}), mode, &csv()), Some("mode"));
+        let limits = model(json!({"mode": "ensembling", "max_candidates": 3}));
+        assert_eq!(other(json!({}), limits, &csv()), Some("limits"));
+        let weight = model(json!({"mode": "ensembling", "sample_weight": "w"}));
+        assert_eq!(other(json!({}), weight, &csv()), Some("sample weight"));
+    }
+
+    #[test]
+    fn the_feature_specification_names_columns_and_types() {
+        let settings: ModelSettings = serde_json::from_value(
+            json!({"target": "y", "training": {"features": {"b": "text", "a": "numeric"}}}),
+        )
+        .unwrap();
+        assert_eq!(
+            feature_specification(&settings),
+            Some(json!({
+                "FeatureAttributeNames": ["a", "b"],
+                "FeatureDataTypes": {"a": "numeric", "b": "text"},
+            }))
+        );
+        assert_eq!(feature_specification(&ModelSettings::predicting("y")), None);
     }
 }

@@ -39,14 +39,14 @@ fn bad_data_is_one_clear_sentence_and_nothing_is_started() {
     let header = "age,plan,left\n";
     let cases = [
         ("few.csv", format!("{header}{}", rows(499, either)), "has 499 rows"),
-        ("one-class.csv", format!("{header}{}", rows(600, |_| "yes")), "every row of"),
+        ("one-class.csv", format!("{header}{}", rows(600, |_| "yes")), "\"yes\" in every row"),
         (
             "no-target.csv",
             format!("age,plan,gone\n{}", rows(600, either)),
             "has no column \"left\"",
         ),
-        ("words.csv", "no table here\n".into(), "is not a CSV file"),
-        ("zip.csv", "PK\u{3}\u{4}\0\0".into(), "is not a CSV file"),
+        ("words.csv", "no table here\n".into(), "has one column only"),
+        ("zip.csv", "PK\u{3}\u{4}\0\0".into(), "is an Excel workbook"),
     ];
     for (name, text, sentence) in cases {
         let file = own.join(name);

@@ -86,8 +86,17 @@ fn answers(task: &str) -> Vec<Value> {
             value(Started::Ignored { key: "k".into() }),
         ],
         "StartJob" => vec![
-            json!({"state": "started", "job": "crosspilot-churn-0123456789", "warnings": []}),
-            json!({"state": "waiting", "reason": "quota", "wait_seconds": 5}),
+            value(start_job::Response::Started(start_job::Started {
+                job: "crosspilot-churn-0123456789".into(),
+                training_data: "s3://acme-ml/crosspilot/churn/train/".into(),
+                rows: Some(700),
+                rows_exact: true,
+                features: 4,
+                warnings: vec![],
+                more_warnings: 0,
+                preflight_uri: "s3://acme-ml/crosspilot-results/churn/r/preflight.json".into(),
+            })),
+            value(start_job::Response::Waiting { reason: "quota".into(), wait_seconds: 5 }),
         ],
         "CheckJob" | "CheckScores" | "CheckEndpoint" => {
             let response = |phase, failure| {

@@ -10,6 +10,7 @@ mod handlers;
 mod identities;
 mod local_cloud;
 mod operations;
+mod preflight;
 mod problem_types;
 mod secrets;
 mod state_machine;

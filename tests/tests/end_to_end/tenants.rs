@@ -24,7 +24,7 @@ use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
 use crosspilot_tests::{Customer, TRUST, home_of, on_local_cloud, until};
 use serde_json::{Value, json};
-use start_job::preflight::Unfit;
+use start_job::preflight::Flaw;
 
 /// A tenant that is in the registry only.
 fn tenant(id: &str, account: &str) -> Tenant {
@@ -264,10 +264,13 @@ async fn all_at_once(app: &App, tenants: &[Tenant], round: usize) -> usize {
             let trigger = Trigger::Manual { time, request_id: "x".to_owned() };
             let run_id = RunId::derive(&tenant.tenant, &model, &trigger).unwrap();
             let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
-            match start_job::handle(app, start_job::Request { run }).await.unwrap_err() {
-                start_job::Error::Unfit(Unfit::NoFiles { place }) => {
+            let request = start_job::Request { run, elapsed_seconds: 0.0 };
+            match start_job::handle(app, request).await.unwrap_err() {
+                start_job::Error::Unfit(unfit) => {
+                    let error = &unfit.verdict.errors[0];
                     let own = format!("s3://{}/crosspilot/churn/train/", tenant.bucket);
-                    assert_eq!(place, own);
+                    assert_eq!(error.code, Flaw::NoFiles);
+                    assert!(error.message.contains(&own), "{error}");
                     1
                 }
                 // Its session ended under it.

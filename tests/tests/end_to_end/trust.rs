@@ -321,7 +321,17 @@ fn every_session_policy_is_narrow() {
         let (run, other) = (run("one"), run("two"));
         let allowed: [(Purpose<'_>, &[&str]); 11] = [
             (Purpose::ProveTrust, &[]),
-            (Purpose::StartJob(&run), &["list train", "get train", "describe job"]),
+            (
+                Purpose::StartJob(&run),
+                &[
+                    "list train",
+                    "list test",
+                    "get train",
+                    "get test",
+                    "put results",
+                    "describe job",
+                ],
+            ),
             (
                 Purpose::CheckStatus(&run),
                 &["describe job", "stop job", "list candidates", "describe endpoint"],

@@ -1,0 +1,139 @@
+//! A table's header: names, once each, the same in every file.
+
+use std::collections::BTreeSet;
+
+use super::column::number;
+use super::format::other_separator;
+use super::verdict::{Finding, Findings, Flaw, listed, quoted};
+
+/// Columns that are looked at. More make no table but a mistake, and would make
+/// the judgement's memory grow with them.
+const MOST: usize = 5000;
+
+/// Reads the first line of a file as names. The findings say what is wrong with
+/// it; nothing is returned if it cannot be a header at all.
+pub(super) fn read(
+    file: &str,
+    record: &csv::StringRecord,
+    text: &[u8],
+    target: Option<&str>,
+    findings: &mut Findings,
+) -> Option<Vec<String>> {
+    let mut error = |flaw, message: String| findings.error(Finding::in_file(file, flaw, message));
+    if let Some(separator) = other_separator(text, target)
+        && target.is_none_or(|target| !record.iter().any(|name| name == target))
+    {
+        error(
+            Flaw::WrongSeparator,
+            format!(
+                "is separated by {separator}, and SageMaker Autopilot takes commas: save it as comma-separated text"
+            ),
+        );
+        return None;
+    }
+    let names: Vec<String> = record.iter().map(str::to_owned).collect();
+    if names.len() < 2 {
+        error(
+            Flaw::OneColumn,
+            "has one column only (its first line has no comma): give the target and at least one column to predict it from".into(),
+        );
+        return None;
+    }
+    if names.len() > MOST {
+        error(
+            Flaw::TooManyColumns,
+            format!(
+                "has {} columns, and at most {MOST} are taken: leave out those that do not matter",
+                names.len()
+            ),
+        );
+        return None;
+    }
+    if looks_like_data(&names) && target.is_none_or(|target| !names.iter().any(|n| n == target)) {
+        // What stands there may be anybody's data: it is not shown.
+        error(
+            Flaw::NoHeader,
+            "has no header: its first line holds numbers, not names; put a line with the columns' names first".into(),
+        );
+        return None;
+    }
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.iter().enumerate() {
+        if name.trim().is_empty() {
+            error(
+                Flaw::UnnamedColumn,
+                format!(
+                    "has no name for column {} in its header: give every column a name of its own",
+                    index + 1
+                ),
+            );
+        } else if !seen.insert(name) {
+            error(
+                Flaw::DuplicateColumn,
+                format!(
+                    "has the name {} twice in its header: give every column a name of its own",
+                    quoted(name)
+                ),
+            );
+        }
+    }
+    Some(names)
+}
+
+/// Names are words. A first line of which a third is numbers is a row.
+fn looks_like_data(names: &[String]) -> bool {
+    let numbers = names.iter().filter(|name| number(name.as_bytes()).is_some()).count();
+    numbers * 3 >= names.len()
+}
+
+/// That the target is a column.
+pub(super) fn must_have_target(
+    file: &str,
+    names: &[String],
+    target: &str,
+    findings: &mut Findings,
+) {
+    if names.iter().any(|name| name == target) {
+        return;
+    }
+    let alike = |name: &&String| name.trim().eq_ignore_ascii_case(target.trim());
+    let hint = match names.iter().find(alike) {
+        Some(name) => format!("; {} is another name, since case and spaces count", quoted(name)),
+        None => String::new(),
+    };
+    let message = format!(
+        "has no column {} to predict; its columns are {}{hint}: name the target as it stands in the header",
+        quoted(target),
+        listed(names),
+    );
+    findings.error(Finding::in_file(file, Flaw::NoTarget, message).column(target));
+}
+
+/// That a file has the same columns in the same order as the first.
+pub(super) fn must_equal(
+    first: (&str, &[String]),
+    other: (&str, &[String]),
+    findings: &mut Findings,
+) {
+    let ((first_file, first), (file, names)) = (first, other);
+    if first == names {
+        return;
+    }
+    let missing = first.iter().find(|name| !names.contains(name));
+    let added = names.iter().find(|name| !first.contains(name));
+    let (column, difference) = match (missing, added) {
+        (Some(missing), Some(added)) => {
+            (missing, format!("it has {} but not {}", quoted(added), quoted(missing)))
+        }
+        (Some(missing), None) => (missing, format!("it lacks {}", quoted(missing))),
+        (None, Some(added)) => (added, format!("it has {} besides", quoted(added))),
+        (None, None) => match first.iter().zip(names).find(|(a, b)| a != b) {
+            Some((name, _)) => (name, format!("{} stands at another place", quoted(name))),
+            None => return,
+        },
+    };
+    let message = format!(
+        "has another header than {first_file}: {difference}; all files of a model must have the same columns in the same order"
+    );
+    findings.error(Finding::in_file(file, Flaw::HeadersDiffer, message).column(column));
+}

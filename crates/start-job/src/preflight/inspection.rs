@@ -1,0 +1,514 @@
+//! Looks into the files of one channel without touching anything: it says what
+//! to read next, takes what was read, and knows in the end what is there.
+
+use std::io::Read as _;
+use std::ops::Range;
+
+use super::distinct::hash;
+use super::format::{self, Magic};
+use super::header;
+use super::parquet::{self, Footer, ParquetColumn};
+use super::table::{self, Table};
+use super::verdict::{Channel, Finding, Findings, Flaw, Format, Rows, grouped};
+
+/// Heads that are read of all files together, about. Less data is read whole.
+const HEADS: u64 = 8 << 20;
+/// Head that is read of a file at least, for its header.
+const HEAD: u64 = 128 << 10;
+/// Files that are looked into. Of more, these are spread evenly.
+const FILES: usize = 1000;
+/// Pieces that are read from the middle of large files.
+const PIECES: u64 = 32;
+/// Their size.
+const PIECE: u64 = 256 << 10;
+/// Tail that is read of a Parquet file: most footers fit.
+const TAIL: u64 = 64 << 10;
+
+/// A file that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// What to call it in messages.
+    pub name: String,
+    /// Where it is read.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether it must be restored from an archive before it can be read.
+    pub archived: bool,
+}
+
+/// A part of a file that should be read next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Index of the file.
+    pub(super) file: usize,
+    pub(super) range: Range<u64>,
+    part: Part,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Head,
+    Middle,
+    /// End of a Parquet file.
+    Tail,
+    /// A Parquet footer that is longer than the tail.
+    Footer,
+}
+
+/// Columns that matter by name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'a> {
+    /// Must be there.
+    pub(super) target: Option<&'a str>,
+    pub(super) weight: Option<&'a str>,
+    /// Whether a target that is not there is no error.
+    pub(super) unlabelled: bool,
+}
+
+/// All that is known of a channel.
+pub(super) struct Inspection<'a> {
+    files: Vec<File>,
+    wanted: Wanted<'a>,
+    pub(super) findings: Findings,
+    round: usize,
+    looked_into: Vec<usize>,
+    /// Bytes that are read of each of them.
+    head: u64,
+    /// The file that sets the columns.
+    first: Option<usize>,
+    pub(super) table: Option<Table>,
+    pub(super) parquet: Option<Vec<ParquetColumn>>,
+    parquet_rows: u64,
+    /// Whether every byte of every file has been seen.
+    whole: bool,
+    /// Stored bytes that the rows seen so far take.
+    covered: u64,
+    /// One file of each form.
+    csv: Option<usize>,
+    gzip: Option<usize>,
+    plain: Option<usize>,
+    tails: Vec<usize>,
+    footers: Vec<(usize, Range<u64>)>,
+    /// Text files that go on after their head.
+    long: Vec<usize>,
+}
+
+impl<'a> Inspection<'a> {
+    /// Of these files, in this order. Folder markers and other empty leftovers
+    /// are none.
+    pub(super) fn of(files: Vec<File>, wanted: Wanted<'a>) -> Self {
+        let mut findings = Findings::default();
+        let mut kept = Vec::new();
+        for file in files {
+            let base = file.key.rsplit('/').next().unwrap_or_default();
+            let stray =
+                base.is_empty() || base.starts_with(['.', '_']) || base.ends_with("_$folder$");
+            match (file.size, stray) {
+                (0, true) => {}
+                (0, false) => findings.error(Finding::in_file(&file.name, Flaw::EmptyFile, "is empty: remove it, or upload it again")),
+                (_, true) => findings.error(Finding::in_file(&file.name, Flaw::StrayFile, "is a leftover of another program, and SageMaker reads every file there as data: remove it")),
+                _ if file.archived => findings.error(Finding::in_file(&file.name, Flaw::Archived, "lies in an archive storage class and cannot be read now: restore it, or upload it again")),
+                _ => kept.push(file),
+            }
+        }
+        let step = kept.len().div_ceil(FILES).max(1);
+        let mut looked_into: Vec<usize> = (0..kept.len()).step_by(step).collect();
+        // The last file is where an upload that goes on would show.
+        if let (Some(last), Some(index)) = (looked_into.last_mut(), kept.len().checked_sub(1)) {
+            *last = index;
+        }
+        if looked_into.len() < kept.len() {
+            let message = format!(
+                "only {} of {} files were looked into: join them into fewer, larger ones to have all of them checked",
+                grouped(looked_into.len() as u64),
+                grouped(kept.len() as u64)
+            );
+            findings.warn(Finding::new(Flaw::NotAllFiles, message));
+        }
+        let whole = looked_into.len() == kept.len();
+        let total: u64 = kept.iter().map(|file| file.size).sum();
+        let head = if whole && total <= HEADS {
+            HEADS
+        } else {
+            (HEADS / looked_into.len().max(1) as u64).max(HEAD)
+        };
+        Self {
+            whole,
+            head,
+            files: kept,
+            wanted,
+            findings,
+            round: 0,
+            looked_into,
+            first: None,
+            table: None,
+            parquet: None,
+            parquet_rows: 0,
+            covered: 0,
+            csv: None,
+            gzip: None,
+            plain: None,
+            tails: Vec::new(),
+            footers: Vec::new(),
+            long: Vec::new(),
+        }
+    }
+
+    pub(super) fn files(&self) -> &[File] {
+        &self.files
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
+    pub(super) fn first_file(&self) -> Option<&str> {
+        self.first.map(|first| self.files[first].name.as_str())
+    }
+
+    pub(super) fn names(&self) -> Option<Vec<String>> {
+        let parquet = || Some(self.parquet.as_ref()?.iter().map(|c| c.name.clone()).collect());
+        self.table.as_ref().map(|table| table.names.clone()).or_else(parquet)
+    }
+
+    pub(super) fn format(&self) -> Option<Format> {
+        let parquet = || self.parquet.as_ref().map(|_| Format::Parquet);
+        self.csv.map(|_| Format::Csv).or_else(parquet)
+    }
+
+    pub(super) fn is_gzip(&self) -> bool {
+        self.gzip.is_some()
+    }
+
+    /// Whether all rows were seen.
+    pub(super) fn is_exact(&self) -> bool {
+        self.whole
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        Channel {
+            files: self.files.len(),
+            bytes: self.bytes(),
+            gzip: self.is_gzip(),
+            rows: self.rows(),
+        }
+    }
+
+    fn rows(&self) -> Option<Rows> {
+        if self.parquet.is_some() {
+            let exact = self.looked_into.len() == self.files.len();
+            let share = self.files.len() as f64 / self.looked_into.len().max(1) as f64;
+            let count = (self.parquet_rows as f64 * share) as u64;
+            let count = if exact { self.parquet_rows } else { count };
+            return Some(Rows { count, exact, sampled: 0 });
+        }
+        let table = self.table.as_ref()?;
+        Some(Rows { count: self.estimate(table.rows), exact: self.whole, sampled: table.rows })
+    }
+
+    /// What a count of the sample is for all files: rows take about the same
+    /// room everywhere.
+    pub(super) fn estimate(&self, count: u64) -> u64 {
+        if self.whole || self.covered == 0 {
+            return count;
+        }
+        (count as f64 * self.bytes() as f64 / self.covered as f64).round() as u64
+    }
+
+    /// What to read now; nothing once all is known. Ranges are never empty.
+    pub(super) fn reads(&mut self) -> Vec<Read> {
+        self.round += 1;
+        match self.round {
+            1 => {
+                let head = self.head;
+                let of = |file: &usize| Read {
+                    file: *file,
+                    range: 0..head.min(self.files[*file].size),
+                    part: Part::Head,
+                };
+                self.looked_into.iter().map(of).collect()
+            }
+            2 => {
+                let tails = std::mem::take(&mut self.tails);
+                let tails = tails.into_iter().map(|file| {
+                    let size = self.files[file].size;
+                    Read { file, range: size.saturating_sub(TAIL)..size, part: Part::Tail }
+                });
+                tails.chain(self.pieces()).collect()
+            }
+            3 => {
+                let footers = std::mem::take(&mut self.footers);
+                let read = |(file, range)| Read { file, range, part: Part::Footer };
+                footers.into_iter().map(read).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether nothing more will be asked for.
+    pub(super) fn is_done(&self) -> bool {
+        self.round >= 3
+    }
+
+    /// Pieces of what was not read yet, spread over all long files; the same for
+    /// the same files.
+    fn pieces(&self) -> Vec<Read> {
+        if self.findings.has_errors() {
+            return Vec::new();
+        }
+        let head = self.head;
+        let rest = |file: &usize| self.files[*file].size.saturating_sub(head);
+        let total: u64 = self.long.iter().map(rest).sum();
+        let count = PIECES.min(total / (2 * PIECE));
+        let stride = total / count.max(1);
+        let mut reads = Vec::new();
+        for piece in 0..count {
+            let room = stride.saturating_sub(PIECE).max(1);
+            let mut at = piece * stride + hash(&[piece as u8]) % room;
+            for file in &self.long {
+                let rest = rest(file);
+                if at < rest {
+                    let start = head + at;
+                    let end = (start + PIECE).min(self.files[*file].size);
+                    reads.push(Read { file: *file, range: start..end, part: Part::Middle });
+                    break;
+                }
+                at -= rest;
+            }
+        }
+        reads
+    }
+
+    /// Takes what was read.
+    pub(super) fn take(&mut self, read: &Read, bytes: &[u8]) {
+        let index = read.file;
+        match read.part {
+            Part::Head => self.head(index, bytes),
+            Part::Middle => {
+                let name = &self.files[index].name;
+                if let Some(table) = &mut self.table {
+                    let before = table.bytes;
+                    table.middle(name, bytes, &mut self.findings);
+                    self.covered += table.bytes - before;
+                }
+            }
+            Part::Tail => self.tail(index, bytes),
+            Part::Footer => self.footer(index, parquet::read(bytes)),
+        }
+    }
+
+    fn head(&mut self, index: usize, bytes: &[u8]) {
+        let size = self.files[index].size;
+        let whole = bytes.len() as u64 >= size;
+        match format::recognise(bytes) {
+            Magic::Other(what) => self.no_table(index, what),
+            Magic::Parquet => {
+                self.whole = false;
+                if whole {
+                    self.tail(index, bytes);
+                } else {
+                    self.tails.push(index);
+                }
+            }
+            Magic::Gzip => {
+                self.gzip.get_or_insert(index);
+                self.gzipped(index, bytes, whole);
+            }
+            Magic::Text => {
+                self.plain.get_or_insert(index);
+                let covered = self.csv(index, bytes, whole);
+                self.covered += covered;
+                if !whole {
+                    self.whole = false;
+                    self.long.push(index);
+                }
+            }
+        }
+    }
+
+    /// Decompresses no more than is looked at, whatever the file promises.
+    fn gzipped(&mut self, index: usize, bytes: &[u8], whole: bool) {
+        let limit = self.head;
+        let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes);
+        let mut text = Vec::new();
+        let mut buffer = [0; 16 << 10];
+        let ended = loop {
+            match decoder.read(&mut buffer) {
+                Ok(0) => break whole,
+                Ok(read) => text.extend_from_slice(&buffer[..read]),
+                Err(error) => {
+                    let cut = error.kind() == std::io::ErrorKind::UnexpectedEof;
+                    if whole || !cut {
+                        let what = if cut { "breaks off before its end" } else { "is damaged" };
+                        let message = format!("is a gzip file that {what}: upload it again");
+                        return self.fault(index, Flaw::BrokenGzip, message);
+                    }
+                    break false;
+                }
+            }
+            if text.len() as u64 >= limit {
+                break false;
+            }
+        };
+        match format::recognise(&text) {
+            Magic::Text => {}
+            Magic::Gzip => return self.no_table(index, "compressed twice"),
+            Magic::Parquet => return self.no_table(index, "a Parquet file within gzip"),
+            Magic::Other(what) => return self.no_table(index, what),
+        }
+        let stored = (bytes.len() - decoder.into_inner().len()) as u64;
+        let covered = self.csv(index, &text, ended);
+        // The share of the stored bytes that the rows seen take.
+        self.covered += (stored as f64 * covered as f64 / text.len().max(1) as f64) as u64;
+        self.whole &= ended;
+    }
+
+    /// Takes the head of a text file; gives how much of it was seen as rows.
+    fn csv(&mut self, index: usize, bytes: &[u8], whole: bool) -> u64 {
+        self.csv.get_or_insert(index);
+        let file = self.files[index].name.clone();
+        let file = file.as_str();
+        let text = match format::text(file, bytes, whole) {
+            Ok(text) => text,
+            Err(finding) => {
+                self.findings.error(*finding);
+                return 0;
+            }
+        };
+        let mut reader = table::reader(text);
+        let mut record = csv::StringRecord::new();
+        if !matches!(reader.read_record(&mut record), Ok(true)) {
+            self.fault(
+                index,
+                Flaw::EmptyFile,
+                "holds nothing but empty lines: remove it, or upload it again",
+            );
+            return 0;
+        }
+        let after_header = reader.position().byte();
+        if !whole && after_header as usize >= text.len() {
+            self.fault(index, Flaw::LongHeader, "has a first line without an end: check that its lines are separated by line feeds, and that no quote is left open");
+            return 0;
+        }
+        let (target, first) = (self.wanted.target, self.first);
+        let Some(names) = header::read(file, &record, text, target, &mut self.findings) else {
+            return 0;
+        };
+        if let (Some(first), Some(table)) = (first, &self.table) {
+            let first = self.files[first].name.as_str();
+            header::must_equal((first, &table.names), (file, &names), &mut self.findings);
+            if table.names != names {
+                return 0;
+            }
+        } else {
+            if let (Some(target), false) = (target, self.wanted.unlabelled) {
+                header::must_have_target(file, &names, target, &mut self.findings);
+            }
+            if text.len() < bytes.len() && bytes.starts_with(b"\xEF\xBB\xBF") {
+                let message = "begins with a byte order mark, which some readers take for a part of the first column's name: save it as UTF-8 without one";
+                self.findings.warn(Finding::in_file(file, Flaw::ByteOrderMark, message));
+            }
+            self.first = Some(index);
+            self.table = Some(Table::new(names, target, self.wanted.weight));
+        }
+        let Some(table) = &mut self.table else { return 0 };
+        let before = table.bytes;
+        table.head(file, text, whole, &mut self.findings);
+        after_header + table.bytes - before
+    }
+
+    /// Takes the end of a Parquet file.
+    fn tail(&mut self, index: usize, bytes: &[u8]) {
+        let size = self.files[index].size;
+        let last = &bytes[bytes.len() - bytes.len().min(parquet::TAIL as usize)..];
+        let range = match parquet::place(size, last) {
+            Ok(range) => range,
+            Err(reason) => return self.footer(index, Err(reason)),
+        };
+        let begins = size - bytes.len() as u64;
+        if range.end - range.start > parquet::LARGEST {
+            let message =
+                "has a footer of more than 4 MB, which is not looked into: write larger row groups";
+            let name = &self.files[index].name;
+            self.findings.warn(Finding::in_file(name, Flaw::NotAllFiles, message));
+        } else if range.start < begins {
+            self.footers.push((index, range));
+        } else {
+            let at = |offset: u64| (offset - begins) as usize;
+            self.footer(index, parquet::read(&bytes[at(range.start)..at(range.end)]));
+        }
+    }
+
+    fn footer(&mut self, index: usize, footer: Result<Footer, parquet::Reason>) {
+        let footer = match footer {
+            Ok(footer) => footer,
+            Err(reason) => {
+                let message = format!("is a Parquet file that {reason}: write it again");
+                return self.fault(index, Flaw::BrokenParquet, message);
+            }
+        };
+        if footer.nested {
+            return self.fault(
+                index,
+                Flaw::NestedColumns,
+                "is a Parquet file with columns inside columns: give each a column of its own",
+            );
+        }
+        self.parquet_rows = self.parquet_rows.saturating_add(footer.rows);
+        let names: Vec<String> = footer.columns.iter().map(|column| column.name.clone()).collect();
+        let name = self.files[index].name.clone();
+        match (&mut self.parquet, self.first) {
+            (Some(columns), Some(first)) => {
+                let known: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+                let first = self.files[first].name.as_str();
+                header::must_equal((first, &known), (&name, &names), &mut self.findings);
+                if known == names {
+                    columns
+                        .iter_mut()
+                        .zip(footer.columns)
+                        .for_each(|(column, more)| column.add(more));
+                }
+            }
+            _ => {
+                if let (Some(target), false) = (self.wanted.target, self.wanted.unlabelled) {
+                    header::must_have_target(&name, &names, target, &mut self.findings);
+                }
+                self.first = Some(index);
+                self.parquet = Some(footer.columns);
+            }
+        }
+    }
+
+    fn fault(&mut self, index: usize, flaw: Flaw, message: impl std::fmt::Display) {
+        self.findings.error(Finding::in_file(&self.files[index].name, flaw, message));
+    }
+
+    fn no_table(&mut self, index: usize, what: &str) {
+        let message = format!(
+            "is {what}: give comma-separated UTF-8 text with a header line, plain or in gzip, or Parquet"
+        );
+        self.fault(index, Flaw::NotATable, message);
+    }
+
+    /// Adds what can only be said of all files together.
+    pub(super) fn finish(&mut self) {
+        let name = |index: usize| self.files[index].name.as_str();
+        let parquet = self.parquet.as_ref().and(self.first);
+        let pair = match (self.plain, self.gzip, parquet) {
+            (Some(plain), Some(gzip), _) => Some((gzip, "compressed with gzip", plain, "not")),
+            (Some(text), _, Some(parquet)) | (None, Some(text), Some(parquet)) => {
+                Some((text, "CSV", parquet, "Parquet"))
+            }
+            _ => None,
+        };
+        if let Some((one, is, other, other_is)) = pair {
+            let message = format!(
+                "is {is}, and {} is {other_is}: all files of a model must be of one form",
+                name(other)
+            );
+            let finding = Finding::in_file(name(one), Flaw::MixedFormats, message);
+            self.findings.error(finding);
+        }
+    }
+}

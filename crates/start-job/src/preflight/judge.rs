@@ -1,0 +1,485 @@
+//! From what was seen to a verdict: the rules of Autopilot, and of good sense.
+
+use crosspilot_core::settings::{FeatureType, ModelSettings, Objective, Problem, Validation};
+
+use super::MOST_FILES;
+use super::column::{ENOUGH, Seen};
+use super::inspection::{Inspection, Wanted};
+use super::table::Table;
+use super::verdict::{
+    Column, Finding, Findings, Flaw, Format, Kind, Rows, Verdict, grouped, quoted,
+};
+
+/// Rows below which Autopilot refuses a training set (API reference,
+/// `AutoMLJobInputDataConfig`).
+pub const MINIMUM_ROWS: u64 = 500;
+
+const GB: u64 = 1_000_000_000;
+/// Limits of data (Autopilot quotas; API reference, `AutoMLJobChannel`).
+const LARGEST_TABLE: u64 = 100 * GB;
+const LARGEST_SERIES: u64 = 30 * GB;
+const LARGEST_VALIDATION: u64 = 2 * GB;
+const LARGEST_PARQUET_FILE: u64 = 2 * GB;
+/// Size from which Autopilot takes a sample (Autopilot quotas).
+const SUBSAMPLED: u64 = 5 * GB;
+/// Characters that hardly any real cell has.
+const LONG_CELL: usize = 32_767;
+
+/// The parts of a data set, looked into.
+pub(super) struct Parts<'a> {
+    pub(super) training: Inspection<'a>,
+    pub(super) validation: Option<Inspection<'a>>,
+    pub(super) held_out: Option<Inspection<'a>>,
+}
+
+/// The columns that a model's settings need.
+pub(super) fn wanted(settings: &ModelSettings) -> Wanted<'_> {
+    Wanted {
+        target: Some(settings.target.as_str()),
+        weight: settings.training.sample_weight.as_deref(),
+        unlabelled: false,
+    }
+}
+
+/// Where the parts lie, for messages.
+pub(super) struct Places<'a> {
+    pub(super) training: &'a str,
+    pub(super) validation: &'a str,
+}
+
+pub(super) fn judge(settings: &ModelSettings, places: &Places<'_>, parts: Parts<'_>) -> Verdict {
+    let Parts { mut training, validation, held_out } = parts;
+    training.finish();
+    let names = training.names();
+    let mut findings = std::mem::take(&mut training.findings);
+    if training.files().is_empty() && !findings.has_errors() {
+        findings.error(Finding::new(
+            Flaw::NoFiles,
+            format!(
+                "there is no training data under {}: upload a CSV file with a header there",
+                places.training
+            ),
+        ));
+    }
+    if training.files().len() > MOST_FILES {
+        findings.error(Finding::new(
+            Flaw::TooLarge,
+            format!(
+                "there are more than {} files under {}: join them into fewer, larger ones",
+                grouped(MOST_FILES as u64),
+                places.training
+            ),
+        ));
+    }
+    sizes(settings, &training, &mut findings);
+    let channel = training.channel();
+    if let Some(names) = &names {
+        named_columns(settings, names, training.first_file().unwrap_or_default(), &mut findings);
+    }
+    let readable = !findings.has_errors();
+    if let (Some(rows), true) = (channel.rows, readable) {
+        enough_rows(settings, &training, rows, &mut findings);
+    }
+    if let (Some(table), true) = (&training.table, readable) {
+        table_columns(settings, table, training.is_exact(), &mut findings);
+    }
+    if let (Some(columns), true) = (&training.parquet, readable) {
+        for column in columns {
+            parquet_column(settings, column, channel.rows, &mut findings);
+        }
+    }
+    let first = training.first_file().map(str::to_owned);
+    let reference = first.as_deref().zip(names.as_deref());
+    let validation = validation.map(|mut part| {
+        part.finish();
+        let channel = part.channel();
+        judge_validation(places.validation, &training, reference, part, &mut findings);
+        channel
+    });
+    if let (Some(part), Some((_, names))) = (held_out, reference) {
+        judge_held_out(&settings.target, names, part, &mut findings);
+    }
+    Verdict {
+        format: training.format(),
+        training: channel,
+        validation,
+        columns: columns(&training),
+        target: training
+            .table
+            .as_ref()
+            .filter(|table| table.target.is_some())
+            .map(|table| table.labels.summary(settings.objective.as_ref())),
+        ..findings.into_verdict()
+    }
+}
+
+fn sizes(settings: &ModelSettings, training: &Inspection<'_>, findings: &mut Findings) {
+    let bytes = training.bytes();
+    let series = matches!(settings.problem, Problem::TimeSeriesForecasting { .. });
+    let largest = if series { LARGEST_SERIES } else { LARGEST_TABLE };
+    let gb = |bytes: u64| format!("{:.1} GB", bytes as f64 / GB as f64);
+    if bytes > largest {
+        let message = format!(
+            "the training data has {}, and SageMaker Autopilot takes {}: leave out what matters least",
+            gb(bytes),
+            gb(largest)
+        );
+        findings.error(Finding::new(Flaw::TooLarge, message));
+    } else if bytes > SUBSAMPLED {
+        let message = format!(
+            "the training data has {}, and SageMaker Autopilot draws a sample of about {} from it: choose what it should learn from if that matters",
+            gb(bytes),
+            gb(SUBSAMPLED)
+        );
+        findings.warn(Finding::new(Flaw::Subsampled, message));
+    }
+    if training.parquet.is_some() {
+        for file in training.files().iter().filter(|file| file.size > LARGEST_PARQUET_FILE) {
+            let message = format!(
+                "has {}, and SageMaker Autopilot takes Parquet files of {}: write several",
+                gb(file.size),
+                gb(LARGEST_PARQUET_FILE)
+            );
+            findings.error(Finding::in_file(&file.name, Flaw::TooLarge, message));
+        }
+    }
+}
+
+/// The columns that the settings name, and what they are named for.
+fn columns_in_use(settings: &ModelSettings) -> Vec<(&str, &'static str)> {
+    let mut used = Vec::new();
+    match &settings.problem {
+        Problem::Tabular | Problem::ImageClassification => {}
+        Problem::TimeSeriesForecasting {
+            item_column, timestamp_column, grouping_columns, ..
+        } => {
+            used.push((item_column.as_str(), "the item column"));
+            used.push((timestamp_column, "the timestamp column"));
+            used.extend(grouping_columns.iter().map(|name| (name.as_str(), "a grouping column")));
+        }
+        Problem::TextClassification { content_column } => {
+            used.push((content_column, "the column with the text"));
+        }
+    }
+    let training = &settings.training;
+    used.extend(training.sample_weight.as_deref().map(|name| (name, "the sample weight")));
+    used.extend(training.features.keys().map(|name| (name.as_str(), "a feature")));
+    used
+}
+
+fn named_columns(settings: &ModelSettings, names: &[String], file: &str, findings: &mut Findings) {
+    for (name, what) in columns_in_use(settings) {
+        if !names.iter().any(|known| known == name) {
+            let message = format!(
+                "is set as {what}, but {file} has no such column: correct the model's settings or the data"
+            );
+            findings.error(Finding::of_column(name, Flaw::UnknownColumn, message));
+        } else if name == settings.target {
+            let message =
+                format!("is set as {what}, and it is the target: correct the model's settings");
+            findings.error(Finding::of_column(name, Flaw::ColumnTwice, message));
+        }
+    }
+}
+
+fn enough_rows(
+    settings: &ModelSettings,
+    training: &Inspection<'_>,
+    rows: Rows,
+    findings: &mut Findings,
+) {
+    let target = &settings.target;
+    let usable = match &training.table {
+        Some(table) => training.estimate(table.usable),
+        None => {
+            let column = training.parquet.iter().flatten().find(|column| column.name == *target);
+            rows.count
+                - column.and_then(|column| column.missing).unwrap_or_default().min(rows.count)
+        }
+    };
+    let file = match training.files() {
+        [only] => only.name.as_str(),
+        _ => "the training data",
+    };
+    // An estimate may be off by as much as rows differ in length.
+    if rows.exact && usable < MINIMUM_ROWS || usable * 2 < MINIMUM_ROWS {
+        let about = if rows.exact { "" } else { "about " };
+        let message = format!(
+            "{file} has {about}{usable} rows with a value in {}; SageMaker Autopilot needs at least {MINIMUM_ROWS}: give more",
+            quoted(target)
+        );
+        findings.error(Finding::new(Flaw::TooFewRows, message));
+    } else if !rows.exact && usable < 2 * MINIMUM_ROWS {
+        let message = format!(
+            "{file} has about {usable} rows with a value in {} by an estimate; SageMaker Autopilot needs at least {MINIMUM_ROWS}: make sure there are enough",
+            quoted(target)
+        );
+        findings.warn(Finding::new(Flaw::RowsUncertain, message));
+    }
+}
+
+fn table_columns(settings: &ModelSettings, table: &Table, exact: bool, findings: &mut Findings) {
+    let tabular = settings.problem == Problem::Tabular;
+    let forecast = Objective { problem_type: "Regression".into(), metric: "forecasting".into() };
+    let objective = match &settings.problem {
+        Problem::TimeSeriesForecasting { .. } => Some(&forecast),
+        _ => settings.objective.as_ref(),
+    };
+    if table.target.is_some() {
+        table.labels.judge(&settings.target, objective, exact, findings);
+    }
+    let weight = settings.training.sample_weight.as_deref();
+    for (index, (name, seen)) in table.names.iter().zip(&table.columns).enumerate() {
+        if Some(index) == table.target {
+            continue;
+        }
+        if weight == Some(name) {
+            weights(name, table, findings);
+            continue;
+        }
+        if let Some(set) = settings.training.features.get(name) {
+            other_kind(name, *set, seen, findings);
+        }
+        if tabular {
+            feature(name, &settings.target, seen, findings);
+        }
+    }
+}
+
+fn weights(name: &str, table: &Table, findings: &mut Findings) {
+    let message = |rest: &str| {
+        format!(
+            "has weights that are missing, negative or no numbers in {} of {} rows{rest}",
+            grouped(table.bad_weights),
+            grouped(table.rows)
+        )
+    };
+    let about = |message: String| Finding::of_column(name, Flaw::BadWeights, message);
+    if table.rows > 0 && table.bad_weights == table.rows {
+        findings.error(about(message(": no row is left to learn from; give numbers from 0 on")));
+    } else if table.bad_weights > 0 {
+        findings
+            .warn(about(message(": SageMaker Autopilot leaves these out; give numbers from 0 on")));
+    }
+}
+
+fn other_kind(name: &str, set: FeatureType, seen: &Seen, findings: &mut Findings) {
+    let fits = match set {
+        FeatureType::Numeric => seen.kind() == Some(Kind::Numeric),
+        FeatureType::Datetime => matches!(seen.kind(), Some(Kind::Datetime | Kind::Numeric)),
+        FeatureType::Categorical | FeatureType::Text => true,
+    };
+    if let (Some(kind), false) = (seen.kind(), fits) {
+        let set = if set == FeatureType::Numeric { "numeric" } else { "datetime" };
+        let message = format!(
+            "is set as {set}, but its values look {}: correct the model's settings or the data",
+            kind.as_str()
+        );
+        findings.warn(Finding::of_column(name, Flaw::OtherKind, message));
+    }
+}
+
+fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
+    let mut warn = |flaw, message: String| findings.warn(Finding::of_column(name, flaw, message));
+    let values = seen.values();
+    let rows = grouped(seen.rows);
+    if values == 0 {
+        if seen.rows > 0 {
+            warn(Flaw::EmptyColumn, format!("has no value in any of {rows} rows: leave it out"));
+        }
+        return;
+    }
+    if seen.tells_the_target() {
+        warn(
+            Flaw::LeakyColumn,
+            format!(
+                "gives {} away: it alone tells nearly all of it; leave it out if it is known only afterwards, or the model learns nothing else",
+                quoted(target)
+            ),
+        );
+    }
+    if values >= ENOUGH && seen.missing == 0 && seen.different() == 1 {
+        warn(
+            Flaw::ConstantColumn,
+            format!(
+                "has the same value in all {rows} rows: nothing can be learnt from it; leave it out"
+            ),
+        );
+    } else if seen.is_identifier() {
+        warn(
+            Flaw::UniqueColumn,
+            format!(
+                "has another value in every one of {rows} rows, as identifiers do: leave it out unless it means something"
+            ),
+        );
+    }
+    let words = values - seen.numbers;
+    if seen.kind() == Some(Kind::Numeric) && words > 0 {
+        warn(
+            Flaw::MixedColumn,
+            format!(
+                "holds numbers, but {} of {} values are none: leave these empty, or the whole column may be taken for words",
+                grouped(words),
+                grouped(values)
+            ),
+        );
+    }
+    if seen.longest > LONG_CELL {
+        warn(
+            Flaw::LongCells,
+            format!(
+                "has a cell of {} bytes: check that no quote is missing, and shorten it",
+                grouped(seen.longest as u64)
+            ),
+        );
+    }
+}
+
+fn parquet_column(
+    settings: &ModelSettings,
+    column: &super::parquet::ParquetColumn,
+    rows: Option<Rows>,
+    findings: &mut Findings,
+) {
+    let rows = rows.map_or(0, |rows| rows.count);
+    let about = |flaw, message: String| Finding::of_column(&column.name, flaw, message);
+    let is_target = column.name == settings.target;
+    let missing = column.missing.unwrap_or_default();
+    if is_target {
+        let objective = settings.objective.as_ref();
+        if column.is_constant() {
+            findings.error(about(Flaw::OneClass, "has the same value in every row: at least two different values are needed to learn from".into()));
+        } else if objective.is_some_and(|objective| objective.problem_type == "Regression")
+            && column.kind != Kind::Numeric
+        {
+            findings.error(about(Flaw::ObjectiveContradicts, format!("is {}, but the model is set to Regression: set a classification, or write numbers", column.kind.as_str())));
+        } else if missing > 0 {
+            findings.warn(about(Flaw::MissingTargets, format!("has no value in {} of {} rows: SageMaker Autopilot leaves them out; fill them in if they should count", grouped(missing), grouped(rows))));
+        }
+    } else if rows > 0 && missing >= rows {
+        findings.warn(about(
+            Flaw::EmptyColumn,
+            format!("has no value in any of {} rows: leave it out", grouped(rows)),
+        ));
+    } else if column.is_constant() {
+        findings.warn(about(
+            Flaw::ConstantColumn,
+            format!(
+                "has the same value in all {} rows: nothing can be learnt from it; leave it out",
+                grouped(rows)
+            ),
+        ));
+    }
+}
+
+fn judge_validation(
+    place: &str,
+    training: &Inspection<'_>,
+    reference: Option<(&str, &[String])>,
+    mut part: Inspection<'_>,
+    findings: &mut Findings,
+) {
+    let own = std::mem::take(&mut part.findings);
+    if part.files().is_empty() && !own.has_errors() {
+        let message = format!(
+            "there is no data under {place}, on which the model is set to validate candidates: upload a file there, or set a share of the training rows instead"
+        );
+        findings.error(Finding::new(Flaw::NoValidation, message));
+        return;
+    }
+    if part.bytes() > LARGEST_VALIDATION {
+        let message = format!(
+            "the validation data has {:.1} GB, and SageMaker Autopilot takes 2.0 GB: give less",
+            part.bytes() as f64 / GB as f64
+        );
+        findings.error(Finding::new(Flaw::TooLarge, message));
+    }
+    let readable = !own.has_errors();
+    findings.add(own);
+    let (Some(names), Some(reference), Some(file), true) =
+        (part.names(), reference, part.first_file(), readable)
+    else {
+        return;
+    };
+    if part.format() != training.format() {
+        let message = format!(
+            "is of another format than {}: training and validation data must be of one",
+            reference.0
+        );
+        findings.error(Finding::in_file(file, Flaw::MixedFormats, message));
+    } else {
+        super::header::must_equal(reference, (file, &names), findings);
+    }
+    if part.table.as_ref().is_some_and(|table| table.target.is_some() && table.usable == 0) {
+        let message = "has no row with a target: nothing can be validated on it";
+        findings.error(Finding::in_file(file, Flaw::MissingTargets, message));
+    }
+}
+
+/// The run ends with predictions for the held-out file: what would fail then is
+/// told before it costs anything.
+fn judge_held_out(
+    target: &str,
+    names: &[String],
+    mut part: Inspection<'_>,
+    findings: &mut Findings,
+) {
+    let Some(file) = part.files().first().map(|file| file.name.clone()) else { return };
+    let own = std::mem::take(&mut part.findings).into_verdict();
+    let cannot = "; the run ends with predictions for this held-out file: correct or remove it";
+    let unfit = |message: String| Finding {
+        file: Some(file.clone()),
+        ..Finding::new(Flaw::HeldOutUnfit, message + cannot)
+    };
+    if let Some(error) = own.errors.first() {
+        findings.error(unfit(error.message.clone()));
+        return;
+    }
+    if part.is_gzip() || part.format() != Some(Format::Csv) {
+        findings.error(unfit(format!("{file} is no plain CSV file")));
+        return;
+    }
+    let Some(held) = part.names() else { return };
+    let missing: Vec<&String> =
+        names.iter().filter(|name| *name != target && !held.contains(name)).collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "{file} lacks columns of the training data: {}",
+            super::verdict::listed(&missing)
+        );
+        findings.error(unfit(message));
+    } else if part.table.as_ref().is_none_or(|table| table.labels.usable() == 0) {
+        let message = format!(
+            "has no values in {}, so that the model's predictions for it cannot be evaluated: add that column if the truth is known",
+            quoted(target)
+        );
+        findings.warn(Finding::in_file(&file, Flaw::HeldOutUnlabelled, message).column(target));
+    }
+}
+
+fn columns(training: &Inspection<'_>) -> Vec<Column> {
+    if let Some(table) = &training.table {
+        let column = |(index, (name, seen)): (usize, (&String, &Seen))| {
+            let seen = if Some(index) == table.target { &table.labels.cells } else { seen };
+            Column {
+                name: name.clone(),
+                kind: seen.kind(),
+                missing: Some(seen.missing),
+                distinct: Some(seen.different()),
+            }
+        };
+        return table.names.iter().zip(&table.columns).enumerate().map(column).collect();
+    }
+    let column = |column: &super::parquet::ParquetColumn| Column {
+        name: column.name.clone(),
+        kind: Some(column.kind),
+        missing: column.missing,
+        distinct: None,
+    };
+    training.parquet.iter().flatten().map(column).collect()
+}
+
+/// Whether candidates are validated on data of their own.
+pub(super) fn validates_on_channel(settings: &ModelSettings) -> bool {
+    settings.training.validation == Some(Validation::Channel)
+}

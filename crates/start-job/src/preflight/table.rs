@@ -1,0 +1,174 @@
+//! Rows of CSV: read from the heads of files and from pieces of their middle,
+//! and added up column by column.
+
+use super::column::{Answer, Seen, number};
+use super::target::Labels;
+use super::verdict::{Finding, Findings, Flaw};
+
+/// Line starts that are tried until the middle of a file reads as rows.
+const STARTS: usize = 16;
+/// Rows in a row that must have the header's number of fields.
+const AGREEING: usize = 3;
+/// Line feeds in one row from which a quote is believed to have been forgotten.
+const LINES_OF_A_ROW: usize = 100;
+
+/// A table's columns, and all that its rows have shown so far.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) names: Vec<String>,
+    pub(super) target: Option<usize>,
+    weight: Option<usize>,
+    pub(super) columns: Vec<Seen>,
+    pub(super) labels: Labels,
+    /// Rows that were looked at.
+    pub(super) rows: u64,
+    /// Those of them that can be learnt from.
+    pub(super) usable: u64,
+    /// Bytes of the rows that were looked at.
+    pub(super) bytes: u64,
+    /// Rows whose weight is missing, no number or negative.
+    pub(super) bad_weights: u64,
+}
+
+impl Table {
+    pub(super) fn new(names: Vec<String>, target: Option<&str>, weight: Option<&str>) -> Self {
+        let position = |wanted: Option<&str>| {
+            wanted.and_then(|wanted| names.iter().position(|name| name == wanted))
+        };
+        Self {
+            target: position(target),
+            weight: position(weight),
+            columns: names.iter().map(|_| Seen::default()).collect(),
+            labels: Labels::default(),
+            rows: 0,
+            usable: 0,
+            bytes: 0,
+            bad_weights: 0,
+            names,
+        }
+    }
+
+    fn observe(&mut self, row: &csv::StringRecord) {
+        self.rows += 1;
+        let answer = match self.target.and_then(|target| row.get(target)) {
+            Some(cell) => self.labels.observe(cell.as_bytes()),
+            None => Some(Answer::default()),
+        };
+        self.usable += u64::from(answer.is_some());
+        for (index, (seen, cell)) in self.columns.iter_mut().zip(row).enumerate() {
+            if Some(index) != self.target {
+                seen.observe(cell.as_bytes(), answer.unwrap_or_default());
+            }
+        }
+        if let Some(cell) = self.weight.and_then(|weight| row.get(weight)) {
+            let is_good = number(cell.as_bytes()).is_some_and(|weight| weight >= 0.0);
+            self.bad_weights += u64::from(!is_good);
+        }
+    }
+
+    /// Reads the rows at the beginning of a file, after its header. `whole` says
+    /// that the file ends here; otherwise the last row may be cut and is left
+    /// out.
+    pub(super) fn head(&mut self, file: &str, text: &[u8], whole: bool, findings: &mut Findings) {
+        let mut reader = reader(text);
+        let mut row = csv::StringRecord::new();
+        let mut header = csv::StringRecord::new();
+        if !matches!(reader.read_record(&mut header), Ok(true)) {
+            return;
+        }
+        let width = header.len();
+        let mut start = reader.position().byte();
+        while let Ok(true) = reader.read_record(&mut row) {
+            let end = reader.position().byte();
+            let line = row.position().map_or(0, csv::Position::line);
+            let is_last = end as usize >= text.len();
+            let opened = row
+                .iter()
+                .any(|cell| cell.bytes().filter(|b| *b == b'\n').count() >= LINES_OF_A_ROW);
+            if opened || (row.len() != width && is_last && row.iter().any(|c| c.contains('\n'))) {
+                findings.error(open_quote(file, line));
+                return;
+            }
+            if is_last && !whole {
+                break;
+            }
+            if row.len() != width {
+                let message = format!(
+                    "has {} fields in line {line}, and its header has {width}: put values that hold commas in double quotes",
+                    row.len()
+                );
+                findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
+                return;
+            }
+            if row == header {
+                let message = format!(
+                    "has its header again in line {line}, where a row should be: remove that line (files that were joined keep one header only)"
+                );
+                findings.error(Finding::in_file(file, Flaw::RepeatedHeader, message));
+                return;
+            }
+            self.observe(&row);
+            self.bytes += end - start;
+            start = end;
+        }
+    }
+
+    /// Reads the rows of a piece from the middle of a file, as far as it can be
+    /// told where one begins: line feeds inside quotes make that uncertain.
+    pub(super) fn middle(&mut self, file: &str, piece: &[u8], findings: &mut Findings) {
+        let Some(last) = piece.iter().rposition(|b| *b == b'\n') else { return };
+        let piece = &piece[..=last];
+        let plain = !piece.contains(&b'"');
+        let starts = piece.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1);
+        let tries = if plain { 1 } else { STARTS };
+        let Some(start) = starts.take(tries).find(|at| plain || self.reads_as_rows(&piece[*at..]))
+        else {
+            return;
+        };
+        let text = &piece[start..];
+        let mut reader = reader(text);
+        let mut row = csv::StringRecord::new();
+        let mut begin = 0;
+        while let Ok(true) = reader.read_record(&mut row) {
+            let end = reader.position().byte();
+            if row.len() == self.names.len() {
+                if row.iter().eq(self.names.iter().map(String::as_str)) {
+                    let message = "has its header again among its rows: remove that line (files that were joined keep one header only)";
+                    findings.error(Finding::in_file(file, Flaw::RepeatedHeader, message));
+                    return;
+                }
+                self.observe(&row);
+            } else if plain {
+                let message = format!(
+                    "has a row of {} fields in its middle, and its header has {}: put values that hold commas in double quotes",
+                    row.len(),
+                    self.names.len()
+                );
+                findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
+                return;
+            }
+            self.bytes += end - begin;
+            begin = end;
+        }
+    }
+
+    fn reads_as_rows(&self, text: &[u8]) -> bool {
+        let mut reader = reader(text);
+        let mut row = csv::StringRecord::new();
+        (0..AGREEING).all(|_| {
+            matches!(reader.read_record(&mut row), Ok(true)) && row.len() == self.names.len()
+        })
+    }
+}
+
+fn open_quote(file: &str, line: u64) -> Finding {
+    let message = format!(
+        "has a double quote in line {line} that is not closed there, and swallows the lines after it: close it, or write two for one that is meant"
+    );
+    Finding::in_file(file, Flaw::OpenQuote, message)
+}
+
+/// A reader of rows, header or not.
+pub(super) fn reader(text: &[u8]) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text)
+}
