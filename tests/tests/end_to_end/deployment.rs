@@ -510,7 +510,7 @@ impl Scene {
 #[test]
 fn a_request_to_stop_stops_the_job_and_deploys_nothing() {
     on_local_cloud(async |cloud| {
-        let scene = slow(cloud, "stopped").await;
+        let scene = slow(cloud, "stop-asked").await;
         let execution = scene.train(churn(4000, 1)).await;
         let run = scene.training().await;
         let stop = Stop { by: "arn:aws:iam::111111111111:user/eve".into(), time: "noon".into() };
