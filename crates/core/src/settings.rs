@@ -150,7 +150,8 @@ pub enum FeatureType {
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     /// How much better a challenger must be than the champion, in the metric's
-    /// own unit.
+    /// own unit. Below zero, a newer model is preferred even when it is worse by
+    /// up to that much.
     #[serde(default)]
     pub margin: f64,
     /// How good any model must be to serve, in the metric's own unit.

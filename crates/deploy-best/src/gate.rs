@@ -117,17 +117,24 @@ fn verdict(figures: &Figures) -> (Verdict, String) {
             );
             (Verdict::Deploy, reason)
         }
-        Some(old) if gain(old) > *margin => {
-            let reason = format!(
-                "{metric} {new:.4}{rows} beats the champion's {old:.4} by more than {margin}"
-            );
-            (Verdict::Deploy, reason)
-        }
         Some(old) => {
-            let reason = format!(
-                "{metric} {new:.4}{rows} does not beat the champion's {old:.4} by more than {margin}: the champion stays"
-            );
-            (Verdict::Keep, reason)
+            let deploys = gain(old) > *margin;
+            let comparison = match (*margin < 0.0, deploys) {
+                (false, true) => format!("beats the champion's {old:.4} by more than {margin}"),
+                (false, false) => {
+                    format!("does not beat the champion's {old:.4} by more than {margin}")
+                }
+                (true, true) => format!("is within {} of the champion's {old:.4}", -margin),
+                (true, false) => {
+                    format!("is worse than the champion's {old:.4} by {} or more", -margin)
+                }
+            };
+            if deploys {
+                (Verdict::Deploy, format!("{metric} {new:.4}{rows} {comparison}"))
+            } else {
+                let reason = format!("{metric} {new:.4}{rows} {comparison}: the champion stays");
+                (Verdict::Keep, reason)
+            }
         }
     }
 }

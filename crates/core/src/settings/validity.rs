@@ -66,9 +66,6 @@ pub enum SettingsInvalid {
     /// A number of the gate.
     #[error("gate.{0} is no finite number")]
     Gate(&'static str),
-    /// A margin that would prefer the worse.
-    #[error("gate.margin is {0}; it must not be negative")]
-    Margin(f64),
     /// An instance type by its form.
     #[error("instance_type is {0:?}; such as ml.m5.large")]
     InstanceType(String),
@@ -276,8 +273,6 @@ impl Gate {
     fn validate(&self) -> Result<(), SettingsInvalid> {
         if !self.margin.is_finite() {
             Err(SettingsInvalid::Gate("margin"))
-        } else if self.margin < 0.0 {
-            Err(SettingsInvalid::Margin(self.margin))
         } else if self.minimum.is_some_and(|minimum| !minimum.is_finite()) {
             Err(SettingsInvalid::Gate("minimum"))
         } else {
@@ -520,7 +515,6 @@ mod tests {
                 json!({"problem": "image_classification", "training": {"mode": "ensembling"}}),
                 "training.mode is for tables only; leave it out for this problem",
             ),
-            (json!({"gate": {"margin": -0.1}}), "gate.margin is -0.1; it must not be negative"),
             (
                 json!({"deployment": {"hosting": {"instance": {"instance_type": "m5.large"}}}}),
                 "instance_type is \"m5.large\"; such as ml.m5.large",

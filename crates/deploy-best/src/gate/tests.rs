@@ -74,6 +74,11 @@ fn without_held_out_rows_validation_decides_by_metric_direction_and_margin() {
         ("MSE", 10.0, 9.5, margin(1.0), Keep),
         ("MSE", 10.0, 12.0, margin(1.0), Keep),
         ("validation:binary_logloss", 0.3, 0.2, OPEN, Deploy),
+        // Below zero, the newer may be a little worse.
+        ("F1", 0.90, 0.89, margin(-0.02), Deploy),
+        ("F1", 0.90, 0.87, margin(-0.02), Keep),
+        ("MSE", 10.0, 10.5, margin(-1.0), Deploy),
+        ("MSE", 10.0, 11.5, margin(-1.0), Keep),
     ] {
         let champion = champion(Some(metric), Some(old));
         let decision = decided(&score(metric, new), &none, Some(&champion), gate);
