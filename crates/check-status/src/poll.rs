@@ -86,7 +86,7 @@ impl Order {
 
 /// What an `AutoMLJobStatus` means. A completed job may lack a best candidate,
 /// and a job that somebody stopped in SageMaker may have one.
-pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) -> Phase {
+pub(crate) fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) -> Phase {
     match (status, order) {
         ("Completed" | "Stopped", Some(Order::Person(_))) => Phase::Stopped,
         ("Stopped", Some(Order::Limit(_))) => Phase::Stopped,
@@ -97,7 +97,7 @@ pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) 
 }
 
 /// What a `TransformJobStatus` means. Only a completed one has all answers.
-pub fn transform_phase(status: &str, order: Option<&Order>) -> Phase {
+pub(crate) fn transform_phase(status: &str, order: Option<&Order>) -> Phase {
     match (status, order) {
         ("Completed" | "Stopped", Some(Order::Person(_))) => Phase::Stopped,
         ("Stopped", Some(Order::Limit(_))) => Phase::Stopped,
@@ -109,7 +109,7 @@ pub fn transform_phase(status: &str, order: Option<&Order>) -> Phase {
 
 /// What an `EndpointStatus` means. After a rollback the endpoint is in service
 /// again, but with another config than the one to be deployed.
-pub fn endpoint_phase(status: &str, serves_config: bool) -> Phase {
+pub(crate) fn endpoint_phase(status: &str, serves_config: bool) -> Phase {
     match status {
         "InService" if serves_config => Phase::Succeeded,
         "InService" => Phase::Failed,
@@ -119,7 +119,7 @@ pub fn endpoint_phase(status: &str, serves_config: bool) -> Phase {
 }
 
 /// Whether a job of that status takes a request to stop.
-pub fn can_be_stopped(status: &str) -> bool {
+pub(crate) fn can_be_stopped(status: &str) -> bool {
     !matches!(status, "Completed" | "Failed" | "Stopped" | "Stopping")
 }
 

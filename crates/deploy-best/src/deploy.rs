@@ -133,7 +133,8 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
         features: record.features,
         target: settings.target.clone(),
     };
-    let plan = Plan { app, tenant: &tenant, settings, session, challenger };
+    let against = lineup.champion.as_ref().map(|champion| &champion.run);
+    let plan = Plan { app, tenant: &tenant, settings, session, challenger, against };
     match plan.advance(found, champion).await? {
         Ok(action) => {
             deployment.config = Some(run.deployment_name());
@@ -225,6 +226,8 @@ struct Plan<'a> {
     settings: &'a ModelSettings,
     session: CustomerSession,
     challenger: Serving,
+    /// The champion that the lineup named when it was decided.
+    against: Option<&'a RunRef>,
 }
 
 impl Plan<'_> {
@@ -239,11 +242,12 @@ impl Plan<'_> {
         let Serving { run, endpoint: name, variant, .. } = &self.challenger;
         let config = run.deployment_name();
         let wait = |what: &str| Ok(Err(format!("endpoint {name} {what}")));
-        match endpoint::step(found.as_ref(), &config) {
-            Step::Adopt => {
-                self.challenge().await?;
-                Ok(Ok(Action::Adopted))
-            }
+        let step = endpoint::step(found.as_ref(), &config);
+        if matches!(step, Step::Adopt | Step::Create | Step::Update) && !self.challenge().await? {
+            return wait("was just taken by another run");
+        }
+        match step {
+            Step::Adopt => Ok(Ok(Action::Adopted)),
             Step::Wait => {
                 let status = found.map(|found| found.status).unwrap_or_default();
                 wait(&format!("is {status} and has to end that first"))
@@ -254,7 +258,6 @@ impl Plan<'_> {
             }
             Step::Create => {
                 self.config().create(&sagemaker, None).await?;
-                self.challenge().await?;
                 let tags = tags(self.tenant, run);
                 match endpoint::create(&sagemaker, name, &config, tags).await {
                     Ok(()) => Ok(Ok(Action::Created)),
@@ -268,7 +271,6 @@ impl Plan<'_> {
                 let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
                 self.config().create(&sagemaker, instances).await?;
                 scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
-                self.challenge().await?;
                 let guard = endpoint::guard(&self.settings.deployment)
                     .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
                 match endpoint::update(&sagemaker, name, &config, guard).await {
@@ -286,14 +288,13 @@ impl Plan<'_> {
         EndpointConfig { tenant, deployment: &settings.deployment, serving: challenger }
     }
 
-    /// From here on, either model may answer.
-    async fn challenge(&self) -> Result<(), Error> {
-        let RunRef { tenant, model, .. } = &self.challenger.run;
-        self.app
-            .registry
-            .change_lineup(tenant, model, |lineup| lineup.challenge(self.challenger.clone()))
-            .await?;
-        Ok(())
+    /// Claims the endpoint, unless another run was quicker. From here on, either
+    /// model may answer.
+    async fn challenge(&self) -> Result<bool, Error> {
+        let run = &self.challenger.run;
+        let claim = |lineup: &mut Lineup| lineup.challenge(self.challenger.clone(), self.against);
+        let lineup = self.app.registry.change_lineup(&run.tenant, &run.model, claim).await?;
+        Ok(lineup.is_challenged_by(run) || lineup.is_led_by(run))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Runs that cannot succeed end in the failure path, which names stage, code
 //! and cause.
 
-use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
+
+use crate::operations::crosspilot;
 
 #[test]
 fn a_permission_missing_in_the_customers_template_is_named() {
@@ -163,13 +164,16 @@ fn a_run_that_failed_goes_on_in_another_execution() {
         let failed = customer.first_execution().await;
         assert_eq!(customer.failed(&failed).await["stage"], "deploy-best");
 
+        let redrive = ["run", "redrive", "redriven", "churn"];
+        let redriven = crosspilot(&customer, &redrive).await;
+        assert_eq!(redriven.code, Some(0), "{}", redriven.errors);
+        assert_ne!(redriven.answer["execution"]["arn"], failed);
+        assert_eq!(redriven.answer["execution"]["status"], "SUCCEEDED");
         let runs = cloud.vendor().registry.runs(&customer.tenant.tenant, &customer.model).await;
         let run = runs.unwrap().pop().unwrap().run;
-        let redriven = cloud.vendor().redrive(&run).await.unwrap();
-        assert_ne!(redriven, failed);
-        let output = customer.succeeded(&redriven).await;
-        assert_eq!(output["run"]["run_id"], run.run_id.as_str());
-        let again = cloud.vendor().redrive(&run).await.unwrap_err();
-        assert_eq!(again.code(), Code::Conflict);
+        assert_eq!(redriven.answer["output"]["run"]["run_id"], run.run_id.as_str());
+        let again = crosspilot(&customer, &redrive).await;
+        assert_eq!(again.code, Some(1), "{}", again.answer);
+        assert!(again.errors.contains("the run ended well"), "{}", again.errors);
     });
 }

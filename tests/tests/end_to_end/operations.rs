@@ -20,14 +20,14 @@ use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, onboarding, unt
 use serde_json::{Value, json};
 
 /// What a command said: its exit code, its answer, its other words.
-struct Said {
-    code: Option<i32>,
-    answer: Value,
-    errors: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) answer: Value,
+    pub(crate) errors: String,
 }
 
 /// The command line, with an answer in JSON.
-async fn crosspilot(customer: &Customer, arguments: &[&str]) -> Said {
+pub(crate) async fn crosspilot(customer: &Customer, arguments: &[&str]) -> Said {
     let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
     command.arg("--home").arg(home_of(customer.cloud)).args(arguments).arg("--json");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

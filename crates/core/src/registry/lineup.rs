@@ -68,9 +68,13 @@ impl Lineup {
         self.champion.as_ref().is_some_and(|champion| champion.run == *run)
     }
 
-    /// The endpoint begins to move to this model.
-    pub fn challenge(&mut self, challenger: Serving) {
-        if !self.is_led_by(&challenger.run) {
+    /// The endpoint begins to move to this model, which was found better than the
+    /// champion of then: `against`. Nothing happens while another run's model is
+    /// on its way, or once there is another champion.
+    pub fn challenge(&mut self, challenger: Serving, against: Option<&RunRef>) {
+        let free = self.challenger.as_ref().is_none_or(|on_way| on_way.run == challenger.run);
+        let champion = self.champion.as_ref().map(|champion| &champion.run);
+        if free && champion == against && !self.is_led_by(&challenger.run) {
             self.retired.retain(|run| *run != challenger.run);
             self.challenger = Some(challenger);
         }
@@ -184,13 +188,20 @@ mod tests {
         }
     }
 
+    /// The endpoint moves to this model and arrives.
+    fn serve(lineup: &mut Lineup, model: &Serving) {
+        let against = lineup.champion.as_ref().map(|champion| champion.run.clone());
+        lineup.challenge(model.clone(), against.as_ref());
+        lineup.promote(&model.run);
+    }
+
     #[test]
     fn a_promoted_challenger_leaves_its_champion_as_predecessor() {
         let (first, second) = (serving("0000000001"), serving("0000000002"));
         let mut lineup = Lineup::default();
-        lineup.challenge(first.clone());
+        lineup.challenge(first.clone(), None);
         lineup.promote(&first.run);
-        lineup.challenge(second.clone());
+        lineup.challenge(second.clone(), Some(&first.run));
         assert_eq!(lineup.challenger, Some(second.clone()));
         for _ in 0..2 {
             lineup.promote(&second.run);
@@ -208,13 +219,11 @@ mod tests {
         let runs = ["0000000001", "0000000002", "0000000003"].map(serving);
         let mut lineup = Lineup::default();
         for run in &runs {
-            lineup.challenge(run.clone());
-            lineup.promote(&run.run);
+            serve(&mut lineup, run);
         }
         assert_eq!(lineup.retired, [runs[0].run.clone()]);
         assert_eq!(lineup.previous, Some(runs[1].clone()));
-        lineup.challenge(runs[0].clone());
-        lineup.promote(&runs[0].run);
+        serve(&mut lineup, &runs[0]);
         assert_eq!(lineup.retired, [runs[1].run.clone()]);
     }
 
@@ -224,10 +233,25 @@ mod tests {
         let mut lineup = Lineup::default();
         lineup.promote(&first.run);
         assert_eq!(lineup, Lineup::default());
-        lineup.challenge(first.clone());
-        lineup.challenge(second.clone());
+        lineup.challenge(second.clone(), None);
         lineup.promote(&first.run);
         assert!(lineup.champion.is_none() && lineup.is_challenged_by(&second.run));
+    }
+
+    #[test]
+    fn a_challenger_takes_the_endpoint_from_no_other_and_from_no_champion_it_never_met() {
+        let runs = ["0000000001", "0000000002", "0000000003"].map(serving);
+        let mut lineup = Lineup::default();
+        lineup.challenge(runs[0].clone(), None);
+        lineup.challenge(runs[1].clone(), None);
+        assert!(lineup.is_challenged_by(&runs[0].run));
+        lineup.promote(&runs[0].run);
+        lineup.challenge(runs[1].clone(), None);
+        lineup.challenge(runs[1].clone(), Some(&runs[2].run));
+        assert_eq!(lineup.challenger, None);
+        lineup.challenge(runs[1].clone(), Some(&runs[0].run));
+        lineup.challenge(runs[1].clone(), Some(&runs[0].run));
+        assert!(lineup.is_challenged_by(&runs[1].run));
     }
 
     #[test]
@@ -236,8 +260,7 @@ mod tests {
         lineup.roll_back();
         assert_eq!(lineup, Lineup::default());
         for run in ["0000000001", "0000000002"].map(serving) {
-            lineup.challenge(run.clone());
-            lineup.promote(&run.run);
+            serve(&mut lineup, &run);
         }
         let before = lineup.clone();
         lineup.roll_back();
@@ -251,9 +274,8 @@ mod tests {
         let (first, second) = (serving("0000000001"), serving("0000000002"));
         let retired = vec![first.run.clone()];
         let mut lineup = Lineup::default();
-        for run in [first, second.clone()] {
-            lineup.challenge(run.clone());
-            lineup.promote(&run.run);
+        for run in [&first, &second] {
+            serve(&mut lineup, run);
         }
         for _ in 0..2 {
             lineup.rest();
@@ -267,7 +289,7 @@ mod tests {
     #[test]
     fn only_the_own_run_withdraws_a_challenger() {
         let mut lineup = Lineup::default();
-        lineup.challenge(serving("0000000002"));
+        lineup.challenge(serving("0000000002"), None);
         lineup.withdraw(&serving("0000000001").run);
         assert!(lineup.challenger.is_some());
         lineup.withdraw(&serving("0000000002").run);

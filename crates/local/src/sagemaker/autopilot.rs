@@ -129,7 +129,7 @@ impl Run {
             problem: analysis.problem_type,
             metric: analysis.metric,
         };
-        let Outcome { best, out_of_time } =
+        let Outcome { best, training, out_of_time } =
             self.train(training, deadline, plan, job, &recipe).await?;
         if self.stopped() {
             return Ok("Stopped");
@@ -140,12 +140,12 @@ impl Run {
         self.stage("GeneratingExplainabilityReport").await;
         let explainability =
             recipe.output.join(&format!("documentation/explainability/output/{name}"));
-        put_json(
-            &s3,
-            &explainability.join("analysis.json"),
-            &report::explainability(&best, &analysis),
-        )
-        .await?;
+        let predictor = best.predictor.clone();
+        let shares = tokio::task::spawn_blocking(move || predictor.importance(&training, seed))
+            .await
+            .map_err(|error| error.to_string())??;
+        let analysis_file = explainability.join("analysis.json");
+        put_json(&s3, &analysis_file, &report::explainability(&shares, &analysis)).await?;
         self.stage("GeneratingModelInsightsReport").await;
         let insights = recipe.output.join(&format!("documentation/model_monitor/output/{name}"));
         put_json(&s3, &insights.join("statistics.json"), &report::insights(&best, &analysis))

@@ -29,6 +29,10 @@ best = churn["BestCandidate"]
 assert best["FinalAutoMLJobObjectiveMetric"]["Value"] > 0.8
 assert [metric["StandardMetricName"] for metric in best["CandidateProperties"]["CandidateMetrics"]][-1] == "LogLoss"
 assert len(best["InferenceContainers"]) == 1
+explained = best["CandidateProperties"]["CandidateArtifactLocations"]["Explainability"].removeprefix("s3://acme-ml/")
+explained = json.loads(s3.get_object(Bucket="acme-ml", Key=f"{explained}/analysis.json")["Body"].read())
+[shares] = [by_label["global_shap_values"] for by_label in explained["explanations"]["kernel_shap"].values()]
+assert abs(sum(shares.values()) - 1) < 1e-6 and shares["plan"] > 0.02 and set(shares) <= set(HEADER[:-1]), shares
 candidates = sagemaker.get_paginator("list_candidates_for_auto_ml_job").paginate(
     AutoMLJobName="crosspilot-churn", SortBy="FinalObjectiveMetricValue", PaginationConfig={"PageSize": 2})
 candidates = list(candidates.search("Candidates"))

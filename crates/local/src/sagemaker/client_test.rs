@@ -90,11 +90,11 @@ impl Local {
     }
 }
 
-/// Run a Python client against an emulator and a SageMaker of its own.
-async fn run(python: &Path, script: &str, faults: Vec<Fault>) {
+/// Run a script that uses boto3 against an emulator and a SageMaker of its own.
+async fn run(script: &str, faults: Vec<Fault>) {
     let local = Local::start().await;
     faults.into_iter().for_each(|fault| local.sagemaker.inject(fault));
-    let mut client = Command::new(python);
+    let mut client = Command::new(emulator());
     client.arg(source(script)).args([&local.url, &local.sagemaker.url()]);
     client.arg(local.directory.path());
     let output = tokio::task::spawn_blocking(move || client.output()).await.unwrap().unwrap();
@@ -226,42 +226,22 @@ async fn boto3_cannot_tell_it_apart() {
         times: 1,
         effect: Effect::Throttle,
     };
-    run(&emulator(), "client_test.py", vec![throttle]).await;
+    run("client_test.py", vec![throttle]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_deploys_with_guardrails() {
-    run(&emulator(), "deployment_test.py", vec![]).await;
+    run("deployment_test.py", vec![]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_trains_on_every_kind_of_input() {
-    run(&emulator(), "jobs_test.py", vec![]).await;
+    run("jobs_test.py", vec![]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_trains_and_serves_under_keys_and_in_networks() {
-    run(&emulator(), "security_test.py", vec![]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sagemaker_sdk_runs_the_seeds_flow() {
-    let home = home().join("sagemaker-sdk-2.257.0");
-    let python = home.join("bin/python");
-    if !home.join("complete").exists() {
-        eprintln!("installing the sagemaker SDK (once)");
-        let base = std::env::var("CROSSPILOT_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        output(Command::new(base).args(["-m", "venv", "--clear"]).arg(&home));
-        output(Command::new(&python).args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "sagemaker==2.257.0",
-        ]));
-        std::fs::write(home.join("complete"), "").unwrap();
-    }
-    run(&python, "sdk_test.py", vec![]).await;
+    run("security_test.py", vec![]).await;
 }
 
 #[test]

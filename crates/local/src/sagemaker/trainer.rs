@@ -53,6 +53,15 @@ impl Predictor {
         let predictions = self.0.predict(&table).map_err(|error| error.to_string())?;
         Ok(predictions.into_iter().map(Prediction::from).collect())
     }
+
+    /// Each column's share in the answers for these records, by Shapley values.
+    pub(super) fn importance(
+        &self,
+        records: &Table,
+        seed: u64,
+    ) -> Result<Vec<(String, f64)>, String> {
+        self.0.importance(records, seed).map_err(|error| error.to_string())
+    }
 }
 
 impl From<crosspilot_automl::Prediction> for Prediction {
@@ -87,7 +96,6 @@ pub(super) struct Trained {
     pub(super) algorithm: &'static str,
     pub(super) objective: f64,
     pub(super) metrics: Vec<(Metric, f64)>,
-    pub(super) importance: Vec<(String, f64)>,
     pub(super) seconds: f64,
     pub(super) predictor: Predictor,
 }
@@ -103,6 +111,8 @@ pub(super) enum Progress {
 /// How training ended, with the best candidate in its final form.
 pub(super) struct Outcome {
     pub(super) best: Trained,
+    /// What it was trained on.
+    pub(super) training: Table,
     pub(super) out_of_time: bool,
 }
 
@@ -162,7 +172,11 @@ impl Training {
         );
         let Leaderboard { candidates, ending, .. } = board.map_err(|error| error.to_string())?;
         let best = candidates.first().ok_or("No candidate could be trained.")?;
-        Ok(Outcome { best: Trained::from(best), out_of_time: ending == Ending::OutOfTime })
+        Ok(Outcome {
+            best: Trained::from(best),
+            training: self.training,
+            out_of_time: ending == Ending::OutOfTime,
+        })
     }
 }
 
@@ -173,7 +187,6 @@ impl From<&crosspilot_automl::Candidate> for Trained {
             algorithm: candidate.algorithm.as_str(),
             objective: candidate.objective,
             metrics: candidate.metrics.clone(),
-            importance: candidate.importance.clone(),
             seconds: candidate.fit_seconds,
             predictor: Predictor(candidate.model.clone()),
         }

@@ -192,7 +192,7 @@ mod tests {
         let old = model("0000000001", "v1", &["a"]);
         let new = model("0000000002", "v1", &["a"]);
         let mut lineup = Lineup { champion: Some(old.clone()), ..Lineup::default() };
-        lineup.challenge(new.clone());
+        lineup.challenge(new.clone(), Some(&old.run));
         let ask = Ask::Anyone(old.clone());
         assert_eq!(judge(&ask, Some("v1"), &lineup), Verdict::Good(old));
         lineup.promote(&new.run);

@@ -36,7 +36,7 @@ impl Axis {
     /// In the data's own unit, with a little room at both ends.
     fn number(title: &'static str, low: f64, high: f64) -> Self {
         let room = if high > low { (high - low) * 0.03 } else { low.abs().max(1.0) * 0.1 };
-        let (low, high) = (low - room, high + room);
+        let (low, high) = ((low - room).max(f64::MIN), (high + room).min(f64::MAX));
         let ticks = steps(low, high).into_iter().map(|tick| (tick, name(tick))).collect();
         Self { title, low, high, ticks }
     }
@@ -284,6 +284,12 @@ mod tests {
         assert_eq!(steps(0.0, 1.0), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
         assert_eq!(steps(-7.0, 31.0), [0.0, 10.0, 20.0, 30.0]);
         assert_eq!(steps(3.0, 3.0), [3.0]);
+    }
+
+    #[test]
+    fn the_largest_numbers_have_room() {
+        let svg = scatter(&[f64::MIN], &[f64::MIN]);
+        assert!(svg.contains(&name(f64::MIN)) && !svg.contains("inf"), "{svg}");
     }
 
     proptest! {

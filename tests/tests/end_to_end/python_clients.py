@@ -1,33 +1,31 @@
-"""The sagemaker Python SDK, unmodified, does the seed's whole flow on the local SageMaker.
+"""boto3 and the sagemaker SDK, unmodified, do the seed's whole flow on the local cloud.
 
-    python sdk_test.py EMULATOR_URL SAGEMAKER_URL DIRECTORY
+    AWS_CONFIG_FILE=... AWS_SHARED_CREDENTIALS_FILE=... AWS_PROFILE=customer_admin python python_clients.py DIRECTORY
 
-Train with AutoML and AutoMLV2, describe, list candidates, deploy with response
-keys, predict, transform, delete. What the SDK needs to be told on a laptop is
-the bucket and the role's full ARN.
+Train, describe, list candidates, deploy with response keys, predict, transform,
+delete: with AutoML and AutoMLV2, and with boto3 alone. What the SDK needs to be
+told on a laptop is the bucket and the role's full ARN.
 """
 
+import csv
+import io
 import json
 import os
 import random
 import sys
 import time
 
-EMULATOR, SAGEMAKER, DIRECTORY = sys.argv[1:]
-CUSTOMER = "222222222222"
-os.environ.update(
-    AWS_ENDPOINT_URL=EMULATOR, AWS_ENDPOINT_URL_SAGEMAKER=SAGEMAKER, AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=SAGEMAKER,
-    AWS_ACCESS_KEY_ID=CUSTOMER, AWS_SECRET_ACCESS_KEY="test", AWS_DEFAULT_REGION="us-east-1",
-    AWS_EC2_METADATA_DISABLED="true")
+import boto3
+import sagemaker
+from sagemaker.automl.automl import AutoML
+from sagemaker.automl.automlv2 import AutoMLDataChannel, AutoMLTabularConfig, AutoMLV2
+from sagemaker.deserializers import CSVDeserializer
+from sagemaker.predictor import Predictor
+from sagemaker.serializers import CSVSerializer
+from sagemaker.transformer import Transformer
 
-import boto3  # noqa: E402  (after the environment)
-import sagemaker  # noqa: E402
-from sagemaker.automl.automl import AutoML  # noqa: E402
-from sagemaker.automl.automlv2 import AutoMLDataChannel, AutoMLTabularConfig, AutoMLV2  # noqa: E402
-from sagemaker.deserializers import CSVDeserializer  # noqa: E402
-from sagemaker.predictor import Predictor  # noqa: E402
-from sagemaker.serializers import CSVSerializer  # noqa: E402
-from sagemaker.transformer import Transformer  # noqa: E402
+[DIRECTORY] = sys.argv[1:]
+CUSTOMER = boto3.client("sts").get_caller_identity()["Account"]
 
 boto3.client("s3").create_bucket(Bucket="sdk-ml")
 iam = boto3.client("iam")
@@ -101,3 +99,30 @@ assert session.read_s3_file("sdk-ml", "bulk/bulk.csv.out").splitlines()[0].start
 for endpoint in ("sdk-first", "sdk-second"):
     client_of(endpoint).delete_endpoint()
 model.delete_model()
+
+# The same by boto3 alone, as the seed's notebook does it.
+client, runtime = boto3.client("sagemaker"), boto3.client("sagemaker-runtime")
+client.create_auto_ml_job_v2(
+    AutoMLJobName="boto3", RoleArn=ROLE, OutputDataConfig={"S3OutputPath": "s3://sdk-ml/out"},
+    AutoMLJobInputDataConfig=[{"ChannelType": "training", "ContentType": "text/csv;header=present",
+                               "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}}],
+    AutoMLProblemTypeConfig={"TabularJobConfig": {
+        "TargetAttributeName": "Churn?", "CompletionCriteria": {"MaxCandidates": 2}}})
+while (job := client.describe_auto_ml_job_v2(AutoMLJobName="boto3"))["AutoMLJobStatus"] == "InProgress":
+    time.sleep(0.1)
+assert job["AutoMLJobStatus"] == "Completed", job
+[container] = job["BestCandidate"]["InferenceContainers"]
+container["Environment"]["SAGEMAKER_INFERENCE_OUTPUT"] = "predicted_label,probability"
+client.create_model(ModelName="boto3", ExecutionRoleArn=ROLE, Containers=[container])
+client.create_endpoint_config(EndpointConfigName="boto3", ProductionVariants=[
+    {"VariantName": "AllTraffic", "ModelName": "boto3", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}])
+client.create_endpoint(EndpointName="boto3", EndpointConfigName="boto3")
+quickly = {"Delay": 1, "MaxAttempts": 60}
+client.get_waiter("endpoint_in_service").wait(EndpointName="boto3", WaiterConfig=quickly)
+answer = runtime.invoke_endpoint(EndpointName="boto3", ContentType="text/csv", Accept="text/csv", Body=b"9,9,a\n0,0,b\n")
+(high, _), (low, _) = csv.reader(io.StringIO(answer["Body"].read().decode()))
+assert (high, low) == ("True.", "False.")
+client.delete_endpoint(EndpointName="boto3")
+client.get_waiter("endpoint_deleted").wait(EndpointName="boto3", WaiterConfig=quickly)
+client.delete_endpoint_config(EndpointConfigName="boto3")
+client.delete_model(ModelName="boto3")
