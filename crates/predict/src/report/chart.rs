@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn the_largest_numbers_have_room() {
         let svg = scatter(&[f64::MIN], &[f64::MIN]);
-        assert!(svg.contains(&name(f64::MIN)) && !svg.contains("inf"), "{svg}");
+        assert!(!svg.contains("inf") && !svg.contains("NaN"), "{svg}");
     }
 
     proptest! {
