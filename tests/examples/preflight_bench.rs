@@ -9,12 +9,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use crosspilot_core::aws::s3::Client;
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_local::state::Running;
 use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, onboarding};
-use start_job::Bucket;
 use tokio::process::Command;
 
 fn main() {

@@ -5,6 +5,7 @@
 //! `AWS_ENDPOINT_URL*` variables differ there.
 
 pub mod aws;
+pub mod bucket;
 pub mod decision;
 pub mod error;
 pub mod ids;

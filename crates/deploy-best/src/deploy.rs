@@ -1,8 +1,7 @@
 //! The gate, and a better model's way to the endpoint.
 
-use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Decision, Score};
-use crosspilot_core::error::CallError;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace;
@@ -206,16 +205,8 @@ async fn note_down(
     let key = format!("{}decision.json", layout::results_prefix(&tenant.prefix, run));
     let document = serde_json::json!({"run": run, "decision": decision, "comparison": comparison});
     let body = serde_json::to_vec_pretty(&document)?;
-    session
-        .s3()
-        .put_object()
-        .bucket(tenant.bucket.as_str())
-        .key(&key)
-        .content_type("application/json")
-        .body(ByteStream::from(body))
-        .send()
-        .await
-        .map_err(|e| CallError::new("s3:PutObject", layout::uri(tenant, &key), &e))?;
+    let bucket = Bucket { s3: session.s3(), tenant };
+    bucket.write(&key, "application/json", body).await?;
     Ok(())
 }
 

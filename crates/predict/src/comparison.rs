@@ -2,6 +2,7 @@
 //! rows: the challenger by what a transform job made it answer, the champion by
 //! what its endpoint answers.
 
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Score};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::answer::{self, Kind, Prediction};
-use crate::data::{Bucket, Source};
+use crate::data::{self, Source};
 use crate::endpoint::Endpoint;
 use crate::evaluation::{Evaluation, metric_named};
 use crate::scoring::Place;
@@ -43,8 +44,8 @@ impl Answers {
         score: &Score,
     ) -> Result<Self, Error> {
         let place = Place::of(bucket.tenant, run);
-        let source = bucket.kept_rows(&place.held_out()).await?;
-        let answers = bucket.get(&place.answers()).await?;
+        let source = data::kept_rows(bucket, &place.held_out()).await?;
+        let (answers, _) = bucket.get(&place.answers()).await?;
         let lines = answer::lines(&answers, source.table.rows.len())?;
         let predictions = answer::predictions(&lines, kind(settings, score.metric.as_deref()))?;
         Ok(Self { source, predictions })

@@ -2,6 +2,7 @@
 //! becomes the champion; what was scored is evaluated and reported, also for a
 //! model that is kept out.
 
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::answer::{self, Prediction};
 use crate::comparison::{Answers, kind};
-use crate::data::{Bucket, Source};
+use crate::data::{self, Source};
 use crate::endpoint::Endpoint;
 use crate::evaluation::Summary;
 use crate::results::{Results, Sample};
@@ -86,7 +87,9 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
                 smoke.same(&answers).await?;
                 answers
             }
-            None => smoke.first(bucket.first_row(&run.model, &settings.target).await?).await?,
+            None => {
+                smoke.first(data::first_row(&bucket, &run.model, &settings.target).await?).await?
+            }
         }
     } else {
         scored.unwrap_or_else(nothing)

@@ -8,6 +8,7 @@ use crosspilot_core::aws::sagemaker::types::{
     TransformInstanceType, TransformJobStatus, TransformOutput, TransformResources,
     TransformS3DataSource,
 };
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::Comparison;
 use crosspilot_core::error::CallError;
 use crosspilot_core::lambda::App;
@@ -22,7 +23,7 @@ use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::data::Bucket;
+use crate::data;
 use crate::table::csv_text;
 
 /// What scores. A table of 100,000 rows takes it a minute or two.
@@ -114,12 +115,12 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
     let features = features(app, run).await?;
     let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let Some(newest) = bucket.newest(&run.model).await? else {
+    let Some(newest) = data::newest(&bucket, &run.model).await? else {
         return Ok(unscored("there is no held-out file"));
     };
     let place = Place::of(&tenant, run);
-    bucket.keep_rows(&place.held_out(), &newest).await?;
-    let source = bucket.kept_rows(&place.held_out()).await?;
+    data::keep_rows(&bucket, &place.held_out(), &newest).await?;
+    let source = data::kept_rows(&bucket, &place.held_out()).await?;
     let columns = source.table.positions(&features)?;
     let lines = source.table.rows.iter().map(|row| one_line(row, &columns));
     let lines: Vec<StringRecord> = lines.collect();

@@ -12,6 +12,7 @@ mod request;
 use std::fmt::Write as _;
 
 use crosspilot_core::aws::sagemaker::error::BuildError;
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
@@ -27,8 +28,6 @@ use serde::{Deserialize, Serialize};
 
 use preflight::{Finding, Verdict};
 use request::JobPlan;
-
-pub use bucket::Bucket;
 
 /// Warnings in the response, which travels through the state machine.
 const WARNINGS: usize = 20;
@@ -162,7 +161,7 @@ pub async fn inspect(
     model: &ModelName,
     settings: &ModelSettings,
 ) -> Result<Verdict, CallError> {
-    let data = bucket.data(model, settings).await?;
+    let data = bucket::data(bucket, model, settings).await?;
     preflight::judge(bucket, settings, data).await
 }
 
@@ -178,7 +177,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let verdict = inspect(&bucket, &run.model, settings).await?;
     let results = layout::results_prefix(&tenant.prefix, &run);
     let document = serde_json::to_vec_pretty(&verdict).unwrap_or_default();
-    let preflight_uri = bucket.write_json(&format!("{results}preflight.json"), document).await?;
+    let preflight_uri =
+        bucket.write(&format!("{results}preflight.json"), "application/json", document).await?;
     if !verdict.is_fit() {
         return Err(Error::Unfit(Unfit { verdict, preflight_uri }));
     }
@@ -190,7 +190,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     }
     if let Some(specification) = request::feature_specification(settings) {
         let key = request::feature_specification_key(&tenant, &run);
-        bucket.write_json(&key, specification.to_string().into_bytes()).await?;
+        bucket.write(&key, "application/json", specification.to_string().into_bytes()).await?;
     }
     let plan = JobPlan::new(&tenant, settings, &run, &verdict)?;
     if let Some(reason) = create_or_adopt(&session, &tenant, &plan).await? {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use assume::Started;
 use check_status::{Best, Failure, Phase};
 use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
+use crosspilot_core::manage::{self, Ask, Progress, Report};
 use crosspilot_core::run::RunRef;
 use deploy_best::{Action, Deployed, Deployment, Registered, Settled, Waiting};
 use predict::{Concluded, Prediction, Sample, Scored, Summary};
@@ -231,26 +232,23 @@ fn exists(value: &Value, path: &str) -> bool {
     path.split('.').try_fold(value, |value, field| value.get(field)).is_some()
 }
 
+fn read<T: DeserializeOwned>(name: &str, payload: Value) -> T {
+    serde_json::from_value(payload.clone())
+        .unwrap_or_else(|error| panic!("{name}: {error}: {payload}"))
+}
+
 #[test]
 fn every_request_is_read_by_its_handler() {
-    fn read<T: DeserializeOwned>(name: &str, payload: Value) {
-        if let Err(error) = serde_json::from_value::<T>(payload.clone()) {
-            panic!("{name}: {error}: {payload}");
-        }
-    }
     for (name, state) in handlers() {
         let payload = filled(&state["Arguments"]["Payload"]);
         match state["Arguments"]["FunctionName"].as_str().unwrap() {
-            "${AssumeFunctionArn}" => read::<assume::Request>(&name, payload),
-            "${StartJobFunctionArn}" => read::<start_job::Request>(&name, payload),
-            "${CheckStatusFunctionArn}" => read::<check_status::Request>(&name, payload),
-            "${DeployBestFunctionArn}" => read::<deploy_best::Request>(&name, payload),
+            "${AssumeFunctionArn}" => drop(read::<assume::Request>(&name, payload)),
+            "${StartJobFunctionArn}" => drop(read::<start_job::Request>(&name, payload)),
+            "${CheckStatusFunctionArn}" => drop(read::<check_status::Request>(&name, payload)),
+            "${DeployBestFunctionArn}" => drop(read::<deploy_best::Request>(&name, payload)),
             "${PredictFunctionArn}" => {
-                assert!(!matches!(
-                    serde_json::from_value(payload.clone()).unwrap(),
-                    predict::Request::Api(_)
-                ));
-                read::<predict::Request>(&name, payload);
+                let request = read::<predict::Request>(&name, payload);
+                assert!(!matches!(request, predict::Request::Api(_)), "{name}");
             }
             other => panic!("{name} calls {other}"),
         }
@@ -326,4 +324,54 @@ fn every_state_that_an_answer_names_is_told_apart() {
             assert!(named || left, "{name} answers {kind}");
         }
     }
+}
+
+#[test]
+fn the_machines_over_all_tenants_speak_their_handlers_language() {
+    let acme = || "acme".parse().unwrap();
+    let tenants = value(assume::Response::Active { tenants: vec![acme()] });
+    for machine in ["verify", "manage"] {
+        let (_, states) = crate::state_machine::states(machine);
+        let payload = states["ListTenants"]["Arguments"]["Payload"].clone();
+        assert!(matches!(read(machine, payload), assume::Request::ListActive));
+        assert_eq!(states["EachTenant"]["Items"], "{% $states.input.tenants %}");
+        assert_eq!(tenants["tenants"], json!(["acme"]));
+    }
+
+    let (_, probe) = crate::state_machine::states("verify.EachTenant");
+    let payload = &probe["Probe"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"verify": "{% $states.input %}"}));
+    let request = read("verify", json!({"verify": "acme"}));
+    assert!(matches!(request, assume::Request::Verify(tenant) if tenant == acme()));
+
+    let (_, each) = crate::state_machine::states("manage.EachTenant");
+    let payload = each["Act"]["Arguments"]["Payload"].as_str().unwrap();
+    assert!(payload.contains("[$ask, {'do': 'manage', 'tenant': $states.input.tenant, 'begun': "));
+    let (model, run_id) = (run().model, run().run_id);
+    for action in [
+        manage::Action::Stop { run: run_id.clone(), model: model.clone() },
+        manage::Action::RollBack { model: model.clone(), to: run_id },
+        manage::Action::Remove { model: Some(model), artifacts: true },
+        manage::Action::TakeStock { days: 14 },
+        manage::Action::TidyUp { days: 14 },
+    ] {
+        let mut ask = value(Ask { tenant: acme(), action, begun: false });
+        let expected: Ask = serde_json::from_value(ask.clone()).unwrap();
+        // The schedule names no tenant.
+        ask.as_object_mut().unwrap().retain(|key, _| !["tenant", "begun"].contains(&key.as_str()));
+        ask["do"] = json!("manage");
+        ask["tenant"] = json!("acme");
+        ask["begun"] = json!(false);
+        let request = read("manage", ask);
+        assert!(matches!(request, deploy_best::Request::Manage(ask) if ask == expected));
+    }
+    let waiting = Progress::Waiting { wait_seconds: 5, doing: "it is removed".into() };
+    let idle = Progress::Done { report: Report::Idle { endpoints: vec![] } };
+    let answers = [value(waiting), value(idle), json!({"tenant": "acme"})];
+    for (name, state) in &each {
+        for path in texts(state).iter().flat_map(|text| paths(text, "$states.input.")) {
+            assert!(answers.iter().any(|answer| exists(answer, &path)), "{name}: {path}");
+        }
+    }
+    assert_eq!(answers[0]["state"], "waiting");
 }
