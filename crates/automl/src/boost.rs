@@ -28,6 +28,11 @@ pub(crate) struct BoostSettings {
 /// A round has to lower the loss by this share to count as progress.
 const WORTHWHILE: f64 = 3e-4;
 
+/// Rows to predict from which more threads are faster than one, and how many one
+/// takes at a time.
+const PARALLEL: usize = 8_192;
+const BLOCK: usize = 1_024;
+
 /// A trained sum of trees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Boost {
@@ -124,6 +129,16 @@ impl Boost {
 
     /// Predicts rows of `width` bins each into rows of outputs.
     pub(crate) fn predict(&self, bins: &[u8], width: usize, out: &mut [f32]) {
+        let rows = out.len() / self.base.len();
+        if rows < PARALLEL || width == 0 {
+            return self.predict_block(bins, width, out);
+        }
+        out.par_chunks_mut(BLOCK * self.base.len())
+            .zip(bins.par_chunks(BLOCK * width))
+            .for_each(|(out, bins)| self.predict_block(bins, width, out));
+    }
+
+    fn predict_block(&self, bins: &[u8], width: usize, out: &mut [f32]) {
         let outputs = self.base.len();
         out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(&self.base));
         for (number, tree) in self.trees.iter().enumerate() {

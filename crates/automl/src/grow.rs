@@ -34,7 +34,7 @@ const WIDE: usize = 256;
 /// Places of 8 bytes in all histograms of one model.
 const MAX_PLACES: usize = 32_000_000;
 /// Values in a leaf from which two threads are faster than one.
-const PARALLEL: usize = 1 << 17;
+const PARALLEL: usize = 1 << 15;
 
 /// What the grower knows of the data, the same for all trees.
 pub(crate) struct Grower<'a> {

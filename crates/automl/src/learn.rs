@@ -85,6 +85,19 @@ impl Learner {
         limits: &Limits<'_>,
         seed: u64,
     ) -> Fit {
+        // Only on a thread of the pool are the many small forks inside cheap.
+        rayon::scope(|_| self.fit_here(data, train, valid, effort, limits, seed))
+    }
+
+    fn fit_here(
+        &self,
+        data: &Data<'_>,
+        train: &[u32],
+        valid: Option<&[u32]>,
+        effort: Option<f64>,
+        limits: &Limits<'_>,
+        seed: u64,
+    ) -> Fit {
         let mut gains = vec![0.0; data.bins.width];
         let train = Rng::new(seed, 7).sample(train, self.most_rows(data));
         match self {

@@ -4,7 +4,7 @@ use crate::encode::Bins;
 use crate::tree::Split;
 
 /// Rows from which two threads are faster than one.
-const PARALLEL: usize = 1 << 15;
+const PARALLEL: usize = 1 << 12;
 
 /// Moves the rows that go left to the front, keeping their order, and returns
 /// their number. `right` is memory to be used again.

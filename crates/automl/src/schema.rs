@@ -72,7 +72,7 @@ pub(crate) struct Feature {
 pub(crate) const UNKNOWN: f64 = -1.0;
 
 /// A column looks at this many rows to find out what it is.
-const SAMPLE: usize = 50_000;
+const SAMPLE: usize = 20_000;
 /// Text columns with more levels keep the most frequent.
 const MAX_LEVELS: usize = 50_000;
 const MAX_WORDS: usize = 60;
@@ -209,15 +209,16 @@ fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
     if cells.is_empty() {
         return (ColumnKind::Empty, Reader::Skip);
     }
-    let distinct: HashSet<&str> = cells.iter().copied().collect();
-    if distinct.len() == 1 && missing == 0 {
+    if missing == 0 && cells.iter().all(|cell| *cell == cells[0]) {
         return (ColumnKind::Constant, Reader::Skip);
     }
-    let numbers: Vec<f64> = cells.iter().filter_map(|cell| cells::number(cell)).collect();
-    let words_for_missing = cells
-        .iter()
-        .filter(|cell| cells::number(cell).is_none() && cells::is_missing_word(cell))
-        .count();
+    let mut words_for_missing = 0;
+    let mut number = |cell: &&str| {
+        let number = cells::number(cell);
+        words_for_missing += usize::from(number.is_none() && cells::is_missing_word(cell));
+        number
+    };
+    let numbers: Vec<f64> = cells.iter().filter_map(&mut number).collect();
     // A stray text does not turn a column of numbers into categories.
     if !numbers.is_empty()
         && (numbers.len() + words_for_missing) as f64 >= 0.99 * cells.len() as f64
@@ -233,6 +234,7 @@ fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
             return (ColumnKind::Date, Reader::Date(order));
         }
     }
+    let distinct: HashSet<&str> = cells.iter().copied().collect();
     let words: usize = cells.iter().map(|cell| cell.split_whitespace().count()).sum();
     let many = distinct.len() as f64 > 0.5 * cells.len() as f64 && distinct.len() > 20;
     if many && words >= 3 * cells.len() {
