@@ -20,14 +20,10 @@ pub struct Note {
 /// Whether it was noted: only the execution that holds the run can say so.
 pub(crate) async fn note(app: &App, note: Note) -> Result<bool, RegistryError> {
     let Some(run) = &note.run else { return Ok(false) };
-    let holds = app.registry.run(run).await?.execution == note.execution;
-    if holds {
-        let write = |record: &mut crosspilot_core::registry::RunRecord| {
-            if record.execution == note.execution {
-                record.outcome = Some(note.outcome.clone());
-            }
-        };
-        app.registry.change_run(run, write).await?;
-    }
-    Ok(holds)
+    let write = |record: &mut crosspilot_core::registry::RunRecord| {
+        if record.execution == note.execution {
+            record.outcome = Some(note.outcome.clone());
+        }
+    };
+    Ok(app.registry.change_run(run, write).await?.execution == note.execution)
 }

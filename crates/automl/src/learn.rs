@@ -86,45 +86,36 @@ impl Learner {
         seed: u64,
     ) -> Fit {
         // Only on a thread of the pool are the many small forks inside cheap.
-        rayon::scope(|_| self.fit_here(data, train, valid, effort, limits, seed))
-    }
-
-    fn fit_here(
-        &self,
-        data: &Data<'_>,
-        train: &[u32],
-        valid: Option<&[u32]>,
-        effort: Option<f64>,
-        limits: &Limits<'_>,
-        seed: u64,
-    ) -> Fit {
-        let mut gains = vec![0.0; data.bins.width];
-        let train = Rng::new(seed, 7).sample(train, self.most_rows(data));
-        match self {
-            Self::Boost(settings) => {
-                let mut settings = *settings;
-                if let Some(effort) = effort {
-                    settings.rounds = (effort.round() as usize).max(1);
+        rayon::scope(|_| {
+            let mut gains = vec![0.0; data.bins.width];
+            let train = Rng::new(seed, 7).sample(train, self.most_rows(data));
+            match self {
+                Self::Boost(settings) => {
+                    let mut settings = *settings;
+                    if let Some(effort) = effort {
+                        settings.rounds = (effort.round() as usize).max(1);
+                    }
+                    let (model, rounds) =
+                        Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
+                    Fit { part: Part::Boost(model), effort: rounds as f64, gains }
                 }
-                let (model, rounds) =
-                    Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
-                Fit { part: Part::Boost(model), effort: rounds as f64, gains }
+                Self::Forest(settings) => {
+                    let model = Forest::fit(data, &train, settings, limits, seed, &mut gains);
+                    Fit { part: Part::Forest(model), effort: 0.0, gains }
+                }
+                Self::Linear(settings) => {
+                    let (model, effort) =
+                        Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
+                    Fit { part: Part::Linear(model), effort, gains }
+                }
+                Self::Network(settings) => {
+                    let (model, effort) = Network::fit(
+                        data, &train, valid, effort, settings, limits, seed, &mut gains,
+                    );
+                    Fit { part: Part::Network(model), effort, gains }
+                }
             }
-            Self::Forest(settings) => {
-                let model = Forest::fit(data, &train, settings, limits, seed, &mut gains);
-                Fit { part: Part::Forest(model), effort: 0.0, gains }
-            }
-            Self::Linear(settings) => {
-                let (model, effort) =
-                    Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
-                Fit { part: Part::Linear(model), effort, gains }
-            }
-            Self::Network(settings) => {
-                let (model, effort) =
-                    Network::fit(data, &train, valid, effort, settings, limits, seed, &mut gains);
-                Fit { part: Part::Network(model), effort, gains }
-            }
-        }
+        })
     }
 
     /// More rows than this cost more than they teach.

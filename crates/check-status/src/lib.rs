@@ -111,7 +111,7 @@ impl Look {
             .send()
             .await
             .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", name, &e))?;
-        if self.terms.stop(found.auto_ml_job_status()) {
+        if self.terms.must_stop(found.auto_ml_job_status()) {
             let stopped = self.sagemaker.stop_auto_ml_job().auto_ml_job_name(name).send().await;
             unless_ended(stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e)))?;
         }
@@ -127,7 +127,7 @@ impl Look {
             .send()
             .await
             .map_err(|e| CallError::new("sagemaker:DescribeTransformJob", name, &e))?;
-        if self.terms.stop(found.transform_job_status()) {
+        if self.terms.must_stop(found.transform_job_status()) {
             let stopped = self.sagemaker.stop_transform_job().transform_job_name(name).send().await;
             unless_ended(
                 stopped.map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e)),

@@ -78,7 +78,7 @@ struct Seen {
 
 impl Terms {
     /// Whether a job of this status must be told to stop.
-    pub(crate) fn stop(&self, status: Option<&impl Display>) -> bool {
+    pub(crate) fn must_stop(&self, status: Option<&impl Display>) -> bool {
         self.order.is_some() && can_be_stopped(&shown(status))
     }
 

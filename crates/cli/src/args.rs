@@ -453,11 +453,11 @@ pub(crate) struct SettingsOptions {
     /// Column that says how much a row counts; ensembling only
     #[arg(long, value_name = "COLUMN")]
     pub(crate) sample_weight: Option<String>,
-    /// How much better a challenger must be, in the metric's own unit
-    #[arg(long, value_name = "NUMBER")]
+    /// How much better a challenger must be, in the metric's own unit; below zero, how much worse it may be
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(crate) margin: Option<f64>,
     /// How good any model must be to serve, in the metric's own unit
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(crate) minimum: Option<f64>,
     /// What serves it, such as ml.m5.large
     #[arg(long, value_name = "TYPE", conflicts_with = "serverless_memory")]
@@ -509,4 +509,23 @@ fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 fn feature(text: &str) -> Result<(String, FeatureType), String> {
     let (column, kind) = pair(text)?;
     Ok((column, word(&kind)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_gates_numbers_may_be_below_zero() {
+        let line = "crosspilot tenant model set acme churn --target y --margin -0.01 --minimum -2";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Command::Tenant(TenantCommand::Model(ModelCommand::Set(options))) = arguments.command
+        else {
+            panic!("{arguments:?}")
+        };
+        let SettingsOptions { margin, minimum, .. } = options.settings;
+        assert_eq!((margin, minimum), (Some(-0.01), Some(-2.0)));
+    }
 }

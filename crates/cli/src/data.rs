@@ -63,8 +63,8 @@ impl Source for Bytes<'_> {
 }
 
 async fn must_be_fit(name: &str, bytes: &[u8], target: &str) -> Result<(), Failure> {
-    let (shown, key) = (name.to_owned(), "data".to_owned());
-    let file = File { name: shown.clone(), key, size: bytes.len() as u64, archived: false };
+    let key = "data".to_owned();
+    let file = File { name: name.to_owned(), key, size: bytes.len() as u64, archived: false };
     let data = Data { training: vec![file], ..Data::default() };
     let settings = ModelSettings::predicting(target);
     let verdict = preflight::judge(&Bytes(bytes), &settings, data).await?;
@@ -72,9 +72,9 @@ async fn must_be_fit(name: &str, bytes: &[u8], target: &str) -> Result<(), Failu
         return Ok(());
     }
     let sentences = start_job::sentences(&verdict);
-    Err(Failure::Unfit(match sentences.contains(&shown) {
+    Err(Failure::Unfit(match sentences.contains(name) {
         true => sentences,
-        false => format!("{shown}: {sentences}"),
+        false => format!("{name}: {sentences}"),
     }))
 }
 

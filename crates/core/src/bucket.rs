@@ -4,6 +4,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::Object;
+use serde::Serialize;
 
 use crate::error::{CallError, Code};
 use crate::ids::ModelName;
@@ -41,7 +42,7 @@ impl Bucket<'_> {
         Ok(objects)
     }
 
-    /// The held-out file of a model: the newest CSV file of any size that lies
+    /// The held-out file of a model: the newest CSV file with content that lies
     /// where such files do. The key decides between files of one second.
     pub async fn held_out(&self, model: &ModelName) -> Result<Option<Object>, CallError> {
         let prefix = layout::test_prefix(&self.tenant.prefix, model);
@@ -77,6 +78,19 @@ impl Bucket<'_> {
             CallError::refused(Code::Unavailable, "s3:GetObject", &uri, "BadAnswer", e.to_string())
         })?;
         Ok((body.into_bytes().to_vec(), object))
+    }
+
+    /// Writes a JSON document and gives its address.
+    pub async fn write_json(
+        &self,
+        key: &str,
+        document: &impl Serialize,
+    ) -> Result<String, CallError> {
+        let body = serde_json::to_vec_pretty(document).map_err(|e| {
+            let uri = self.uri(key);
+            CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", e.to_string())
+        })?;
+        self.write(key, "application/json", body).await
     }
 
     /// Writes an object and gives its address.

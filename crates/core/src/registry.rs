@@ -198,21 +198,21 @@ impl Registry {
                 record.outcome = None;
             }
         };
-        self.change_run(run, take).await?;
         // Two operators at once: one of them takes it.
-        if self.run(run).await?.execution == to {
+        if self.change_run(run, take).await?.execution == to {
             Ok(())
         } else {
             Err(RegistryError::Contended(run_key(run)))
         }
     }
 
-    /// Changes a run's record. A change that changes nothing writes nothing.
+    /// Changes a run's record, and gives it as it is then. A change that changes
+    /// nothing writes nothing.
     pub async fn change_run(
         &self,
         run: &RunRef,
         change: impl Fn(&mut RunRecord),
-    ) -> Result<(), RegistryError> {
+    ) -> Result<RunRecord, RegistryError> {
         let key = run_key(run);
         for _ in 0..ATTEMPTS {
             let Some(Versioned { mut document, etag }) = self.read::<RunRecord>(&key).await? else {
@@ -224,7 +224,7 @@ impl Registry {
             let before = document.clone();
             change(&mut document);
             if document == before || self.write(&key, &document, Expect::Etag(&etag)).await? {
-                return Ok(());
+                return Ok(document);
             }
         }
         Err(RegistryError::Contended(key))

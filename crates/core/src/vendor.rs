@@ -187,9 +187,7 @@ impl Vendor {
         id: &TenantId,
         status: TenantStatus,
     ) -> Result<Tenant, VendorError> {
-        let change = Change { by: &self.operator, action: status.as_str() };
-        let set = |tenant: &mut Tenant| tenant.status = status;
-        Ok(self.registry.change_tenant(id, change, set).await?)
+        self.change_tenant(id, status.as_str(), |tenant| tenant.status = status).await
     }
 
     /// Changes what a tenant is set to; nothing is written that is not sound.
@@ -213,9 +211,7 @@ impl Vendor {
         let change = |tenant: &mut Tenant| {
             tenant.models.insert(model.clone(), settings.clone());
         };
-        let action = format!("set model {model}");
-        let by = Change { by: &self.operator, action: &action };
-        self.registry.change_tenant(id, by, change).await?;
+        self.change_tenant(id, &format!("set model {model}"), change).await?;
         match &settings.schedule {
             Some(expression) => self.put_schedule(id, model, expression).await,
             None => self.delete_schedule(id, model).await,

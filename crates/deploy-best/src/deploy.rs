@@ -204,9 +204,7 @@ async fn note_down(
 ) -> Result<(), Error> {
     let key = format!("{}decision.json", layout::results_prefix(&tenant.prefix, run));
     let document = serde_json::json!({"run": run, "decision": decision, "comparison": comparison});
-    let body = serde_json::to_vec_pretty(&document)?;
-    let bucket = Bucket { s3: session.s3(), tenant };
-    bucket.write(&key, "application/json", body).await?;
+    Bucket { s3: session.s3(), tenant }.write_json(&key, &document).await?;
     Ok(())
 }
 

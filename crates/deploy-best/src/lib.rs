@@ -118,9 +118,6 @@ pub enum Error {
         /// What is in the way, and what to do.
         reason: String,
     },
-    /// A decision that cannot be written down.
-    #[error("the decision could not be composed: {0}; this is a fault in Crosspilot, report it")]
-    Compose(#[from] serde_json::Error),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -137,7 +134,6 @@ impl Coded for Error {
             Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } | Error::NoWayBack { .. } => Code::Conflict,
             Error::NoRole(_) => Code::TrustRefused,
-            Error::Compose(_) => Code::Internal,
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
         }

@@ -1,4 +1,5 @@
-//! Installs the pinned emulator into a private virtual environment, once.
+//! Installs Python packages into private virtual environments, once: the pinned
+//! emulator, and what tests compare it with.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// All packages of the emulator, pinned.
 const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 
-/// Why the emulator could not be installed.
+/// Why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// There is no usable Python.
@@ -20,9 +21,9 @@ pub enum InstallError {
     NoPython(String, String),
     /// pip did not succeed.
     #[error(
-        "the emulator could not be installed from PyPI: {0}; check the network and pip's settings, then try again"
+        "the {0} could not be installed from PyPI: {1}; check the network and pip's settings, then try again"
     )]
-    Pip(String),
+    Pip(String, String),
     /// The file system refused.
     #[error("cannot prepare {0}: {1}")]
     Files(PathBuf, io::Error),
@@ -30,23 +31,39 @@ pub enum InstallError {
 
 /// Names the pinned emulator with all it needs.
 pub(crate) fn release() -> String {
-    Sha256::digest(REQUIREMENTS).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    digest(REQUIREMENTS)
+}
+
+fn digest(requirements: &str) -> String {
+    Sha256::digest(requirements).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The Python of a virtual environment under `home` that holds the emulator.
 /// Installs it if need be; several processes may ask at once.
 pub fn emulator_python(home: &Path, report: impl FnOnce(&str)) -> Result<PathBuf, InstallError> {
+    python_with(home, "emulator", REQUIREMENTS, report)
+}
+
+/// The Python of a virtual environment under `home` that holds these packages,
+/// in the form of pip's requirements; `name` says what they are. Installs them if
+/// need be; several processes may ask at once.
+pub fn python_with(
+    home: &Path,
+    name: &str,
+    requirements: &str,
+    report: impl FnOnce(&str),
+) -> Result<PathBuf, InstallError> {
     let files = |error| InstallError::Files(home.to_owned(), error);
     fs::create_dir_all(home).map_err(files)?;
-    let environment = home.join(format!("emulator-{}", release()));
+    let environment = home.join(format!("{name}-{}", digest(requirements)));
     let python = environment.join("bin/python");
     let complete = environment.join("complete");
-    let lock = File::create(home.join("install.lock")).map_err(files)?;
+    let lock = File::create(home.join(format!("{name}.lock"))).map_err(files)?;
     lock.lock().map_err(files)?;
     if complete.exists() {
         return Ok(python);
     }
-    report("installing the emulator (once)");
+    report(&format!("installing the {name} (once)"));
     if environment.exists() {
         // An earlier attempt was interrupted.
         fs::remove_dir_all(&environment).map_err(files)?;
@@ -54,8 +71,8 @@ pub fn emulator_python(home: &Path, report: impl FnOnce(&str)) -> Result<PathBuf
     let base = std::env::var("CROSSPILOT_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let made = run(Command::new(&base).args(["-m", "venv"]).arg(&environment));
     made.map_err(|reason| InstallError::NoPython(base, reason))?;
-    let requirements = environment.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(files)?;
+    let list = environment.join("requirements.txt");
+    fs::write(&list, requirements).map_err(files)?;
     run(Command::new(&python)
         .args([
             "-m",
@@ -66,8 +83,8 @@ pub fn emulator_python(home: &Path, report: impl FnOnce(&str)) -> Result<PathBuf
             "--disable-pip-version-check",
             "-r",
         ])
-        .arg(&requirements))
-    .map_err(InstallError::Pip)?;
+        .arg(&list))
+    .map_err(|reason| InstallError::Pip(name.to_owned(), reason))?;
     fs::write(&complete, "").map_err(files)?;
     Ok(python)
 }

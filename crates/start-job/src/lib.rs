@@ -176,21 +176,20 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
     let verdict = inspect(&bucket, &run.model, settings).await?;
     let results = layout::results_prefix(&tenant.prefix, &run);
-    let document = serde_json::to_vec_pretty(&verdict).unwrap_or_default();
-    let preflight_uri =
-        bucket.write(&format!("{results}preflight.json"), "application/json", document).await?;
+    let preflight_uri = bucket.write_json(&format!("{results}preflight.json"), &verdict).await?;
     if !verdict.is_fit() {
         return Err(Error::Unfit(Unfit { verdict, preflight_uri }));
     }
 
     let features = verdict.features(&settings.target);
-    app.registry.change_run(&run, |record| record.features.clone_from(&features)).await?;
-    if let Some(stop) = app.registry.run(&run).await?.stop {
+    let record =
+        app.registry.change_run(&run, |record| record.features.clone_from(&features)).await?;
+    if let Some(stop) = record.stop {
         return Err(Error::Stopped(stop));
     }
     if let Some(specification) = request::feature_specification(settings) {
         let key = request::feature_specification_key(&tenant, &run);
-        bucket.write(&key, "application/json", specification.to_string().into_bytes()).await?;
+        bucket.write_json(&key, &specification).await?;
     }
     let plan = JobPlan::new(&tenant, settings, &run, &verdict)?;
     if let Some(reason) = create_or_adopt(&session, &tenant, &plan).await? {

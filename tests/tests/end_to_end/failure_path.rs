@@ -1,6 +1,7 @@
 //! Runs that cannot succeed end in the failure path, which names stage, code
 //! and cause.
 
+use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
@@ -172,6 +173,8 @@ fn a_run_that_failed_goes_on_in_another_execution() {
         let runs = cloud.vendor().registry.runs(&customer.tenant.tenant, &customer.model).await;
         let run = runs.unwrap().pop().unwrap().run;
         assert_eq!(redriven.answer["output"]["run"]["run_id"], run.run_id.as_str());
+        let again = cloud.vendor().redrive(&run).await.unwrap_err();
+        assert_eq!(again.code(), Code::Conflict);
         let again = crosspilot(&customer, &redrive).await;
         assert_eq!(again.code, Some(1), "{}", again.answer);
         assert!(again.errors.contains("the run ended well"), "{}", again.errors);

@@ -88,7 +88,10 @@ fn a_stopped_run_has_its_job_stopped_in_the_customers_account() {
         let said = crosspilot(&customer, &["run", "stop", "stopped", "churn"]).await;
         assert_eq!(said.code, Some(0), "{}", said.errors);
         assert_eq!(said.answer["state"], "requested");
-        assert_eq!(said.answer["job"], json!({"name": job, "status": "Stopping"}));
+        assert_eq!(said.answer["job"]["name"], job);
+        // The execution's own look may have read the request and stopped it first.
+        let status = said.answer["job"]["status"].as_str();
+        assert!(matches!(status, Some("Stopping" | "Stopped")), "{}", said.answer);
         until("the job is stopped", async || {
             let found = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job).send().await;
             (found.unwrap().auto_ml_job_status().unwrap().as_str() == "Stopped").then_some(())

@@ -157,7 +157,8 @@ impl Vendor {
         let note = |record: &mut crate::registry::RunRecord| {
             record.stop.get_or_insert_with(|| stop.clone());
         };
-        Ok(self.registry.change_run(run, note).await?)
+        self.registry.change_run(run, note).await?;
+        Ok(())
     }
 
     /// Lets a model's endpoint serve the champion's predecessor again. Gives the

@@ -56,17 +56,17 @@ old, new = answers("crosspilot-live", 60)
 assert 5 <= new <= 25 and old + new == 60, (old, new)
 assert sagemaker.describe_endpoint(EndpointName="crosspilot-live")["EndpointConfigName"] == "crosspilot-live"
 seen, live = statuses("crosspilot-live")
-assert "RollingBack" not in seen, seen
+assert seen == ["Updating", "InService"], seen
 assert live["EndpointConfigName"] == "crosspilot-two" and live["LastDeploymentConfig"] == canary, live
 assert answers("crosspilot-live") == (0, 40)
 
 linear = blue_green(wait=10, Type="LINEAR", LinearStepSize={"Type": "INSTANCE_COUNT", "Value": 1})
 update("crosspilot-live", "crosspilot-live", linear)
 seen, live = statuses("crosspilot-live")
-assert "RollingBack" not in seen and answers("crosspilot-live") == (40, 0)
+assert seen == ["Updating", "InService"] and answers("crosspilot-live") == (40, 0)
 rolling = {"RollingUpdatePolicy": {"MaximumBatchSize": percent(50), "WaitIntervalInSeconds": 0}}
 update("crosspilot-live", "crosspilot-two", rolling)
-assert "RollingBack" not in statuses("crosspilot-live")[0] and answers("crosspilot-live") == (0, 40)
+assert statuses("crosspilot-live")[0] == ["Updating", "InService"] and answers("crosspilot-live") == (0, 40)
 
 # -- Variants may be renamed, but not under an update policy -------------------------
 
@@ -110,6 +110,7 @@ update("crosspilot-live", "crosspilot-live", guarded)
 until("the canary bakes", lambda: pending("Baking"))
 old, new = answers("crosspilot-live")
 assert old and new
+assert sagemaker.describe_endpoint(EndpointName="crosspilot-live")["EndpointStatus"] == "Updating"
 # It recovers at once, and counts all the same.
 cloudwatch.set_alarm_state(AlarmName="crosspilot-errors", StateValue="ALARM", StateReason="a test")
 cloudwatch.set_alarm_state(AlarmName="crosspilot-errors", StateValue="OK", StateReason="a test")
