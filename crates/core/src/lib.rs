@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod decision;
 pub mod error;
 pub mod ids;
+pub mod instances;
 pub mod lambda;
 pub mod layout;
 pub mod manage;

@@ -226,7 +226,7 @@ impl Tenant {
         }
         for (model, settings) in &self.models {
             settings
-                .validate()
+                .validate_for(self.encryption.as_ref(), self.limits)
                 .map_err(|reason| TenantInvalid::Model { model: model.clone(), reason })?;
         }
         Ok(())
@@ -360,6 +360,34 @@ mod tests {
         }
         tenant.tags = (0..47).map(|n| (n.to_string(), String::new())).collect();
         assert_eq!(tenant.validate(), Err(TenantInvalid::Tags(47)));
+    }
+
+    #[test]
+    fn what_a_model_may_depends_on_its_tenant() {
+        let mut tenant = acme();
+        let settings = |deployment: serde_json::Value| -> ModelSettings {
+            serde_json::from_value(serde_json::json!({"target": "y", "deployment": deployment}))
+                .unwrap()
+        };
+        let own_disk = serde_json::json!({"instance_type": "ml.g4dn.xlarge", "count": 2});
+        let update =
+            serde_json::json!({"traffic": {"canary": {"percent": 10, "wait_seconds": 200}}});
+        let model =
+            settings(serde_json::json!({"hosting": {"instance": own_disk}, "update": update}));
+        tenant.models.insert("churn".parse().unwrap(), model);
+        assert_eq!(tenant.validate(), Ok(()));
+        tenant.limits.max_runtime_seconds = 300;
+        assert_eq!(
+            tenant.validate().unwrap_err().to_string(),
+            "model churn: the waits of update.traffic take 400 s together, and a run of this tenant may take 300 s: shorten them, or raise the tenant's max_runtime_seconds"
+        );
+        tenant.limits = Limits::default();
+        tenant.encryption =
+            Some(Encryption { volume_key: Some("alias/disks".into()), ..Encryption::default() });
+        assert_eq!(
+            tenant.validate().unwrap_err().to_string(),
+            "model churn: instance_type is \"ml.g4dn.xlarge\", whose own disk is encrypted by its hardware and not with the tenant's volume key: choose a type without one, such as ml.m5.large, or take the volume key off the tenant"
+        );
     }
 
     #[test]

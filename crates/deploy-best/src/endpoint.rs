@@ -192,9 +192,12 @@ pub(crate) fn guard(deployment: &Deployment) -> Option<DeploymentConfig> {
             (routing.linear_step_size(size(*percent)), None)
         }
     };
+    let waits = traffic.wait_seconds() + baking.map_or(0, i32::unsigned_abs);
+    let timeout = i32::try_from(Update::timeout_seconds(waits)).ok();
     let policy = BlueGreenUpdatePolicy::builder()
         .traffic_routing_configuration(routing.build())
         .set_termination_wait_in_seconds(baking)
+        .set_maximum_execution_timeout_in_seconds(timeout)
         .build();
     let alarms = alarms.iter().map(|alarm| Alarm::builder().alarm_name(alarm).build());
     let rollback = AutoRollbackConfig::builder().set_alarms(Some(alarms.collect())).build();
@@ -262,6 +265,7 @@ mod tests {
         assert_eq!(routing.r#type(), Some(&TrafficRoutingConfigType::Canary));
         assert_eq!(routing.wait_interval_in_seconds(), Some(300));
         assert_eq!(routing.canary_size().unwrap().value(), Some(10));
+        assert_eq!(policy.maximum_execution_timeout_in_seconds(), Some(2 * 300 + 3600));
         let alarms = guarded.auto_rollback_configuration().unwrap().alarms();
         assert_eq!(alarms[0].alarm_name(), Some("errors"));
 
@@ -271,10 +275,12 @@ mod tests {
         let policy = linear.blue_green_update_policy().unwrap();
         let routing = policy.traffic_routing_configuration().unwrap();
         assert_eq!(routing.linear_step_size().unwrap().value(), Some(25));
+        assert_eq!(policy.maximum_execution_timeout_in_seconds(), Some(4 * 60 + 3600));
 
         let watched = guard(&deployment(Traffic::AllAtOnce, &["errors"])).unwrap();
         let policy = watched.blue_green_update_policy().unwrap();
         assert_eq!(policy.termination_wait_in_seconds(), Some(BAKING_SECONDS));
+        assert_eq!(policy.maximum_execution_timeout_in_seconds(), Some(BAKING_SECONDS + 3600));
 
         let hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
         assert_eq!(guard(&Deployment { hosting, ..deployment(canary, &[]) }), None);

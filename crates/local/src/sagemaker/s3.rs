@@ -117,9 +117,13 @@ impl RoleS3 {
         let Some(key) = key else {
             return Ok(self);
         };
-        let arn = self.neighbours.key_arn(&self.place, key).await.map_err(|error| {
-            S3Error::Other { at: format!("the KMS key {key}"), message: error.to_string() }
-        })?;
+        let at = format!("the KMS key {key}");
+        let arn = self.neighbours.key_arn(&self.place, key).await;
+        let arn =
+            arn.map_err(|error| S3Error::Other { at: at.clone(), message: error.to_string() })?;
+        // The role needs this beside what Amazon S3 asks for (Developer Guide,
+        // "CreateAutoMLJob API: execution role permissions").
+        self.use_key("kms:Encrypt", &arn, &at, BTreeMap::new()).await?;
         Ok(Self { key: Some(arn), ..self })
     }
 
