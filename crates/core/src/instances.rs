@@ -21,7 +21,9 @@ pub fn check(instance_type: &str) -> Result<(), NoInstanceType> {
     if known.contains(&instance_type) {
         return Ok(());
     }
-    let alike = |known: &&'static str| strsim::normalized_levenshtein(known, instance_type);
+    let name = |text: &'_ str| text.strip_prefix("ml.").unwrap_or(text).to_owned();
+    let asked = name(instance_type);
+    let alike = |known: &&str| strsim::normalized_levenshtein(&name(known), &asked);
     let meant = known.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)));
     Err(NoInstanceType { meant: meant.filter(|meant| alike(meant) >= ALIKE) })
 }

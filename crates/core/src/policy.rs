@@ -184,11 +184,8 @@ impl Purpose<'_> {
                 let scoring = layout::scoring_prefix(&tenant.prefix, run);
                 let mut statements = vec![
                     scope.list(&[&test]),
-                    allow(
-                        &["s3:GetObject"],
-                        json!([scope.objects(&test), scope.objects(&scoring)]),
-                    ),
-                    allow(&["s3:PutObject"], json!(scope.objects(&scoring))),
+                    allow(&["s3:GetObject"], json!(scope.objects(&test))),
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&scoring))),
                     scope.key_through_s3(),
                     allow(
                         &[
@@ -444,8 +441,12 @@ mod tests {
     use super::*;
 
     fn tenant(id: &str, bucket: &str, prefix: &str) -> Tenant {
+        tenant_in("us-east-1", id, bucket, prefix)
+    }
+
+    fn tenant_in(region: &str, id: &str, bucket: &str, prefix: &str) -> Tenant {
         serde_json::from_value(json!({
-            "tenant": id, "account": "222222222222", "region": "us-east-1",
+            "tenant": id, "account": "222222222222", "region": region,
             "role_arn": "arn:aws-us-gov:iam::222222222222:role/customer_trusting_saas",
             "execution_role_arn": "arn:aws-us-gov:iam::222222222222:role/crosspilot-execution",
             "external_id": "cp-0123", "bucket": bucket, "prefix": prefix, "status": "active",
@@ -482,7 +483,7 @@ mod tests {
     #[test]
     fn the_longest_names_fit_what_sts_takes() {
         let long = "a".repeat(20);
-        let tenant = tenant(&long, &"b".repeat(63), &"p".repeat(100));
+        let tenant = tenant_in("ap-southeast-1", &long, &"b".repeat(63), &"p".repeat(100));
         let run = run(&long, &"m".repeat(20));
         for purpose in purposes(&run) {
             let policy = purpose.policy(&tenant);

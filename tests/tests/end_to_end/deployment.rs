@@ -336,6 +336,8 @@ fn an_alarm_rolls_a_canary_back_and_without_one_it_arrives() {
         scene
             .set(|settings| {
                 settings.gate.margin = -10.0;
+                settings.deployment.hosting =
+                    Hosting::Instance { instance_type: "ml.m5.large".into(), count: 2 };
                 settings.deployment.update.traffic =
                     Traffic::Canary { percent: 50, wait_seconds: 20 };
                 settings.deployment.update.alarms = vec!["errors".into()];

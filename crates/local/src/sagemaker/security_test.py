@@ -128,13 +128,13 @@ sagemaker.create_endpoint(**endpoint)
 assert statuses("crosspilot-grant")[0][-1] == "InService"
 may("access")
 refused("AccessDeniedException", sagemaker.update_endpoint, **endpoint)
-# A key policy that leaves nothing to IAM refuses all the same.
 may("access", kms_DescribeKey=None, kms_CreateGrant=FOR_AWS)
+assert "local storage" in refused("ValidationException", transform, name="crosspilot-nvme",
+                                  VolumeKmsKeyId=key, InstanceType="ml.g5.xlarge")
+# A key policy that leaves nothing to IAM refuses all the same.
 kms.put_key_policy(KeyId=key, PolicyName="default", Policy=allow(
     {"Effect": "Allow", "Principal": {"AWS": ROLE + "nobody"}, "Action": "kms:*", "Resource": "*"}))
 assert "kms:DescribeKey" in refused("AccessDeniedException", sagemaker.update_endpoint, **endpoint)
-assert "local storage" in refused("ValidationException", transform, name="crosspilot-nvme",
-                                  VolumeKmsKeyId=key, InstanceType="ml.g5.xlarge")
 assert sagemaker.describe_endpoint_config(EndpointConfigName="crosspilot-volumes")["KmsKeyId"] == key
 
 # -- Only in the customer's subnets -----------------------------------------------------
