@@ -18,6 +18,7 @@ their own dimensions only.
 import json
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -34,6 +35,9 @@ def main():
     import authority
     from ministack import app
 
+    # MiniStack's Runtime API writes headers and body apart: with Nagle's
+    # algorithm each waits 40 ms for the acknowledgement of the other.
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
