@@ -10,6 +10,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 const LAUNCHER: &str = include_str!("../emulator/launch.py");
 const AUTHORITY: &str = include_str!("../emulator/authority.py");
+const PRINCIPALS: &str = include_str!("../emulator/principals.py");
+const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
 
 /// A start takes about two seconds; this long means that it never will.
@@ -65,6 +67,8 @@ impl Emulator {
         fs::create_dir_all(&temporary)?;
         fs::write(directory.join("launch.py"), LAUNCHER)?;
         fs::write(directory.join("authority.py"), AUTHORITY)?;
+        fs::write(directory.join("principals.py"), PRINCIPALS)?;
+        fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
         let log = directory.join("emulator.log");
         let output = File::create(&log)?;
