@@ -19,6 +19,7 @@ their own dimensions only.
 import json
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -37,6 +38,9 @@ def main():
     import resources
     from ministack import app
 
+    # MiniStack's Runtime API writes headers and body apart: with Nagle's
+    # algorithm each waits 40 ms for the acknowledgement of the other.
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     principals.patch()
     resources.patch()
     _deliver_across_accounts()
