@@ -76,6 +76,9 @@ pub enum Outcome {
         /// Address of the report.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<String>,
+        /// What is not as it is set, though the model serves.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// It ended in the failure path.
     Failed {

@@ -9,7 +9,7 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::ModelSettings;
+use crosspilot_core::settings::{self, ModelSettings};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -92,9 +92,11 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
     let name = run.endpoint_name();
     let found = Endpoint::find(&sagemaker, &name).await?;
 
-    // A champion whose endpoint is gone is none.
+    // A champion whose endpoint is gone is none, unless this run is replacing it.
     let serves = found.as_ref().is_some_and(Endpoint::serves);
-    let champion = lineup.champion.as_ref().filter(|champion| serves || champion.run == *run);
+    let replacing = lineup.is_challenged_by(run);
+    let champion =
+        lineup.champion.as_ref().filter(|champion| serves || replacing || champion.run == *run);
     let comparison = request.comparison.clone().unwrap_or_default();
     if comparison.held_out.is_some()
         && champion.is_some_and(|champion| {
@@ -121,6 +123,7 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
     if !deployment.decision.deploys() {
         return Ok(Deployed::Kept(deployment));
     }
+    may_change_to(found.as_ref(), &name, &settings.deployment)?;
     let challenger = Serving {
         run: run.clone(),
         job: request.job.clone(),
@@ -169,6 +172,23 @@ async fn after_other(
         reason = back.unwrap_or_else(|| format!("run {other_run} was given up and put back"));
     }
     Ok(waiting(reason, request.elapsed_seconds))
+}
+
+/// Instances and serverless do not take turns unless the settings say that the
+/// endpoint may be gone meanwhile: not even where an update would do, since a bad
+/// challenger could not be put back without.
+fn may_change_to(
+    found: Option<&Endpoint>,
+    name: &str,
+    deployment: &settings::Deployment,
+) -> Result<(), Error> {
+    let to = deployment.hosting.kind();
+    match found.filter(|found| found.changes_to(to)).and_then(|found| found.kind) {
+        Some(from) if !deployment.replace_endpoint => {
+            Err(Error::OtherHosting { endpoint: name.to_owned(), from, to })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The variant's name says which model answered, so each has its own. But
@@ -256,10 +276,16 @@ impl Plan<'_> {
                 }
             }
             Step::Update => {
+                let kind = self.settings.deployment.hosting.kind();
+                let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
                 let variants = found.map(|found| found.variants).unwrap_or_default();
                 let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
                 self.config().create(&sagemaker, instances).await?;
                 scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
+                if replaced {
+                    endpoint::delete(&sagemaker, name).await?;
+                    return wait(&format!("is being replaced by one that is {kind}"));
+                }
                 let guard = endpoint::guard(&self.settings.deployment)
                     .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
                 match endpoint::update(&sagemaker, name, &config, guard).await {

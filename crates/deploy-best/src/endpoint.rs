@@ -8,7 +8,7 @@ use crosspilot_core::aws::sagemaker::types::{
     TrafficRoutingConfigType,
 };
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::settings::{Deployment, Hosting, Traffic, Update};
+use crosspilot_core::settings::{Deployment, Hosting, HostingKind, Traffic, Update};
 use serde::Serialize;
 
 use crate::{existed, is_missing};
@@ -39,6 +39,8 @@ pub struct Endpoint {
     pub pending: Option<String>,
     /// Its variants with the number of their instances.
     pub variants: Vec<(String, Option<i32>)>,
+    /// What it runs on; none before it has served.
+    pub kind: Option<HostingKind>,
 }
 
 impl Endpoint {
@@ -57,7 +59,14 @@ impl Endpoint {
         let variant = |variant: &ProductionVariantSummary| {
             Some((variant.variant_name()?.to_owned(), variant.desired_instance_count()))
         };
+        let serverless = |variant: &ProductionVariantSummary| {
+            variant.current_serverless_config().or(variant.desired_serverless_config()).is_some()
+        };
+        let kind = found.production_variants().first().map(|variant| {
+            if serverless(variant) { HostingKind::Serverless } else { HostingKind::Instances }
+        });
         Self {
+            kind,
             status: found.endpoint_status().map_or("Unknown", EndpointStatus::as_str).to_owned(),
             config: found.endpoint_config_name().unwrap_or_default().to_owned(),
             pending: pending.and_then(|p| p.endpoint_config_name()).map(str::to_owned),
@@ -68,6 +77,17 @@ impl Endpoint {
     /// Whether it answers requests.
     pub fn serves(&self) -> bool {
         !matches!(self.status.as_str(), "Failed" | "OutOfService" | "Creating" | "Deleting")
+    }
+
+    /// Whether it runs on something else than this.
+    pub fn changes_to(&self, kind: HostingKind) -> bool {
+        self.serves() && self.kind.is_some_and(|serving| serving != kind)
+    }
+
+    /// Whether it has to be deleted and created again to run on this: SageMaker
+    /// updates no endpoint from instances to serverless.
+    pub fn is_replaced_for(&self, kind: HostingKind) -> bool {
+        kind == HostingKind::Serverless && self.changes_to(kind)
     }
 }
 
@@ -222,7 +242,26 @@ mod tests {
             config: config.into(),
             pending: pending.map(str::to_owned),
             variants: Vec::new(),
+            kind: Some(HostingKind::Instances),
         }
+    }
+
+    #[test]
+    fn only_from_instances_to_serverless_an_endpoint_is_replaced() {
+        use HostingKind::{Instances, Serverless};
+        for (serving, kind, changes, replaced) in [
+            (Some(Instances), Instances, false, false),
+            (Some(Instances), Serverless, true, true),
+            (Some(Serverless), Instances, true, false),
+            (Some(Serverless), Serverless, false, false),
+            (None, Serverless, false, false),
+        ] {
+            let found = Endpoint { kind: serving, ..endpoint("InService", "old", None) };
+            assert_eq!(found.changes_to(kind), changes, "{serving:?} {kind:?}");
+            assert_eq!(found.is_replaced_for(kind), replaced, "{serving:?} {kind:?}");
+        }
+        // What does not serve is cleared away or made anew in any case.
+        assert!(!endpoint("Failed", "old", None).changes_to(Serverless));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod deployment;
 mod failure_path;
 mod faults;
 mod handlers;
+mod hosting;
 mod identities;
 mod local_cloud;
 mod operations;
