@@ -189,6 +189,18 @@ impl Tenant {
         self.tags.clone().into_iter().chain(ours).collect()
     }
 
+    /// What a customer with keys of its own may not expect, if it is so here.
+    pub fn note_on_keys(&self) -> Option<String> {
+        let keys = self.encryption.as_ref();
+        if keys.is_some_and(|keys| keys.output_key.is_some()) {
+            return None;
+        }
+        Some(format!(
+            "SageMaker encrypts what it writes with the account's default key for Amazon S3, whatever key the bucket has; if it shall be a key of the customer's, its stack names it as OutputKmsKeyArn, and `crosspilot tenant set {} --output-key ARN` the same one here",
+            self.tenant
+        ))
+    }
+
     /// Checks what the types of the fields cannot.
     pub fn validate(&self) -> Result<(), TenantInvalid> {
         for role in [&self.role_arn, &self.execution_role_arn] {
@@ -360,6 +372,16 @@ mod tests {
         }
         tenant.tags = (0..47).map(|n| (n.to_string(), String::new())).collect();
         assert_eq!(tenant.validate(), Err(TenantInvalid::Tags(47)));
+    }
+
+    #[test]
+    fn it_is_told_which_key_results_are_under_unless_that_is_set() {
+        let mut tenant = acme();
+        let note = tenant.note_on_keys().unwrap();
+        assert!(note.contains("`crosspilot tenant set acme --output-key ARN`"), "{note}");
+        tenant.encryption =
+            Some(Encryption { output_key: Some("alias/out".into()), ..Encryption::default() });
+        assert_eq!(tenant.note_on_keys(), None);
     }
 
     #[test]
