@@ -37,6 +37,8 @@ pub enum Purpose<'a> {
     Answer(&'a ModelName),
     /// `deploy-best` removes a model, or all of the tenant's.
     Remove(Option<&'a ModelName>),
+    /// `deploy-best` takes the scaling off a model's endpoint and deletes it.
+    TakeDown(&'a ModelName),
     /// `deploy-best` looks at all that the tenant has.
     TakeStock,
 }
@@ -52,9 +54,11 @@ impl Purpose<'_> {
             | Purpose::Settle(run)
             | Purpose::Score(run)
             | Purpose::Conclude(run) => Some(run),
-            Purpose::ProveTrust | Purpose::Answer(_) | Purpose::Remove(_) | Purpose::TakeStock => {
-                None
-            }
+            Purpose::ProveTrust
+            | Purpose::Answer(_)
+            | Purpose::Remove(_)
+            | Purpose::TakeDown(_)
+            | Purpose::TakeStock => None,
         }
     }
 
@@ -227,9 +231,6 @@ impl Purpose<'_> {
                     allow(
                         &[
                             "sagemaker:ListTags",
-                            "sagemaker:DescribeEndpoint",
-                            CAPACITY,
-                            "sagemaker:DeleteEndpoint",
                             "sagemaker:DeleteEndpointConfig",
                             "sagemaker:DeleteModel",
                         ],
@@ -237,14 +238,20 @@ impl Purpose<'_> {
                     ),
                     allow(&["sagemaker:ListTags"], json!(scope.jobs(*model))),
                     scope.stop_jobs(*model),
-                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
-                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
-                    scope.configs(),
-                    scope.alarms(),
                     scope.list(&[&results]),
                     allow(&["s3:DeleteObject"], json!(scope.objects(&results))),
                 ]
             }
+            Purpose::TakeDown(model) => vec![
+                allow(
+                    &["sagemaker:DescribeEndpoint", CAPACITY, "sagemaker:DeleteEndpoint"],
+                    json!(scope.sagemaker("endpoint", &endpoint_name(&tenant.tenant, model))),
+                ),
+                allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                scope.configs(),
+                scope.alarms(),
+            ],
             Purpose::TakeStock => {
                 let mut list_data = scope.list(&[]);
                 list_data["Condition"] =
@@ -463,7 +470,7 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 12] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 13] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
@@ -476,6 +483,7 @@ mod tests {
             Purpose::Answer(&run.model),
             Purpose::Remove(Some(&run.model)),
             Purpose::Remove(None),
+            Purpose::TakeDown(&run.model),
             Purpose::TakeStock,
         ]
     }

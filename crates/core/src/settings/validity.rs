@@ -70,7 +70,7 @@ pub enum SettingsInvalid {
     Gate(&'static str),
     /// An instance type that endpoints do not run on.
     #[error(
-        "instance_type is {0:?}, which SageMaker runs no endpoints on; did you mean {meant}?", meant = .1.unwrap_or("ml.m5.large")
+        "instance_type is {0:?}, which SageMaker runs no endpoints on; {}", meant(*.1)
     )]
     InstanceType(String, Option<&'static str>),
     /// The number of instances.
@@ -144,6 +144,13 @@ pub enum SettingsInvalid {
     /// The schedule, by its form.
     #[error("schedule is {0:?}; it must be rate(...), cron(...) or at(...), such as rate(7 days)")]
     Schedule(String),
+}
+
+fn meant(instance_type: Option<&str>) -> String {
+    match instance_type {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => "such as ml.m5.large".to_owned(),
+    }
 }
 
 /// Metrics of forecasts (API reference, `AutoMLJobObjective`).

@@ -88,9 +88,8 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 /// Removes an endpoint that nobody asks. First it does not serve any more, then
 /// it is gone: an attempt that ends between the two is repeated whole.
 async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<(), Error> {
-    let session = open(app, tenant, Purpose::Remove(Some(&endpoint.model))).await?;
     app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    Ok(removal::take_down(&session, &endpoint.name).await?)
+    removal::take_down(app, tenant, endpoint).await
 }
 
 /// None if it is gone meanwhile.

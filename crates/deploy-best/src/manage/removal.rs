@@ -12,7 +12,6 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::Tenant;
 
 use super::account::{Job, JobKind, Kind, Resource, Search};
@@ -47,7 +46,7 @@ pub(super) async fn remove(
         .into_iter()
         .partition(|resource| resource.kind == Kind::Endpoint);
     for endpoint in &endpoints {
-        take_down(&session, &endpoint.name).await?;
+        take_down(app, tenant, endpoint).await?;
     }
     if let Some(endpoint) = endpoints.first() {
         return Ok(waiting(format!("endpoint {} is being deleted", endpoint.name)));
@@ -70,14 +69,21 @@ pub(super) async fn remove(
 
 /// Takes an endpoint's scaling off and deletes it. One that is still on its way
 /// somewhere is deleted by a later call, as the next look finds it.
-pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<(), CallError> {
+pub(super) async fn take_down(
+    app: &App,
+    tenant: &Tenant,
+    endpoint: &Resource,
+) -> Result<(), Error> {
+    let Resource { name, model, .. } = endpoint;
+    let session = open(app, tenant, Purpose::TakeDown(model)).await?;
     let sagemaker = session.sagemaker();
     let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(()) };
     if endpoint.status == "Deleting" {
         return Ok(());
     }
     scaling::deregister(&session.auto_scaling(), name, &endpoint.variants).await?;
-    endpoint::delete(&sagemaker, name).await.map(drop)
+    endpoint::delete(&sagemaker, name).await?;
+    Ok(())
 }
 
 async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
