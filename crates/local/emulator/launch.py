@@ -32,11 +32,13 @@ def main():
     threading.Thread(target=_end_with_owner, daemon=True).start()
 
     import authority
+    import failures
     from ministack import app
 
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
+    failures.patch()
     gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]

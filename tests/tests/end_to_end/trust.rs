@@ -319,7 +319,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 11] = [
+        let allowed: [(Purpose<'_>, &[&str]); 12] = [
             (Purpose::ProveTrust, &[]),
             (
                 Purpose::StartJob(&run),
@@ -336,6 +336,7 @@ fn every_session_policy_is_narrow() {
                 Purpose::CheckStatus(&run),
                 &["describe job", "stop job", "list candidates", "describe endpoint"],
             ),
+            (Purpose::StopJobs(&run), &["describe job", "stop job"]),
             (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
             (
                 Purpose::Deploy(&run),
