@@ -253,7 +253,7 @@ fn a_job_out_of_reach_is_remembered_and_stopped_when_it_is_in_reach_again() {
             (&failure["stage"], &failure["code"]),
             (&"check-status".into(), &"AccessDenied".into())
         );
-        assert_eq!(unsettled(&customer).await, [run.clone()]);
+        assert_eq!(unsettled(&customer).await, std::slice::from_ref(&run));
         let first = sweep(cloud).await;
         assert_eq!(of(&first, &customer)["code"], "AccessDenied", "{first}");
         assert_eq!(job_status(&customer, &run).await, "InProgress");
