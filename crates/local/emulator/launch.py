@@ -10,8 +10,9 @@ the functions' processes, which share its process group. If its state is kept
 
 Who may ask it anything at all is decided in ``doors.py``.
 
-It also fills five gaps of the pinned MiniStack release, each as AWS does it:
-an event bus as target in another account, the context attributes of EventBridge
+It also fills gaps of the pinned MiniStack release, each as AWS does it: how
+principals are kept and compared (``principals.py``), what owners of buckets and
+buses may demand of requests (``resources.py``), an event bus as target in another account, the context attributes of EventBridge
 Scheduler, the roles of rules and schedules, which must allow what they do, IAM
 groups and access keys in CloudFormation, and alarms that watch the metric of
 their own dimensions only.
@@ -37,10 +38,14 @@ def main():
 
     import authority
     import doors
+    import principals
+    import resources
 
     functions = doors.within_limits(os.path.join(os.path.dirname(os.path.abspath(__file__)), "emulator.log"))
     from ministack import app
 
+    principals.patch()
+    resources.patch()
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
@@ -111,12 +116,13 @@ def _deliver_across_accounts():
         policies = iam_evaluator._gather_role_policies(name, role_account)
         return iam_evaluator.evaluate(acting, policies).decision == "Allow"
 
-    def admits(bus_name, bus_arn, account):
-        """Whether the bus's own policy lets this account put events."""
+    def admits(bus_name, bus_arn, account, event):
+        """Whether the bus's own policy lets this account put this event."""
         policy = eventbridge._event_bus_policies.get(bus_name) or {}
         asked = iam_evaluator.EvalContext(
             principal_arn=f"arn:aws:iam::{account}:root", principal_type="Root", principal_account=account,
-            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region())
+            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region(),
+            service_context={"events:source": event.get("Source"), "events:detail-type": event.get("DetailType")})
         statements = [
             {**statement, "Principal": {"AWS": statement["Principal"]}}
             if isinstance(statement.get("Principal"), str) and statement["Principal"] != "*" else statement
@@ -133,7 +139,7 @@ def _deliver_across_accounts():
         try:
             if name not in eventbridge._event_buses:
                 eventbridge.logger.warning("event bus %s does not exist", arn)
-            elif not admits(name, arn, sender):
+            elif not admits(name, arn, sender, event):
                 eventbridge.logger.warning("event bus %s does not admit account %s", arn, sender)
             else:
                 # The event keeps the account it came from.

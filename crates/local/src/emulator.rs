@@ -14,6 +14,8 @@ use crate::directory::create_private;
 const LAUNCHER: &str = include_str!("../emulator/launch.py");
 const DOORS: &str = include_str!("../emulator/doors.py");
 const AUTHORITY: &str = include_str!("../emulator/authority.py");
+const PRINCIPALS: &str = include_str!("../emulator/principals.py");
+const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
 
 /// A start takes about two seconds; this long means that it never will.
@@ -70,6 +72,8 @@ impl Emulator {
         fs::write(directory.join("launch.py"), LAUNCHER)?;
         fs::write(directory.join("doors.py"), DOORS)?;
         fs::write(directory.join("authority.py"), AUTHORITY)?;
+        fs::write(directory.join("principals.py"), PRINCIPALS)?;
+        fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
         let log = directory.join("emulator.log");
         // Appended to: what grows too long is cut (see `doors.py`).
