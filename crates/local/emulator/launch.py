@@ -21,6 +21,7 @@ their own dimensions only.
 import json
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -44,6 +45,9 @@ def main():
     functions = doors.within_limits(os.path.join(os.path.dirname(os.path.abspath(__file__)), "emulator.log"))
     from ministack import app
 
+    # MiniStack's Runtime API writes headers and body apart: with Nagle's
+    # algorithm each waits 40 ms for the acknowledgement of the other.
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     principals.patch()
     resources.patch()
     _deliver_across_accounts()
