@@ -5,7 +5,6 @@ use crosspilot_core::aws::sagemaker::Client as SageMaker;
 use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::{Limits, TenantStatus};
-use crosspilot_core::vendor::Verification;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::sagemaker::{Death, Effect, Fault};
@@ -311,10 +310,19 @@ fn an_execution_that_was_aborted_says_so_and_its_job_is_stopped_by_hand_or_by_th
 fn a_function_that_dies_for_one_tenant_leaves_the_round_of_proofs_to_the_others() {
     on_local_cloud(async |cloud| {
         let _alone = TRUST.lock().await;
-        let (sick, healthy) =
-            (Customer::new(cloud, "probe-dies").await, Customer::new(cloud, "probe-lives").await);
-        let probed = format!("crosspilot-assume {{\"verify\": \"{}\"}}", sick.tenant.tenant);
+        let sick = Customer::new(cloud, "probe-dies").await;
+        // What the round says of its neighbour shows in what becomes of it.
+        let condition =
+            "              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
+        let mut onboarding = onboarding("probe-shows");
+        assert_eq!(onboarding.template.matches(condition).count(), 1);
+        onboarding.template = onboarding.template.replace(condition, "");
+        let neighbour = Customer::with(cloud, onboarding).await;
+        let (sick, neighbour) = (&sick.tenant.tenant, &neighbour.tenant.tenant);
+        let vendor = cloud.vendor();
+        let probed = format!("crosspilot-assume {{\"look\": \"{sick}\"}}");
         for death in [Death::Unknown, Death::Unanswered] {
+            vendor.set_status(neighbour, TenantStatus::Active).await.unwrap();
             cloud
                 .inject(Fault {
                     operation: "lambda:Invoke".into(),
@@ -325,31 +333,10 @@ fn a_function_that_dies_for_one_tenant_leaves_the_round_of_proofs_to_the_others(
                 })
                 .await
                 .unwrap();
-            let vendor = cloud.vendor();
-            let client = vendor.step_functions();
-            let machine = &vendor.deployment.verify_state_machine;
-            let round = client.start_execution().state_machine_arn(machine).input("{}");
-            let arn = round.send().await.unwrap().execution_arn;
-            let output = until("the round ends", async || {
-                let found = client.describe_execution().execution_arn(&arn).send().await.unwrap();
-                assert_ne!(found.status().as_str(), "FAILED", "{:?}", found.cause());
-                found.output
-            })
-            .await;
-            let verdicts: Vec<Verification> = serde_json::from_str(&output).unwrap();
-            let verdict = |customer: &Customer| {
-                let of = |verdict: &&Verification| {
-                    let (Verification::Proven { tenant }
-                    | Verification::Refused { tenant, .. }
-                    | Verification::Unproven { tenant, .. }) = verdict;
-                    *tenant == customer.tenant.tenant
-                };
-                verdicts.iter().find(of).unwrap().clone()
-            };
-            assert!(matches!(verdict(&sick), Verification::Unproven { .. }), "{output}");
-            assert!(matches!(verdict(&healthy), Verification::Proven { .. }), "{output}");
+            let round = crate::trust::round(cloud).await;
             assert_eq!(cloud.faults_to_come(&probed).await.unwrap(), 0);
-            let status = vendor.registry.tenant(&sick.tenant.tenant).await.unwrap().status;
+            assert!(round.suspended.contains(neighbour), "{round:?}");
+            let status = vendor.registry.tenant(sick).await.unwrap().status;
             assert_eq!(status, TenantStatus::Active);
         }
     });

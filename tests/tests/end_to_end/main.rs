@@ -5,6 +5,7 @@
 mod command_line;
 mod deaths;
 mod deployment;
+mod doors;
 mod failure_path;
 mod faults;
 mod handlers;
