@@ -80,7 +80,8 @@ fn a_role_that_does_not_demand_the_external_id_is_refused() {
     on_local_cloud(async |cloud| {
         let _alone = TRUST.lock().await;
         let mut onboarding = onboarding("too-open");
-        let condition = "            Condition:\n              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
+        let condition =
+            "              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
         assert!(onboarding.template.contains(condition));
         onboarding.template = onboarding.template.replace(condition, "");
         let customer = Customer::with(cloud, onboarding).await;
