@@ -5,7 +5,7 @@ use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Serving, model_settings};
+use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{HostingKind, ModelSettings};
@@ -13,6 +13,7 @@ use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Endpoint, Step};
+use crate::jobs::{self, Job};
 use crate::{Error, Waiting, config, is_missing, scaling, tags};
 
 /// How long it is tried to put scaling on while what keeps it off can heal.
@@ -26,6 +27,9 @@ pub struct Settle {
     /// Seconds since it ended.
     #[serde(default)]
     pub elapsed_seconds: f64,
+    /// Whether it failed: then its jobs may be at work.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// What is left.
@@ -40,29 +44,33 @@ pub enum Settled {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
     },
-    /// The endpoint is on its way back.
+    /// The endpoint is on its way back, or a job stops.
     Waiting(Waiting),
 }
 
 pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
-    let Settle { run, elapsed_seconds } = request;
+    let Settle { run, elapsed_seconds, failed } = request;
+    // Of any status: a tenant that may not run any more is to be cleared up after.
     let tenant = app.registry.tenant(&run.tenant).await?;
-    let settings = model_settings(&tenant, &run.model)?;
+    let later = |reason: String| {
+        let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
+        Ok(Settled::Waiting(Waiting { reason, wait_seconds }))
+    };
+    // That a job cannot be stopped keeps nothing else from being put back.
+    let jobs = if failed { stop_jobs(app, &tenant, &run).await } else { Ok(Vec::new()) };
+    // Without them, since its model was removed, it only does not scale.
+    let settings = tenant.models.get(&run.model);
     let session = app.sessions.open(&tenant, Purpose::Settle(&run)).await?;
     let scene = Scene { app, tenant: &tenant, settings, session };
 
     let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
-    let waiting = |reason| {
-        let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
-        Ok(Settled::Waiting(Waiting { reason, wait_seconds }))
-    };
     let to_remove = if lineup.is_led_by(&run) {
         lineup.retired.clone()
     } else {
         if lineup.is_challenged_by(&run)
             && let Some(reason) = scene.put_back(&run, lineup.champion.as_ref()).await?
         {
-            return waiting(reason);
+            return later(reason);
         }
         // A model to roll back to stays, also if its run is redriven and fails.
         if lineup.models().any(|model| model.run == run && !lineup.is_challenged_by(&run)) {
@@ -79,6 +87,9 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
     app.registry
         .change_lineup(&run.tenant, &run.model, |lineup| lineup.retired.retain(|run| !done(run)))
         .await?;
+    if let Some(job) = jobs?.iter().find(|job| job.works()) {
+        return later(format!("job {} is {}", job.name, job.status));
+    }
     // Last, since it can fail by itself: the champion serves, scaled or not. Every
     // run tries it, so that what kept it off once does not do so for good.
     let free = lineup.challenger.as_ref().is_none_or(|challenger| challenger.run == run);
@@ -91,10 +102,11 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
     if let Err(error) = scaled {
         let heals = matches!(error.code(), Code::Throttled | Code::Unavailable);
         if heals && elapsed_seconds < SCALING_SECONDS {
-            return waiting(format!("scaling is not put on yet: {error}"));
+            return later(format!("scaling is not put on yet: {error}"));
         }
         warnings.push(unscaled(&run.endpoint_name(), &error));
     }
+    app.registry.note_settled(&run).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, ?warnings, "settled");
     Ok(Settled::Settled { removed, warnings })
 }
@@ -106,11 +118,17 @@ pub(crate) fn unscaled(endpoint: &str, error: &CallError) -> String {
     )
 }
 
+async fn stop_jobs(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Vec<Job>, CallError> {
+    let session = app.sessions.open(tenant, Purpose::StopJobs(run)).await?;
+    jobs::stop(&session, run).await
+}
+
 /// One model's endpoint in a customer's account.
 pub(crate) struct Scene<'a> {
     pub(crate) app: &'a App,
     pub(crate) tenant: &'a Tenant,
-    pub(crate) settings: &'a ModelSettings,
+    /// None if the model was removed.
+    pub(crate) settings: Option<&'a ModelSettings>,
     /// Opened to settle a run of this model.
     pub(crate) session: CustomerSession,
 }
@@ -178,7 +196,8 @@ impl Scene<'_> {
     /// Lets the model that serves scale, if it is set so and has instances: what
     /// was rolled back to may have none.
     pub(crate) async fn scale(&self, serving: &Serving) -> Result<(), CallError> {
-        let Some(wanted) = self.settings.deployment.scaling else { return Ok(()) };
+        let wanted = self.settings.and_then(|settings| settings.deployment.scaling);
+        let Some(wanted) = wanted else { return Ok(()) };
         let Serving { endpoint, variant, .. } = serving;
         let found = Endpoint::find(&self.session.sagemaker(), endpoint).await?;
         if found.is_some_and(|found| found.kind == Some(HostingKind::Instances)) {

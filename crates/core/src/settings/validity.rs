@@ -70,7 +70,7 @@ pub enum SettingsInvalid {
     Gate(&'static str),
     /// An instance type that endpoints do not run on.
     #[error(
-        "instance_type is {0:?}, which SageMaker runs no endpoints on; {}", meant(*.1)
+        "instance_type is {0:?}, which SageMaker runs no endpoints on; {meant}", meant = meant(*.1)
     )]
     InstanceType(String, Option<&'static str>),
     /// The number of instances.
