@@ -12,6 +12,7 @@ mod handlers;
 mod hosting;
 mod identities;
 mod local_cloud;
+mod onboarding;
 mod operations;
 mod preflight;
 mod problem_types;
