@@ -150,6 +150,7 @@ async fn kms(cloud: &LocalCloud, account: &str, operation: &str, request: Value)
     let scope = format!("{account}/20260101/us-east-1/kms/aws4_request");
     let answer = reqwest::Client::new()
         .post(&cloud.endpoints().default)
+        .header("x-crosspilot-token", cloud.running().token)
         .header("x-amz-target", format!("TrentService.{operation}"))
         .header("content-type", "application/x-amz-json-1.1")
         .header(
