@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::error::{CallError, Code};
 use crate::ids::ModelName;
 use crate::layout;
+use crate::listing::Listing;
 use crate::tenant::Tenant;
 
 /// A tenant's bucket.
@@ -31,10 +32,10 @@ impl Bucket<'_> {
     pub async fn list(&self, prefix: &str, most: usize) -> Result<Vec<Object>, CallError> {
         let mut objects = Vec::new();
         let request = self.s3.list_objects_v2().bucket(self.tenant.bucket.as_str()).prefix(prefix);
-        let mut pages = request.into_paginator().send();
-        while let Some(page) = pages.next().await {
+        let mut listing = Listing::of(request);
+        while let Some(page) = listing.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
-            objects.extend(page.contents.unwrap_or_default());
+            objects.extend(page);
             if objects.len() > most {
                 break;
             }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod ids;
 pub mod lambda;
 pub mod layout;
+pub mod listing;
 pub mod manage;
 pub mod metrics;
 pub mod pace;

@@ -2,6 +2,7 @@
 //! machine, with IAM on. Every test has a tenant and an account of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
+mod api_faults;
 mod command_line;
 mod deployment;
 mod doors;
@@ -10,11 +11,13 @@ mod faults;
 mod handlers;
 mod identities;
 mod local_cloud;
+mod odd_keys;
 mod operations;
 mod preflight;
 mod problem_types;
 mod python_clients;
 mod secrets;
+mod sessions;
 mod state_machine;
 mod tenants;
 mod trust;
