@@ -7,6 +7,7 @@
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
+//! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
@@ -15,6 +16,7 @@
 mod error;
 mod lineup;
 mod tenants;
+mod unsettled;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -31,6 +33,7 @@ use crate::tenant::Tenant;
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use tenants::{AuditEntry, Change, active};
+pub use unsettled::{Execution, is_abandoned};
 
 /// Environment variable that names the registry's bucket.
 pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";
@@ -127,6 +130,9 @@ struct Versioned<T> {
 
 /// Tries to write a document that others write too.
 const ATTEMPTS: usize = 5;
+/// Tries at reading a document: a body that breaks off is not the SDK's to ask
+/// for again, and whoever waits for a prediction has nobody else who would.
+const READS: usize = 3;
 
 /// What a conditional write expects to find.
 enum Expect<'a> {
@@ -234,24 +240,33 @@ impl Registry {
         &self,
         key: &str,
     ) -> Result<Option<Versioned<T>>, RegistryError> {
-        let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                let error = CallError::new("s3:GetObject", self.address(key), &error);
-                return if error.code() == Code::NotFound { Ok(None) } else { Err(error.into()) };
-            }
-        };
-        let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let body = answer
-            .body
-            .collect()
-            .await
-            .map_err(|e| CallError::broken_off("s3:GetObject", self.address(key), e))?
-            .into_bytes();
-        let document = serde_json::from_slice(&body)
-            .map_err(|e| RegistryError::Broken { key: key.to_owned(), reason: e.to_string() })?;
-        Ok(Some(Versioned { document, etag }))
+        let mut broken_off = None;
+        for _ in 0..READS {
+            let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let error = CallError::new("s3:GetObject", self.address(key), &error);
+                    let missing = error.code() == Code::NotFound;
+                    return if missing { Ok(None) } else { Err(error.into()) };
+                }
+            };
+            let etag = answer.e_tag().unwrap_or_default().to_owned();
+            let body = match answer.body.collect().await {
+                Ok(body) => body.into_bytes(),
+                Err(error) => {
+                    broken_off = Some(error);
+                    continue;
+                }
+            };
+            let document = serde_json::from_slice(&body).map_err(|e| RegistryError::Broken {
+                key: key.to_owned(),
+                reason: e.to_string(),
+            })?;
+            return Ok(Some(Versioned { document, etag }));
+        }
+        let why = broken_off.map_or_else(String::new, |error| error.to_string());
+        Err(CallError::broken_off("s3:GetObject", self.address(key), why).into())
     }
 
     /// Writes a document if what is there is what was expected; `false` if not.

@@ -18,8 +18,10 @@ groups and access keys in CloudFormation, and alarms that watch the metric of
 their own dimensions only.
 """
 
+import functools
 import json
 import os
+import re
 import signal
 import socketserver
 import sys
@@ -40,6 +42,7 @@ def main():
 
     import authority
     import doors
+    import failures
     import principals
     import resources
 
@@ -55,6 +58,8 @@ def main():
     _provision_identities()
     _watch_own_dimensions()
     _encode_keys_as_s3_does()
+    _match_every_character()
+    failures.patch()
     doors.no_service_is_a_root()
     doors.private_runtime_apis()
     doors.judge_tokens()
@@ -227,6 +232,18 @@ def _encode_keys_as_s3_does():
     from ministack.services import s3
 
     s3._url_encode = lambda key: quote_plus(key, safe="/*")
+
+
+def _match_every_character():
+    """A policy's ``*`` stands for any characters, also for the line break in an object's key."""
+    from ministack.core import iam_evaluator
+
+    def compiled(pattern, ignore_case):
+        parts = {"*": ".*", "?": "."}
+        regex = "".join(parts.get(character) or re.escape(character) for character in pattern)
+        return re.compile(rf"{regex}\Z", re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+
+    iam_evaluator._fnmatch_compile = functools.lru_cache(4096)(compiled)
 
 
 def _with_context(text, schedule, event):

@@ -4,6 +4,7 @@
 
 mod api_faults;
 mod command_line;
+mod deaths;
 mod deployment;
 mod doors;
 mod failure_path;

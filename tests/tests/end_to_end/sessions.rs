@@ -20,16 +20,19 @@ use serde_json::{Value, json};
 /// CROSSPILOT_BLESS=1.
 const ALLOWED: &str = include_str!("sessions.txt");
 
+/// AWS knows no resource for these.
+const LISTS: &str = "ListAutoMLJobs ListCandidatesForAutoMLJob ListEndpointConfigs ListEndpoints ListModels ListTransformJobs";
 const SAGEMAKER: &str = "AddTags CreateAutoMLJob CreateAutoMLJobV2 CreateEndpoint CreateEndpointConfig CreateModel \
     CreateNotebookInstance CreatePresignedDomainUrl CreateProcessingJob CreateTrainingJob CreateTransformJob \
     DeleteEndpoint DeleteEndpointConfig DeleteModel DeleteTags DescribeAutoMLJob DescribeAutoMLJobV2 DescribeEndpoint \
-    DescribeEndpointConfig DescribeModel DescribeTransformJob InvokeEndpoint InvokeEndpointAsync ListAutoMLJobs \
-    ListCandidatesForAutoMLJob ListEndpointConfigs ListEndpoints ListModels ListTags ListTransformJobs StopAutoMLJob \
+    DescribeEndpointConfig DescribeModel DescribeTransformJob InvokeEndpoint InvokeEndpointAsync \
+    ListTags StopAutoMLJob \
     StopTransformJob UpdateEndpoint UpdateEndpointWeightsAndCapacities";
 const OBJECTS: &str = "AbortMultipartUpload DeleteObject DeleteObjectVersion GetObject GetObjectVersion PutObject PutObjectAcl";
 const BUCKETS: &str = "DeleteBucket GetBucketPolicy ListBucket ListBucketVersions PutBucketNotification PutBucketPolicy";
 const SCALING: &str = "DeleteScalingPolicy DeregisterScalableTarget DescribeScalableTargets PutScalingPolicy RegisterScalableTarget";
 const ALARMS: &str = "DeleteAlarms DescribeAlarms PutMetricAlarm SetAlarmState";
+const ROLES: &str = "iam:GetRole iam:PutRolePolicy iam:UpdateAssumeRolePolicy sts:AssumeRole";
 /// What nobody but the customer may do, and what has no resource.
 const OTHERS: &str = "cloudformation:UpdateStack cloudwatch:GetMetricStatistics cloudwatch:PutMetricData \
     ec2:RunInstances events:PutEvents events:PutRule iam:CreateAccessKey iam:CreateRole iam:GetRole iam:PutRolePolicy \
@@ -94,6 +97,7 @@ impl Grid<'_> {
             }
         }
         self.add("sagemaker", SAGEMAKER, "*", "*", &json!({}));
+        self.add("sagemaker", LISTS, "*", "*", &json!({}));
     }
 
     fn bucket(&mut self, sibling: &RunRef, earlier: &RunRef) {
@@ -151,7 +155,7 @@ impl Grid<'_> {
                 let context = json!({"iam:PassedToService": format!("{service}.amazonaws.com")});
                 self.add("iam", "PassRole", &format!("{whose} to {service}"), role, &context);
             }
-            self.add("", OTHERS, whose, role, &json!({}));
+            self.add("", ROLES, whose, role, &json!({}));
         }
         const SERVICE: &str = "sagemaker.application-autoscaling.amazonaws.com";
         for service in [SERVICE, "ecs.amazonaws.com"] {
