@@ -347,7 +347,7 @@ def _allowed(principal, check, region):
     asked = evaluator.EvalContext(
         principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
         action=check["action"], resource_arn=check["resource"], region=region, principal_keys=principal.keys,
-        service_context={key.lower(): value for key, value in check["context"].items()})
+        secure_transport=True, service_context={key.lower(): value for key, value in check["context"].items()})
     service = check["action"].partition(":")[0]
     result = evaluator.evaluate(asked, principal.policies, *principal.limits)
     found = evaluator._resource_policy(service, check["resource"])
