@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! tenants/<tenant>.json                    the tenant itself
-//! claims/buckets/<account>/<bucket>.json   which tenant a bucket belongs to
+//! claims/buckets/<bucket>.json             which tenant a bucket belongs to
 //! claims/roles/<account>/<role>.json       which tenant a role belongs to
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
+//! left/claims/roles/<account>/<role>.json   the tenant has left: its account is not heard
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
@@ -13,6 +14,7 @@
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
 
+mod claims;
 mod error;
 mod lineup;
 mod tenants;
@@ -126,6 +128,8 @@ pub struct Registry {
 struct Versioned<T> {
     document: T,
     etag: String,
+    /// When it was written, in seconds since 1970.
+    modified: i64,
 }
 
 /// Tries to write a document that others write too.
@@ -221,7 +225,8 @@ impl Registry {
     ) -> Result<RunRecord, RegistryError> {
         let key = run_key(run);
         for _ in 0..ATTEMPTS {
-            let Some(Versioned { mut document, etag }) = self.read::<RunRecord>(&key).await? else {
+            let Some(Versioned { mut document, etag, .. }) = self.read::<RunRecord>(&key).await?
+            else {
                 return Err(RegistryError::Broken {
                     key,
                     reason: "it is missing although the run has been claimed".into(),
@@ -247,11 +252,15 @@ impl Registry {
                 Ok(answer) => answer,
                 Err(error) => {
                     let error = CallError::new("s3:GetObject", self.address(key), &error);
+                    if error.aws_code() == "NoSuchBucket" {
+                        return Err(RegistryError::BucketGone(self.bucket.clone()));
+                    }
                     let missing = error.code() == Code::NotFound;
                     return if missing { Ok(None) } else { Err(error.into()) };
                 }
             };
             let etag = answer.e_tag().unwrap_or_default().to_owned();
+            let modified = answer.last_modified().map_or(0, |time| time.secs());
             let body = match answer.body.collect().await {
                 Ok(body) => body.into_bytes(),
                 Err(error) => {
@@ -263,7 +272,7 @@ impl Registry {
                 key: key.to_owned(),
                 reason: e.to_string(),
             })?;
-            return Ok(Some(Versioned { document, etag }));
+            return Ok(Some(Versioned { document, etag, modified }));
         }
         let why = broken_off.map_or_else(String::new, |error| error.to_string());
         Err(CallError::broken_off("s3:GetObject", self.address(key), why).into())

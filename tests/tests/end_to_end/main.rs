@@ -13,6 +13,7 @@ mod handlers;
 mod identities;
 mod local_cloud;
 mod odd_keys;
+mod onboarding;
 mod operations;
 mod preflight;
 mod problem_types;
