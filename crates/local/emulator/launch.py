@@ -12,7 +12,7 @@ It also fills five gaps of the pinned MiniStack release, each as AWS does it:
 an event bus as target in another account, the context attributes of EventBridge
 Scheduler, the roles of rules and schedules, which must allow what they do, IAM
 groups and access keys in CloudFormation, and alarms that watch the metric of
-their own dimensions only.
+their own dimensions only. State machines: see ``machines.py``.
 """
 
 import json
@@ -32,8 +32,10 @@ def main():
     threading.Thread(target=_end_with_owner, daemon=True).start()
 
     import authority
+    import machines
     from ministack import app
 
+    machines.install()
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
@@ -72,32 +74,12 @@ def _over_secure_transport(app):
 
 
 def _deliver_across_accounts():
+    import authority
     from ministack.core import iam_evaluator, responses
-    from ministack.services import eventbridge, iam, scheduler  # noqa: F401
+    from ministack.services import eventbridge, scheduler  # noqa: F401
 
     deliver_here = eventbridge._dispatch_to_event_bus
     invoke = eventbridge._invoke_target
-
-    def allowed(role_arn, service, action, resource, account):
-        """Whether the rule's or schedule's role is the service's to use and may do this."""
-        import authority
-
-        role_account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-        role = iam._roles.get_scoped(role_account, None, name)
-        if role is None:
-            return False
-        asked = iam_evaluator.EvalContext(
-            principal_arn=service, principal_type="Service", principal_account=account,
-            action="sts:AssumeRole", resource_arn=role_arn, region=responses.get_region(),
-            service_context={"aws:sourceaccount": account})
-        trust = {"Statement": authority._statements_about(role.get("AssumeRolePolicyDocument"), service)}
-        if not iam_evaluator.evaluate_trust_policy(trust, service, asked):
-            return False
-        acting = iam_evaluator.EvalContext(
-            principal_arn=role_arn, principal_type="AssumedRole", principal_account=role_account,
-            action=action, resource_arn=resource, region=responses.get_region())
-        policies = iam_evaluator._gather_role_policies(name, role_account)
-        return iam_evaluator.evaluate(acting, policies).decision == "Allow"
 
     def admits(bus_name, bus_arn, account):
         """Whether the bus's own policy lets this account put events."""
@@ -137,7 +119,7 @@ def _deliver_across_accounts():
         action = {"states": "states:StartExecution", "events": "events:PutEvents"}.get(arn.split(":")[2])
         if action:
             service = "scheduler.amazonaws.com" if scheduled else "events.amazonaws.com"
-            if not allowed(target.get("RoleArn") or ":::::", service, action, arn, account):
+            if not authority.role_allows(target.get("RoleArn") or ":::::", service, action, arn, account):
                 eventbridge.logger.warning("%s: role %s may not %s on %s", service, target.get("RoleArn"), action, arn)
                 return
         invoke(target, event, rule, view)
