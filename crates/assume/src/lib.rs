@@ -6,6 +6,7 @@
 
 mod note;
 mod request;
+mod round;
 mod trust;
 mod verify;
 
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 pub use note::Note;
 pub use request::{Input, Request, Start, UploadEvent};
+pub use round::{Held, Round, Seen, judge_round};
 pub use trust::{TrustError, Verdict, judge};
 
 /// What the state machine goes on with.
@@ -30,6 +32,10 @@ pub enum Response {
     Started(Started),
     /// Whether a tenant's trust holds.
     Verified(Verification),
+    /// What a round of probes saw of a tenant.
+    Seen(Seen),
+    /// What became of a round of probes.
+    Judged(Round),
     /// Whether a run's end was noted.
     Noted {
         /// Whether it was.
@@ -91,6 +97,9 @@ pub enum Error {
     /// The customer's trust does not hold.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Most tenants refused at once.
+    #[error(transparent)]
+    Held(#[from] Held),
     /// AWS refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -102,6 +111,7 @@ impl Coded for Error {
             Error::Key { .. } | Error::Time(_) => Code::TriggerInvalid,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
+            Error::Held(_) => Code::TrustRoundHeld,
             Error::Call(error) => error.code(),
         }
     }
@@ -112,6 +122,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
+        Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
+        Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
         Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
     })

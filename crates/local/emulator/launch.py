@@ -8,11 +8,13 @@ other end, so that it ends with its owner, even one that was killed. With it end
 the functions' processes, which share its process group. If its state is kept
 (PERSIST_STATE=1), it is saved before.
 
-It also fills five gaps of the pinned MiniStack release, each as AWS does it:
-an event bus as target in another account, the context attributes of EventBridge
-Scheduler, the roles of rules and schedules, which must allow what they do, IAM
-groups and access keys in CloudFormation, and alarms that watch the metric of
-their own dimensions only. State machines: see ``machines.py``.
+It also fills gaps of the pinned MiniStack release, each as AWS does it: how
+principals are kept and compared (``principals.py``), what owners of buckets and
+buses may demand of requests (``resources.py``), the roles of state machines and
+Distributed Maps (``machines.py``), an event bus as target in another account, the
+context attributes of EventBridge Scheduler, the roles of rules and schedules,
+which must allow what they do, IAM groups and access keys in CloudFormation, and
+alarms that watch the metric of their own dimensions only.
 """
 
 import json
@@ -33,9 +35,13 @@ def main():
 
     import authority
     import machines
+    import principals
+    import resources
     from ministack import app
 
-    machines.install()
+    principals.patch()
+    resources.patch()
+    machines.patch()
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
@@ -81,12 +87,13 @@ def _deliver_across_accounts():
     deliver_here = eventbridge._dispatch_to_event_bus
     invoke = eventbridge._invoke_target
 
-    def admits(bus_name, bus_arn, account):
-        """Whether the bus's own policy lets this account put events."""
+    def admits(bus_name, bus_arn, account, event):
+        """Whether the bus's own policy lets this account put this event."""
         policy = eventbridge._event_bus_policies.get(bus_name) or {}
         asked = iam_evaluator.EvalContext(
             principal_arn=f"arn:aws:iam::{account}:root", principal_type="Root", principal_account=account,
-            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region())
+            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region(),
+            service_context={"events:source": event.get("Source"), "events:detail-type": event.get("DetailType")})
         statements = [
             {**statement, "Principal": {"AWS": statement["Principal"]}}
             if isinstance(statement.get("Principal"), str) and statement["Principal"] != "*" else statement
@@ -103,7 +110,7 @@ def _deliver_across_accounts():
         try:
             if name not in eventbridge._event_buses:
                 eventbridge.logger.warning("event bus %s does not exist", arn)
-            elif not admits(name, arn, sender):
+            elif not admits(name, arn, sender, event):
                 eventbridge.logger.warning("event bus %s does not admit account %s", arn, sender)
             else:
                 # The event keeps the account it came from.

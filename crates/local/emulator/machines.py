@@ -21,7 +21,7 @@ _EXPRESS_SECONDS = 300
 _role = contextvars.ContextVar("role", default=None)
 
 
-def install():
+def patch():
     """Put this in the place of MiniStack's own."""
     from ministack.services import stepfunctions
 
