@@ -20,6 +20,7 @@ alarms that watch the metric of their own dimensions only.
 import json
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -39,6 +40,9 @@ def main():
     import resources
     from ministack import app
 
+    # MiniStack's Runtime API writes headers and body apart: with Nagle's
+    # algorithm each waits 40 ms for the acknowledgement of the other.
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     principals.patch()
     resources.patch()
     machines.patch()
