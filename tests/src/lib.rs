@@ -2,6 +2,8 @@
 //! in an account of its own for each, and plain ways to do what users do.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
+pub mod fleet;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};

@@ -1,8 +1,8 @@
 //! `assume`: which tenant is this run for, does its trust still hold, and is
 //! the run ours? It never returns credentials: every later handler assumes the
 //! customer's role itself. When a run has ended, it notes how. It also answers
-//! for the state machines that work on all tenants: which are active, and
-//! whether one's trust holds.
+//! for the state machine that proves trust: whether a tenant's holds, and what
+//! follows from a round over all of them.
 
 mod note;
 mod request;
@@ -11,7 +11,7 @@ mod trust;
 mod verify;
 
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::ids::{AccountId, InvalidId, RegionName, TenantId};
+use crosspilot_core::ids::{AccountId, InvalidId, RegionName};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
@@ -40,11 +40,6 @@ pub enum Response {
     Noted {
         /// Whether it was.
         noted: bool,
-    },
-    /// The active tenants.
-    Active {
-        /// Their ids.
-        tenants: Vec<TenantId>,
     },
 }
 
@@ -125,7 +120,6 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
         Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
         Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
-        Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
     })
 }
 

@@ -22,8 +22,6 @@ pub enum Request {
     Look(TenantId),
     /// What follows from all that a round saw?
     Judge(Vec<Seen>),
-    /// Which tenants are active?
-    ListActive,
 }
 
 impl TryFrom<Value> for Request {
@@ -32,11 +30,6 @@ impl TryFrom<Value> for Request {
     /// The state machines compose the request: a key at its top is never
     /// anything that a trigger brought along, which lies under `input`.
     fn try_from(value: Value) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        enum Listed {
-            #[serde(rename = "active")]
-            Active,
-        }
         if let Some(tenant) = value.get("verify") {
             TenantId::deserialize(tenant).map(Request::Verify)
         } else if let Some(tenant) = value.get("look") {
@@ -45,8 +38,6 @@ impl TryFrom<Value> for Request {
             Vec::deserialize(seen).map(Request::Judge)
         } else if let Some(note) = value.get("note") {
             Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
-        } else if let Some(listed) = value.get("list") {
-            Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
         } else {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }
@@ -191,7 +182,6 @@ mod tests {
     fn what_a_trigger_brings_along_is_never_another_question() {
         let mut event = upload();
         event["verify"] = "globex".into();
-        event["list"] = "active".into();
         let start = json!({"execution": "arn", "input": event});
         assert!(matches!(serde_json::from_value(start), Ok(Request::Start(_))));
         let verify = json!({"verify": "acme"});

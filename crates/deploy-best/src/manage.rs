@@ -27,7 +27,8 @@ const WAIT_SECONDS: u32 = 15;
 /// not run any more, too: they are the ones to clear up after.
 pub(crate) async fn manage(app: &App, ask: Ask) -> Result<Progress, Error> {
     let tenant = app.registry.tenant(&ask.tenant).await?;
-    if tenant.status == TenantStatus::Deleted {
+    let tidies = matches!(ask.action, Action::TidyUp { .. });
+    if tenant.status == TenantStatus::Deleted && !tidies {
         return Err(RegistryError::Gone(tenant.tenant).into());
     }
     let run = |model: &ModelName, run_id: &RunId| RunRef {

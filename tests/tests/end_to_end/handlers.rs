@@ -329,13 +329,17 @@ fn every_state_that_an_answer_names_is_told_apart() {
 #[test]
 fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let acme = || "acme".parse().unwrap();
-    let tenants = value(assume::Response::Active { tenants: vec![acme()] });
     for machine in ["verify", "manage"] {
         let (_, states) = crate::state_machine::states(machine);
-        let payload = states["ListTenants"]["Arguments"]["Payload"].clone();
-        assert!(matches!(read(machine, payload), assume::Request::ListActive));
-        assert_eq!(states["EachTenant"]["Items"], "{% $states.input.tenants %}");
-        assert_eq!(tenants["tenants"], json!(["acme"]));
+        let each = &states["EachTenant"];
+        let reader = json!({
+            "Resource": "arn:aws:states:::s3:listObjectsV2",
+            "Arguments": {"Bucket": "${RegistryBucketName}", "Prefix": "tenants/"},
+        });
+        assert_eq!(each["ItemReader"], reader, "{machine}");
+        assert_eq!(each["ItemProcessor"]["ProcessorConfig"]["Mode"], "DISTRIBUTED", "{machine}");
+        assert!(each["MaxConcurrency"].as_u64().is_some_and(|most| most > 0), "{machine}");
+        assert_eq!(each["ToleratedFailurePercentage"], 100, "{machine}");
     }
 
     let (_, verify) = crate::state_machine::states("verify");
@@ -345,7 +349,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     assert!(matches!(request, assume::Request::Verify(tenant) if tenant == acme()));
     let (_, probe) = crate::state_machine::states("verify.EachTenant");
     let payload = &probe["Probe"]["Arguments"]["Payload"];
-    assert_eq!(payload, &json!({"look": "{% $states.input %}"}));
+    assert_eq!(payload, &json!({"look": "{% $states.input.tenant %}"}));
     let request = read("verify", json!({"look": "acme"}));
     assert!(matches!(request, assume::Request::Look(tenant) if tenant == acme()));
     // What the probes answer, and what is noted for one without an answer.
@@ -357,8 +361,15 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));
 
     let (_, each) = crate::state_machine::states("manage.EachTenant");
-    let payload = each["Act"]["Arguments"]["Payload"].as_str().unwrap();
-    assert!(payload.contains("[$ask, {'do': 'manage', 'tenant': $states.input.tenant, 'begun': "));
+    let payload = each["TidyUp"]["Arguments"]["Payload"].clone();
+    let texts = json!({
+        "do": "manage", "action": "tidy_up",
+        "tenant": "{% $states.input.tenant %}", "days": "{% $states.input.days %}",
+    });
+    assert_eq!(payload, texts);
+    let (_, manage) = crate::state_machine::states("manage");
+    let payload = manage["Act"]["Arguments"]["Payload"].as_str().unwrap();
+    assert!(payload.contains("[$ask, {'do': 'manage', 'begun': "));
     let (model, run_id) = (run().model, run().run_id);
     for action in [
         manage::Action::Stop { run: run_id.clone(), model: model.clone() },
@@ -379,8 +390,9 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     }
     let waiting = Progress::Waiting { wait_seconds: 5, doing: "it is removed".into() };
     let idle = Progress::Done { report: Report::Idle { endpoints: vec![] } };
-    let answers = [value(waiting), value(idle), json!({"tenant": "acme"})];
-    for (name, state) in &each {
+    let given = json!({"tenant": "acme", "action": "tidy_up", "days": 14});
+    let answers = [value(waiting), value(idle), given, json!({"tenants": 2, "failed": 1})];
+    for (name, state) in each.iter().chain(&manage) {
         for path in texts(state).iter().flat_map(|text| paths(text, "$states.input.")) {
             assert!(answers.iter().any(|answer| exists(answer, &path)), "{name}: {path}");
         }

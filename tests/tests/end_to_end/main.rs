@@ -13,6 +13,7 @@ mod operations;
 mod preflight;
 mod problem_types;
 mod python_clients;
+mod rounds;
 mod secrets;
 mod state_machine;
 mod tenants;
