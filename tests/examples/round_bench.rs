@@ -3,7 +3,11 @@
 //! ```console
 //! $ cargo run -p crosspilot-tests --example round_bench 10000
 //! ```
-#![allow(clippy::unwrap_used, reason = "a measurement fails by panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement prints, or fails by panic"
+)]
 
 use std::time::Instant;
 

@@ -362,11 +362,11 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
 
     let (_, each) = crate::state_machine::states("manage.EachTenant");
     let payload = each["TidyUp"]["Arguments"]["Payload"].clone();
-    let texts = json!({
+    let expected = json!({
         "do": "manage", "action": "tidy_up",
         "tenant": "{% $states.input.tenant %}", "days": "{% $states.input.days %}",
     });
-    assert_eq!(payload, texts);
+    assert_eq!(payload, expected);
     let (_, manage) = crate::state_machine::states("manage");
     let payload = manage["Act"]["Arguments"]["Payload"].as_str().unwrap();
     assert!(payload.contains("[$ask, {'do': 'manage', 'begun': "));
