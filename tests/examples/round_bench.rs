@@ -20,7 +20,7 @@ fn main() {
         let began = Instant::now();
         let fleet = Fleet::new(cloud, "444444444440", tenants, "").await;
         println!("{tenants} tenants registered in {:.1} s", began.elapsed().as_secs_f64());
-        let round = fleet.round().await;
+        let round = fleet.verify().await;
         println!(
             "round: {} in {:.1} s, {} events in its history, {:?}, {}",
             round.status.as_str(),

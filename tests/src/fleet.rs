@@ -1,5 +1,6 @@
-//! Rounds over as many tenants as there may be: the state machine as it is, over a
-//! registry of its own, with a function in the place of `assume` that asks no STS.
+//! Rounds over as many tenants as there may be: the state machines as they are, over
+//! a registry of their own, with a function in the place of `assume` and
+//! `deploy-best` that reaches no customer's account.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,11 +16,17 @@ use tokio::task::JoinSet;
 use crate::until;
 
 const VERIFY: &str = include_str!("../../statemachine/verify.asl.json");
+const MANAGE: &str = include_str!("../../statemachine/manage.asl.json");
 
-/// Answers for `assume`: every tenant's trust is proven, but for one that refuses
-/// and one about which it fails.
+/// Every tenant's trust is proven, but for one that refuses and one about which it
+/// fails; and every tenant has nothing idle, but for one about which it fails, or
+/// all of them if no days are asked about.
 const SIMULATED: &str = r#"
 def handler(event, _context):
+    if event.get("do") == "manage":
+        if event["tenant"] == "t13" or event["days"] == 0:
+            raise RuntimeError("no answer")
+        return {"state": "done", "report": {"idle": {"endpoints": []}}}
     if "judge" in event:
         seen = event["judge"]
         return {"proven": seen.count("proven"), "unproven": seen.count("unproven"),
@@ -48,14 +55,14 @@ pub struct Round {
     pub took: Duration,
 }
 
-/// A registry of so many tenants in an account of its own, with the machine over it.
+/// A registry of so many tenants in an account of its own, with the machines over it.
 pub struct Fleet {
     config: SdkConfig,
-    machine: String,
+    account: String,
 }
 
 impl Fleet {
-    /// `without` is taken from what the machine's role allows.
+    /// `without` is taken from what the machines' role allows.
     pub async fn new(cloud: &LocalCloud, account: &str, tenants: usize, without: &str) -> Self {
         let config = cloud.customer(&account.parse().unwrap());
         let bucket = format!("fleet-{account}");
@@ -83,15 +90,24 @@ impl Fleet {
         while let Some(put) = puts.join_next().await {
             put.unwrap().unwrap();
         }
-        let machine = format!("arn:aws:states:us-east-1:{account}:stateMachine:crosspilot-verify");
-        Self { config, machine }
+        Self { config, account: account.to_owned() }
     }
 
-    /// A round, to its end.
-    pub async fn round(&self) -> Round {
+    /// A round of proofs, to its end.
+    pub async fn verify(&self) -> Round {
+        self.round("crosspilot-verify", &json!({})).await
+    }
+
+    /// A look for endpoints that nobody asked for so many days, to its end.
+    pub async fn tidy_up(&self, days: u16) -> Round {
+        self.round("crosspilot-manage", &json!({"action": "tidy_up", "days": days})).await
+    }
+
+    async fn round(&self, machine: &str, input: &Value) -> Round {
         let client = sfn::Client::new(&self.config);
         let began = Instant::now();
-        let start = client.start_execution().state_machine_arn(&self.machine).input("{}");
+        let machine = arn(&self.account, machine);
+        let start = client.start_execution().state_machine_arn(machine).input(input.to_string());
         let execution = start.send().await.unwrap().execution_arn;
         let ended = loop {
             let found = client.describe_execution().execution_arn(&execution).send().await.unwrap();
@@ -124,13 +140,20 @@ impl Fleet {
 
 fn template(bucket: &str, account: &str, without: &str) -> Value {
     let function = format!("arn:aws:lambda:us-east-1:{account}:function:simulated-assume");
-    let machine = format!("arn:aws:states:us-east-1:{account}:stateMachine:crosspilot-verify");
-    let definition =
-        VERIFY.replace("${AssumeFunctionArn}", &function).replace("${RegistryBucketName}", bucket);
+    let machine = |name: &str, definition: &str| {
+        let definition = definition
+            .replace("${AssumeFunctionArn}", &function)
+            .replace("${DeployBestFunctionArn}", &function)
+            .replace("${RegistryBucketName}", bucket);
+        json!({"Type": "AWS::StepFunctions::StateMachine", "Properties": {
+            "StateMachineName": name, "DefinitionString": definition,
+            "RoleArn": {"Fn::GetAtt": ["MachineRole", "Arn"]},
+        }})
+    };
     let allowed = [
-        ("lambda:InvokeFunction", function),
+        ("lambda:InvokeFunction", function.clone()),
         ("s3:ListBucket", format!("arn:aws:s3:::{bucket}")),
-        ("states:StartExecution", machine),
+        ("states:StartExecution", arn(account, "crosspilot-*")),
     ];
     let allowed = allowed.iter().filter(|(action, _)| *action != without);
     let statements: Vec<Value> = allowed
@@ -157,9 +180,11 @@ fn template(bucket: &str, account: &str, without: &str) -> Value {
             "Role": {"Fn::GetAtt": ["FunctionRole", "Arn"]}, "Code": {"ZipFile": SIMULATED},
         }},
         "MachineRole": role("states.amazonaws.com", statements),
-        "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": {
-            "StateMachineName": "crosspilot-verify", "DefinitionString": definition,
-            "RoleArn": {"Fn::GetAtt": ["MachineRole", "Arn"]},
-        }},
+        "Verify": machine("crosspilot-verify", VERIFY),
+        "Manage": machine("crosspilot-manage", MANAGE),
     }})
+}
+
+fn arn(account: &str, machine: &str) -> String {
+    format!("arn:aws:states:us-east-1:{account}:stateMachine:{machine}")
 }
