@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod decision;
 pub mod error;
 pub mod events;
+pub mod failure;
 pub mod ids;
 pub mod lambda;
 pub mod layout;

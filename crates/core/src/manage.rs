@@ -26,7 +26,7 @@ pub struct Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Stop a run's job.
+    /// Stop a run's jobs.
     Stop {
         /// Which run's.
         run: RunId,
@@ -59,6 +59,13 @@ pub enum Action {
     TidyUp {
         /// Days without a prediction from which an endpoint is reported.
         days: u16,
+    },
+    /// Settle runs that nobody works on any more: stop their jobs, and remove
+    /// what they made and what does not serve.
+    Sweep {
+        /// Which; all of the tenant's if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
     },
 }
 
@@ -103,6 +110,11 @@ pub enum Report {
     Removed {
         /// What has such a name without our tags, and so was left alone.
         foreign: Vec<String>,
+    },
+    /// What was left of runs is gone.
+    Swept {
+        /// These runs.
+        settled: Vec<RunId>,
     },
     /// What there is.
     Stock(Stock),

@@ -7,6 +7,7 @@ mod inventory;
 mod removal;
 mod rollback;
 mod stop;
+mod sweep;
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
@@ -46,6 +47,7 @@ pub(crate) async fn manage(app: &App, ask: Ask) -> Result<Progress, Error> {
         }
         Action::TakeStock { days } => inventory::take_stock(app, &tenant, *days).await?,
         Action::TidyUp { days } => inventory::tidy_up(app, &tenant, *days).await?,
+        Action::Sweep { run } => sweep::sweep(app, &tenant, run.as_ref()).await?,
     };
     tracing::info!(tenant = %tenant.tenant, ?progress, "managed");
     Ok(progress)

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use assume::Started;
 use check_status::{Best, Failure, Phase};
 use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
+use crosspilot_core::failure;
 use crosspilot_core::manage::{self, Ask, Progress, Report};
 use crosspilot_core::run::RunRef;
 use deploy_best::{Action, Deployed, Deployment, Registered, Settled, Waiting};
@@ -117,6 +118,8 @@ fn answers(task: &str) -> Vec<Value> {
                 response(Phase::Succeeded, None),
                 response(Phase::Failed, failure()),
                 response(Phase::Stopped, failure()),
+                // What the catcher of a look that failed puts in its place.
+                json!({"phase": "unseen", "code": "Throttled", "cause": "none"}),
             ]
         }
         "RegisterModel" => {
@@ -149,7 +152,13 @@ fn answers(task: &str) -> Vec<Value> {
             value(Settled::Settled { removed: vec!["model m".into()] }),
             value(Settled::Waiting(waiting())),
         ],
-        "NoteCompletion" | "NoteFailure" => vec![json!({"noted": true})],
+        "NoteCompletion" => {
+            vec![value(assume::Response::Noted { noted: true, run: Some(run()), failure: None })]
+        }
+        "NoteFailure" => {
+            let failure = Some(failure::Failure::read("train", "NoCandidate", "none"));
+            vec![value(assume::Response::Noted { noted: true, run: Some(run()), failure })]
+        }
         other => panic!("{other} has no sample"),
     }
 }
@@ -177,6 +186,8 @@ fn evaluate(expression: &str) -> Value {
     }
     match inner.trim_start_matches('$') {
         "now()" => json!("2026-01-31T12:00:00Z"),
+        "failure != null" => json!(true),
+        "states.context.Execution.Input" => evaluate("{% $states.input %}"),
         "states.context.Execution.Id" => json!("arn:aws:states:us-east-1:1:execution:t:x"),
         "states.input" => json!({
             "tenant": "acme", "model": "churn",
@@ -329,12 +340,13 @@ fn every_state_that_an_answer_names_is_told_apart() {
 #[test]
 fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let acme = || "acme".parse().unwrap();
-    for machine in ["verify", "manage"] {
+    let of_action = "{% $states.input.action = 'sweep' ? 'unsettled/' : 'tenants/' %}";
+    for (machine, prefix) in [("verify", "tenants/"), ("manage", of_action)] {
         let (_, states) = crate::state_machine::states(machine);
         let each = &states["EachTenant"];
         let reader = json!({
             "Resource": "arn:aws:states:::s3:listObjectsV2",
-            "Arguments": {"Bucket": "${RegistryBucketName}", "Prefix": "tenants/"},
+            "Arguments": {"Bucket": "${RegistryBucketName}", "Prefix": prefix},
         });
         assert_eq!(each["ItemReader"], reader, "{machine}");
         assert_eq!(each["ItemProcessor"]["ProcessorConfig"]["Mode"], "DISTRIBUTED", "{machine}");
@@ -360,16 +372,15 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let request = read("verify", json!({"judge": [seen[0], seen[1], unproven]}));
     assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));
 
-    let (_, each) = crate::state_machine::states("manage.EachTenant");
-    let payload = each["TidyUp"]["Arguments"]["Payload"].clone();
-    let expected = json!({
-        "do": "manage", "action": "tidy_up",
-        "tenant": "{% $states.input.tenant %}", "days": "{% $states.input.days %}",
-    });
-    assert_eq!(payload, expected);
     let (_, manage) = crate::state_machine::states("manage");
-    let payload = manage["Act"]["Arguments"]["Payload"].as_str().unwrap();
-    assert!(payload.contains("[$ask, {'do': 'manage', 'begun': "));
+    let (_, each) = crate::state_machine::states("manage.EachTenant");
+    for act in [&manage["Act"], &each["ActForAll"]] {
+        let payload = act["Arguments"]["Payload"].as_str().unwrap();
+        assert!(payload.contains("[$states.input, {'do': 'manage', 'begun': "), "{payload}");
+    }
+    let selected = manage["EachTenant"]["ItemSelector"].as_str().unwrap();
+    assert!(selected.contains("[$states.input, {'tenant': "), "{selected}");
+    assert!(selected.contains("'run': "), "{selected}");
     let (model, run_id) = (run().model, run().run_id);
     for action in [
         manage::Action::Stop { run: run_id.clone(), model: model.clone() },
@@ -377,6 +388,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         manage::Action::Remove { model: Some(model), artifacts: true },
         manage::Action::TakeStock { days: 14 },
         manage::Action::TidyUp { days: 14 },
+        manage::Action::Sweep { run: Some(run().run_id) },
     ] {
         let mut ask = value(Ask { tenant: acme(), action, begun: false });
         let expected: Ask = serde_json::from_value(ask.clone()).unwrap();
@@ -390,8 +402,10 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     }
     let waiting = Progress::Waiting { wait_seconds: 5, doing: "it is removed".into() };
     let idle = Progress::Done { report: Report::Idle { endpoints: vec![] } };
+    let swept = Progress::Done { report: Report::Swept { settled: vec![] } };
     let given = json!({"tenant": "acme", "action": "tidy_up", "days": 14});
-    let answers = [value(waiting), value(idle), given, json!({"tenants": 2, "failed": 1})];
+    let counted = json!({"tenants": 2, "failed": 1, "told": []});
+    let answers = [value(waiting), value(idle), value(swept), given, counted];
     for (name, state) in each.iter().chain(&manage) {
         for path in texts(state).iter().flat_map(|text| paths(text, "$states.input.")) {
             assert!(answers.iter().any(|answer| exists(answer, &path)), "{name}: {path}");

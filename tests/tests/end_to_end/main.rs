@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 mod command_line;
+mod deaths;
 mod deployment;
 mod doors;
 mod failure_path;
@@ -19,4 +20,5 @@ mod secrets;
 mod state_machine;
 mod tenants;
 mod trust;
+mod upgrades;
 mod ways_in;
