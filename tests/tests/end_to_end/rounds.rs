@@ -30,7 +30,10 @@ fn a_look_for_idle_endpoints_goes_over_all_tenants_and_fails_if_most_do() {
         let fleet = Fleet::new(cloud, "444444444445", 50, "").await;
         let round = fleet.tidy_up(14).await;
         assert_eq!(round.status, ExecutionStatus::Succeeded, "{round:?}");
-        assert_eq!(round.output, json!({"tenants": 50, "failed": 1}));
+        assert_eq!((&round.output["tenants"], &round.output["failed"]), (&json!(50), &json!(1)));
+        let told = round.output["told"].as_array().unwrap();
+        assert_eq!(told.len(), 1, "{round:?}");
+        assert_eq!(told[0]["tenant"], "t13", "{round:?}");
         assert!(round.events < 30, "{round:?}");
         let round = fleet.tidy_up(0).await;
         assert_eq!(round.status, ExecutionStatus::Failed, "{round:?}");
