@@ -81,10 +81,10 @@ def _described(scope, body):
         return None, ""
     query = parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True)
     if parts[3] == "s3":
-        action = iam_actions._s3_action(scope["method"], scope["path"], query)
+        action = f"s3:{iam_actions._s3_action(scope['method'], scope['path'], query)}"
     else:
-        action = iam_actions._action_from_query(query, body, headers.get("content-type", ""))
-    return f"{parts[3]}:{action}", str((sts._sessions.get(parts[0]) or {}).get("Arn", ""))
+        action = iam_actions.extract_iam_action(parts[3], scope["method"], scope["path"], headers, body, query)
+    return action, str((sts._sessions.get(parts[0]) or {}).get("Arn", ""))
 
 
 def _record(scope):

@@ -100,6 +100,7 @@ def _deliver_across_accounts():
 
     deliver_here = eventbridge._dispatch_to_event_bus
     invoke = eventbridge._invoke_target
+    put_events = eventbridge._put_events
 
     def allowed(role_arn, service, action, resource, account):
         """Whether the rule's or schedule's role is the service's to use and may do this."""
@@ -153,6 +154,28 @@ def _deliver_across_accounts():
         finally:
             responses.set_request_account_id(sender)
 
+    def put(data, allow_aws_source=False):
+        """A bus of another account may be named, by its ARN, if its policy admits that."""
+        sender, entries = responses.get_account_id(), []
+        for entry in data.get("Entries", []):
+            arn = entry.get("EventBusName") or ""
+            account = arn.split(":")[4] if arn.count(":") == 5 else sender
+            if account == sender or str(entry.get("Source")).startswith("aws."):
+                # Whatever the bus, a reserved source is refused below.
+                entries.append(entry if account == sender else {**entry, "EventBusName": "default"})
+                continue
+            responses.set_request_account_id(account)
+            try:
+                admitted = admits(arn.split("/", 1)[-1], arn, sender, entry)
+            finally:
+                responses.set_request_account_id(sender)
+            if not admitted:
+                return responses.error_response_json("AccessDeniedException", (
+                    f"User: arn:aws:iam::{sender}:root is not authorized to perform: events:PutEvents on resource: "
+                    f"{arn} because no resource-based policy allows the events:PutEvents action"), 400)
+            entries.append(entry)
+        return put_events({**data, "Entries": entries}, allow_aws_source)
+
     def invoke_target(target, event, rule, view=None):
         scheduled = event.get("Source") == "aws.scheduler"
         arn, account = target.get("Arn", ""), responses.get_account_id()
@@ -168,6 +191,7 @@ def _deliver_across_accounts():
 
     eventbridge._dispatch_to_event_bus = to_event_bus
     eventbridge._invoke_target = invoke_target
+    eventbridge._put_events = put
 
 
 def _provision_identities():

@@ -11,6 +11,7 @@ mod faults;
 mod handlers;
 mod identities;
 mod local_cloud;
+mod onboarding;
 mod operations;
 mod preflight;
 mod problem_types;

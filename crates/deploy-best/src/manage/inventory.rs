@@ -163,6 +163,7 @@ fn hosted(variant: &ProductionVariant, instances: Option<i32>) -> Option<Hosting
 async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<DataStock, CallError> {
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
+    let list = list.expected_bucket_owner(tenant.account.as_str());
     let mut pages = list.into_paginator().send();
     let mut stock = DataStock::default();
     while let Some(page) = pages.next().await {
