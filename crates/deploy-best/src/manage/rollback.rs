@@ -178,6 +178,7 @@ mod tests {
             metric: None,
             value: None,
             features: Vec::new(),
+            booleans: Default::default(),
             target: "y".into(),
         };
         let mut lineup = Lineup {
