@@ -186,11 +186,26 @@ pub(crate) fn lines(body: &[u8], expected: usize) -> Result<Vec<StringRecord>, A
             break;
         }
     }
+    if let [line] = &lines[..]
+        && let numbers = side_by_side(line)
+        && numbers.len() == expected
+    {
+        return Ok(numbers);
+    }
     if lines.len() == expected {
         Ok(lines)
     } else {
         Err(AnswerInvalid::Count { got: lines.len(), expected })
     }
+}
+
+/// The numbers of a line that is nothing but numbers, each as a line of its own:
+/// SageMaker's XGBoost writes the answers of a tuned regression into one line
+/// (aws/sagemaker-xgboost-container, `algorithm_mode/serve.py`).
+fn side_by_side(line: &StringRecord) -> Vec<StringRecord> {
+    let numbers = line.iter().all(|field| number(field).is_some());
+    let fields = line.iter().filter(|_| numbers);
+    fields.map(|field| StringRecord::from(vec![field])).collect()
 }
 
 /// Reads all lines of one model as the same kind of prediction.
@@ -322,6 +337,17 @@ mod tests {
         );
         assert_eq!(json("True.,nan"), r#"{"label":"True."}"#);
         assert_eq!(json("True."), r#"{"label":"True."}"#);
+    }
+
+    #[test]
+    fn numbers_may_stand_side_by_side() {
+        let numbers = |body: &str, records| read(body, records, Some(Kind::Numbers));
+        let two = vec![Prediction::Value(1.5), Prediction::Value(-2.0)];
+        assert_eq!(numbers("1.5,-2.0", 2).unwrap(), two);
+        assert_eq!(numbers("1.5\n-2.0\n", 2).unwrap(), two);
+        assert!(numbers("1.5,-2.0", 3).is_err() && numbers("1.5,x", 2).is_err());
+        // One record of a classification has several columns, too.
+        assert_eq!(json("1,0.91"), r#"{"label":"1","probability":0.91}"#);
     }
 
     #[test]

@@ -13,7 +13,7 @@ import time
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError  # noqa: F401
 
 EMULATOR, SAGEMAKER = sys.argv[1:3]
 VENDOR, CUSTOMER, REGION = "111111111111", "222222222222", "us-east-1"

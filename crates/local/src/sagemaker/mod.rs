@@ -35,6 +35,7 @@ mod rollout;
 mod s3;
 mod serving;
 mod shapes;
+mod steps;
 mod store;
 mod tags;
 mod trainer;
