@@ -4,6 +4,7 @@
 
 mod command_line;
 mod deployment;
+mod doors;
 mod failure_path;
 mod faults;
 mod handlers;

@@ -33,7 +33,10 @@ use super::{
     shapes,
     store::Place,
 };
-use crate::authority::{Check, ReceivedRequest};
+use crate::{
+    authority::{Check, ReceivedRequest},
+    doors,
+};
 
 /// More than any body that SageMaker takes; what is larger is not even read.
 const MAX_BODY: usize = 32 << 20;
@@ -44,7 +47,7 @@ const SERVICE: &str = "sagemaker";
 const JSON_1_1: &str = "application/x-amz-json-1.1";
 
 pub(super) fn router(cloud: Arc<Cloud>) -> Router {
-    Router::new().fallback(serve).with_state(cloud)
+    doors::without_pages(Router::new().fallback(serve).with_state(cloud))
 }
 
 async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {

@@ -161,7 +161,7 @@ impl SageMaker {
             .map_err(|error| StartError::Listen(bind, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
         let cloud = Arc::new(Cloud {
-            neighbours: Neighbours::new(&options.emulator_url),
+            neighbours: Neighbours::new(&options.emulator_url, options.authority.clone()),
             options,
             store,
             faults: Faults::default(),
