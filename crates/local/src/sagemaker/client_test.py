@@ -100,7 +100,7 @@ refused("ValidationException", sagemaker.describe_auto_ml_job, AutoMLJobName="cr
 
 upload("small/train.csv", TRAIN[:100])
 upload("same/train.csv", [[*record[:-1], "True."] for record in TRAIN])
-s3.put_object(Bucket="acme-ml", Key="binary/train.csv", Body=bytes(range(256)) * 50)
+s3.put_object(Bucket="acme-ml", Key="binary/train.csv", Body=text([HEADER]) + b"\xff,\xfe,\x80,\x81,\xff\n" * 600)
 for i, (uri, more, reason) in enumerate([
         ("small", {}, "500"), ("same", {}, "True."), ("binary", {}, "UTF-8"), ("nothing", {}, "No S3 objects found"),
         ("train", {"role": "blind", "by": owner}, "Access denied")]):
