@@ -24,6 +24,8 @@ pub enum Request {
     Judge(Vec<Seen>),
     /// Which tenants are active?
     ListActive,
+    /// Which tenants have runs that are not settled?
+    ListUnsettled,
 }
 
 impl TryFrom<Value> for Request {
@@ -36,6 +38,8 @@ impl TryFrom<Value> for Request {
         enum Listed {
             #[serde(rename = "active")]
             Active,
+            #[serde(rename = "unsettled")]
+            Unsettled,
         }
         if let Some(tenant) = value.get("verify") {
             TenantId::deserialize(tenant).map(Request::Verify)
@@ -46,7 +50,10 @@ impl TryFrom<Value> for Request {
         } else if let Some(note) = value.get("note") {
             Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
         } else if let Some(listed) = value.get("list") {
-            Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
+            Listed::deserialize(listed).map(|listed| match listed {
+                Listed::Active => Request::ListActive,
+                Listed::Unsettled => Request::ListUnsettled,
+            })
         } else {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }

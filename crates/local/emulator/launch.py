@@ -39,6 +39,7 @@ def main():
 
     import authority
     import doors
+    import failures
     import principals
     import resources
 
@@ -53,6 +54,7 @@ def main():
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
+    failures.patch()
     doors.no_service_is_a_root()
     doors.private_runtime_apis()
     doors.judge_tokens()

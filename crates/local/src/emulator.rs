@@ -17,6 +17,7 @@ const AUTHORITY: &str = include_str!("../emulator/authority.py");
 const PRINCIPALS: &str = include_str!("../emulator/principals.py");
 const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
+const FAILURES: &str = include_str!("../emulator/failures.py");
 
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -75,6 +76,7 @@ impl Emulator {
         fs::write(directory.join("principals.py"), PRINCIPALS)?;
         fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
+        fs::write(directory.join("failures.py"), FAILURES)?;
         let log = directory.join("emulator.log");
         // Appended to: what grows too long is cut (see `doors.py`).
         let output = File::options().create(true).append(true).mode(0o600).open(&log)?;

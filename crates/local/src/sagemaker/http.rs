@@ -280,6 +280,8 @@ async fn instead(effect: Option<&Effect>) -> Option<Response> {
         Effect::Throttle => coded("ThrottlingException", None, 400),
         Effect::Fail { code, message, status } => coded(code, Some(message), *status),
         Effect::Lose | Effect::Kill => return None,
+        // Nothing of SageMaker's is a function.
+        Effect::Die(_) => return None,
         effect @ Effect::Delay(_) => {
             tokio::time::sleep(effect.delay()).await;
             return None;

@@ -61,7 +61,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub use faults::{Effect, Fault};
+pub use faults::{Death, Effect, Fault};
 
 use self::{
     capture::Captured,
