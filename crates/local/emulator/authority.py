@@ -337,6 +337,31 @@ def _session_may(question):
     return {}
 
 
+def role_allows(role_arn, service, action, resource, account, context=None):
+    """Whether a role of an account is the service's to use, on behalf of that account, and allows this."""
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.core import responses
+    from ministack.services import iam
+
+    role_account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+    role = iam._roles.get_scoped(role_account, None, name)
+    if role is None:
+        return False
+    asked = evaluator.EvalContext(
+        principal_arn=service, principal_type="Service", principal_account=account,
+        action="sts:AssumeRole", resource_arn=role_arn, region=responses.get_region(),
+        service_context={"aws:sourceaccount": account})
+    trust = {"Statement": _statements_about(role.get("AssumeRolePolicyDocument"), service)}
+    if not evaluator.evaluate_trust_policy(trust, service, asked):
+        return False
+    acting = evaluator.EvalContext(
+        principal_arn=role_arn, principal_type="AssumedRole", principal_account=role_account,
+        action=action, resource_arn=resource, region=responses.get_region(),
+        service_context={key.lower(): value for key, value in (context or {}).items()})
+    policies = evaluator._gather_role_policies(name, role_account)
+    return evaluator.evaluate(acting, policies).decision == "Allow"
+
+
 def _statements_about(document, service):
     """The trust statements that name the service, open to whoever asks.
 
