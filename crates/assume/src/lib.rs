@@ -172,7 +172,9 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
         earlier: Vec::new(),
         trigger,
         features: Vec::new(),
+        booleans: Default::default(),
         stop: None,
+        overruled: Vec::new(),
         outcome: None,
     };
     let claim = app.registry.claim_run(&record).await?;

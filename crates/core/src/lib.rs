@@ -6,14 +6,16 @@
 
 pub mod aws;
 pub mod bucket;
+pub mod cell;
+pub mod csv_shape;
 pub mod decision;
 pub mod error;
 pub mod events;
+pub mod execution;
 pub mod failure;
 pub mod ids;
 pub mod lambda;
 pub mod layout;
-pub mod listing;
 pub mod manage;
 pub mod metrics;
 pub mod pace;

@@ -2,7 +2,6 @@
 //! machine, with IAM on. Every test has a tenant and an account of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
-mod api_faults;
 mod command_line;
 mod deaths;
 mod deployment;
@@ -12,7 +11,6 @@ mod faults;
 mod handlers;
 mod identities;
 mod local_cloud;
-mod odd_keys;
 mod onboarding;
 mod operations;
 mod preflight;
@@ -20,9 +18,9 @@ mod problem_types;
 mod python_clients;
 mod rounds;
 mod secrets;
-mod sessions;
 mod state_machine;
 mod tenants;
 mod trust;
+mod turns;
 mod upgrades;
 mod ways_in;

@@ -11,7 +11,6 @@ use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::listing::Listing;
 use crosspilot_core::manage::{
     DataStock, EndpointStock, Idle, JobStock, ModelStock, Progress, Report, Stock,
 };
@@ -73,16 +72,19 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         let mut counts = vec![days];
         counts.extend(limit);
         counts.sort_unstable();
-        let mut found = None;
+        let (mut found, mut in_service) = (None, false);
         for days in counts {
             let stock = look(&session, &sagemaker, &endpoint.name, days).await?;
             match stock.filter(EndpointStock::is_idle) {
-                Some(stock) => found = Some(stock.days),
+                // One that moves is looked at again tomorrow.
+                Some(stock) => {
+                    (found, in_service) = (Some(stock.days), stock.status == "InService")
+                }
                 None => break,
             }
         }
         let Some(days) = found else { continue };
-        let removed = limit.is_some_and(|limit| days >= limit);
+        let removed = in_service && limit.is_some_and(|limit| days >= limit);
         idle.push((
             endpoint.clone(),
             Idle { model: endpoint.model, endpoint: endpoint.name, days, removed },
@@ -107,7 +109,7 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<(), Error> {
     let session = open(app, tenant, Purpose::Remove(Some(&endpoint.model))).await?;
     app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    Ok(removal::take_down(&session, &endpoint.name).await?)
+    Ok(removal::take_down(&session, &endpoint.name).await.map(drop)?)
 }
 
 /// None if it is gone meanwhile.
@@ -181,12 +183,12 @@ async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<Dat
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
     let list = list.expected_bucket_owner(tenant.account.as_str());
-    let mut listing = Listing::of(list);
+    let mut pages = list.into_paginator().send();
     let mut stock = DataStock::default();
-    while let Some(page) = listing.next().await {
+    while let Some(page) = pages.next().await {
         let page =
             page.map_err(|e| CallError::new("s3:ListBucket", layout::uri(tenant, &prefix), &e))?;
-        for object in page {
+        for object in page.contents() {
             // A folder's marker has no bytes.
             let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
             stock.bytes += bytes;

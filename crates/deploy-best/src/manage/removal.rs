@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
 use crosspilot_core::aws::sagemaker::Client;
-use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::listing::{Listing, fits_xml};
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::session::CustomerSession;
@@ -70,15 +69,15 @@ pub(super) async fn remove(
 }
 
 /// Takes an endpoint's scaling off and deletes it. One that is still on its way
-/// somewhere is deleted by a later call, as the next look finds it.
-pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<(), CallError> {
+/// somewhere is deleted by a later call, as the next look finds it: `false`.
+pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<bool, CallError> {
     let sagemaker = session.sagemaker();
-    let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(()) };
+    let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(true) };
     if endpoint.status == "Deleting" {
-        return Ok(());
+        return Ok(true);
     }
     scaling::deregister(&session.auto_scaling(), name, &endpoint.variants).await?;
-    endpoint::delete(&sagemaker, name).await.map(drop)
+    endpoint::delete(&sagemaker, name).await
 }
 
 async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
@@ -93,7 +92,11 @@ async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
             sent.map(drop).map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e))
         }
     };
-    found(stopped).map(drop)
+    match found(stopped) {
+        // It ended between the look and the request.
+        Err(error) if error.code() != Code::RequestInvalid => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a config or a model.
@@ -123,21 +126,12 @@ async fn empty(
     let owner = tenant.account.as_str();
     let started = Instant::now();
     while started.elapsed() < AT_A_TIME {
-        let list = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
-        let page = Listing::of(list).next().await.transpose();
+        let page = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
+        let page = page.send().await;
         let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
-        let keys = page.into_iter().flatten().filter_map(|object| object.key);
-        let (plain, odd): (Vec<String>, Vec<String>) = keys.partition(|key| fits_xml(key));
-        for key in &odd {
-            let delete = s3.delete_object().bucket(bucket).expected_bucket_owner(owner);
-            let deleted = delete.key(key).send().await;
-            deleted.map_err(|e| CallError::new("s3:DeleteObject", layout::uri(tenant, key), &e))?;
-        }
-        if plain.is_empty() && !odd.is_empty() {
-            continue;
-        }
+        let keys = page.contents().iter().filter_map(|object| object.key());
         let objects: Result<Vec<_>, _> =
-            plain.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
+            keys.map(|key| ObjectIdentifier::builder().key(key).build()).collect();
         let refused = |message: String| {
             CallError::refused(Code::Internal, "s3:DeleteObjects", &place, "Invalid", message)
         };

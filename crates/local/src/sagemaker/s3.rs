@@ -13,7 +13,6 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::ServerSideEncryption,
 };
-use crosspilot_core::listing::Listing;
 use serde_json::{Value, json};
 
 use super::{neighbours::Neighbours, store::Place};
@@ -210,12 +209,18 @@ impl RoleS3 {
     /// The objects under a prefix, in key order, without folder markers.
     pub(super) async fn list(&self, prefix: &S3Uri) -> Result<Vec<S3Uri>, S3Error> {
         let mut found = Vec::new();
-        let mut listing = Listing::under(&self.client, &prefix.bucket, &prefix.key);
-        while let Some(page) = listing.next().await {
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&prefix.bucket)
+            .prefix(&prefix.key)
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().await {
             let page = page.map_err(|error| explain(prefix, error))?;
-            let keys = page.into_iter().filter_map(|object| object.key);
+            let keys = page.contents().iter().filter_map(|object| object.key());
             let files = keys.filter(|key| !key.ends_with('/'));
-            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key }));
+            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key: key.into() }));
         }
         Ok(found)
     }
