@@ -268,7 +268,12 @@ impl Vendor {
     /// endpoint back when it ends.
     async fn retire(&self, tenant: &TenantId, model: &ModelName) -> Result<(), VendorError> {
         for record in self.registry.runs(tenant, model).await? {
-            if self.status_of(&record.execution).await? == Some(ExecutionStatus::Running) {
+            let goes_on = match self.status_of(&record.execution).await? {
+                Some(status) => status == ExecutionStatus::Running,
+                // An operator does it by hand.
+                None => record.outcome.is_none(),
+            };
+            if goes_on {
                 self.request_stop(&record.run).await?;
             }
         }
