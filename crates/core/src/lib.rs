@@ -17,6 +17,7 @@ pub mod ids;
 pub mod instances;
 pub mod lambda;
 pub mod layout;
+pub mod listing;
 pub mod manage;
 pub mod metrics;
 pub mod pace;

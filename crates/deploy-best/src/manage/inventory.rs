@@ -11,6 +11,7 @@ use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
+use crosspilot_core::listing::Listing;
 use crosspilot_core::manage::{
     DataStock, EndpointStock, Idle, JobStock, ModelStock, Progress, Report, Stock,
 };
@@ -182,12 +183,12 @@ async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<Dat
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
     let list = list.expected_bucket_owner(tenant.account.as_str());
-    let mut pages = list.into_paginator().send();
+    let mut listing = Listing::of(list);
     let mut stock = DataStock::default();
-    while let Some(page) = pages.next().await {
+    while let Some(page) = listing.next().await {
         let page =
             page.map_err(|e| CallError::new("s3:ListBucket", layout::uri(tenant, &prefix), &e))?;
-        for object in page.contents() {
+        for object in page {
             // A folder's marker has no bytes.
             let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
             stock.bytes += bytes;

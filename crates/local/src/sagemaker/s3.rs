@@ -13,6 +13,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::ServerSideEncryption,
 };
+use crosspilot_core::listing::Listing;
 use serde_json::{Value, json};
 
 use super::{neighbours::Neighbours, store::Place};
@@ -222,18 +223,12 @@ impl RoleS3 {
     /// The objects under a prefix, in key order, without folder markers.
     pub(super) async fn list(&self, prefix: &S3Uri) -> Result<Vec<S3Uri>, S3Error> {
         let mut found = Vec::new();
-        let mut pages = self
-            .client
-            .list_objects_v2()
-            .bucket(&prefix.bucket)
-            .prefix(&prefix.key)
-            .into_paginator()
-            .send();
-        while let Some(page) = pages.next().await {
+        let mut listing = Listing::under(&self.client, &prefix.bucket, &prefix.key);
+        while let Some(page) = listing.next().await {
             let page = page.map_err(|error| explain(prefix, error))?;
-            let keys = page.contents().iter().filter_map(|object| object.key());
+            let keys = page.into_iter().filter_map(|object| object.key);
             let files = keys.filter(|key| !key.ends_with('/'));
-            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key: key.into() }));
+            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key }));
         }
         Ok(found)
     }
