@@ -170,7 +170,11 @@ pub struct EndpointStock {
     pub created: String,
     /// Full days since it was last changed.
     pub unchanged_days: u64,
-    /// Predictions that it was asked for in these days.
+    /// Full days over which all predictions can be counted that it was asked for.
+    #[serde(default)]
+    pub counted_days: u64,
+    /// Predictions that it was asked for in these days, without those that runs ask
+    /// for themselves.
     pub invocations: u64,
     /// The days that they were counted in.
     pub days: u16,
@@ -202,12 +206,12 @@ pub struct Idle {
 
 impl EndpointStock {
     /// Whether nobody has asked it in the days that were counted. What was made
-    /// or changed meanwhile has not had its chance yet, and what does not serve
-    /// cannot be asked.
+    /// meanwhile has not had its chance yet, and what does not serve cannot be
+    /// asked. That runs bring it new models changes nothing about that.
     pub fn is_idle(&self) -> bool {
         self.status == "InService"
             && self.invocations == 0
-            && self.unchanged_days >= u64::from(self.days)
+            && self.counted_days >= u64::from(self.days)
     }
 }
 
@@ -233,19 +237,20 @@ mod tests {
     }
 
     #[test]
-    fn only_what_serves_unchanged_and_unasked_is_idle() {
+    fn only_what_serves_unasked_for_long_enough_is_idle() {
         let idle = EndpointStock {
             name: "e".into(),
             status: "InService".into(),
             hosting: None,
             created: "2026-01-01T00:00:00Z".into(),
-            unchanged_days: 14,
+            unchanged_days: 3,
+            counted_days: 14,
             invocations: 0,
             days: 14,
         };
         assert!(idle.is_idle());
         assert!(!EndpointStock { invocations: 1, ..idle.clone() }.is_idle());
-        assert!(!EndpointStock { unchanged_days: 13, ..idle.clone() }.is_idle());
+        assert!(!EndpointStock { counted_days: 13, ..idle.clone() }.is_idle());
         assert!(!EndpointStock { status: "Updating".into(), ..idle }.is_idle());
     }
 }

@@ -10,6 +10,7 @@
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
+//! serving/<tenant>/<model>/own-calls.json  what runs asked its endpoint themselves
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
@@ -17,6 +18,7 @@
 mod claims;
 mod error;
 mod lineup;
+mod own_calls;
 mod tenants;
 mod unsettled;
 
@@ -37,6 +39,7 @@ use crate::tenant::Tenant;
 
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
+pub use own_calls::{OwnCall, OwnCalls, seconds};
 pub use tenants::{AuditEntry, Change, active};
 pub use unsettled::is_abandoned;
 

@@ -2,6 +2,8 @@
 //! rows: the challenger by what a transform job made it answer, the champion by
 //! what its endpoint answers.
 
+use std::time::SystemTime;
+
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Score};
 use crosspilot_core::lambda::App;
@@ -16,7 +18,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::answer::{self, Answer, Kind, Prediction};
 use crate::data::{self, Source};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Calls, Endpoint};
 use crate::evaluation::{Evaluation, metric_named};
 use crate::scoring::Place;
 
@@ -101,10 +103,14 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
         ..unmeasured("")
     };
     if let Some(champion) = champion {
-        match of_champion(&session, settings, &champion, &source, &truth, metric).await {
+        let (begun, calls) = (SystemTime::now(), Calls::default());
+        let figure =
+            of_champion(&session, settings, &champion, &source, &truth, metric, &calls).await;
+        match figure {
             Ok(value) => comparison.champion = Some(value),
             Err(reason) => comparison.reason = Some(reason),
         }
+        calls.note(app, run, &champion.variant, begun).await?;
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?comparison, "compared");
     Ok(comparison)
@@ -138,6 +144,7 @@ async fn of_champion(
     source: &Source,
     truth: &[String],
     metric: Metric,
+    calls: &Calls,
 ) -> Result<f64, String> {
     let Serving { run, target, features, endpoint, variant, .. } = champion;
     if *target != settings.target {
@@ -154,6 +161,7 @@ async fn of_champion(
         runtime: session.sagemaker_runtime(),
         name: endpoint.clone(),
         variant: Some(variant.clone()),
+        calls: calls.clone(),
     };
     let answers = endpoint.ask_all(&source.table, &columns).await;
     let answers = answers.map_err(|e| unanswered(e.to_string()))?;

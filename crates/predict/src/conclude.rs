@@ -2,6 +2,8 @@
 //! becomes the champion; what was scored is evaluated and reported, also for a
 //! model that is kept out.
 
+use std::time::SystemTime;
+
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::lambda::App;
@@ -17,7 +19,7 @@ use crate::Error;
 use crate::answer::{self, Prediction};
 use crate::comparison::{Answers, kind};
 use crate::data::{self, Source};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Calls, Endpoint};
 use crate::evaluation::Summary;
 use crate::results::{Results, Sample};
 use crate::scoring::{named, one_line};
@@ -75,6 +77,7 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     let settings = model_settings(&tenant, &run.model)?;
     let record = app.registry.run(run).await?;
     let deploys = request.decision.deploys();
+    let (begun, calls) = (SystemTime::now(), Calls::default());
     if let Some(stop) = record.stop
         && !(deploys && app.registry.lineup(&run.tenant, &run.model).await?.is_led_by(run))
     {
@@ -89,8 +92,14 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     let tabular = settings.problem == Problem::Tabular;
     let scored = if deploys && tabular {
         let columns = named(run, record.features)?;
-        let smoke =
-            Smoke { app, request: &request, settings, session: &session, columns: &columns };
+        let smoke = Smoke {
+            app,
+            request: &request,
+            settings,
+            session: &session,
+            columns: &columns,
+            calls: &calls,
+        };
         match scored {
             Some(answers) => {
                 smoke.same(&answers).await?;
@@ -120,6 +129,10 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
         write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
             .await?;
     if deploys {
+        let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
+        if let Some(ours) = lineup.models().find(|model| model.run == *run) {
+            calls.note(app, run, &ours.variant, begun).await?;
+        }
         promote(app, run).await?;
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "concluded");
@@ -161,6 +174,7 @@ struct Smoke<'a> {
     session: &'a CustomerSession,
     /// The columns that the model takes.
     columns: &'a [String],
+    calls: &'a Calls,
 }
 
 impl Smoke<'_> {
@@ -197,7 +211,8 @@ impl Smoke<'_> {
         let body = csv_text(&records)
             .map_err(|e| Error::Compose { what: "first prediction", reason: e.to_string() })?;
         let runtime = self.session.sagemaker_runtime();
-        let endpoint = Endpoint { runtime, name: name.clone(), variant: None };
+        let endpoint =
+            Endpoint { runtime, name: name.clone(), variant: None, calls: self.calls.clone() };
         let smoke = |problem: String| Error::Smoke { endpoint: name.clone(), problem };
         let answered = match endpoint.ask(body, records.len()).await {
             // The model's own refusal; all else may heal or says more by itself.

@@ -1,8 +1,15 @@
 //! Asks an endpoint: one request for the API's records, batches for a file.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
 use crosspilot_core::aws::sagemakerruntime::Client;
 use crosspilot_core::aws::sagemakerruntime::primitives::Blob;
 use crosspilot_core::error::CallError;
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::{OwnCall, OwnCalls, RegistryError, seconds};
+use crosspilot_core::run::RunRef;
 use csv::StringRecord;
 use tokio::task::JoinSet;
 
@@ -25,6 +32,42 @@ pub(crate) struct Endpoint {
     pub(crate) name: String,
     /// The variant that shall answer; whichever the traffic goes to if left out.
     pub(crate) variant: Option<String>,
+    /// Counts what it is asked, if that is to be noted.
+    pub(crate) calls: Calls,
+}
+
+/// Calls that reached a model.
+#[derive(Clone, Default)]
+pub(crate) struct Calls(Arc<AtomicU64>);
+
+impl Calls {
+    /// A run's own calls, as CloudWatch counts them: those that the model refused,
+    /// too, but none that may not have come to it.
+    fn count<T>(&self, answer: &Result<T, CallError>) {
+        let reached = match answer {
+            Ok(_) => true,
+            Err(error) => error.aws_code() == "ModelError",
+        };
+        self.0.fetch_add(u64::from(reached), Ordering::Relaxed);
+    }
+
+    /// Notes that a run has asked a variant since `begun`.
+    pub(crate) async fn note(
+        &self,
+        app: &App,
+        run: &RunRef,
+        variant: &str,
+        begun: SystemTime,
+    ) -> Result<(), RegistryError> {
+        let note = OwnCall {
+            variant: variant.to_owned(),
+            begun: seconds(begun),
+            ended: seconds(SystemTime::now()),
+            calls: self.0.load(Ordering::Relaxed),
+        };
+        let change = |own: &mut OwnCalls| own.note(note.clone());
+        app.registry.change_own_calls(&run.tenant, &run.model, change).await
+    }
 }
 
 /// What an endpoint answered.
@@ -49,7 +92,9 @@ impl Endpoint {
             .body(Blob::new(body))
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:InvokeEndpoint", &self.name, &e))?;
+            .map_err(|e| CallError::new("sagemaker:InvokeEndpoint", &self.name, &e));
+        self.calls.count(&answer);
+        let answer = answer?;
         let body = answer.body.map(Blob::into_inner).unwrap_or_default();
         let variant = answer.invoked_production_variant;
         Ok(Answered { answer: Answer::new(body, records)?, variant })

@@ -9,7 +9,7 @@ use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{ProductionVariant, ProductionVariantInstanceType};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::manage::{Action, Report};
-use crosspilot_core::registry::RunRecord;
+use crosspilot_core::registry::{OwnCalls, RunRecord};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{ModelSettings, Scaling};
 use crosspilot_core::tenant::Limits;
@@ -421,5 +421,73 @@ fn an_endpoint_that_nobody_asks_is_reported_and_removed_if_its_model_says_so() {
         let back = crosspilot(&customer, &["rollback", "idling", "churn"]).await;
         assert_eq!(back.code, Some(0), "{}", back.errors);
         assert_eq!(version(&customer).await, (200, json!(run.run_id)));
+    });
+}
+
+#[test]
+fn an_endpoint_that_only_runs_ask_is_idle_however_often_they_bring_a_new_model() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "self-asked").await;
+        let (id, model) = (&customer.tenant.tenant, &customer.model);
+        let registry = &cloud.vendor().registry;
+        with_easy_gate(&customer, |_| {}).await;
+        customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+        customer.give_training_data().await;
+        let first = trained(&customer, &customer.first_execution().await).await;
+        let age = async |days: u64| {
+            let by = Duration::from_secs(days * 86_400);
+            let account = &customer.tenant.account;
+            cloud.age_endpoint(account, &first.endpoint_name(), by).await.unwrap();
+            let earlier = |own: &mut OwnCalls| {
+                for note in &mut own.notes {
+                    (note.begun, note.ended) =
+                        (note.begun - by.as_secs(), note.ended - by.as_secs());
+                }
+            };
+            registry.change_own_calls(id, model, earlier).await.unwrap();
+        };
+        let endpoint = async || {
+            let action = Action::TakeStock { days: 14 };
+            let report = cloud.vendor().manage(id, action, |_| {}).await.unwrap();
+            let Report::Stock(mut stock) = report else { panic!("{report:?}") };
+            stock.models.remove(0).endpoint.unwrap()
+        };
+        // What is noted now is not taken off yet: CloudWatch may not know of it.
+        let counted = async |calls: u64| {
+            until("the calls are counted", async || {
+                (endpoint().await.invocations == calls).then_some(())
+            })
+            .await;
+        };
+        let idle = async || crosspilot(&customer, &["idle", "self-asked"]).await.answer;
+
+        counted(1).await;
+        age(10).await;
+        let start = ["run", "start", "self-asked", "churn", "--detach"];
+        let started = crosspilot(&customer, &start).await;
+        let second = trained(&customer, started.answer["execution"].as_str().unwrap()).await;
+        let own = registry.own_calls(id, model).await.unwrap().notes;
+        let variants: Vec<&str> = own.iter().map(|note| note.variant.as_str()).collect();
+        // The first's first prediction, its comparison with the second, the second's own.
+        let (old, new) = (first.variant_name(), second.variant_name());
+        assert_eq!(variants, [old, old, new], "{own:?}");
+        assert!(own.iter().all(|note| note.calls == 1), "{own:?}");
+        counted(1).await;
+        assert_eq!(idle().await, json!([]));
+        age(5).await;
+        let found = endpoint().await;
+        assert_eq!((found.unchanged_days, found.counted_days, found.invocations), (5, 15, 0));
+        assert_eq!(idle().await[0]["endpoint"]["name"], first.endpoint_name());
+
+        // Somebody asks, and a third model takes over: that was still somebody.
+        assert_eq!(version(&customer).await, (200, json!(second.run_id)));
+        counted(1).await;
+        let started = crosspilot(&customer, &start).await;
+        trained(&customer, started.answer["execution"].as_str().unwrap()).await;
+        until("the calls are counted", async || (endpoint().await.invocations >= 3).then_some(()))
+            .await;
+        age(1).await;
+        assert_eq!(endpoint().await.invocations, 1);
+        assert_eq!(idle().await, json!([]));
     });
 }

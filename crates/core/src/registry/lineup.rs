@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::own_calls::own_calls_key;
 use super::{ATTEMPTS, Expect, Registry, RegistryError, Versioned};
 use crate::cell::Booleans;
 use crate::ids::{ModelName, TenantId};
@@ -207,6 +208,7 @@ impl Registry {
         tenant: &TenantId,
         model: &ModelName,
     ) -> Result<(), RegistryError> {
+        self.release(&own_calls_key(tenant, model)).await?;
         self.release(&lineup_key(tenant, model)).await
     }
 }

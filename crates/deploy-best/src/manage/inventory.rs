@@ -1,10 +1,11 @@
 //! What a tenant has in its account, what of it bills, and what nobody asks.
 
-use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::primitives::DateTime;
 use crosspilot_core::aws::sagemaker::types::ProductionVariant;
 use crosspilot_core::error::CallError;
 use crosspilot_core::events;
@@ -17,6 +18,7 @@ use crosspilot_core::manage::{
 };
 use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::{OwnCalls, seconds};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::Hosting;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
@@ -28,6 +30,7 @@ use crate::Error;
 
 /// CloudWatch keeps what happened for 455 days.
 const MOST_DAYS: u16 = 455;
+const DAY: u64 = 86_400;
 
 /// Looks at everything, with predictions counted in the last days.
 pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<Progress, Error> {
@@ -36,7 +39,8 @@ pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<
     let search = Search { sagemaker: &sagemaker, tenant, model: None };
     let mut endpoints = BTreeMap::new();
     for endpoint in search.endpoints().await?.ours {
-        let stock = look(&session, &sagemaker, &endpoint.name, days).await?;
+        let own = app.registry.own_calls(&tenant.tenant, &endpoint.model).await?;
+        let stock = look(&session, &sagemaker, &endpoint.name, &own, days).await?;
         endpoints.insert(endpoint.model, stock);
     }
     let mut names: Vec<ModelName> = tenant.models.keys().chain(endpoints.keys()).cloned().collect();
@@ -73,9 +77,10 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         let mut counts = vec![days];
         counts.extend(limit);
         counts.sort_unstable();
+        let own = app.registry.own_calls(&tenant.tenant, &endpoint.model).await?;
         let (mut found, mut in_service) = (None, false);
         for days in counts {
-            let stock = look(&session, &sagemaker, &endpoint.name, days).await?;
+            let stock = look(&session, &sagemaker, &endpoint.name, &own, days).await?;
             match stock.filter(EndpointStock::is_idle) {
                 // One that moves is looked at again tomorrow.
                 Some(stock) => {
@@ -117,37 +122,55 @@ async fn look(
     session: &CustomerSession,
     sagemaker: &Client,
     name: &str,
+    own: &OwnCalls,
     days: u16,
 ) -> Result<Option<EndpointStock>, CallError> {
     let days = days.clamp(1, MOST_DAYS);
     let described = sagemaker.describe_endpoint().endpoint_name(name).send().await;
     let described = described.map_err(|e| CallError::new("sagemaker:DescribeEndpoint", name, &e));
     let Some(described) = found(described)? else { return Ok(None) };
-    let mut invocations = 0.0;
+    let at = |time: Option<&DateTime>| time.and_then(|time| u64::try_from(time.secs()).ok());
+    let created = at(described.creation_time()).unwrap_or(0);
+    let changed = at(described.last_modified_time()).unwrap_or(created);
+    let now = seconds(SystemTime::now());
+    let window = now.saturating_sub(DAY * u64::from(days))..now;
+    let since = counted_since(created, changed, own);
     let mut instances = None;
+    let mut variants = BTreeSet::new();
     for variant in described.production_variants() {
-        let variant_name = variant.variant_name().unwrap_or_default();
         instances = instances.or(variant.current_instance_count());
+        variants.extend(variant.variant_name());
+    }
+    if changed > window.start && since <= window.start {
+        variants.extend(own.variants_since(window.start));
+    }
+    let mut invocations = 0;
+    for variant in variants {
         let metric = Metric {
             namespace: "AWS/SageMaker",
             name: "Invocations",
-            dimensions: &[("EndpointName", name), ("VariantName", variant_name)],
+            dimensions: &[("EndpointName", name), ("VariantName", variant)],
         };
-        invocations += session.metric_sum(metric, days).await?;
+        let counted = session.metric_sum(metric, days).await?;
+        invocations += own.others(counted as u64, variant, &window);
     }
-    let changed = described.last_modified_time().or(described.creation_time());
-    let changed = changed.map_or(0, |time| u64::try_from(time.secs()).unwrap_or(0));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let config = described.endpoint_config_name().unwrap_or_default();
     Ok(Some(EndpointStock {
         name: name.to_owned(),
         status: described.endpoint_status().map_or("Unknown", |s| s.as_str()).to_owned(),
         hosting: hosting(sagemaker, config, instances).await?,
         created: moment(described.creation_time()),
-        unchanged_days: now.saturating_sub(changed) / 86_400,
-        invocations: invocations as u64,
+        unchanged_days: now.saturating_sub(changed) / DAY,
+        counted_days: now.saturating_sub(since) / DAY,
+        invocations,
         days,
     }))
+}
+
+/// From when on all variants are known that an endpoint served: the present ones
+/// since it was last changed, and those before since runs note what comes to serve.
+fn counted_since(created: u64, changed: u64, own: &OwnCalls) -> u64 {
+    own.since().map_or(changed, |noted| noted.min(changed)).max(created)
 }
 
 /// What an endpoint runs on: its config, with as many instances as there are
@@ -196,4 +219,29 @@ async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<Dat
         }
     }
     Ok(stock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crosspilot_core::registry::OwnCall;
+
+    #[test]
+    fn new_models_reset_nothing_once_runs_note_them() {
+        let noted = |ended| {
+            let variant = "20260101-0000000001".to_owned();
+            OwnCalls { notes: vec![OwnCall { variant, begun: ended, ended, calls: 1 }] }
+        };
+        for (created, changed, own, expected) in [
+            (DAY, DAY, OwnCalls::default(), DAY),
+            // Changed before anything was noted: what served until then is not known.
+            (DAY, 9 * DAY, OwnCalls::default(), 9 * DAY),
+            (DAY, 9 * DAY, noted(4 * DAY), 4 * DAY),
+            (DAY, 9 * DAY, noted(10 * DAY), 9 * DAY),
+            // Made anew since.
+            (6 * DAY, 9 * DAY, noted(4 * DAY), 6 * DAY),
+        ] {
+            assert_eq!(counted_since(created, changed, &own), expected);
+        }
+    }
 }

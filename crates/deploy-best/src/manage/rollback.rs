@@ -1,10 +1,12 @@
 //! Lets an endpoint serve the predecessor of its champion again, from the
 //! config that was kept for it.
 
+use std::time::SystemTime;
+
 use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Lineup, Serving, model_settings};
+use crosspilot_core::registry::{Lineup, OwnCall, OwnCalls, Serving, model_settings, seconds};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::Tenant;
 
@@ -33,6 +35,13 @@ pub(super) async fn roll_back(
     let found = Endpoint::find(&sagemaker, &name).await?;
     let moved = match next(found.as_ref(), &config, begun).map_err(no_way)? {
         Step::Adopt if found.as_ref().is_some_and(|found| found.status == "InService") => {
+            if !lineup.is_led_by(to) {
+                let now = seconds(SystemTime::now());
+                let variant = serving.variant.clone();
+                let back = OwnCall { variant, begun: now, ended: now, calls: 0 };
+                let note = |own: &mut OwnCalls| own.note(back.clone());
+                app.registry.change_own_calls(&to.tenant, &to.model, note).await?;
+            }
             app.registry
                 .change_lineup(&to.tenant, &to.model, |lineup| {
                     if lineup.previous.as_ref().is_some_and(|previous| previous.run == *to) {

@@ -14,7 +14,7 @@ use super::problem::Problem;
 use super::records;
 use crate::Error;
 use crate::answer::Answer;
-use crate::endpoint::{Answered, Endpoint};
+use crate::endpoint::{Answered, Calls, Endpoint};
 
 /// Requests at most for one answer. An endpoint moves from one model to one
 /// other, so that the second request nearly always ends it.
@@ -130,6 +130,7 @@ impl Switch<'_> {
                 Ask::Anyone(_) => None,
                 Ask::Only(model) => Some(model.variant.clone()),
             },
+            calls: Calls::default(),
         };
         Ok(endpoint.ask(body, records).await)
     }
