@@ -1,25 +1,31 @@
-//! `assume`: which tenant is this run for, does its trust still hold, and is
-//! the run ours? It never returns credentials: every later handler assumes the
-//! customer's role itself. When a run has ended, it notes how. It also answers
-//! for the state machines that work on all tenants: which are active, and
-//! whether one's trust holds.
+//! `assume`: which tenant is this run for, does its trust still hold, is the run
+//! ours, and is it its turn? It never returns credentials: every later handler
+//! assumes the customer's role itself. Before any run, it is the door for uploads.
+//! When a run has ended, it notes how. It also answers for the state machines
+//! that work on all tenants: which are active, and whether one's trust holds.
 
+mod door;
+mod gather;
 mod note;
 mod request;
 mod trust;
 mod verify;
 
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::gathering::{Entered, Place};
 use crosspilot_core::ids::{AccountId, InvalidId, RegionName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
-use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
-use crosspilot_core::run::{BadTriggerTime, RunId, RunRef};
+use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
+use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
+use crosspilot_core::tenant::Tenant;
 use crosspilot_core::vendor::Verification;
 use serde::Serialize;
 
+pub use door::Kept;
+pub use gather::Answer;
 pub use note::Note;
-pub use request::{Input, Request, Start, UploadEvent};
+pub use request::{Asking, Input, Message, Request, Start, UploadEvent};
 pub use trust::{TrustError, Verdict, judge};
 
 /// What the state machine goes on with.
@@ -28,6 +34,10 @@ pub use trust::{TrustError, Verdict, judge};
 pub enum Response {
     /// Whether a run begins.
     Started(Started),
+    /// Whether a run may train now.
+    Turn(Answer),
+    /// What the queue of uploads keeps.
+    Taken(Kept),
     /// Whether a tenant's trust holds.
     Verified(Verification),
     /// Whether a run's end was noted.
@@ -64,6 +74,14 @@ pub enum Started {
         /// ARN of that execution.
         execution: String,
     },
+    /// Another run waits to train, and will see all that this one would have:
+    /// one trains and one waits, not more.
+    Joined {
+        /// The run that waits.
+        run: RunRef,
+        /// ARN of its execution.
+        execution: String,
+    },
     /// The uploaded object is not training data.
     Ignored {
         /// Its key.
@@ -85,6 +103,9 @@ pub enum Error {
     /// The trigger's time cannot be read.
     #[error(transparent)]
     Time(#[from] BadTriggerTime),
+    /// Somebody wants the run to stop.
+    #[error("{} stopped the run at {}; no job was started", .0.by, .0.time)]
+    Stopped(Stop),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -100,6 +121,7 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::Key { .. } | Error::Time(_) => Code::TriggerInvalid,
+            Error::Stopped(_) => Code::RunStopped,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
             Error::Call(error) => error.code(),
@@ -107,17 +129,19 @@ impl Coded for Error {
     }
 }
 
-/// Begins a run, or answers what the verification asks.
+/// Begins a run, or answers what else is asked.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
+        Request::Gather(asking) => Response::Turn(gather::turn(&app, *asking).await?),
+        Request::Uploads(messages) => Response::Taken(door::uploads(&app, &messages).await),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
         Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
     })
 }
 
-/// Finds the tenant, proves the trust, claims the run.
+/// Finds the tenant, proves the trust, takes a place, claims the run.
 async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     let (tenant, model, trigger) = match request.input {
         Input::Upload(event) => {
@@ -132,17 +156,45 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
             }
         }
         Input::Named { tenant, model, trigger } => {
-            (app.registry.active_tenant(&tenant).await?, model, trigger)
+            // Before all else, so that a run that may not begin gives its place back.
+            (app.registry.tenant(&tenant).await?, model, trigger)
         }
     };
-    let own_limit = model_settings(&tenant, &model)?.training.max_runtime_seconds;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
+    let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+    let begun = begin_run(app, tenant, &run, &request.execution, trigger).await;
+    let own = |place: &Place| place.run == run.run_id && place.execution == request.execution;
+    if let Err(error) = &begun
+        && !matches!(error.code(), Code::Throttled | Code::Unavailable)
+        && let Err(error) = gather::leave(app, &run, own).await
+    {
+        tracing::warn!(tenant = %run.tenant, model = %run.model, "its place is kept: {error}");
+    }
+    begun
+}
+
+async fn begin_run(
+    app: &App,
+    tenant: Tenant,
+    run: &RunRef,
+    execution: &str,
+    trigger: Trigger,
+) -> Result<Started, Error> {
+    let tenant = registry::active(tenant)?;
+    let own_limit = model_settings(&tenant, &run.model)?.training.max_runtime_seconds;
     verify::before_run(app, &tenant).await?;
 
-    let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+    // A run that was claimed before is a duplicate, or was handed over.
+    if app.registry.find_run(run).await?.is_none()
+        && let Entered::Joins(place) = gather::enter(app, run, execution, &trigger).await?
+    {
+        tracing::info!(tenant = %run.tenant, model = %run.model, run = %place.run, "joined");
+        let run = RunRef { run_id: place.run, ..run.clone() };
+        return Ok(Started::Joined { run, execution: place.execution });
+    }
     let record = RunRecord {
         run: run.clone(),
-        execution: request.execution,
+        execution: execution.to_owned(),
         earlier: Vec::new(),
         trigger,
         features: Vec::new(),
@@ -153,13 +205,13 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {
         Claim::Held => Started::Run {
-            run,
+            run: run.clone(),
             account: tenant.account,
             region: tenant.region,
             max_runtime_seconds: own_limit
                 .unwrap_or(u32::MAX)
                 .min(tenant.limits.max_runtime_seconds),
         },
-        Claim::Duplicate { execution } => Started::Duplicate { run, execution },
+        Claim::Duplicate { execution } => Started::Duplicate { run: run.clone(), execution },
     })
 }

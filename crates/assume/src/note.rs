@@ -2,9 +2,11 @@
 //! Step Functions keeps its execution.
 
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::{Outcome, RegistryError};
+use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::RunRef;
 use serde::Deserialize;
+
+use crate::{Error, gather};
 
 /// How an execution ended.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,13 +19,18 @@ pub struct Note {
     pub outcome: Outcome,
 }
 
-/// Whether it was noted: only the execution that holds the run can say so.
-pub(crate) async fn note(app: &App, note: Note) -> Result<bool, RegistryError> {
+/// Whether it was noted: only the execution that holds the run can say so. The
+/// next run of the model may train then.
+pub(crate) async fn note(app: &App, note: Note) -> Result<bool, Error> {
     let Some(run) = &note.run else { return Ok(false) };
     let write = |record: &mut crosspilot_core::registry::RunRecord| {
         if record.execution == note.execution {
             record.outcome = Some(note.outcome.clone());
         }
     };
-    Ok(app.registry.change_run(run, write).await?.execution == note.execution)
+    let noted = app.registry.change_run(run, write).await?.execution == note.execution;
+    if noted {
+        gather::leave(app, run, |place| place.run == run.run_id).await?;
+    }
+    Ok(noted)
 }

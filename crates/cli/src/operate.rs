@@ -7,11 +7,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use assume::{Input, Request, Response, Start, Started};
+use assume::{Asking, Input, Note, Request, Response, Start, Started};
 use check_status::{Phase, Watched};
 use crosspilot_core::error::Coded;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
+use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::{RunRef, Trigger};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::args::OperateOptions;
 use crate::failure::Failure;
 use crate::{place, show};
+
+/// Who works on the run, in place of an execution.
+const BY_HAND: &str = "crosspilot operate";
 
 pub(crate) async fn run(
     home: &Path,
@@ -32,7 +36,11 @@ pub(crate) async fn run(
     steps.step("proving the trust");
     let (run, limit) = begin(&app, options.tenant, options.model).await?;
     let hand = Hand { app, run, limit, steps };
-    let outcome = hand.train().await?;
+    let trained = hand.train().await;
+    // Whatever became of it, the next run of the model may train.
+    let noted = hand.note(&trained).await;
+    let outcome = trained?;
+    noted?;
     hand.steps.done();
     show::json(&outcome);
     Ok(())
@@ -41,10 +49,8 @@ pub(crate) async fn run(
 async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef, f64), Failure> {
     let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
     let trigger = Trigger::Manual { request_id: format!("operator at {time}"), time };
-    let start = Start {
-        execution: "crosspilot operate".to_owned(),
-        input: Input::Named { tenant, model, trigger },
-    };
+    let start =
+        Start { execution: BY_HAND.to_owned(), input: Input::Named { tenant, model, trigger } };
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
     match begun.map_err(at("assume"))? {
         Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
@@ -69,6 +75,8 @@ struct Hand {
 
 impl Hand {
     async fn train(&self) -> Result<Value, Failure> {
+        self.steps.step("waiting for its turn");
+        self.repeat(async |_| self.gather().await).await?;
         self.steps.step("starting the AutoML job");
         let started = self.repeat(async |elapsed| self.start_job(elapsed).await).await?;
         let job = text(&started, "job");
@@ -141,6 +149,40 @@ impl Hand {
         let name = text(&scored, "transform");
         self.watch("scoring", || Watched::Transform { name: name.clone() }).await?;
         self.predict(json!({"do": "compare", "score": score})).await
+    }
+
+    async fn gather(&self) -> Result<Value, Failure> {
+        let asking = Asking { run: self.run.clone(), execution: BY_HAND.to_owned() };
+        let asked = assume::handle(self.app.clone(), Request::Gather(Box::new(asking))).await;
+        Ok(serde_json::to_value(asked.map_err(at("gather"))?)?)
+    }
+
+    /// Notes how the run ended, as the state machine does.
+    async fn note(&self, trained: &Result<Value, Failure>) -> Result<(), Failure> {
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
+        let outcome = match trained {
+            Ok(outcome) => Outcome::Completed {
+                time,
+                reason: text(&outcome["deployment"]["decision"], "reason"),
+                candidate: outcome["deployment"]["candidate"].as_str().map(str::to_owned),
+                report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
+            },
+            Err(Failure::Handler { stage, code, message }) => Outcome::Failed {
+                time,
+                stage: (*stage).to_owned(),
+                code: code.clone(),
+                cause: message.clone(),
+            },
+            Err(other) => Outcome::Failed {
+                time,
+                stage: "operate".to_owned(),
+                code: "Internal".to_owned(),
+                cause: other.to_string(),
+            },
+        };
+        let note = Note { run: Some(self.run.clone()), execution: BY_HAND.to_owned(), outcome };
+        let noted = assume::handle(self.app.clone(), Request::Note(Box::new(note))).await;
+        noted.map(drop).map_err(at("assume"))
     }
 
     async fn start_job(&self, elapsed: f64) -> Result<Value, Failure> {

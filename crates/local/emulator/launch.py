@@ -12,7 +12,7 @@ It also fills five gaps of the pinned MiniStack release, each as AWS does it:
 an event bus as target in another account, the context attributes of EventBridge
 Scheduler, the roles of rules and schedules, which must allow what they do, IAM
 groups and access keys in CloudFormation, and alarms that watch the metric of
-their own dimensions only.
+their own dimensions only. ``queues.py`` fills those of queues that functions read.
 """
 
 import json
@@ -32,9 +32,11 @@ def main():
     threading.Thread(target=_end_with_owner, daemon=True).start()
 
     import authority
+    import queues
     from ministack import app
 
     _deliver_across_accounts()
+    queues.install()
     _provision_identities()
     _watch_own_dimensions()
     gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))

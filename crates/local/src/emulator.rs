@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStdin, Command};
 const LAUNCHER: &str = include_str!("../emulator/launch.py");
 const AUTHORITY: &str = include_str!("../emulator/authority.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
+const QUEUES: &str = include_str!("../emulator/queues.py");
 
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -66,6 +67,7 @@ impl Emulator {
         fs::write(directory.join("launch.py"), LAUNCHER)?;
         fs::write(directory.join("authority.py"), AUTHORITY)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
+        fs::write(directory.join("queues.py"), QUEUES)?;
         let log = directory.join("emulator.log");
         let output = File::create(&log)?;
         let mut child = Command::new(launch.python)

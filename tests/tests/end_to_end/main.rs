@@ -6,6 +6,7 @@ mod command_line;
 mod deployment;
 mod failure_path;
 mod faults;
+mod gathering;
 mod handlers;
 mod identities;
 mod local_cloud;

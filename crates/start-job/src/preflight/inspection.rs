@@ -4,6 +4,8 @@
 use std::io::Read as _;
 use std::ops::Range;
 
+use crosspilot_core::layout;
+
 use super::distinct::hash;
 use super::format::{self, Magic};
 use super::header;
@@ -35,6 +37,17 @@ pub struct File {
     pub size: u64,
     /// Whether it must be restored from an archive before it can be read.
     pub archived: bool,
+}
+
+/// A key below the folder that holds the data; the name alone of a file that lies
+/// in none.
+fn inside(key: &str) -> &str {
+    let below = |folder: &&str| match key.strip_prefix(folder) {
+        Some(below) => Some(below),
+        None => key.find(&format!("/{folder}")).map(|at| &key[at + 1 + folder.len()..]),
+    };
+    let mut folders = ["train/", "validation/", "test/"].iter();
+    folders.find_map(below).unwrap_or_else(|| key.rsplit('/').next().unwrap_or_default())
 }
 
 /// A part of a file that should be read next.
@@ -101,10 +114,7 @@ impl<'a> Inspection<'a> {
         let mut findings = Findings::default();
         let mut kept = Vec::new();
         for file in files {
-            let base = file.key.rsplit('/').next().unwrap_or_default();
-            let stray =
-                base.is_empty() || base.starts_with(['.', '_']) || base.ends_with("_$folder$");
-            match (file.size, stray) {
+            match (file.size, layout::is_leftover(inside(&file.key))) {
                 (0, true) => {}
                 (0, false) => findings.error(Finding::in_file(&file.name, Flaw::EmptyFile, "is empty: remove it, or upload it again")),
                 (_, true) => findings.error(Finding::in_file(&file.name, Flaw::StrayFile, "is a leftover of another program, and SageMaker reads every file there as data: remove it")),
