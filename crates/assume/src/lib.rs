@@ -8,6 +8,7 @@ mod door;
 mod gather;
 mod note;
 mod request;
+mod round;
 mod trust;
 mod verify;
 
@@ -26,6 +27,7 @@ pub use door::Kept;
 pub use gather::Answer;
 pub use note::Note;
 pub use request::{Asking, Input, Message, Request, Start, UploadEvent};
+pub use round::{Held, Round, Seen, judge_round};
 pub use trust::{TrustError, Verdict, judge};
 
 /// What the state machine goes on with.
@@ -40,6 +42,10 @@ pub enum Response {
     Taken(Kept),
     /// Whether a tenant's trust holds.
     Verified(Verification),
+    /// What a round of probes saw of a tenant.
+    Seen(Seen),
+    /// What became of a round of probes.
+    Judged(Round),
     /// Whether a run's end was noted.
     Noted {
         /// Whether it was.
@@ -112,6 +118,9 @@ pub enum Error {
     /// The customer's trust does not hold.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Most tenants refused at once.
+    #[error(transparent)]
+    Held(#[from] Held),
     /// AWS refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -124,6 +133,7 @@ impl Coded for Error {
             Error::Stopped(_) => Code::RunStopped,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
+            Error::Held(_) => Code::TrustRoundHeld,
             Error::Call(error) => error.code(),
         }
     }
@@ -136,6 +146,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Gather(asking) => Response::Turn(gather::turn(&app, *asking).await?),
         Request::Uploads(messages) => Response::Taken(door::uploads(&app, &messages).await),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
+        Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
+        Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
         Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
     })

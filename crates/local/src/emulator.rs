@@ -10,6 +10,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 const LAUNCHER: &str = include_str!("../emulator/launch.py");
 const AUTHORITY: &str = include_str!("../emulator/authority.py");
+const PRINCIPALS: &str = include_str!("../emulator/principals.py");
+const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
 const QUEUES: &str = include_str!("../emulator/queues.py");
 
@@ -66,6 +68,8 @@ impl Emulator {
         fs::create_dir_all(&temporary)?;
         fs::write(directory.join("launch.py"), LAUNCHER)?;
         fs::write(directory.join("authority.py"), AUTHORITY)?;
+        fs::write(directory.join("principals.py"), PRINCIPALS)?;
+        fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
         fs::write(directory.join("queues.py"), QUEUES)?;
         let log = directory.join("emulator.log");

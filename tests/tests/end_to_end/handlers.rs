@@ -338,11 +338,23 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         assert_eq!(tenants["tenants"], json!(["acme"]));
     }
 
-    let (_, probe) = crate::state_machine::states("verify.EachTenant");
-    let payload = &probe["Probe"]["Arguments"]["Payload"];
-    assert_eq!(payload, &json!({"verify": "{% $states.input %}"}));
+    let (_, verify) = crate::state_machine::states("verify");
+    let payload = &verify["ProbeOne"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"verify": "{% $states.input.tenant %}"}));
     let request = read("verify", json!({"verify": "acme"}));
     assert!(matches!(request, assume::Request::Verify(tenant) if tenant == acme()));
+    let (_, probe) = crate::state_machine::states("verify.EachTenant");
+    let payload = &probe["Probe"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"look": "{% $states.input %}"}));
+    let request = read("verify", json!({"look": "acme"}));
+    assert!(matches!(request, assume::Request::Look(tenant) if tenant == acme()));
+    // What the probes answer, and what is noted for one without an answer.
+    let payload = &verify["Judge"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"judge": "{% $states.input %}"}));
+    let seen = [value(assume::Seen::Proven), value(assume::Seen::Refused(acme()))];
+    let unproven = &probe["Probe"]["Catch"][0]["Output"];
+    let request = read("verify", json!({"judge": [seen[0], seen[1], unproven]}));
+    assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));
 
     let (_, each) = crate::state_machine::states("manage.EachTenant");
     let payload = each["Act"]["Arguments"]["Payload"].as_str().unwrap();

@@ -26,7 +26,8 @@ pub enum Verification {
         /// Whose role it is.
         tenant: TenantId,
     },
-    /// It does not. A tenant that was active is suspended now.
+    /// It does not. If it still does not in the next round over all tenants, it is
+    /// suspended then.
     Refused {
         /// Whose role it is.
         tenant: TenantId,
@@ -34,8 +35,6 @@ pub enum Verification {
         code: String,
         /// Why: a sentence.
         cause: String,
-        /// Whether it was suspended because of that.
-        suspended: bool,
     },
     /// The probes gave no answer: nothing was changed.
     Unproven {

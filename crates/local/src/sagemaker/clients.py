@@ -130,7 +130,8 @@ def start(name, uri="s3://acme-ml/train/", role="execution", target="Churn?", ca
                                    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}}],
         OutputDataConfig={"S3OutputPath": "s3://acme-ml/output"}, RoleArn=ROLE + role,
         AutoMLProblemTypeConfig={"TabularJobConfig": {
-            "TargetAttributeName": target, "CompletionCriteria": {"MaxCandidates": candidates}, **tabular}},
+            "TargetAttributeName": target, "CompletionCriteria": {"MaxCandidates": candidates}, "Mode": "ENSEMBLING",
+            **tabular}},
         Tags=[{"Key": "ManagedBy", "Value": "crosspilot"}])
 
 
