@@ -323,12 +323,13 @@ pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
     logs
 }
 
-/// An answer of the emulator as it is on the wire, to the vendor's root. The
-/// emulator takes an account's number as its root's key, unsigned.
+/// An answer of the emulator as it is on the wire, to the vendor's root: with the
+/// local cloud's token, an account's number is its root's key, unsigned.
 async fn ask_emulator(cloud: &LocalCloud, target: &str, service: &str, question: &Value) -> String {
     let scope = format!("{SAAS_ACCOUNT}/20260101/us-east-1/{service}/aws4_request");
     let answer = reqwest::Client::new()
         .post(&cloud.endpoints().default)
+        .header("x-crosspilot-token", cloud.running().token)
         .header("x-amz-target", target)
         .header("content-type", "application/x-amz-json-1.1")
         .header(

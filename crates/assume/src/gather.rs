@@ -153,7 +153,8 @@ pub(crate) async fn revive(
 /// not started twice.
 pub(crate) async fn start(app: &App, of: &RunRef, waiting: &Waiting) -> Result<(), Error> {
     let run = RunRef { run_id: waiting.place.run.clone(), ..of.clone() };
-    if let Some(record) = app.registry.find_run(&run).await?
+    if waiting.attempt > 1
+        && let Some(record) = app.registry.find_run(&run).await?
         && record.execution != waiting.place.execution
     {
         app.registry.hand_over(&run, &record.execution, &waiting.place.execution).await?;

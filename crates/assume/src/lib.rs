@@ -12,9 +12,12 @@ mod round;
 mod trust;
 mod verify;
 
+use std::collections::BTreeSet;
+
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::failure::Failure;
 use crosspilot_core::gathering::{Entered, Place};
-use crosspilot_core::ids::{AccountId, InvalidId, RegionName, TenantId};
+use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
@@ -50,8 +53,14 @@ pub enum Response {
     Noted {
         /// Whether it was.
         noted: bool,
+        /// The run in whose record it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<RunRef>,
+        /// Why it failed, for people, if it did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
-    /// The active tenants.
+    /// The tenants that were asked for.
     Active {
         /// Their ids.
         tenants: Vec<TenantId>,
@@ -148,29 +157,45 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
         Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
         Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
-        Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
+        Request::Note(note) => {
+            let note::Noted { run, failure } = note::note(&app, *note).await?;
+            Response::Noted { noted: run.is_some(), run, failure }
+        }
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
+        Request::ListUnsettled => {
+            let runs = app.registry.unsettled(None).await?;
+            let tenants: BTreeSet<TenantId> = runs.into_iter().map(|run| run.tenant).collect();
+            Response::Active { tenants: tenants.into_iter().collect() }
+        }
+    })
+}
+
+/// Whose run of which model an input starts; none if it is no training data.
+async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, Trigger)>, Error> {
+    Ok(match input {
+        Input::Upload(event) => {
+            let tenant = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
+            match layout::parse_upload(&tenant.prefix, event.key()) {
+                Ok(Upload::Training(model)) => Some((tenant, model, event.trigger())),
+                Ok(Upload::Nothing) => None,
+                Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
+            }
+        }
+        Input::Named { tenant, model, trigger } => {
+            Some((app.registry.tenant(&tenant).await?, model, trigger))
+        }
     })
 }
 
 /// Finds the tenant, proves the trust, takes a place, claims the run.
 async fn begin(app: &App, request: Start) -> Result<Started, Error> {
-    let (tenant, model, trigger) = match request.input {
-        Input::Upload(event) => {
-            let owner = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
-            let tenant = registry::active(owner)?;
-            match layout::parse_upload(&tenant.prefix, event.key()) {
-                Ok(Upload::Training(model)) => (tenant, model, event.trigger()),
-                Ok(Upload::Nothing) => {
-                    return Ok(Started::Ignored { key: event.key().to_owned() });
-                }
-                Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
-            }
-        }
-        Input::Named { tenant, model, trigger } => {
-            // Before all else, so that a run that may not begin gives its place back.
-            (app.registry.tenant(&tenant).await?, model, trigger)
-        }
+    let key = match &request.input {
+        Input::Upload(event) => event.key().to_owned(),
+        Input::Named { .. } => String::new(),
+    };
+    // Before all else, so that a run that may not begin gives its place back.
+    let Some((tenant, model, trigger)) = identify(app, request.input).await? else {
+        return Ok(Started::Ignored { key });
     };
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
     let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
@@ -214,6 +239,9 @@ async fn begin_run(
         outcome: None,
     };
     let claim = app.registry.claim_run(&record).await?;
+    if claim == Claim::Held {
+        app.registry.note_unsettled(run).await?;
+    }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {
         Claim::Held => Started::Run {

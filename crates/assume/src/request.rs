@@ -28,6 +28,8 @@ pub enum Request {
     Judge(Vec<Seen>),
     /// Which tenants are active?
     ListActive,
+    /// Which tenants have runs that are not settled?
+    ListUnsettled,
 }
 
 impl TryFrom<Value> for Request {
@@ -41,6 +43,8 @@ impl TryFrom<Value> for Request {
         enum Listed {
             #[serde(rename = "active")]
             Active,
+            #[serde(rename = "unsettled")]
+            Unsettled,
         }
         if let Some(messages) = value.get("Records") {
             Vec::deserialize(messages).map(Request::Uploads)
@@ -55,7 +59,10 @@ impl TryFrom<Value> for Request {
         } else if let Some(note) = value.get("note") {
             Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
         } else if let Some(listed) = value.get("list") {
-            Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
+            Listed::deserialize(listed).map(|listed| match listed {
+                Listed::Active => Request::ListActive,
+                Listed::Unsettled => Request::ListUnsettled,
+            })
         } else {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }

@@ -7,9 +7,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use assume::{Asking, Input, Note, Request, Response, Start, Started};
+use assume::{Asking, Input, Request, Response, Start, Started};
 use check_status::{Phase, Watched};
-use crosspilot_core::error::Coded;
+use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::Outcome;
@@ -23,9 +23,6 @@ use crate::args::OperateOptions;
 use crate::failure::Failure;
 use crate::{place, show};
 
-/// Who works on the run, in place of an execution.
-const BY_HAND: &str = "crosspilot operate";
-
 pub(crate) async fn run(
     home: &Path,
     aws: Option<String>,
@@ -36,21 +33,20 @@ pub(crate) async fn run(
     steps.step("proving the trust");
     let (run, limit) = begin(&app, options.tenant, options.model).await?;
     let hand = Hand { app, run, limit, steps };
-    let trained = hand.train().await;
-    // Whatever became of it, the next run of the model may train.
-    let noted = hand.note(&trained).await;
-    let outcome = trained?;
-    noted?;
+    let outcome = hand.train_and_settle().await?;
     hand.steps.done();
     show::json(&outcome);
     Ok(())
 }
 
+/// What the run's record names in place of an execution.
+const EXECUTION: &str = "crosspilot operate";
+
 async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef, f64), Failure> {
     let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
     let trigger = Trigger::Manual { request_id: format!("operator at {time}"), time };
     let start =
-        Start { execution: BY_HAND.to_owned(), input: Input::Named { tenant, model, trigger } };
+        Start { execution: EXECUTION.to_owned(), input: Input::Named { tenant, model, trigger } };
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
     match begun.map_err(at("assume"))? {
         Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
@@ -74,6 +70,58 @@ struct Hand {
 }
 
 impl Hand {
+    /// Whatever becomes of the run, it is settled and its outcome is noted, as the
+    /// state machine does.
+    async fn train_and_settle(&self) -> Result<Value, Failure> {
+        let trained = self.train().await;
+        self.steps.step("settling");
+        let failed = trained.is_err();
+        let settled = self
+            .repeat(async |elapsed| {
+                let settle = json!({"do": "settle", "elapsed_seconds": elapsed, "failed": failed});
+                self.deploy_best(settle).await
+            })
+            .await;
+        let outcome = match (trained, settled) {
+            (Ok(outcome), Ok(_)) => Ok(outcome),
+            (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure),
+        };
+        // A run without its note is settled all the same.
+        if let Err(failure) = self.note(&outcome).await {
+            self.steps.step(&format!("the run's outcome was not noted: {failure}"));
+        }
+        outcome
+    }
+
+    /// Into the run's record.
+    async fn note(&self, outcome: &Result<Value, Failure>) -> Result<(), Failure> {
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
+        let outcome = match outcome {
+            Ok(outcome) => Outcome::Completed {
+                time,
+                reason: text(&outcome["deployment"]["decision"], "reason"),
+                candidate: outcome["deployment"]["candidate"].as_str().map(str::to_owned),
+                report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
+            },
+            Err(Failure::Handler { stage, code, message }) => Outcome::Failed {
+                time,
+                stage: (*stage).to_owned(),
+                code: code.clone(),
+                cause: message.clone(),
+            },
+            Err(other) => Outcome::Failed {
+                time,
+                stage: "operate".to_owned(),
+                code: Code::Internal.to_string(),
+                cause: other.to_string(),
+            },
+        };
+        let (run, execution) = (Some(self.run.clone()), EXECUTION.to_owned());
+        let note = assume::Note { run, input: Value::Null, execution, outcome };
+        let noted = assume::handle(self.app.clone(), Request::Note(Box::new(note))).await;
+        noted.map(drop).map_err(at("assume"))
+    }
+
     async fn train(&self) -> Result<Value, Failure> {
         self.steps.step("waiting for its turn");
         self.repeat(async |_| self.gather().await).await?;
@@ -82,18 +130,7 @@ impl Hand {
         let job = text(&started, "job");
         self.watch("training", || Watched::Job { name: job.clone() }).await?;
         let registered = self.deploy_best(json!({"do": "register", "job": job})).await?;
-        // From here on, a run that fails leaves the account as it found it.
-        let deployed = self.deploy(&job, &registered).await;
-        self.steps.step("settling");
-        let settled = self
-            .repeat(async |elapsed| {
-                let settle = json!({"do": "settle", "elapsed_seconds": elapsed});
-                self.deploy_best(settle).await
-            })
-            .await;
-        let outcome = deployed?;
-        settled?;
-        Ok(outcome)
+        self.deploy(&job, &registered).await
     }
 
     async fn deploy(&self, job: &str, registered: &Value) -> Result<Value, Failure> {
@@ -152,37 +189,9 @@ impl Hand {
     }
 
     async fn gather(&self) -> Result<Value, Failure> {
-        let asking = Asking { run: self.run.clone(), execution: BY_HAND.to_owned() };
+        let asking = Asking { run: self.run.clone(), execution: EXECUTION.to_owned() };
         let asked = assume::handle(self.app.clone(), Request::Gather(Box::new(asking))).await;
         Ok(serde_json::to_value(asked.map_err(at("gather"))?)?)
-    }
-
-    /// Notes how the run ended, as the state machine does.
-    async fn note(&self, trained: &Result<Value, Failure>) -> Result<(), Failure> {
-        let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
-        let outcome = match trained {
-            Ok(outcome) => Outcome::Completed {
-                time,
-                reason: text(&outcome["deployment"]["decision"], "reason"),
-                candidate: outcome["deployment"]["candidate"].as_str().map(str::to_owned),
-                report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
-            },
-            Err(Failure::Handler { stage, code, message }) => Outcome::Failed {
-                time,
-                stage: (*stage).to_owned(),
-                code: code.clone(),
-                cause: message.clone(),
-            },
-            Err(other) => Outcome::Failed {
-                time,
-                stage: "operate".to_owned(),
-                code: "Internal".to_owned(),
-                cause: other.to_string(),
-            },
-        };
-        let note = Note { run: Some(self.run.clone()), execution: BY_HAND.to_owned(), outcome };
-        let noted = assume::handle(self.app.clone(), Request::Note(Box::new(note))).await;
-        noted.map(drop).map_err(at("assume"))
     }
 
     async fn start_job(&self, elapsed: f64) -> Result<Value, Failure> {

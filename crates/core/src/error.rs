@@ -64,6 +64,10 @@ pub enum Code {
     RequestInvalid,
     /// A resource that should exist does not.
     NotFound,
+    /// A function reached its time limit, at each attempt.
+    FunctionTimedOut,
+    /// A function was killed or crashed, at each attempt.
+    FunctionDied,
     /// A fault of ours.
     Internal,
 }
@@ -97,6 +101,8 @@ impl Code {
             Code::PredictionInvalid => "PredictionInvalid",
             Code::RequestInvalid => "RequestInvalid",
             Code::NotFound => "NotFound",
+            Code::FunctionTimedOut => "FunctionTimedOut",
+            Code::FunctionDied => "FunctionDied",
             Code::Internal => "Internal",
         }
     }

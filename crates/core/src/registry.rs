@@ -8,6 +8,7 @@
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! gathering/<tenant>/<model>.json          the run that trains, and the one that gathers uploads
+//! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
@@ -17,6 +18,7 @@ mod error;
 mod gathering;
 mod lineup;
 mod tenants;
+mod unsettled;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -33,6 +35,7 @@ use crate::tenant::Tenant;
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use tenants::{AuditEntry, Change, active};
+pub use unsettled::{Execution, is_abandoned};
 
 /// Environment variable that names the registry's bucket.
 pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";

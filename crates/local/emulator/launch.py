@@ -8,6 +8,8 @@ other end, so that it ends with its owner, even one that was killed. With it end
 the functions' processes, which share its process group. If its state is kept
 (PERSIST_STATE=1), it is saved before.
 
+Who may ask it anything at all is decided in ``doors.py``.
+
 It also fills gaps of the pinned MiniStack release, each as AWS does it: how
 principals are kept and compared (``principals.py``), what owners of buckets and
 buses may demand of requests (``resources.py``), an event bus as target in another account, the context attributes of EventBridge
@@ -32,11 +34,17 @@ _SAVING_SECONDS = 20
 
 def main():
     threading.Thread(target=_end_with_owner, daemon=True).start()
+    # What is kept holds keys: it is its owner's only.
+    os.umask(0o077)
 
     import authority
+    import doors
+    import failures
     import principals
     import queues
     import resources
+
+    functions = doors.within_limits(os.path.join(os.path.dirname(os.path.abspath(__file__)), "emulator.log"))
     from ministack import app
 
     # MiniStack's Runtime API writes headers and body apart: with Nagle's
@@ -48,7 +56,13 @@ def main():
     queues.install()
     _provision_identities()
     _watch_own_dimensions()
-    gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
+    failures.patch()
+    doors.no_service_is_a_root()
+    doors.private_runtime_apis()
+    doors.judge_tokens()
+    doors.few_processes(functions)
+    token = os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN")
+    gated = doors.wrap(authority.wrap(app.app, token), token)
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]
     try:

@@ -57,6 +57,7 @@ async fn deliver(customer: &Customer, bodies: &[Value]) -> Value {
     let url = &customer.cloud.endpoints().default;
     let answer = reqwest::Client::new()
         .post(format!("{url}/2015-03-31/functions/crosspilot-assume/invocations"))
+        .header("x-crosspilot-token", customer.cloud.running().token)
         .header(
             "authorization",
             format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"),

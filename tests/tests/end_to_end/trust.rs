@@ -112,7 +112,7 @@ fn a_pattern_around_the_right_id_is_too_open() {
 }
 
 /// The round of the schedule: all active tenants, judged as a whole.
-async fn round(cloud: &LocalCloud) -> Round {
+pub(crate) async fn round(cloud: &LocalCloud) -> Round {
     let vendor = cloud.vendor();
     let client = vendor.step_functions();
     let machine = &vendor.deployment.verify_state_machine;
@@ -494,7 +494,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 11] = [
+        let allowed: [(Purpose<'_>, &[&str]); 12] = [
             (Purpose::ProveTrust, &[]),
             (
                 Purpose::StartJob(&run),
@@ -511,6 +511,7 @@ fn every_session_policy_is_narrow() {
                 Purpose::CheckStatus(&run),
                 &["describe job", "stop job", "list candidates", "describe endpoint"],
             ),
+            (Purpose::StopJobs(&run), &["describe job", "stop job"]),
             (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
             (
                 Purpose::Deploy(&run),

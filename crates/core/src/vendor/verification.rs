@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Vendor, VendorError};
 use crate::error::CallError;
+use crate::failure::Failure;
 use crate::ids::TenantId;
 use crate::tenant::{Tenant, TenantStatus};
 
@@ -67,7 +68,16 @@ impl Vendor {
                     let output: Result<Vec<Verification>, _> =
                         serde_json::from_str(found.output.as_deref().unwrap_or_default());
                     let verdict = output.ok().and_then(|mut verdicts| verdicts.pop());
-                    return verdict.ok_or(VendorError::NoVerdict(execution));
+                    return match verdict {
+                        // The state machine hands on an error as it came.
+                        Some(Verification::Unproven { tenant, code, cause }) => {
+                            let Failure { code, cause, .. } =
+                                Failure::read("verify", &code, &cause);
+                            Ok(Verification::Unproven { tenant, code, cause })
+                        }
+                        Some(verdict) => Ok(verdict),
+                        None => Err(VendorError::NoVerdict(execution)),
+                    };
                 }
                 _ => break,
             }
