@@ -1,8 +1,9 @@
 //! `assume`: which tenant is this run for, does its trust still hold, is the run
 //! ours, and is it its turn? It never returns credentials: every later handler
 //! assumes the customer's role itself. Before any run, it is the door for uploads.
-//! When a run has ended, it notes how. It also answers for the state machines
-//! that work on all tenants: which are active, and whether one's trust holds.
+//! When a run has ended, it notes how. It also answers for the state machine that
+//! proves trust: whether a tenant's holds, and what follows from a round over all
+//! of them.
 
 mod door;
 mod gather;
@@ -12,12 +13,10 @@ mod round;
 mod trust;
 mod verify;
 
-use std::collections::BTreeSet;
-
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
 use crosspilot_core::gathering::{Entered, Place};
-use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName, TenantId};
+use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
@@ -59,11 +58,6 @@ pub enum Response {
         /// Why it failed, for people, if it did.
         #[serde(skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
-    },
-    /// The tenants that were asked for.
-    Active {
-        /// Their ids.
-        tenants: Vec<TenantId>,
     },
 }
 
@@ -160,12 +154,6 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Note(note) => {
             let note::Noted { run, failure } = note::note(&app, *note).await?;
             Response::Noted { noted: run.is_some(), run, failure }
-        }
-        Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
-        Request::ListUnsettled => {
-            let runs = app.registry.unsettled(None).await?;
-            let tenants: BTreeSet<TenantId> = runs.into_iter().map(|run| run.tenant).collect();
-            Response::Active { tenants: tenants.into_iter().collect() }
         }
     })
 }

@@ -26,10 +26,6 @@ pub enum Request {
     Look(TenantId),
     /// What follows from all that a round saw?
     Judge(Vec<Seen>),
-    /// Which tenants are active?
-    ListActive,
-    /// Which tenants have runs that are not settled?
-    ListUnsettled,
 }
 
 impl TryFrom<Value> for Request {
@@ -39,13 +35,6 @@ impl TryFrom<Value> for Request {
     /// never anything that a trigger brought along, which lies under `input` or,
     /// as text, in a message's body.
     fn try_from(value: Value) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        enum Listed {
-            #[serde(rename = "active")]
-            Active,
-            #[serde(rename = "unsettled")]
-            Unsettled,
-        }
         if let Some(messages) = value.get("Records") {
             Vec::deserialize(messages).map(Request::Uploads)
         } else if let Some(asking) = value.get("gather") {
@@ -58,11 +47,6 @@ impl TryFrom<Value> for Request {
             Vec::deserialize(seen).map(Request::Judge)
         } else if let Some(note) = value.get("note") {
             Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
-        } else if let Some(listed) = value.get("list") {
-            Listed::deserialize(listed).map(|listed| match listed {
-                Listed::Active => Request::ListActive,
-                Listed::Unsettled => Request::ListUnsettled,
-            })
         } else {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }
@@ -236,7 +220,6 @@ mod tests {
     fn what_a_trigger_brings_along_is_never_another_question() {
         let mut event = upload();
         event["verify"] = "globex".into();
-        event["list"] = "active".into();
         event["Records"] = json!([]);
         let start = json!({"execution": "arn", "input": event});
         assert!(matches!(serde_json::from_value(start), Ok(Request::Start(_))));

@@ -1,4 +1,5 @@
-//! A customer's bucket, through a session in its account.
+//! A customer's bucket, through a session in its account. Every call says which
+//! account the bucket belongs to: a name that its owner gave up is anybody's.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
@@ -31,6 +32,7 @@ impl Bucket<'_> {
     pub async fn list(&self, prefix: &str, most: usize) -> Result<Vec<Object>, CallError> {
         let mut objects = Vec::new();
         let request = self.s3.list_objects_v2().bucket(self.tenant.bucket.as_str()).prefix(prefix);
+        let request = request.expected_bucket_owner(self.tenant.account.as_str());
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
@@ -71,7 +73,8 @@ impl Bucket<'_> {
         range: Option<String>,
     ) -> Result<(Vec<u8>, GetObjectOutput), CallError> {
         let (uri, bucket) = (self.uri(key), self.tenant.bucket.as_str());
-        let get = self.s3.get_object().bucket(bucket).key(key).set_range(range).send().await;
+        let get = self.s3.get_object().bucket(bucket).key(key).set_range(range);
+        let get = get.expected_bucket_owner(self.tenant.account.as_str()).send().await;
         let mut object = get.map_err(|e| CallError::new("s3:GetObject", &uri, &e))?;
         let body = std::mem::replace(&mut object.body, ByteStream::from_static(b""));
         let body = body.collect().await.map_err(|e| {
@@ -104,6 +107,7 @@ impl Bucket<'_> {
         self.s3
             .put_object()
             .bucket(self.tenant.bucket.as_str())
+            .expected_bucket_owner(self.tenant.account.as_str())
             .key(key)
             .content_type(content_type)
             .body(ByteStream::from(body))

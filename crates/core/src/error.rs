@@ -8,8 +8,7 @@ use std::fmt;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-/// The stable name of a failure. `train.asl.json` retries the first two and
-/// ends the run on all others.
+/// The stable name of a failure. The state machines retry the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// AWS asked to slow down. Retried.

@@ -8,6 +8,7 @@ pub mod aws;
 pub mod bucket;
 pub mod decision;
 pub mod error;
+pub mod events;
 pub mod failure;
 pub mod gathering;
 pub mod ids;

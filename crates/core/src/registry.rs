@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! tenants/<tenant>.json                    the tenant itself
-//! claims/buckets/<account>/<bucket>.json   which tenant a bucket belongs to
+//! claims/buckets/<bucket>.json             which tenant a bucket belongs to
 //! claims/roles/<account>/<role>.json       which tenant a role belongs to
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
+//! left/claims/roles/<account>/<role>.json   the tenant has left: its account is not heard
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! gathering/<tenant>/<model>.json          the run that trains, and the one that gathers uploads
@@ -14,6 +15,7 @@
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
 
+mod claims;
 mod error;
 mod gathering;
 mod lineup;
@@ -128,6 +130,8 @@ pub struct Registry {
 struct Versioned<T> {
     document: T,
     etag: String,
+    /// When it was written, in seconds since 1970.
+    modified: i64,
 }
 
 /// Tries to write a document that others write too.
@@ -223,7 +227,8 @@ impl Registry {
     ) -> Result<RunRecord, RegistryError> {
         let key = run_key(run);
         for _ in 0..ATTEMPTS {
-            let Some(Versioned { mut document, etag }) = self.read::<RunRecord>(&key).await? else {
+            let Some(Versioned { mut document, etag, .. }) = self.read::<RunRecord>(&key).await?
+            else {
                 return Err(RegistryError::Broken {
                     key,
                     reason: "it is missing although the run has been claimed".into(),
@@ -247,10 +252,14 @@ impl Registry {
             Ok(answer) => answer,
             Err(error) => {
                 let error = CallError::new("s3:GetObject", self.address(key), &error);
+                if error.aws_code() == "NoSuchBucket" {
+                    return Err(RegistryError::BucketGone(self.bucket.clone()));
+                }
                 return if error.code() == Code::NotFound { Ok(None) } else { Err(error.into()) };
             }
         };
         let etag = answer.e_tag().unwrap_or_default().to_owned();
+        let modified = answer.last_modified().map_or(0, |time| time.secs());
         let body = answer
             .body
             .collect()
@@ -259,7 +268,7 @@ impl Registry {
             .into_bytes();
         let document = serde_json::from_slice(&body)
             .map_err(|e| RegistryError::Broken { key: key.to_owned(), reason: e.to_string() })?;
-        Ok(Some(Versioned { document, etag }))
+        Ok(Some(Versioned { document, etag, modified }))
     }
 
     /// Writes a document if what is there is what was expected; `false` if not.

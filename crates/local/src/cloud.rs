@@ -396,6 +396,7 @@ impl LocalCloud {
                 .parse()?,
             external_id,
             bucket: bucket.clone(),
+            bucket_exists: false,
             prefix: prefix.clone(),
             network: network.clone(),
             encryption: None,
@@ -404,8 +405,7 @@ impl LocalCloud {
             limits: *limits,
             models: Default::default(),
         };
-        self.vendor.add_tenant(&registered).await?;
-        Ok(registered)
+        Ok(self.vendor.add_tenant(&registered).await?)
     }
 
     /// Does what an invited customer does: deploys the template with the

@@ -19,6 +19,7 @@ const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
 const QUEUES: &str = include_str!("../emulator/queues.py");
 const FAILURES: &str = include_str!("../emulator/failures.py");
+const MACHINES: &str = include_str!("../emulator/machines.py");
 
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -79,6 +80,7 @@ impl Emulator {
         fs::write(directory.join("faults.py"), FAULTS)?;
         fs::write(directory.join("queues.py"), QUEUES)?;
         fs::write(directory.join("failures.py"), FAILURES)?;
+        fs::write(directory.join("machines.py"), MACHINES)?;
         let log = directory.join("emulator.log");
         // Appended to: what grows too long is cut (see `doors.py`).
         let output = File::options().create(true).append(true).mode(0o600).open(&log)?;

@@ -78,6 +78,7 @@ pub(crate) async fn keep_rows(
         .s3
         .put_object()
         .bucket(bucket.tenant.bucket.as_str())
+        .expected_bucket_owner(bucket.tenant.account.as_str())
         .key(key)
         .if_none_match("*")
         .content_type("text/csv; charset=utf-8")

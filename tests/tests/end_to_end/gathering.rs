@@ -268,7 +268,7 @@ fn an_upload_that_could_not_be_let_in_comes_again() {
             status: 403,
         };
         let faults = [
-            ("s3:GetObject", format!("claims/buckets/{}/", tenant.account), refused),
+            ("s3:GetObject", format!("claims/buckets/{}.json", tenant.bucket), refused),
             ("s3:PutObject", format!("gathering/{}/", tenant.tenant), Effect::Kill),
         ];
         let abouts = faults.clone().map(|(_, about, _)| about);

@@ -33,7 +33,7 @@ impl Registry {
         for attempt in 1..=ATTEMPTS {
             let found = self.read::<Gathering>(&key).await?;
             let (before, expect) = match &found {
-                Some(Versioned { document, etag }) => (document.clone(), Expect::Etag(etag)),
+                Some(Versioned { document, etag, .. }) => (document.clone(), Expect::Etag(etag)),
                 None => (Gathering::default(), Expect::Nothing),
             };
             let mut after = before.clone();

@@ -138,7 +138,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let found = self.read::<Lineup>(&key).await?;
             let (before, expect) = match &found {
-                Some(Versioned { document, etag }) => (document.clone(), Expect::Etag(etag)),
+                Some(Versioned { document, etag, .. }) => (document.clone(), Expect::Etag(etag)),
                 None => (Lineup::default(), Expect::Nothing),
             };
             let mut after = before.clone();

@@ -231,7 +231,8 @@ impl Vendor {
         } else {
             Removed::NeverUsed
         };
-        self.shut_out_events(&tenant.account).await?;
+        self.registry.leave(&tenant).await?;
+        self.admit_events().await?;
         Ok((self.set_status(id, TenantStatus::Deleted).await?, removed))
     }
 

@@ -7,6 +7,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::ProductionVariant;
 use crosspilot_core::error::CallError;
+use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -17,7 +18,8 @@ use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::Hosting;
-use crosspilot_core::tenant::Tenant;
+use crosspilot_core::tenant::{Tenant, TenantStatus};
+use serde_json::json;
 
 use super::account::{Resource, Search, moment};
 use super::{done, found, open, removal};
@@ -54,8 +56,11 @@ pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<
 
 /// Reports endpoints that nobody asks. Those whose model says so are removed:
 /// the endpoint alone, which is what bills. Its config and model stay, so that
-/// a rollback brings it back.
+/// a rollback brings it back. A tenant that is not active is passed over.
 pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Progress, Error> {
+    if tenant.status != TenantStatus::Active {
+        return Ok(done(Report::Idle { endpoints: Vec::new() }));
+    }
     let session = open(app, tenant, Purpose::TakeStock).await?;
     let sagemaker = session.sagemaker();
     let search = Search { sagemaker: &sagemaker, tenant, model: None };
@@ -77,12 +82,23 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         }
         let Some(days) = found else { continue };
         let removed = limit.is_some_and(|limit| days >= limit);
-        if removed {
-            retire(app, tenant, &endpoint).await?;
-        }
-        idle.push(Idle { model: endpoint.model, endpoint: endpoint.name, days, removed });
+        idle.push((
+            endpoint.clone(),
+            Idle { model: endpoint.model, endpoint: endpoint.name, days, removed },
+        ));
     }
-    Ok(done(Report::Idle { endpoints: idle }))
+    let (found, endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().unzip();
+    if !endpoints.is_empty() {
+        // Before the removal, after which a repeated attempt finds nothing to tell of.
+        let detail = json!({"tenant": tenant.tenant, "endpoints": endpoints});
+        events::announce(app, "Crosspilot Endpoint Idle", &detail).await?;
+    }
+    for (endpoint, idle) in found.iter().zip(&endpoints) {
+        if idle.removed {
+            retire(app, tenant, endpoint).await?;
+        }
+    }
+    Ok(done(Report::Idle { endpoints }))
 }
 
 /// Removes an endpoint that nobody asks. First it does not serve any more, then
@@ -163,6 +179,7 @@ fn hosted(variant: &ProductionVariant, instances: Option<i32>) -> Option<Hosting
 async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<DataStock, CallError> {
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
+    let list = list.expected_bucket_owner(tenant.account.as_str());
     let mut pages = list.into_paginator().send();
     let mut stock = DataStock::default();
     while let Some(page) = pages.next().await {

@@ -119,9 +119,11 @@ async fn empty(
         None => layout::all_results_prefix(&tenant.prefix),
     };
     let (bucket, place) = (tenant.bucket.as_str(), layout::uri(tenant, &prefix));
+    let owner = tenant.account.as_str();
     let started = Instant::now();
     while started.elapsed() < AT_A_TIME {
-        let page = s3.list_objects_v2().bucket(bucket).prefix(&prefix).send().await;
+        let page = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
+        let page = page.send().await;
         let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
         let keys = page.contents().iter().filter_map(|object| object.key());
         let objects: Result<Vec<_>, _> =
@@ -135,7 +137,8 @@ async fn empty(
         }
         let batch = Delete::builder().set_objects(Some(objects)).quiet(true).build();
         let batch = batch.map_err(|e| refused(e.to_string()))?;
-        let answer = s3.delete_objects().bucket(bucket).delete(batch).send().await;
+        let delete = s3.delete_objects().bucket(bucket).expected_bucket_owner(owner).delete(batch);
+        let answer = delete.send().await;
         let answer = answer.map_err(|e| CallError::new("s3:DeleteObjects", &place, &e))?;
         if let Some(error) = answer.errors().first() {
             let code = match error.code() {

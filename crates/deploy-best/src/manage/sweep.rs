@@ -7,7 +7,7 @@ use crosspilot_core::error::CallError;
 use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::registry::{Execution, is_abandoned};
-use crosspilot_core::run::RunRef;
+use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::tenant::Tenant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -21,9 +21,14 @@ const MARGIN: f64 = 1800.0;
 
 /// One run's trouble is not the others': the first error is told after all were
 /// tried.
-pub(super) async fn sweep(app: &App, tenant: &Tenant) -> Result<Progress, Error> {
+pub(super) async fn sweep(
+    app: &App,
+    tenant: &Tenant,
+    only: Option<&RunId>,
+) -> Result<Progress, Error> {
     let (mut settled, mut waits, mut trouble) = (Vec::new(), None, None);
-    for run in app.registry.unsettled(Some(&tenant.tenant)).await? {
+    let unsettled = app.registry.unsettled(Some(&tenant.tenant)).await?;
+    for run in unsettled.into_iter().filter(|run| only.is_none_or(|only| run.run_id == *only)) {
         match sweep_one(app, tenant, &run).await {
             Ok(Swept::Settled) => settled.push(run.run_id),
             Ok(Swept::Waiting(reason)) => waits = Some(reason),
