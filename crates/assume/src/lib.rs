@@ -223,7 +223,9 @@ async fn begin_run(
         earlier: Vec::new(),
         trigger,
         features: Vec::new(),
+        booleans: Default::default(),
         stop: None,
+        overruled: Vec::new(),
         outcome: None,
     };
     let claim = app.registry.claim_run(&record).await?;

@@ -94,6 +94,9 @@ pub(crate) enum RunCommand {
         /// Print the execution and do not wait for it
         #[arg(long)]
         detach: bool,
+        /// Go on with a run although a person stopped it
+        #[arg(long)]
+        force: bool,
     },
     /// List a model's runs, newest first
     List {

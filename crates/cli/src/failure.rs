@@ -69,6 +69,10 @@ pub(crate) enum Failure {
     NoOperators(TenantId),
     #[error("{0} has not begun a run: watch it with `crosspilot run watch`")]
     NotBegun(String),
+    #[error(
+        "Step Functions does not know execution {0}: it is older than 90 days, or was never started"
+    )]
+    UnknownExecution(String),
     #[error("name the model, too: `crosspilot tenant show {0}` lists the tenant's models")]
     NoModel(TenantId),
     #[error("tenant {tenant} has no run {} of model {model}: see `crosspilot run list {tenant} {model}`", run.as_ref().map_or("yet", RunId::as_str))]

@@ -189,7 +189,13 @@ impl Hand {
             return Ok(scored["comparison"].clone());
         }
         let name = text(&scored, "transform");
-        self.watch("scoring", || Watched::Transform { name: name.clone() }).await?;
+        match self.watch("scoring", || Watched::Transform { name: name.clone() }).await {
+            // The validation data decides then.
+            Err(Failure::Handler { code, message, .. }) if code == "ResourceFailed" => {
+                return Ok(json!({"reason": message}));
+            }
+            watched => watched?,
+        }
         self.predict(json!({"do": "compare", "score": score})).await
     }
 

@@ -18,8 +18,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::{CallError, Code, Coded};
 use crate::ids::{ModelName, TenantId};
-use crate::registry::{Change, Registry, RegistryError};
-use crate::run::Trigger;
+use crate::registry::{Change, Registry, RegistryError, Stop};
+use crate::run::{RunId, RunRef, Trigger};
 use crate::settings::ModelSettings;
 use crate::tenant::{Tenant, TenantStatus};
 
@@ -68,6 +68,11 @@ pub enum VendorError {
     /// A run cannot be redriven while it runs.
     #[error("the run is still going on in execution {0}: wait for it or stop it first")]
     StillRunning(String),
+    /// A run that a person stopped is not redriven by the way.
+    #[error(
+        "{} stopped the run at {}: start a new one, or go on with this one all the same with --force", .0.by, .0.time
+    )]
+    StoppedByPerson(Stop),
     /// A run that ended well has nothing left to do.
     #[error("the run ended well in execution {0}: start a new one instead")]
     NothingToRedrive(String),
@@ -90,7 +95,9 @@ impl Coded for VendorError {
             VendorError::NotDone { .. } | VendorError::NoAnswer(_) => Code::ResourceFailed,
             VendorError::BusFull { .. } => Code::QuotaReached,
             VendorError::NoPredecessor(_) => Code::NotFound,
-            VendorError::StillRunning(_) | VendorError::NothingToRedrive(_) => Code::Conflict,
+            VendorError::StillRunning(_)
+            | VendorError::StoppedByPerson(_)
+            | VendorError::NothingToRedrive(_) => Code::Conflict,
             VendorError::Registry(error) => error.code(),
             VendorError::Call(error) => error.code(),
             VendorError::Clock => Code::Internal,
@@ -256,7 +263,14 @@ impl Vendor {
         request_id: &str,
     ) -> Result<String, VendorError> {
         let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| VendorError::Clock)?;
-        let trigger = Trigger::Manual { time, request_id: request_id.to_owned() };
+        let mut trigger = Trigger::Manual { time, request_id: request_id.to_owned() };
+        // A run's id holds its day: past midnight, the same request would be another.
+        if let Ok(run_id) = RunId::derive(id, model, &trigger) {
+            let run = RunRef { tenant: id.clone(), model: model.clone(), run_id };
+            if let Some(earlier) = self.registry.same_request(&run).await? {
+                trigger = earlier.trigger;
+            }
+        }
         let input = serde_json::json!({"tenant": id, "model": model, "trigger": trigger});
         self.start(&self.deployment.state_machine, None, &input.to_string()).await
     }
@@ -283,17 +297,6 @@ impl Vendor {
     /// The status of an execution; nothing if there is none, or it is older
     /// than the 90 days that Step Functions keeps them.
     pub async fn status_of(&self, execution: &str) -> Result<Option<ExecutionStatus>, VendorError> {
-        let found =
-            self.step_functions().describe_execution().execution_arn(execution).send().await;
-        match found {
-            Ok(found) => Ok(Some(found.status)),
-            Err(error) => {
-                let error = CallError::new("states:DescribeExecution", execution, &error);
-                match error.aws_code() {
-                    "ExecutionDoesNotExist" | "InvalidArn" => Ok(None),
-                    _ => Err(error.into()),
-                }
-            }
-        }
+        Ok(crate::execution::status(&self.step_functions(), execution).await?)
     }
 }

@@ -159,7 +159,7 @@ async fn start_again(customer: &Customer) -> String {
     assert_eq!(tenant.status, TenantStatus::Active);
     let runs = vendor.registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
     match runs.first() {
-        Some(record) => vendor.redrive(&record.run).await.unwrap(),
+        Some(record) => vendor.redrive(&record.run, false).await.unwrap(),
         None => customer.start("again").await,
     }
 }

@@ -33,6 +33,7 @@ fn comparison() -> Comparison {
         held_out: Some("s3://acme-ml/test.csv".into()),
         rows: 200,
         metric: Some("F1".into()),
+        instead_of: None,
         smaller_is_better: false,
         challenger: Some(0.9),
         champion: Some(0.8),

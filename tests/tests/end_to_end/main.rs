@@ -22,5 +22,6 @@ mod secrets;
 mod state_machine;
 mod tenants;
 mod trust;
+mod turns;
 mod upgrades;
 mod ways_in;

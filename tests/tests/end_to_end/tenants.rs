@@ -292,6 +292,12 @@ async fn all_at_once(app: &App, tenants: &[Tenant], round: usize) -> usize {
             let trigger = Trigger::Manual { time, request_id: "x".to_owned() };
             let run_id = RunId::derive(&tenant.tenant, &model, &trigger).unwrap();
             let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+            let record = serde_json::json!({
+                "tenant": run.tenant, "model": run.model, "run_id": run.run_id,
+                "execution": "by hand", "trigger": trigger,
+            });
+            let record = serde_json::from_value(record).unwrap();
+            app.registry.claim_run(&record).await.unwrap();
             let request = start_job::Request { run, elapsed_seconds: 0.0 };
             match start_job::handle(app, request).await.unwrap_err() {
                 start_job::Error::Unfit(unfit) => {

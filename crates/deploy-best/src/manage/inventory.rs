@@ -72,16 +72,19 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         let mut counts = vec![days];
         counts.extend(limit);
         counts.sort_unstable();
-        let mut found = None;
+        let (mut found, mut in_service) = (None, false);
         for days in counts {
             let stock = look(&session, &sagemaker, &endpoint.name, days).await?;
             match stock.filter(EndpointStock::is_idle) {
-                Some(stock) => found = Some(stock.days),
+                // One that moves is looked at again tomorrow.
+                Some(stock) => {
+                    (found, in_service) = (Some(stock.days), stock.status == "InService")
+                }
                 None => break,
             }
         }
         let Some(days) = found else { continue };
-        let removed = limit.is_some_and(|limit| days >= limit);
+        let removed = in_service && limit.is_some_and(|limit| days >= limit);
         idle.push((
             endpoint.clone(),
             Idle { model: endpoint.model, endpoint: endpoint.name, days, removed },
@@ -106,7 +109,7 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<(), Error> {
     let session = open(app, tenant, Purpose::Remove(Some(&endpoint.model))).await?;
     app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    Ok(removal::take_down(&session, &endpoint.name).await?)
+    Ok(removal::take_down(&session, &endpoint.name).await.map(drop)?)
 }
 
 /// None if it is gone meanwhile.

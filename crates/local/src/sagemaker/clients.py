@@ -14,7 +14,7 @@ import time
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError  # noqa: F401
 
 sys.path.append(sys.argv[3])
 import doors  # noqa: E402 - of the emulator's directory

@@ -167,8 +167,17 @@ impl RoleS3 {
     }
 
     pub(super) async fn get(&self, at: &S3Uri) -> Result<Vec<u8>, S3Error> {
-        let object = self.client.get_object().bucket(&at.bucket).key(&at.key).send().await;
-        let object = object.map_err(|error| explain(at, error))?;
+        self.read(at, None).await
+    }
+
+    /// The first bytes of an object, or all if it is shorter.
+    pub(super) async fn beginning(&self, at: &S3Uri, bytes: usize) -> Result<Vec<u8>, S3Error> {
+        self.read(at, Some(format!("bytes=0-{}", bytes.saturating_sub(1)))).await
+    }
+
+    async fn read(&self, at: &S3Uri, range: Option<String>) -> Result<Vec<u8>, S3Error> {
+        let get = self.client.get_object().bucket(&at.bucket).key(&at.key).set_range(range);
+        let object = get.send().await.map_err(|error| explain(at, error))?;
         if let Some(key) = object.ssekms_key_id() {
             self.use_key_for("kms:Decrypt", key, at).await?;
         }
