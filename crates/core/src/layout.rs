@@ -78,15 +78,19 @@ pub fn uri(tenant: &Tenant, key: &str) -> String {
 }
 
 /// Whether what lies under this path is what a program left behind and nobody means
-/// as data: hidden files, checkpoints, markers, locks. The path begins below a
-/// model's folder.
+/// as data: hidden files, checkpoints, markers, locks, backups, files in progress.
+/// The path begins below a model's folder; any part of it may say so, as Hadoop and
+/// Spark read folders.
 pub fn is_leftover(path: &str) -> bool {
     let hidden =
         |part: &str| part.starts_with(['.', '_']) || part.starts_with("~$") || part.ends_with('~');
-    path.is_empty()
-        || path.ends_with('/')
-        || path.ends_with("_$folder$")
+    let base = path.rsplit('/').next().unwrap_or_default();
+    base.is_empty()
         || path.split('/').any(hidden)
+        || ["_$folder$", ".tmp", ".crc", ".part", ".crdownload"]
+            .iter()
+            .any(|ending| base.ends_with(ending))
+        || ["thumbs.db", "desktop.ini"].contains(&base.to_ascii_lowercase().as_str())
 }
 
 /// What an uploaded key asks for.
@@ -96,20 +100,6 @@ pub enum Upload {
     Training(ModelName),
     /// A folder marker, a leftover or a key elsewhere: nothing to do.
     Nothing,
-}
-
-/// Whether a file is no data but what another program left there: a marker, a
-/// checkpoint, a backup, a file in progress. `name` begins below the folder that
-/// holds the data; any part of it may say so, as Hadoop and Spark read folders.
-pub fn is_leftover(name: &str) -> bool {
-    let hidden = |part: &str| part.starts_with(['.', '_']) || part.starts_with("~$");
-    let base = name.rsplit('/').next().unwrap_or_default();
-    base.is_empty()
-        || name.split('/').any(hidden)
-        || ["~", "_$folder$", ".tmp", ".crc", ".part", ".crdownload"]
-            .iter()
-            .any(|ending| base.ends_with(ending))
-        || ["thumbs.db", "desktop.ini"].contains(&base.to_ascii_lowercase().as_str())
 }
 
 /// Reads an uploaded key. Only `<prefix>/<model>/train/<file>` is training

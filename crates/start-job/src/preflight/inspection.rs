@@ -4,11 +4,7 @@
 use std::io::Read as _;
 use std::ops::Range;
 
-<<<<<<< HEAD
-use crosspilot_core::layout;
-=======
 use crosspilot_core::{csv_shape, layout};
->>>>>>> main
 
 use super::distinct::hash;
 use super::format::{self, Magic};
@@ -127,13 +123,7 @@ impl<'a> Inspection<'a> {
         let mut findings = Findings::default();
         let mut kept = Vec::new();
         for file in files {
-<<<<<<< HEAD
             match (file.size, layout::is_leftover(inside(&file.key))) {
-=======
-            let base = file.key.rsplit('/').next().unwrap_or_default();
-            let stray = layout::is_leftover(base);
-            match (file.size, stray) {
->>>>>>> main
                 (0, true) => {}
                 (0, false) => findings.error(Finding::in_file(&file.name, Flaw::EmptyFile, "is empty: remove it, or upload it again")),
                 (_, true) => findings.error(Finding::in_file(&file.name, Flaw::StrayFile, "is a leftover of another program, and SageMaker reads every file there as data: remove it")),
