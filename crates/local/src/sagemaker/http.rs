@@ -28,7 +28,7 @@ use super::{
     Cloud, access, autoscaling,
     error::ApiError,
     faults::{Effect, Fault},
-    invoke,
+    invoke, keys,
     operations::{self, Call},
     shapes,
     store::Place,
@@ -137,6 +137,11 @@ async fn perform(
     if !later.is_empty() {
         authorize(cloud, &received, &later).await?;
     }
+    let keys = keys::checks(cloud, &place, operation, &input).await;
+    if !keys.is_empty() {
+        authorize(cloud, &received, &keys).await?;
+    }
+    probe(cloud, &received, &autoscaling::probes(operation, &input)).await?;
     let asked = format!("{} {}", place.account, String::from_utf8_lossy(&body));
     let effect = cloud.faults.strike(operation, &asked);
     if let Some(response) = instead(effect.as_ref()).await {
@@ -231,6 +236,30 @@ async fn authorize(
     let tags = checks.iter().flat_map(|check| cloud.store.tags_of(&end(check))).collect();
     let caller = cloud.options.authority.authorize(received, checks, &tags).await?;
     Ok(Place::from(&caller))
+}
+
+/// What a service tries as its caller: what is refused, it lists in words of its
+/// own.
+async fn probe(
+    cloud: &Cloud,
+    received: &ReceivedRequest,
+    probes: &[Check],
+) -> Result<(), ApiError> {
+    let mut missing = Vec::new();
+    for probe in probes {
+        match authorize(cloud, received, std::slice::from_ref(probe)).await {
+            Ok(_) => {}
+            Err(ApiError::Coded { code, .. }) if code == "AccessDeniedException" => {
+                missing.push(probe.action.as_str());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(ApiError::Validation(format!("User is missing the following permissions: {missing}")))
 }
 
 fn received(service: &'static str, parts: &Parts, body: &[u8]) -> ReceivedRequest {

@@ -25,6 +25,7 @@ mod error;
 mod faults;
 mod http;
 mod invoke;
+mod keys;
 mod list;
 mod metrics;
 mod model;

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use crosspilot_core::instances;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -90,6 +91,13 @@ impl Plan {
             return Err(
                 "MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into()
             );
+        }
+        let resources = &request["TransformResources"];
+        let instance_type = text(&resources["InstanceType"]).unwrap_or_default();
+        if !resources["VolumeKmsKeyId"].is_null() && instances::has_local_disk(&instance_type) {
+            return Err(format!(
+                "VolumeKmsKeyId cannot be specified for the instance type {instance_type}, which has local storage."
+            ));
         }
         let join = data["JoinSource"].as_str() == Some("Input");
         let (input_filter, output_filter) =
@@ -364,6 +372,18 @@ mod tests {
                 output
             );
         }
+    }
+
+    #[test]
+    fn disks_that_encrypt_themselves_take_no_key() {
+        let with = |instance_type: &str| {
+            let mut request = request("s3://b/in");
+            request["TransformResources"] =
+                json!({ "InstanceType": instance_type, "VolumeKmsKeyId": "alias/disks" });
+            Plan::read(&request).map(drop)
+        };
+        assert!(with("ml.m5.large").is_ok());
+        assert!(with("ml.g5.xlarge").unwrap_err().contains("local storage"));
     }
 
     #[test]
