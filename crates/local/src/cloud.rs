@@ -261,6 +261,8 @@ impl LocalCloud {
                 ("JwtIssuer", signer.issuer()),
                 ("JwtAudience", identity::AUDIENCE),
                 ("CreateOperators", "true"),
+                // The product's default is a minute.
+                ("QuietSeconds", "1"),
             ],
         )
         .await?;
@@ -453,7 +455,9 @@ async fn upload(saas: &SdkConfig, packages: Vec<functions::Package>) -> Result<S
             .map_err(|e| CallError::new("s3:PutObject", key, &e))?;
         Ok(format!("s3://{ARTIFACTS}/{key}"))
     };
-    let mut template = SAAS_TEMPLATE.to_owned();
+    // As `sam package` does, without comments: CloudFormation takes 51,200 bytes.
+    let kept = SAAS_TEMPLATE.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut template: String = kept.flat_map(|line| [line, "\n"]).collect();
     for (name, definition) in [
         ("train.asl.json", TRAIN_DEFINITION),
         ("verify.asl.json", VERIFY_DEFINITION),
