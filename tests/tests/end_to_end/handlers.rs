@@ -158,7 +158,10 @@ fn answers(task: &str) -> Vec<Value> {
             })]
         }
         "Settle" => vec![
-            value(Settled::Settled { removed: vec!["model m".into()], warnings: Vec::new() }),
+            value(Settled::Settled {
+                removed: vec!["model m".into()],
+                warnings: vec!["none".into()],
+            }),
             value(Settled::Waiting(waiting())),
         ],
         "NoteCompletion" => {
@@ -178,6 +181,7 @@ fn variable(name: &str) -> Value {
         "run" => value(run()),
         "job" | "transform" => json!("crosspilot-churn-0123456789"),
         "limit" | "since" => json!(2700),
+        "remarks" => json!(["none"]),
         "failure" => json!({"stage": "train", "code": "NoCandidate", "cause": "none"}),
         "challenger" => answers("RegisterModel").remove(0),
         "comparison" => value(comparison()),
