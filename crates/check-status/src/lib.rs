@@ -115,7 +115,13 @@ impl Look {
             let stopped = self.sagemaker.stop_auto_ml_job().auto_ml_job_name(name).send().await;
             unless_ended(stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e)))?;
         }
-        let candidates = count_candidates(&self.sagemaker, name).await?;
+        let candidates = match count_candidates(&self.sagemaker, name).await {
+            Ok(count) => Some(count),
+            Err(error) => {
+                tracing::warn!(job = name, "its candidates cannot be counted: {error}");
+                None
+            }
+        };
         Ok(self.terms.job(name, &found, candidates))
     }
 
@@ -158,9 +164,15 @@ fn unless_ended<T>(stopped: Result<T, CallError>) -> Result<(), CallError> {
     }
 }
 
-async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, Error> {
-    let mut pages =
-        sagemaker.list_candidates_for_auto_ml_job().auto_ml_job_name(job).into_paginator().send();
+/// Counts a job's trained candidates: a figure for people to watch, which no look
+/// fails for.
+async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, CallError> {
+    let mut pages = sagemaker
+        .list_candidates_for_auto_ml_job()
+        .auto_ml_job_name(job)
+        .max_results(100)
+        .into_paginator()
+        .send();
     let mut count = 0;
     while let Some(page) = pages.next().await {
         let page =
@@ -171,4 +183,21 @@ async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, Error>
         count += page.candidates().iter().filter(done).count();
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_ended_between_the_look_and_the_stop_is_stopped() {
+        let refused = |code| -> Result<(), CallError> {
+            Err(CallError::refused(code, "sagemaker:StopAutoMLJob", "j", "x", "y"))
+        };
+        assert!(unless_ended(Ok(())).is_ok());
+        assert!(unless_ended(refused(Code::RequestInvalid)).is_ok());
+        for code in [Code::AccessDenied, Code::Throttled, Code::Unavailable] {
+            assert_eq!(unless_ended(refused(code)).unwrap_err().code(), code);
+        }
+    }
 }

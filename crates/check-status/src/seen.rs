@@ -83,12 +83,12 @@ impl Terms {
         self.order.is_some() && can_be_stopped(&shown(status))
     }
 
-    /// An AutoML job with so many candidates that are trained.
+    /// An AutoML job with so many candidates that are trained, if they could be counted.
     pub(crate) fn job(
         &self,
         name: &str,
         found: &DescribeAutoMlJobV2Output,
-        candidates: usize,
+        candidates: Option<usize>,
     ) -> Response {
         let status = shown(found.auto_ml_job_status());
         let best = found.best_candidate().map(best_of);
@@ -105,7 +105,7 @@ impl Terms {
         };
         Response {
             secondary_status: found.auto_ml_job_secondary_status().map(|s| s.as_str().to_owned()),
-            candidates: Some(candidates),
+            candidates,
             best,
             ..self.response(seen)
         }
@@ -228,7 +228,7 @@ mod tests {
         for status in with_a_new_one(AutoMlJobStatus::values(), 5) {
             for secondary in with_a_new_one(AutoMlJobSecondaryStatus::values(), 19) {
                 for best in [true, false] {
-                    let response = terms().job("j", &job(status, secondary, best), 3);
+                    let response = terms().job("j", &job(status, secondary, best), Some(3));
                     let expected = match (status, best) {
                         ("Completed" | "Stopped", true) => Succeeded,
                         ("Completed" | "Stopped", false) | ("Failed", _) => Failed,
@@ -249,7 +249,7 @@ mod tests {
     fn a_failed_job_says_why_and_one_without_a_candidate_that_it_has_none() {
         let mut failed = job("Failed", "ModelInsightsError", false);
         failed.failure_reason = Some("there is no data".into());
-        let cause = |found| terms().job("j", found, 0).failure.unwrap();
+        let cause = |found| terms().job("j", found, None).failure.unwrap();
         assert_eq!(
             cause(&failed),
             Failure {
@@ -309,7 +309,7 @@ mod tests {
     fn what_does_not_end_when_told_to_is_given_up() {
         let clock = Clock { elapsed: 3000.0, limit: 1000.0 };
         let overdue = Terms { order: clock.order(), clock };
-        let response = overdue.job("j", &job("Stopping", "Stopping", true), 1);
+        let response = overdue.job("j", &job("Stopping", "Stopping", true), Some(1));
         assert_eq!(response.phase, Failed);
         let failure = response.failure.unwrap();
         assert_eq!(failure.code, "RunTimedOut");

@@ -33,6 +33,9 @@ const fn row(operation: &'static str, of: Of, changes: bool) -> Row {
     Row { operation, of, changes }
 }
 
+/// A call that only tells people how far a job is: nothing depends on it.
+const COUNT: Row = row("ListCandidatesForAutoMLJob", Of::Account, false);
+
 /// Every call of a run that trains and deploys, in about the order of the run. How
 /// its upload is let in before is another story: see `gathering`.
 const CALLS: &[Row] = &[
@@ -48,7 +51,6 @@ const CALLS: &[Row] = &[
     row("s3:GetObject", Of::Data("train"), false),
     row("CreateAutoMLJobV2", Of::Account, true),
     row("DescribeAutoMLJobV2", Of::Account, false),
-    row("ListCandidatesForAutoMLJob", Of::Account, false),
     row("s3:GetObject", Of::Registry("serving"), false),
     row("CreateModel", Of::Account, true),
     row("s3:PutObject", Of::Data("-results"), true),
@@ -234,6 +236,23 @@ fn a_refusal_ends_in_the_failure_path_and_the_redriven_run_finds_what_is_there()
 }
 
 #[test]
+fn a_figure_for_people_that_cannot_be_had_ends_no_run() {
+    on_local_cloud(async |cloud| {
+        let denied = vec![fail("AccessDeniedException", 403)];
+        // As often as a call is tried.
+        let throttled = vec![Effect::Throttle; 3];
+        let cases = [("count-denied", denied), ("count-throttled", throttled)];
+        let cases = cases.map(|(name, effects)| async move {
+            let (customer, execution) = struck(cloud, name.into(), &COUNT, effects).await;
+            customer.succeeded(&execution).await;
+            all_struck(&customer, &COUNT).await;
+            one_of_each(&customer, COUNT.operation).await;
+        });
+        all(cases).await;
+    });
+}
+
+#[test]
 fn a_function_killed_after_any_change_leaves_nothing_twice() {
     on_local_cloud(async |cloud| {
         let rows = CALLS.iter().enumerate().filter(|(_, row)| row.changes);
@@ -262,7 +281,7 @@ fn every_call_of_a_run_is_in_the_table() {
         let made: BTreeSet<&str> =
             calls.iter().filter_map(|call| call.what.strip_prefix("sagemaker:")).collect();
         let known: BTreeSet<&str> =
-            CALLS.iter().map(|row| row.operation).chain(["AddTags"]).collect();
+            CALLS.iter().map(|row| row.operation).chain(["AddTags", COUNT.operation]).collect();
         assert_eq!(made.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new());
     });
 }
