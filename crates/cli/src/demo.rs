@@ -1,5 +1,6 @@
 //! `crosspilot demo`: the main job, end to end, on the local cloud.
 
+mod samples;
 mod summary;
 
 use std::fs;
@@ -48,6 +49,8 @@ struct Outcome {
     answer: Value,
     /// Where the results lie on this machine; nowhere if the champion stayed.
     files: Option<PathBuf>,
+    /// A few of the predictions, from there.
+    samples: Vec<samples::Sample>,
     seconds: Vec<(&'static str, f64)>,
 }
 
@@ -159,11 +162,34 @@ async fn main_job(
         }
         None => None,
     };
+    let samples = match &files {
+        Some(files) => few(&files.join("predictions.csv"), &data.target)?,
+        None => Vec::new(),
+    };
 
     let mut seconds = vec![("local cloud", up)];
     seconds.extend(&ended.seconds);
     seconds.push(("total", up + began.elapsed().as_secs_f64()));
-    Ok(Outcome { tenant, model, data, ended, job, seen, prediction, answer, files, seconds })
+    Ok(Outcome {
+        tenant,
+        model,
+        data,
+        ended,
+        job,
+        seen,
+        prediction,
+        answer,
+        files,
+        samples,
+        seconds,
+    })
+}
+
+/// A few of the predictions in this file.
+fn few(file: &Path, target: &str) -> Result<Vec<samples::Sample>, Failure> {
+    let unreadable = |error| Failure::Unreadable(file.to_owned(), error);
+    let predictions = fs::File::open(file).map_err(unreadable)?;
+    samples::read(predictions, target).map_err(|error| unreadable(std::io::Error::other(error)))
 }
 
 async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), CallError> {

@@ -21,7 +21,7 @@ use crate::comparison::{Answers, kind};
 use crate::data::{self, Source};
 use crate::endpoint::{Calls, Endpoint};
 use crate::evaluation::Summary;
-use crate::results::{Results, Sample};
+use crate::results::Results;
 use crate::scoring::{named, one_line};
 use crate::table::{Table, csv_text};
 
@@ -66,8 +66,6 @@ pub struct Concluded {
     pub evaluation_uri: String,
     /// The same for people.
     pub report_uri: String,
-    /// The first few predictions.
-    pub samples: Vec<Sample>,
 }
 
 /// Doing it again writes the same again.
@@ -137,12 +135,11 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "concluded");
     Ok(Concluded {
-        evaluation: results.brief_summary(),
+        evaluation: results.figures(),
         predicted: results.predicted(),
         predictions_uri,
         evaluation_uri,
         report_uri,
-        samples: results.samples(),
     })
 }
 

@@ -30,7 +30,6 @@ pub use api::{Event, HttpResponse};
 pub use comparison::CompareRequest;
 pub use conclude::{ConcludeRequest, Concluded};
 pub use evaluation::Summary;
-pub use results::Sample;
 pub use scoring::{ScoreRequest, Scored};
 pub use table::Unfit;
 

@@ -1,7 +1,6 @@
 //! What a run leaves: its rows with predictions, the evaluation, the report.
 
 use crosspilot_core::settings::ModelSettings;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
@@ -11,24 +10,6 @@ use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
 use crate::report::{self, Report};
-
-/// Examples in the response: it travels through the state machine.
-const SAMPLES: usize = 5;
-/// Characters of a cell or a label in the response.
-const SHOWN: usize = 200;
-/// More labels than this, and an example does not list all probabilities.
-const SAMPLE_LABELS: usize = 20;
-
-/// A prediction and what was true.
-#[derive(Debug, Clone, Serialize)]
-pub struct Sample {
-    /// What the model says.
-    #[serde(flatten)]
-    pub prediction: Prediction,
-    /// The target's cell as in the file, cut after 200 characters.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub actual: Option<String>,
-}
 
 /// All that a run's results are composed of.
 pub(crate) struct Results<'a> {
@@ -61,11 +42,11 @@ impl<'a> Results<'a> {
         self.predictions.len()
     }
 
-    /// The figures as they travel through the state machine.
-    pub(crate) fn brief_summary(&self) -> Option<Summary> {
-        let mut summary = self.summary()?;
-        summary.positive_label = summary.positive_label.as_deref().map(cut);
-        Some(summary)
+    /// The figures as they travel through the state machine: nothing that a cell of
+    /// the customer's says, so that it stays in the customer's account and no label
+    /// is too long for the state.
+    pub(crate) fn figures(&self) -> Option<Summary> {
+        Some(Summary { positive_label: None, ..self.summary()? })
     }
 
     fn summary(&self) -> Option<Summary> {
@@ -137,42 +118,6 @@ impl<'a> Results<'a> {
             truth: self.truth.as_deref(),
             evaluation: self.evaluation.as_ref(),
         })
-    }
-
-    pub(crate) fn samples(&self) -> Vec<Sample> {
-        let actual = |row: usize| {
-            self.truth.as_ref().map(|truth| cut(&truth[row])).filter(|cell| !cell.is_empty())
-        };
-        let first = self.predictions.iter().take(SAMPLES).cloned().enumerate();
-        first
-            .map(|(row, prediction)| Sample { prediction: brief(prediction), actual: actual(row) })
-            .collect()
-    }
-}
-
-/// What a text is in the state machine's state, which may have 256 KB.
-fn cut(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
-}
-
-/// Keeps the predicted label's probability only, where there are many labels or
-/// long ones.
-fn brief(prediction: Prediction) -> Prediction {
-    match prediction {
-        Prediction::Label { ref label, ref labels, .. }
-            if labels.len() > SAMPLE_LABELS || labels.iter().any(|label| label.len() > SHOWN) =>
-        {
-            Prediction::Label {
-                probability: prediction.probability_of(label),
-                label: cut(label),
-                labels: Default::default(),
-                probabilities: Vec::new(),
-            }
-        }
-        Prediction::Label { label, probability, labels, probabilities } => {
-            Prediction::Label { label: cut(&label), probability, labels, probabilities }
-        }
-        other => other,
     }
 }
 

@@ -10,7 +10,7 @@ use crosspilot_core::failure;
 use crosspilot_core::manage::{self, Ask, Progress, Report};
 use crosspilot_core::run::RunRef;
 use deploy_best::{Action, Deployed, Deployment, Registered, Settled, Waiting};
-use predict::{Concluded, Prediction, Sample, Scored, Summary};
+use predict::{Concluded, Scored, Summary};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -146,17 +146,13 @@ fn answers(task: &str) -> Vec<Value> {
             value(Deployed::Waiting(waiting())),
             value(Deployed::Outdated),
         ],
-        "Conclude" => {
-            let sample = Sample { prediction: Prediction::Value(1.0), actual: Some("1".into()) };
-            vec![value(Concluded {
-                evaluation: Some(Summary::default()),
-                predicted: 200,
-                predictions_uri: Some("s3://p".into()),
-                evaluation_uri: "s3://e".into(),
-                report_uri: "s3://r".into(),
-                samples: vec![sample],
-            })]
-        }
+        "Conclude" => vec![value(Concluded {
+            evaluation: Some(Summary::default()),
+            predicted: 200,
+            predictions_uri: Some("s3://p".into()),
+            evaluation_uri: "s3://e".into(),
+            report_uri: "s3://r".into(),
+        })],
         "Settle" => vec![
             value(Settled::Settled {
                 removed: vec!["model m".into()],

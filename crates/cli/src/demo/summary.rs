@@ -4,6 +4,7 @@ use console::style;
 use crosspilot_core::run::endpoint_name;
 use serde_json::{Map, Value, json};
 
+use super::samples::Sample;
 use super::{Candidate, Outcome};
 use crate::show;
 
@@ -101,7 +102,7 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
 
     show::heading("Evaluated on rows it has never seen");
     print_evaluation(&outcome.prediction);
-    print_samples(&outcome.prediction);
+    print_samples(&outcome.samples);
 
     show::heading("Asked through the prediction API");
     print_answer(outcome);
@@ -153,26 +154,20 @@ fn print_evaluation(prediction: &Value) {
 }
 
 /// A few of the held-out rows: what the model says and what was true.
-fn print_samples(prediction: &Value) {
-    let samples =
-        prediction.get("samples").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+fn print_samples(samples: &[Sample]) {
     if samples.is_empty() {
         return;
     }
     let rows: Vec<Vec<String>> = samples
         .iter()
-        .map(|sample| {
-            let actual = text(sample, "/actual").to_owned();
-            match sample.get("label").and_then(Value::as_str) {
-                Some(label) => {
-                    let mark =
-                        if label == actual { style("✓").green() } else { style("✗").red() };
-                    vec![label.to_owned(), probability(sample, label), format!("{actual} {mark}")]
-                }
-                None => {
-                    vec![number(sample.get("value").and_then(Value::as_f64)), "-".into(), actual]
-                }
+        .map(|Sample { predicted, probability, actual }| match probability {
+            Some(probability) => {
+                let right = predicted == actual;
+                let mark = if right { style("✓").green() } else { style("✗").red() };
+                let actual = format!("{actual} {mark}");
+                vec![predicted.clone(), format!("{probability:.3}"), actual]
             }
+            None => vec![number(predicted.parse().ok()), "-".into(), actual.clone()],
         })
         .collect();
     show::line("");
