@@ -281,3 +281,38 @@ fn session_name(tenant: &Tenant, purpose: Purpose<'_>) -> String {
         None => format!("crosspilot-{}", tenant.tenant),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn tenant(id: &str) -> Tenant {
+        serde_json::from_value(json!({
+            "tenant": id, "account": "222222222222", "region": "us-east-1",
+            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+            "status": "active",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_fails_for_one_tenant_ends_no_session_of_another() {
+        let sessions = Sessions::new(&SdkConfig::builder().build());
+        // Tenants of one account and role, with two sessions each.
+        for id in ["acme", "globex"] {
+            for purpose in [Purpose::ProveTrust, Purpose::TakeStock] {
+                sessions.slot(&Key::new(&tenant(id), purpose));
+            }
+        }
+        sessions.forget_tenant(&"acme".parse().unwrap());
+        let left = sessions.slots.lock().unwrap();
+        assert_eq!(left.len(), 2);
+        assert!(left.keys().all(|key| key.tenant.as_str() == "globex"));
+    }
+}

@@ -78,15 +78,18 @@ fn must_stop(job: &Job) -> bool {
     job.works() && job.status != "Stopping"
 }
 
-/// It may have ended between the look and the request to stop it: then the next
-/// look tells.
 fn told(stopped: Result<(), CallError>, job: &mut Job) -> Result<(), CallError> {
+    unless_ended(stopped)?;
+    job.status = "Stopping".to_owned();
+    Ok(())
+}
+
+/// A job may end, or be gone, between the look and the request to stop it: then the
+/// next look tells.
+pub(crate) fn unless_ended(stopped: Result<(), CallError>) -> Result<(), CallError> {
     match stopped {
         Err(error) if !matches!(error.code(), Code::RequestInvalid | Code::NotFound) => Err(error),
-        _ => {
-            job.status = "Stopping".to_owned();
-            Ok(())
-        }
+        _ => Ok(()),
     }
 }
 
@@ -139,7 +142,11 @@ mod tests {
         let refused =
             |code| Err(CallError::refused(code, "sagemaker:StopAutoMLJob", "j", "x", "y"));
         let mut job = Job { name: "j".into(), status: "InProgress".into() };
-        assert!(told(refused(Code::RequestInvalid), &mut job).is_ok());
         assert!(told(refused(Code::AccessDenied), &mut job).is_err());
+        assert_eq!(job.status, "InProgress");
+        assert!(told(refused(Code::RequestInvalid), &mut job).is_ok());
+        assert_eq!(job.status, "Stopping");
+        assert!(unless_ended(refused(Code::NotFound)).is_ok());
+        assert!(unless_ended(refused(Code::Throttled)).is_err());
     }
 }

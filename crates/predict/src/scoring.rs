@@ -138,29 +138,38 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
             tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, transform, "scoring");
             Ok(Scored::Scoring { transform, rows })
         }
-        // SageMaker may not see yet what it has just made.
-        Err(Error::Call(error))
-            if names_missing(error.message()) && request.elapsed_seconds < LAG_SECONDS =>
-        {
-            let reason = format!("the model does not show yet: {}", error.message());
-            let wait_seconds = pace::wait_seconds(request.elapsed_seconds);
-            Ok(Scored::Waiting { reason, wait_seconds })
-        }
-        Err(Error::Call(error)) if error.aws_code() == "ResourceLimitExceeded" => {
-            let reason =
-                format!("the account's quota leaves no instance to score on: {}", error.message());
-            if request.elapsed_seconds > QUOTA_SECONDS {
-                return Ok(unscored(&reason));
-            }
-            let wait_seconds = pace::wait_seconds(request.elapsed_seconds);
-            Ok(Scored::Waiting { reason, wait_seconds })
-        }
+        Err(Error::Call(error)) => Ok(without_a_job(error, request.elapsed_seconds)?),
         Err(error) => Err(error),
+    }
+}
+
+/// What becomes of a run whose transform job was refused so many seconds after the
+/// first attempt.
+fn without_a_job(error: CallError, elapsed_seconds: f64) -> Result<Scored, CallError> {
+    let waiting = |reason| {
+        let wait_seconds = pace::wait_seconds(elapsed_seconds);
+        Ok(Scored::Waiting { reason, wait_seconds })
+    };
+    // SageMaker may not see yet what it has just made.
+    if names_missing(error.message()) && elapsed_seconds < LAG_SECONDS {
+        return waiting(format!("the model does not show yet: {}", error.message()));
+    }
+    if error.aws_code() != "ResourceLimitExceeded" {
+        return Err(error);
+    }
+    let reason = format!("the account's quota leaves no instance to score on: {}", error.message());
+    match elapsed_seconds > QUOTA_SECONDS {
+        true => Ok(unscored(&reason)),
+        false => waiting(reason),
     }
 }
 
 /// Lays the newest held-out rows where the transform job finds them; gives their
 /// number, if there are any.
+///
+/// Reading a table and writing what the model takes of it had a peak of 105 MB of
+/// resident memory with 257 features and 100,000 rows, a file of 52 MB (measured
+/// without S3): the text once as it is and once as it is written.
 async fn lay_out(
     bucket: &Bucket<'_>,
     run: &RunRef,
@@ -312,7 +321,40 @@ fn compose(reason: csv::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use crosspilot_core::error::{Code, Coded};
+
     use super::*;
+
+    fn refused(aws_code: &str, message: &str) -> CallError {
+        let operation = "sagemaker:CreateTransformJob";
+        CallError::refused(Code::RequestInvalid, operation, "t", aws_code, message)
+    }
+
+    #[test]
+    fn a_model_just_registered_may_take_a_while_to_be_found() {
+        let missing = || refused("ValidationException", "Could not find model \"m\".");
+        for elapsed in [0.0, LAG_SECONDS - 1.0] {
+            let Scored::Waiting { reason, wait_seconds } =
+                without_a_job(missing(), elapsed).unwrap()
+            else {
+                panic!("{elapsed}")
+            };
+            assert!(reason.contains("Could not find model"), "{reason}");
+            assert!(wait_seconds > 0);
+        }
+        let error = without_a_job(missing(), LAG_SECONDS).unwrap_err();
+        assert_eq!(error.code(), Code::RequestInvalid);
+    }
+
+    #[test]
+    fn a_quota_is_waited_for_and_what_is_wrong_is_not() {
+        let full = || refused("ResourceLimitExceeded", "0 of 0 ml.m5.large");
+        let waits = without_a_job(full(), QUOTA_SECONDS).unwrap();
+        assert!(matches!(waits, Scored::Waiting { .. }), "{waits:?}");
+        let gives_up = without_a_job(full(), QUOTA_SECONDS + 1.0).unwrap();
+        assert!(matches!(gives_up, Scored::Unscored { .. }), "{gives_up:?}");
+        assert!(without_a_job(refused("ValidationException", "no such type"), 0.0).is_err());
+    }
 
     #[test]
     fn a_record_is_one_line_whatever_its_cells_hold() {

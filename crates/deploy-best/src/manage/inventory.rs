@@ -78,43 +78,45 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         counts.extend(limit);
         counts.sort_unstable();
         let own = app.registry.own_calls(&tenant.tenant, &endpoint.model).await?;
-        let (mut found, mut in_service) = (None, false);
+        let mut idle_stock = None;
         for days in counts {
             let stock = look(&session, &sagemaker, &endpoint.name, &own, days).await?;
             match stock.filter(EndpointStock::is_idle) {
-                // One that moves is looked at again tomorrow.
-                Some(stock) => {
-                    (found, in_service) = (Some(stock.days), stock.status == "InService")
-                }
+                Some(stock) => idle_stock = Some(stock),
                 None => break,
             }
         }
-        let Some(days) = found else { continue };
-        let removed = in_service && limit.is_some_and(|limit| days >= limit);
-        idle.push((
-            endpoint.clone(),
-            Idle { model: endpoint.model, endpoint: endpoint.name, days, removed },
-        ));
+        let Some(stock) = idle_stock else { continue };
+        let removed = is_due(&stock, limit);
+        let Resource { name, model, .. } = endpoint.clone();
+        idle.push((endpoint, Idle { model, endpoint: name, days: stock.days, removed }));
     }
-    let (found, endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().unzip();
+    let (found, mut endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().unzip();
     if !endpoints.is_empty() {
         // Before the removal, after which a repeated attempt finds nothing to tell of.
         let detail = json!({"tenant": tenant.tenant, "endpoints": endpoints});
         events::announce(app, "Crosspilot Endpoint Idle", &detail).await?;
     }
-    for (endpoint, idle) in found.iter().zip(&endpoints) {
+    for (endpoint, idle) in found.iter().zip(&mut endpoints) {
         if idle.removed {
-            retire(app, tenant, endpoint).await?;
+            idle.removed = retire(app, tenant, endpoint).await?;
         }
     }
     Ok(done(Report::Idle { endpoints }))
 }
 
+/// Whether an idle endpoint is to be removed. One that moves is looked at again
+/// tomorrow.
+fn is_due(stock: &EndpointStock, limit: Option<u16>) -> bool {
+    stock.status == "InService" && limit.is_some_and(|limit| stock.days >= limit)
+}
+
 /// Removes an endpoint that nobody asks. First it does not serve any more, then
-/// it is gone: an attempt that ends between the two is repeated whole.
-async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<(), Error> {
+/// it is gone: an attempt that ends between the two is repeated whole. `false` for
+/// one that began to move meanwhile, and stays until tomorrow.
+async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<bool, Error> {
     app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    removal::take_down(app, tenant, endpoint).await.map(drop)
+    removal::take_down(app, tenant, endpoint).await
 }
 
 /// None if it is gone meanwhile.
@@ -242,6 +244,30 @@ mod tests {
             (6 * DAY, 9 * DAY, noted(4 * DAY), 6 * DAY),
         ] {
             assert_eq!(counted_since(created, changed, &own), expected);
+        }
+    }
+
+    #[test]
+    fn an_idle_endpoint_is_removed_when_its_time_has_come_and_it_does_not_move() {
+        for (status, days, limit, due) in [
+            ("InService", 30, Some(30), true),
+            ("InService", 29, Some(30), false),
+            ("InService", 455, None, false),
+            ("Updating", 30, Some(30), false),
+            ("Deleting", 30, Some(30), false),
+            ("Failed", 30, Some(30), false),
+        ] {
+            let stock = EndpointStock {
+                name: "e".into(),
+                status: status.into(),
+                hosting: None,
+                created: String::new(),
+                unchanged_days: 0,
+                counted_days: 0,
+                invocations: 0,
+                days,
+            };
+            assert_eq!(is_due(&stock, limit), due, "{status} {days} {limit:?}");
         }
     }
 }

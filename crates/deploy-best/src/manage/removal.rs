@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
 use crosspilot_core::aws::sagemaker::Client;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -18,6 +18,7 @@ use crosspilot_core::tenant::Tenant;
 use super::account::{Job, JobKind, Kind, Resource, Search};
 use super::{done, found, open, waiting};
 use crate::endpoint::{self, Endpoint};
+use crate::jobs::unless_ended;
 use crate::{Error, scaling};
 
 /// How long one call deletes objects before it lets the state machine ask again:
@@ -98,11 +99,8 @@ async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
             sent.map(drop).map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e))
         }
     };
-    match found(stopped) {
-        // It ended between the look and the request.
-        Err(error) if error.code() != Code::RequestInvalid => Err(error),
-        _ => Ok(()),
-    }
+    // It may have ended between the look and the request.
+    unless_ended(stopped)
 }
 
 /// Deletes a config or a model.
