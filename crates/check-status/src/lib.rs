@@ -187,6 +187,8 @@ async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, CallEr
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

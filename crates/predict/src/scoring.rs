@@ -321,6 +321,8 @@ fn compose(reason: csv::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use crosspilot_core::error::{Code, Coded};
 
     use super::*;

@@ -41,6 +41,8 @@ pub(super) fn read(predictions: impl Read, target: &str) -> Result<Vec<Sample>, 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
