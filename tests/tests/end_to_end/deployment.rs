@@ -25,6 +25,8 @@ use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, saas_user, until};
 use serde_json::{Value, json};
 
+use crate::turns::claim;
+
 /// Customers as [`churn`] makes them, but with their columns in this order, one
 /// more column, and this share of the labels turned around.
 fn customers(columns: &[&str], rows: usize, seed: u64, wrong: f64) -> String {
@@ -581,7 +583,7 @@ fn a_serverless_endpoint_serves_one_container_and_a_pipeline_is_refused() {
         assert_eq!((status, answer["version"].as_str()), (200, Some(run.run_id.as_str())));
 
         // A job of the other mode: three containers.
-        let run = RunRef { run_id: "20260101-0000000000".parse().unwrap(), ..run };
+        let run = claim(&scene.customer, "20260101-0000000000", "by hand").await;
         scene.tune(&run.job_name()).await;
         let request = json!({"do": "register", "run": run, "job": run.job_name()});
         let error = scene.by_hand(request).await.unwrap_err();

@@ -246,7 +246,8 @@ fn a_removed_model_leaves_nothing_and_takes_nothing_else_along() {
         let id = &customer.tenant.tenant;
         customer.give_training_data().await;
         let run = trained(&customer, &customer.first_execution().await).await;
-        // A model whose name begins like it, and a config of the customer's own.
+        // A model whose name begins like it, and a config of the customer's own
+        // that is named as ours are.
         let other = "churn-eu".parse().unwrap();
         vendor.set_model(id, &other, &ModelSettings::predicting("Churn?")).await.unwrap();
         customer.put("crosspilot/churn-eu/train/data.csv", churn(700, 3)).await;
@@ -263,7 +264,7 @@ fn a_removed_model_leaves_nothing_and_takes_nothing_else_along() {
             .instance_type(ProductionVariantInstanceType::MlM5Large)
             .build();
         let create = sagemaker(&customer).create_endpoint_config().production_variants(variant);
-        let own = "crosspilot-cleared-churn-own";
+        let own = "crosspilot-cleared-churn-0000000000";
         create.endpoint_config_name(own).send().await.unwrap();
 
         let not_yet = crosspilot(&customer, &["remove", "model", "cleared", "churn"]).await;

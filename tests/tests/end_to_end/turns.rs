@@ -6,7 +6,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::registry::{Lineup, RunRecord, Serving};
 use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::session::Sessions;
-use crosspilot_core::settings::{ModelSettings, Traffic};
+use crosspilot_core::settings::{Hosting, ModelSettings, Traffic};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user, until};
@@ -95,6 +95,8 @@ fn a_request_to_stop_while_the_endpoint_moves_deploys_nothing_and_stays_on_recor
         let customer = Customer::new(cloud, "stopped-late").await;
         set(&customer, |settings| {
             settings.gate.margin = -10.0;
+            let instance_type = "ml.m5.large".to_owned();
+            settings.deployment.hosting = Hosting::Instance { instance_type, count: 2 };
             let traffic = Traffic::Canary { percent: 50, wait_seconds: 20 };
             settings.deployment.update.traffic = traffic;
         })
@@ -140,7 +142,7 @@ fn a_request_to_stop_while_the_endpoint_moves_deploys_nothing_and_stays_on_recor
 }
 
 /// A run by hand whose execution is this one.
-async fn claim(customer: &Customer, id: &str, execution: &str) -> RunRef {
+pub(crate) async fn claim(customer: &Customer, id: &str, execution: &str) -> RunRef {
     let record: RunRecord = serde_json::from_value(json!({
         "tenant": customer.tenant.tenant, "model": customer.model, "run_id": id,
         "execution": execution, "features": ["State", "Calls", "Minutes", "Contract"],
