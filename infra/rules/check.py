@@ -18,8 +18,9 @@
     frozen-parameter   a parameter that a published function's environment holds stands in
                        the version's description, since a new value alone publishes nothing,
                        and the version that is replaced is retained
-    alarmed            every state machine that fails, times out or is aborted, and every
-                       function that fails or is throttled, raises an alarm, and alarms notify
+    alarmed            every state machine that fails, times out or is aborted, every function
+                       that fails or is throttled, every queue that is not emptied in time and
+                       every dead letter raises an alarm, and alarms notify
 
 A statement may break a rule for a written reason, in the Metadata of its resource:
 
@@ -172,6 +173,11 @@ def frozen_parameters(template):
                 yield f"{name}: a version that parameter {parameter} replaces is not retained"
 
 
+def named(value):
+    """The resource that a dimension names, by reference or by its name."""
+    return value.get("Ref") or str(value.get("GetAtt", "")).split(".")[0]
+
+
 def unalarmed(resources):
     """What may go wrong with nobody hearing of it."""
     wanted = {"AWS::Serverless::StateMachine": ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"],
@@ -180,11 +186,15 @@ def unalarmed(resources):
     for name, resource in resources.items():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             properties = resource["Properties"]
-            alarms |= {(properties["MetricName"], of["Value"].get("Ref")) for of in properties["Dimensions"]}
+            alarms |= {(properties["MetricName"], named(of["Value"])) for of in properties["Dimensions"]}
             if not properties.get("AlarmActions"):
                 yield f"{name}: it notifies nobody"
     for name, resource in resources.items():
-        for metric in wanted.get(resource["Type"], []):
+        metrics = wanted.get(resource["Type"], [])
+        if resource["Type"] == "AWS::SQS::Queue":
+            gives_up = "RedrivePolicy" in resource.get("Properties", {})
+            metrics = ["ApproximateAgeOfOldestMessage" if gives_up else "ApproximateNumberOfMessagesVisible"]
+        for metric in metrics:
             if alarms and (metric, name) not in alarms:
                 yield f"{name}: no alarm on its {metric}"
 
