@@ -7,7 +7,6 @@ use std::time::Duration;
 use crosspilot_core::aws;
 use crosspilot_core::aws::aws_config::{Region, SdkConfig};
 use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
-use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
 use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Network, Tenant, TenantStatus};
@@ -35,12 +34,8 @@ pub const SAAS_STACK: &str = "crosspilot";
 const CUSTOMER_STACK: &str = "crosspilot-customer";
 const ARTIFACTS: &str = "crosspilot-artifacts-111111111111";
 
-const SAAS_TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
 /// The template that customers deploy, as it is.
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");
-const TRAIN_DEFINITION: &str = include_str!("../../../statemachine/train.asl.json");
-const MANAGE_DEFINITION: &str = include_str!("../../../statemachine/manage.asl.json");
-const VERIFY_DEFINITION: &str = include_str!("../../../statemachine/verify.asl.json");
 const OPERATOR_KEY_TEMPLATE: &str = include_str!("../emulator/operator-key.yaml");
 
 /// Why the local cloud is not up.
@@ -246,7 +241,7 @@ impl LocalCloud {
 
         report("deploying infra/saas.yaml");
         let saas = root_config(&url, SAAS_ACCOUNT);
-        let template = upload(&saas, packages).await?;
+        let template = stacks::package(&saas, ARTIFACTS, packages).await?;
         let signer = &identity.signer;
         let outputs = stacks::deploy(
             &saas,
@@ -423,41 +418,6 @@ impl LocalCloud {
         self.sagemaker.stop().await;
         self.emulator.stop().await;
     }
-}
-
-/// Packages the vendor's template: uploads what it refers to.
-async fn upload(saas: &SdkConfig, packages: Vec<functions::Package>) -> Result<String, CloudError> {
-    let s3 = aws::s3::Client::new(saas);
-    s3.create_bucket()
-        .bucket(ARTIFACTS)
-        .send()
-        .await
-        .map_err(|e| CallError::new("s3:CreateBucket", ARTIFACTS, &e))?;
-    let put = async |key: &str, body: Vec<u8>| -> Result<String, CloudError> {
-        s3.put_object()
-            .bucket(ARTIFACTS)
-            .key(key)
-            .body(ByteStream::from(body))
-            .send()
-            .await
-            .map_err(|e| CallError::new("s3:PutObject", key, &e))?;
-        Ok(format!("s3://{ARTIFACTS}/{key}"))
-    };
-    let mut template = SAAS_TEMPLATE.to_owned();
-    for (name, definition) in [
-        ("train.asl.json", TRAIN_DEFINITION),
-        ("verify.asl.json", VERIFY_DEFINITION),
-        ("manage.asl.json", MANAGE_DEFINITION),
-    ] {
-        let uploaded = put(name, definition.into()).await?;
-        template = stacks::point_to(&template, &format!("../statemachine/{name}"), &uploaded)?;
-    }
-    for package in packages {
-        let reference = format!("../target/lambda/{}/", package.function);
-        let uploaded = put(&package.key, package.zip).await?;
-        template = stacks::point_to(&template, &reference, &uploaded)?;
-    }
-    Ok(template)
 }
 
 /// The emulator takes a 12-digit access key as that account's root.

@@ -8,6 +8,7 @@
 //! - [`authority`] lets it ask the emulator who is calling and what they may do,
 //!   so the permissions that count are the ones deployed from our templates.
 //! - [`identity`] stands for the vendor's identity provider.
+//! - [`stacks`] packages and deploys the templates, here and on AWS.
 //! - [`state`] is what a running cloud leaves on disk for other commands.
 
 pub mod authority;
@@ -19,7 +20,7 @@ pub mod identity;
 pub mod install;
 mod kept;
 pub mod sagemaker;
-mod stacks;
+pub mod stacks;
 pub mod state;
 
 pub use kept::KeptError;

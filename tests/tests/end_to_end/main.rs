@@ -12,6 +12,7 @@ mod local_cloud;
 mod operations;
 mod preflight;
 mod problem_types;
+mod proving;
 mod python_clients;
 mod secrets;
 mod state_machine;
