@@ -4,6 +4,9 @@
     python infra/rules/check.py --self-test     each template in bad/ breaks exactly the rule it is named after
 
     external-id        a role that another account assumes demands StringEquals sts:ExternalId
+    principal-arn      a role that another account assumes trusts that account, narrowed by ArnEquals
+                       aws:PrincipalArn: IAM keeps a role that is named as principal by its id, so
+                       that one made anew under its name is not trusted any more
     wildcard-principal no statement allows everybody
     wildcard-resource  no statement allows something on everything of a kind, or in every account
     source-account     a service is trusted only on behalf of a known account or resource
@@ -95,8 +98,13 @@ def broken_rules(kind, statement):
     accounts = [text(arn) for arn in many(named.get("AWS"))]
     if "*" in accounts:
         yield "wildcard-principal"
-    elif kind == TRUST and accounts and not (condition.get("StringEquals") or {}).get("sts:ExternalId"):
-        yield "external-id"
+    elif kind == TRUST and accounts:
+        if not (condition.get("StringEquals") or {}).get("sts:ExternalId"):
+            yield "external-id"
+        callers = [text(arn) for arn in many((condition.get("ArnEquals") or {}).get("aws:PrincipalArn"))]
+        names_accounts = all(re.search(r"^\d{12}$|:root$", account) for account in accounts)
+        if not names_accounts or not callers or any("*" in arn or "?" in arn for arn in callers):
+            yield "principal-arn"
     if many(named.get("Service")):
         keys = {key.lower() for operator in condition.values() for key in operator}
         if not keys & {"aws:sourceaccount", "aws:sourcearn"}:

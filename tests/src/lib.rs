@@ -8,10 +8,11 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use crosspilot_core::aws;
-use crosspilot_core::aws::aws_config::SdkConfig;
 #[allow(deprecated, reason = "the SDK has no other public way to name the files")]
 use crosspilot_core::aws::aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+use crosspilot_core::aws::aws_config::{Region, SdkConfig};
 use crosspilot_core::aws::s3;
+use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
@@ -20,7 +21,7 @@ use crosspilot_core::ids::{ExternalId, ModelName, RoleArn};
 use crosspilot_core::session::{self, AssumeRole};
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Limits, Tenant};
-use crosspilot_local::cloud::SAAS_ACCOUNT;
+use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, Onboarding, Options};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -71,6 +72,26 @@ pub async fn saas_user(cloud: &LocalCloud) -> SdkConfig {
         .with_file(ProfileFileKind::Credentials, home.join("aws/credentials"))
         .build();
     aws::loader().profile_files(files).profile_name("saas_user").load().await
+}
+
+/// A session of one of the vendor's roles, as Lambda gives it to a function.
+pub async fn function_identity(cloud: &LocalCloud, role: &str) -> SdkConfig {
+    let function = format!("arn:aws:lambda:{REGION}:{SAAS_ACCOUNT}:function:{role}");
+    let role = format!("arn:aws:iam::{SAAS_ACCOUNT}:role/{role}");
+    let session = cloud
+        .authority()
+        .service_session(&role, "lambda.amazonaws.com", SAAS_ACCOUNT, &function, REGION)
+        .await
+        .unwrap();
+    let token = Some(session.session_token);
+    let keys =
+        Credentials::new(session.access_key_id, session.secret_access_key, token, None, "lambda");
+    aws::loader()
+        .endpoint_url(&cloud.endpoints().default)
+        .region(Region::new(REGION))
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .load()
+        .await
 }
 
 /// Asks for a session of a role as nobody of ours would: with this ID or none.
@@ -302,12 +323,13 @@ pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
     logs
 }
 
-/// An answer of the emulator as it is on the wire, to the vendor's root. The
-/// emulator takes an account's number as its root's key, unsigned.
+/// An answer of the emulator as it is on the wire, to the vendor's root: with the
+/// local cloud's token, an account's number is its root's key, unsigned.
 async fn ask_emulator(cloud: &LocalCloud, target: &str, service: &str, question: &Value) -> String {
     let scope = format!("{SAAS_ACCOUNT}/20260101/us-east-1/{service}/aws4_request");
     let answer = reqwest::Client::new()
         .post(&cloud.endpoints().default)
+        .header("x-crosspilot-token", cloud.running().token)
         .header("x-amz-target", target)
         .header("content-type", "application/x-amz-json-1.1")
         .header(

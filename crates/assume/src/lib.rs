@@ -6,20 +6,26 @@
 
 mod note;
 mod request;
+mod round;
 mod trust;
 mod verify;
 
+use std::collections::BTreeSet;
+
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::ids::{AccountId, InvalidId, RegionName, TenantId};
+use crosspilot_core::failure::Failure;
+use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
-use crosspilot_core::run::{BadTriggerTime, RunId, RunRef};
+use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
+use crosspilot_core::tenant::Tenant;
 use crosspilot_core::vendor::Verification;
 use serde::Serialize;
 
 pub use note::Note;
 pub use request::{Input, Request, Start, UploadEvent};
+pub use round::{Held, Round, Seen, judge_round};
 pub use trust::{TrustError, Verdict, judge};
 
 /// What the state machine goes on with.
@@ -30,12 +36,22 @@ pub enum Response {
     Started(Started),
     /// Whether a tenant's trust holds.
     Verified(Verification),
+    /// What a round of probes saw of a tenant.
+    Seen(Seen),
+    /// What became of a round of probes.
+    Judged(Round),
     /// Whether a run's end was noted.
     Noted {
         /// Whether it was.
         noted: bool,
+        /// The run in whose record it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<RunRef>,
+        /// Why it failed, for people, if it did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
-    /// The active tenants.
+    /// The tenants that were asked for.
     Active {
         /// Their ids.
         tenants: Vec<TenantId>,
@@ -91,6 +107,9 @@ pub enum Error {
     /// The customer's trust does not hold.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// Most tenants refused at once.
+    #[error(transparent)]
+    Held(#[from] Held),
     /// AWS refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -102,6 +121,7 @@ impl Coded for Error {
             Error::Key { .. } | Error::Time(_) => Code::TriggerInvalid,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
+            Error::Held(_) => Code::TrustRoundHeld,
             Error::Call(error) => error.code(),
         }
     }
@@ -112,29 +132,48 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
-        Request::Note(note) => Response::Noted { noted: note::note(&app, *note).await? },
+        Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
+        Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
+        Request::Note(note) => {
+            let note::Noted { run, failure } = note::note(&app, *note).await?;
+            Response::Noted { noted: run.is_some(), run, failure }
+        }
         Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
+        Request::ListUnsettled => {
+            let runs = app.registry.unsettled(None).await?;
+            let tenants: BTreeSet<TenantId> = runs.into_iter().map(|run| run.tenant).collect();
+            Response::Active { tenants: tenants.into_iter().collect() }
+        }
+    })
+}
+
+/// Whose run of which model an input starts; none if it is no training data.
+async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, Trigger)>, Error> {
+    Ok(match input {
+        Input::Upload(event) => {
+            let tenant = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
+            match layout::parse_upload(&tenant.prefix, event.key()) {
+                Ok(Upload::Training(model)) => Some((tenant, model, event.trigger())),
+                Ok(Upload::Nothing) => None,
+                Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
+            }
+        }
+        Input::Named { tenant, model, trigger } => {
+            Some((app.registry.tenant(&tenant).await?, model, trigger))
+        }
     })
 }
 
 /// Finds the tenant, proves the trust, claims the run.
 async fn begin(app: &App, request: Start) -> Result<Started, Error> {
-    let (tenant, model, trigger) = match request.input {
-        Input::Upload(event) => {
-            let owner = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
-            let tenant = registry::active(owner)?;
-            match layout::parse_upload(&tenant.prefix, event.key()) {
-                Ok(Upload::Training(model)) => (tenant, model, event.trigger()),
-                Ok(Upload::Nothing) => {
-                    return Ok(Started::Ignored { key: event.key().to_owned() });
-                }
-                Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
-            }
-        }
-        Input::Named { tenant, model, trigger } => {
-            (app.registry.active_tenant(&tenant).await?, model, trigger)
-        }
+    let key = match &request.input {
+        Input::Upload(event) => event.key().to_owned(),
+        Input::Named { .. } => String::new(),
     };
+    let Some((tenant, model, trigger)) = identify(app, request.input).await? else {
+        return Ok(Started::Ignored { key });
+    };
+    let tenant = registry::active(tenant)?;
     let own_limit = model_settings(&tenant, &model)?.training.max_runtime_seconds;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
     verify::before_run(app, &tenant).await?;
@@ -150,6 +189,9 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
         outcome: None,
     };
     let claim = app.registry.claim_run(&record).await?;
+    if claim == Claim::Held {
+        app.registry.note_unsettled(&run).await?;
+    }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {
         Claim::Held => Started::Run {

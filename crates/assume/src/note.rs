@@ -1,29 +1,102 @@
 //! Notes in a run's record how it ended, so that it is known for longer than
-//! Step Functions keeps its execution.
+//! Step Functions keeps its execution. A failure is read here, once, from the
+//! error as it came.
 
+use crosspilot_core::failure::Failure;
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::{Outcome, RegistryError};
-use crosspilot_core::run::RunRef;
+use crosspilot_core::registry::{Outcome, RegistryError, RunRecord};
+use crosspilot_core::run::{RunId, RunRef};
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::request::Input;
 
 /// How an execution ended.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Note {
-    /// The run that it worked on; none if it never began one.
+    /// The run that it worked on; none if it knows of none.
     pub run: Option<RunRef>,
+    /// What the execution was started with, from which a run follows that it
+    /// has claimed without knowing it: the answer was lost.
+    #[serde(default)]
+    pub input: Value,
     /// ARN of the execution.
     pub execution: String,
     /// How it ended.
     pub outcome: Outcome,
 }
 
-/// Whether it was noted: only the execution that holds the run can say so.
-pub(crate) async fn note(app: &App, note: Note) -> Result<bool, RegistryError> {
-    let Some(run) = &note.run else { return Ok(false) };
-    let write = |record: &mut crosspilot_core::registry::RunRecord| {
-        if record.execution == note.execution {
-            record.outcome = Some(note.outcome.clone());
+/// What was noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// The run in whose record it was noted: only the execution that holds a run
+    /// can say how it ended.
+    pub(crate) run: Option<RunRef>,
+    /// Why it failed, if it did.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A failure is read whether it can be noted or not.
+pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, RegistryError> {
+    let Note { run, input, execution, mut outcome } = note;
+    let failure = read(&mut outcome);
+    let known = run.is_some();
+    let run = match run {
+        Some(run) => Some(run),
+        None => begun(app, input).await,
+    };
+    let Some(run) = run else { return Ok(Noted { run: None, failure }) };
+    let write = |record: &mut RunRecord| {
+        if record.execution == execution {
+            record.outcome = Some(outcome.clone());
         }
     };
-    Ok(app.registry.change_run(run, write).await?.execution == note.execution)
+    let held = match app.registry.change_run(&run, write).await {
+        Ok(record) => record.execution == execution,
+        // It was never claimed.
+        Err(RegistryError::Broken { .. }) if !known => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Noted { run: held.then_some(run), failure })
+}
+
+/// Puts a code and a sentence in place of the error as it came.
+fn read(outcome: &mut Outcome) -> Option<Failure> {
+    let Outcome::Failed { stage, code, cause, .. } = outcome else { return None };
+    let failure = Failure::read(stage, code, cause);
+    code.clone_from(&failure.code);
+    cause.clone_from(&failure.cause);
+    Some(failure)
+}
+
+/// The run that an input starts, if it can start one.
+async fn begun(app: &App, input: Value) -> Option<RunRef> {
+    let input = serde_json::from_value::<Input>(input).ok()?;
+    let (tenant, model, trigger) = crate::identify(app, input).await.ok()??;
+    let run_id = RunId::derive(&tenant.tenant, &model, &trigger).ok()?;
+    Some(RunRef { tenant: tenant.tenant, model, run_id })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_error_as_it_came_is_noted_as_a_code_and_a_sentence() {
+        let raw = json!({
+            "result": "failed", "time": "2026-01-31T12:00:00Z", "stage": "score", "code": "Lambda.Unknown",
+            "cause": "The cause could not be determined because Lambda did not return an error type. Returned payload: {\"errorMessage\":\"2026-01-31T12:00:00Z 1 Task timed out after 300.10 seconds\"}",
+        });
+        let mut outcome: Outcome = serde_json::from_value(raw).unwrap();
+        let failure = read(&mut outcome).unwrap();
+        assert_eq!((failure.stage.as_str(), failure.code.as_str()), ("score", "FunctionTimedOut"));
+        let noted = serde_json::to_value(&outcome).unwrap();
+        assert_eq!(
+            (&noted["code"], &noted["cause"]),
+            (&json!(failure.code), &json!(failure.cause))
+        );
+    }
 }

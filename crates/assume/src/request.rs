@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::note::Note;
+use crate::round::Seen;
 
 /// What the function is asked.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,8 +18,14 @@ pub enum Request {
     Note(Box<Note>),
     /// Does this tenant's trust hold?
     Verify(TenantId),
+    /// What does a round of probes see of this tenant?
+    Look(TenantId),
+    /// What follows from all that a round saw?
+    Judge(Vec<Seen>),
     /// Which tenants are active?
     ListActive,
+    /// Which tenants have runs that are not settled?
+    ListUnsettled,
 }
 
 impl TryFrom<Value> for Request {
@@ -31,13 +38,22 @@ impl TryFrom<Value> for Request {
         enum Listed {
             #[serde(rename = "active")]
             Active,
+            #[serde(rename = "unsettled")]
+            Unsettled,
         }
         if let Some(tenant) = value.get("verify") {
             TenantId::deserialize(tenant).map(Request::Verify)
+        } else if let Some(tenant) = value.get("look") {
+            TenantId::deserialize(tenant).map(Request::Look)
+        } else if let Some(seen) = value.get("judge") {
+            Vec::deserialize(seen).map(Request::Judge)
         } else if let Some(note) = value.get("note") {
             Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
         } else if let Some(listed) = value.get("list") {
-            Listed::deserialize(listed).map(|Listed::Active| Request::ListActive)
+            Listed::deserialize(listed).map(|listed| match listed {
+                Listed::Active => Request::ListActive,
+                Listed::Unsettled => Request::ListUnsettled,
+            })
         } else {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }
@@ -187,7 +203,18 @@ mod tests {
         assert!(matches!(serde_json::from_value(start), Ok(Request::Start(_))));
         let verify = json!({"verify": "acme"});
         assert!(matches!(serde_json::from_value(verify), Ok(Request::Verify(_))));
-        for bad in [json!({"verify": "../acme"}), json!({"list": "all"}), json!({}), json!([])] {
+        let look = json!({"look": "acme"});
+        assert!(matches!(serde_json::from_value(look), Ok(Request::Look(_))));
+        let judge = json!({"judge": ["proven", {"refused": "acme"}, "unproven", "skipped"]});
+        let Ok(Request::Judge(seen)) = serde_json::from_value(judge) else { panic!("no round") };
+        assert_eq!(seen.len(), 4);
+        for bad in [
+            json!({"verify": "../acme"}),
+            json!({"list": "all"}),
+            json!({"judge": "x"}),
+            json!({}),
+            json!([]),
+        ] {
             assert!(serde_json::from_value::<Request>(bad.clone()).is_err(), "{bad}");
         }
     }

@@ -23,7 +23,7 @@ pub enum TrustError {
     },
     /// The right external ID does not work.
     #[error(
-        "role {role} does not take the tenant's external ID: the role or its stack was deleted, or its trust policy was changed; deploy infra/customer.yaml again, then run `crosspilot tenant verify`"
+        "role {role} does not take the tenant's external ID: the role or its stack is gone, or its trust policy was changed; its administrator deploys the customer template anew (print the line with `crosspilot tenant show --invitation`; where CloudFormation finds nothing to update, the stack is deleted first and made again with CreateBucket=false), then run `crosspilot tenant verify`"
     )]
     Refused {
         /// The role.
@@ -132,7 +132,11 @@ fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
     match error.code() {
         // These heal, and say nothing about the trust.
         Code::Throttled | Code::Unavailable => error.into(),
-        Code::AccessDenied => TrustError::Refused { role }.into(),
+        // Other refusals, such as SignatureDoesNotMatch, are of the vendor's own
+        // credentials or clock.
+        Code::AccessDenied if error.aws_code() == "AccessDenied" => {
+            TrustError::Refused { role }.into()
+        }
         Code::RegionDenied => TrustError::Region { role, region: tenant.region.clone() }.into(),
         _ => unproven(&role, &error).into(),
     }
@@ -228,15 +232,18 @@ mod tests {
             "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "p", "status": "active",
         }))
         .unwrap();
-        for (answered, code, drifted) in [
-            (Code::AccessDenied, Code::TrustRefused, true),
-            (Code::RegionDenied, Code::RegionDenied, false),
-            (Code::RequestInvalid, Code::TrustUnproven, false),
+        for (answered, aws_code, code, drifted) in [
+            (Code::AccessDenied, "AccessDenied", Code::TrustRefused, true),
+            // The vendor's own credentials or clock.
+            (Code::AccessDenied, "InvalidClientTokenId", Code::TrustUnproven, false),
+            (Code::AccessDenied, "SignatureDoesNotMatch", Code::TrustUnproven, false),
+            (Code::RegionDenied, "RegionDisabledException", Code::RegionDenied, false),
+            (Code::RequestInvalid, "ValidationError", Code::TrustUnproven, false),
             // These heal: they are retried and never taken for drift.
-            (Code::Throttled, Code::Throttled, false),
-            (Code::Unavailable, Code::Unavailable, false),
+            (Code::Throttled, "Throttling", Code::Throttled, false),
+            (Code::Unavailable, "Timeout", Code::Unavailable, false),
         ] {
-            let error = CallError::refused(answered, "sts:AssumeRole", "r", "X", "y");
+            let error = CallError::refused(answered, "sts:AssumeRole", "r", aws_code, "y");
             let found = refusal(&tenant, error);
             assert_eq!(found.code(), code);
             let drift = matches!(&found, crate::Error::Trust(trust) if trust.is_drift());

@@ -1,5 +1,6 @@
-//! When the trust is probed, and what follows from the answer: a proof is good
-//! for a while, and a tenant whose trust drifted is suspended, with an event.
+//! When one tenant's trust is probed: a proof is good for a while, and a run
+//! whose tenant's trust does not hold is refused. Neither suspends anybody, since
+//! an operator may be asking, whom the customer's role need not admit.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +15,7 @@ use crosspilot_core::registry::{Change, RegistryError};
 use crosspilot_core::session;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::vendor::Verification;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::trust::{self, TrustError};
@@ -22,7 +23,7 @@ use crate::trust::{self, TrustError};
 /// Seconds that a proof is good for, between the runs of one warm function.
 const PROOF_VARIABLE: &str = "TRUST_PROOF_SECONDS";
 const DEFAULT_PROOF: Duration = Duration::from_secs(300);
-/// Name of the bus that hears of suspended tenants.
+/// Name of the bus that hears of suspended tenants and of rounds held.
 const BUS_VARIABLE: &str = "EVENT_BUS";
 
 /// What was proven: all that a change of the tenant's document would change.
@@ -31,7 +32,7 @@ type Proven = (TenantId, RoleArn, ExternalId);
 static PROOFS: Mutex<Option<HashMap<Proven, Instant>>> = Mutex::new(None);
 
 /// Proves an active tenant's trust before a run, unless that was done a moment
-/// ago.
+/// ago. A tenant that refuses is not suspended: the next round judges that.
 pub(crate) async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> {
     let what = (tenant.tenant.clone(), tenant.role_arn.clone(), tenant.external_id.clone());
     let good_for = good_for(std::env::var(PROOF_VARIABLE).ok().as_deref());
@@ -39,45 +40,32 @@ pub(crate) async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> 
     if proven {
         return Ok(());
     }
-    match trust::probe(app, tenant).await {
-        Ok(()) => {
-            with_proofs(|proofs| {
-                proofs.retain(|_, at| at.elapsed() < good_for);
-                proofs.insert(what, Instant::now());
-            });
-            Ok(())
-        }
-        Err(error) => {
-            if let Error::Trust(drift) = &error
-                && drift.is_drift()
-            {
-                suspend(app, tenant, drift).await?;
-            }
-            Err(error)
-        }
-    }
+    trust::probe(app, tenant).await?;
+    with_proofs(|proofs| {
+        proofs.retain(|_, at| at.elapsed() < good_for);
+        proofs.insert(what, Instant::now());
+    });
+    Ok(())
 }
 
-/// Probes a tenant's trust because a schedule or an operator asks.
+/// Probes a tenant's trust because an operator asks. Nothing is changed: only a
+/// round over all tenants tells a customer's drift from a fault of the vendor's.
 pub(crate) async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
     let tenant = app.registry.tenant(id).await?;
     if matches!(tenant.status, TenantStatus::Offboarding | TenantStatus::Deleted) {
         return Err(RegistryError::Inactive { tenant: id.clone(), status: tenant.status }.into());
     }
-    let tenant_id = id.clone();
-    match trust::probe(app, &tenant).await {
-        Ok(()) => Ok(Verification::Proven { tenant: tenant_id }),
+    let probed = trust::probe(app, &tenant).await;
+    let tenant = id.clone();
+    match probed {
+        Ok(()) => Ok(Verification::Proven { tenant }),
         Err(Error::Trust(error)) => {
             let (code, cause) = (error.code().to_string(), error.to_string());
-            if error.is_drift() {
-                let suspended = tenant.status == TenantStatus::Active;
-                if suspended {
-                    suspend(app, &tenant, &error).await?;
-                }
-                Ok(Verification::Refused { tenant: tenant_id, code, cause, suspended })
+            Ok(if error.is_drift() {
+                Verification::Refused { tenant, code, cause }
             } else {
-                Ok(Verification::Unproven { tenant: tenant_id, code, cause })
-            }
+                Verification::Unproven { tenant, code, cause }
+            })
         }
         Err(error) => Err(error),
     }
@@ -100,27 +88,14 @@ pub(crate) async fn active_tenants(app: &App) -> Result<Vec<TenantId>, Error> {
     Ok(active)
 }
 
-/// Says so first: an event too many does less harm than one too few.
-async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> Result<(), Error> {
+/// Suspends a tenant. It says so first: an event too many does less harm than
+/// one too few.
+pub(crate) async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> Result<(), Error> {
     tracing::warn!(tenant = %tenant.tenant, code = drift.code().as_str(), "suspended: {drift}");
     let detail = json!({
         "tenant": tenant.tenant, "code": drift.code().as_str(), "cause": drift.to_string(),
     });
-    let bus = std::env::var(BUS_VARIABLE).unwrap_or_else(|_| "crosspilot".to_owned());
-    let entry = PutEventsRequestEntry::builder()
-        .event_bus_name(&bus)
-        .source("crosspilot")
-        .detail_type("Crosspilot Tenant Suspended")
-        .detail(detail.to_string())
-        .build();
-    let put = eventbridge::Client::new(&app.config).put_events().entries(entry).send().await;
-    let put = put.map_err(|e| CallError::new("events:PutEvents", &bus, &e))?;
-    if put.failed_entry_count > 0 {
-        let why = "the bus did not take the event";
-        return Err(
-            CallError::refused(Code::Unavailable, "events:PutEvents", &bus, "Failed", why).into()
-        );
-    }
+    announce(app, "Crosspilot Tenant Suspended", &detail).await?;
     let by = session::caller(&app.config).await?;
     let action = format!("suspend: {}", drift.code());
     app.registry
@@ -131,6 +106,26 @@ async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> Result<(), E
             }
         })
         .await?;
+    Ok(())
+}
+
+/// Puts an event on the vendor's bus.
+pub(crate) async fn announce(app: &App, what: &str, detail: &Value) -> Result<(), Error> {
+    let bus = std::env::var(BUS_VARIABLE).unwrap_or_else(|_| "crosspilot".to_owned());
+    let entry = PutEventsRequestEntry::builder()
+        .event_bus_name(&bus)
+        .source("crosspilot")
+        .detail_type(what)
+        .detail(detail.to_string())
+        .build();
+    let put = eventbridge::Client::new(&app.config).put_events().entries(entry).send().await;
+    let put = put.map_err(|e| CallError::new("events:PutEvents", &bus, &e))?;
+    if put.failed_entry_count > 0 {
+        let why = "the bus did not take the event";
+        return Err(
+            CallError::refused(Code::Unavailable, "events:PutEvents", &bus, "Failed", why).into()
+        );
+    }
     Ok(())
 }
 

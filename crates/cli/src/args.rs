@@ -471,7 +471,8 @@ pub(crate) struct SettingsOptions {
     /// Objective metric of the problem type, such as F1, AUC, Accuracy or MSE
     #[arg(long, value_name = "NAME", requires = "problem_type")]
     pub(crate) metric: Option<String>,
-    /// How Autopilot searches: auto, ensembling or hyperparameter_tuning
+    /// How Autopilot searches: auto (the default: ensembling below 100 MB, tuning from there on), ensembling
+    /// (the default for serverless endpoints, and all that they can serve) or hyperparameter_tuning
     #[arg(long, value_name = "MODE", value_parser = word::<Mode>)]
     pub(crate) mode: Option<Mode>,
     /// Candidates at most, never above the tenant's limit

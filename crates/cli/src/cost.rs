@@ -120,12 +120,12 @@ pub(crate) async fn take_stock(
 
 /// The smaller of the tenant's and the model's limits bounds a run.
 fn run_cost(tenant: &Tenant, stock: &ModelStock, prices: &Prices) -> Result<RunCost, NoPrice> {
-    let settings = tenant.models.get(&stock.model).map(|settings| &settings.training);
+    let settings = tenant.models.get(&stock.model);
     let limits = &tenant.limits;
-    let candidates = settings.and_then(|s| s.max_candidates).unwrap_or(u16::MAX);
-    let runtime = settings.and_then(|s| s.max_runtime_seconds).unwrap_or(u32::MAX);
+    let candidates = settings.and_then(|s| s.training.max_candidates).unwrap_or(u16::MAX);
+    let runtime = settings.and_then(|s| s.training.max_runtime_seconds).unwrap_or(u32::MAX);
     prices.run(Bounds {
-        mode: settings.and_then(|s| s.mode).unwrap_or(Mode::Auto),
+        mode: settings.map_or(Mode::Auto, |settings| settings.mode()),
         bytes: stock.training_data.bytes,
         candidates: candidates.min(limits.max_candidates),
         runtime_seconds: runtime.min(limits.max_runtime_seconds),

@@ -70,6 +70,11 @@ async fn up(options: &Options) -> Result<(), Failure> {
     steps.done();
     let running = cloud.running();
     running.save(home, cloud.operator())?;
+    let registry = &cloud.vendor().registry;
+    for id in registry.tenants().await? {
+        let tenant = registry.tenant(&id).await?;
+        running.add_customer(home, id.as_str(), tenant.account.as_str())?;
+    }
     eprintln!("the local cloud is up; Ctrl-C takes it down\n");
     print_status(home, &running);
     interrupted().await;
@@ -155,7 +160,9 @@ fn print_status(home: &Path, running: &Running) {
         ("API", &endpoints.api),
         ("process", &running.pid.to_string()),
     ]);
-    show::line("\nFor the AWS CLI and boto3 (profiles saas_user, saas_admin, customer_admin):");
+    show::line(
+        "\nFor the AWS CLI and boto3 (profiles saas_user, saas_admin, customer_admin and <tenant>_admin):",
+    );
     show::line(&format!("  export AWS_CONFIG_FILE={}", aws.join("config").display()));
     show::line(&format!(
         "  export AWS_SHARED_CREDENTIALS_FILE={}",

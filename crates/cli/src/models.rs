@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crosspilot_core::settings::{Hosting, ModelSettings, Objective, Problem, Traffic, Validation};
+use crosspilot_core::settings::{
+    Hosting, Mode, ModelSettings, Objective, Problem, Traffic, Validation,
+};
 use crosspilot_core::vendor::Vendor;
 use serde_json::json;
 
@@ -119,9 +121,14 @@ fn print(settings: &ModelSettings) {
         Some(value) => format!("{value}{unit}"),
         None => "the tenant's limit".to_owned(),
     };
-    let mode = training.mode.and_then(|mode| serde_json::to_value(mode).ok());
-    let mode = mode.as_ref().and_then(|mode| mode.as_str()).unwrap_or("by the data's size");
-    rows.push(("mode", mode.to_owned()));
+    rows.push((
+        "mode",
+        match settings.mode() {
+            Mode::Auto => "by the data's size".to_owned(),
+            Mode::Ensembling => "ensembling".to_owned(),
+            Mode::HyperparameterTuning => "hyperparameter_tuning".to_owned(),
+        },
+    ));
     rows.push(("candidates", limit(training.max_candidates.map(u32::from), " at most")));
     rows.push(("job takes", limit(training.max_runtime_seconds, " s at most")));
     if let Some(seconds) = training.max_trial_seconds {

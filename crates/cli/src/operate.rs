@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use assume::{Input, Request, Response, Start, Started};
 use check_status::{Phase, Watched};
-use crosspilot_core::error::Coded;
+use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
+use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::{RunRef, Trigger};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -32,19 +33,20 @@ pub(crate) async fn run(
     steps.step("proving the trust");
     let (run, limit) = begin(&app, options.tenant, options.model).await?;
     let hand = Hand { app, run, limit, steps };
-    let outcome = hand.train().await?;
+    let outcome = hand.train_and_settle().await?;
     hand.steps.done();
     show::json(&outcome);
     Ok(())
 }
 
+/// What the run's record names in place of an execution.
+const EXECUTION: &str = "crosspilot operate";
+
 async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef, f64), Failure> {
     let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
     let trigger = Trigger::Manual { request_id: format!("operator at {time}"), time };
-    let start = Start {
-        execution: "crosspilot operate".to_owned(),
-        input: Input::Named { tenant, model, trigger },
-    };
+    let start =
+        Start { execution: EXECUTION.to_owned(), input: Input::Named { tenant, model, trigger } };
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
     match begun.map_err(at("assume"))? {
         Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
@@ -68,24 +70,65 @@ struct Hand {
 }
 
 impl Hand {
+    /// Whatever becomes of the run, it is settled and its outcome is noted, as the
+    /// state machine does.
+    async fn train_and_settle(&self) -> Result<Value, Failure> {
+        let trained = self.train().await;
+        self.steps.step("settling");
+        let failed = trained.is_err();
+        let settled = self
+            .repeat(async |elapsed| {
+                let settle = json!({"do": "settle", "elapsed_seconds": elapsed, "failed": failed});
+                self.deploy_best(settle).await
+            })
+            .await;
+        let outcome = match (trained, settled) {
+            (Ok(outcome), Ok(_)) => Ok(outcome),
+            (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure),
+        };
+        // A run without its note is settled all the same.
+        if let Err(failure) = self.note(&outcome).await {
+            self.steps.step(&format!("the run's outcome was not noted: {failure}"));
+        }
+        outcome
+    }
+
+    /// Into the run's record.
+    async fn note(&self, outcome: &Result<Value, Failure>) -> Result<(), Failure> {
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
+        let outcome = match outcome {
+            Ok(outcome) => Outcome::Completed {
+                time,
+                reason: text(&outcome["deployment"]["decision"], "reason"),
+                candidate: outcome["deployment"]["candidate"].as_str().map(str::to_owned),
+                report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
+            },
+            Err(Failure::Handler { stage, code, message }) => Outcome::Failed {
+                time,
+                stage: (*stage).to_owned(),
+                code: code.clone(),
+                cause: message.clone(),
+            },
+            Err(other) => Outcome::Failed {
+                time,
+                stage: "operate".to_owned(),
+                code: Code::Internal.to_string(),
+                cause: other.to_string(),
+            },
+        };
+        let (run, execution) = (Some(self.run.clone()), EXECUTION.to_owned());
+        let note = assume::Note { run, input: Value::Null, execution, outcome };
+        let noted = assume::handle(self.app.clone(), Request::Note(Box::new(note))).await;
+        noted.map(drop).map_err(at("assume"))
+    }
+
     async fn train(&self) -> Result<Value, Failure> {
         self.steps.step("starting the AutoML job");
         let started = self.repeat(async |elapsed| self.start_job(elapsed).await).await?;
         let job = text(&started, "job");
         self.watch("training", || Watched::Job { name: job.clone() }).await?;
         let registered = self.deploy_best(json!({"do": "register", "job": job})).await?;
-        // From here on, a run that fails leaves the account as it found it.
-        let deployed = self.deploy(&job, &registered).await;
-        self.steps.step("settling");
-        let settled = self
-            .repeat(async |elapsed| {
-                let settle = json!({"do": "settle", "elapsed_seconds": elapsed});
-                self.deploy_best(settle).await
-            })
-            .await;
-        let outcome = deployed?;
-        settled?;
-        Ok(outcome)
+        self.deploy(&job, &registered).await
     }
 
     async fn deploy(&self, job: &str, registered: &Value) -> Result<Value, Failure> {

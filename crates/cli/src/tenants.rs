@@ -19,9 +19,19 @@ pub(crate) async fn run(
     aws: Option<String>,
     command: TenantCommand,
 ) -> Result<(), Failure> {
+    let here = aws.is_none();
     let vendor = place::vendor(home, aws).await?;
     match command {
-        TenantCommand::Add(new) => add(&vendor, new).await,
+        TenantCommand::Add(new) => {
+            let (tenant, account) = (new.tenant.clone(), new.account.clone());
+            add(&vendor, new).await?;
+            if here {
+                let running = place::running(home).await?;
+                let profile = running.add_customer(home, tenant.as_str(), account.as_str())?;
+                eprintln!("on this local cloud its administrator is the AWS profile {profile}");
+            }
+            Ok(())
+        }
         TenantCommand::Verify(asked) => verify(&vendor, asked).await,
         TenantCommand::List { json } => list(&vendor, json).await,
         TenantCommand::Show(asked) => show_one(&vendor, asked).await,

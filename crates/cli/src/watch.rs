@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crosspilot_core::aws::sfn::Client;
 use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
 use crosspilot_core::error::CallError;
+use crosspilot_core::failure::Failure as ReadFailure;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::vendor::Vendor;
@@ -35,6 +36,7 @@ fn stage(state: &str) -> Option<&'static str> {
         | "EndpointPhase" => "deploy",
         "Conclude" => "predict",
         "Settle" | "Settled" | "WaitToSettle" => "settle",
+        "NoteFailure" | "ReportFailure" | "NoteCompletion" | "ReportCompletion" => "report",
         _ => return None,
     })
 }
@@ -116,7 +118,9 @@ pub(crate) async fn look(vendor: &Vendor, arn: &str) -> Result<Option<Execution>
             execution.output = Some(serde_json::from_str(found.output().unwrap_or("null"))?);
         }
         status => {
-            let Ending { stage, code, cause } = ending(found.error(), found.cause());
+            let last = newest(&client, arn).await?;
+            let Ending { stage, code, cause } =
+                ending(status, found.error(), found.cause(), last.as_deref());
             execution.failure = Some(
                 json!({"status": status.as_str(), "stage": stage, "code": code, "cause": cause}),
             );
@@ -163,7 +167,9 @@ pub(crate) async fn follow(
                 seconds,
             });
         }
-        let Ending { stage, code, cause } = ending(found.error(), found.cause());
+        let last = newest(&client, arn).await?;
+        let Ending { stage, code, cause } =
+            ending(status, found.error(), found.cause(), last.as_deref());
         let (status, arn) = (status.as_str().to_owned(), arn.to_owned());
         return Err(Failure::RunFailed { status, stage, code, cause, arn });
     }
@@ -204,18 +210,33 @@ struct Ending {
     cause: String,
 }
 
-/// The failure path puts stage, code and cause into the execution's cause.
-fn ending(error: Option<&str>, cause: Option<&str>) -> Ending {
-    let cause = cause.unwrap_or_default();
-    let parsed: Value = serde_json::from_str(cause).unwrap_or_default();
-    let part = |name: &str, otherwise: &str| {
-        parsed.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
-    };
-    Ending {
-        stage: part("stage", "an unknown stage"),
-        code: part("code", error.unwrap_or("no code")),
-        cause: part("cause", cause),
+/// The failure path puts stage, code and cause into the execution's cause. An
+/// execution that ended outside of it has what Step Functions says, and where it
+/// was at `last`.
+fn ending(
+    status: &ExecutionStatus,
+    error: Option<&str>,
+    cause: Option<&str>,
+    last: Option<&str>,
+) -> Ending {
+    let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
+    if let Ok(reported) = serde_json::from_str::<ReadFailure>(cause) {
+        let ReadFailure { stage, code, cause } = reported;
+        return Ending { stage, code, cause };
     }
+    let stage = last.unwrap_or("assume");
+    let failure = ReadFailure::read(stage, error, cause);
+    let why = match status {
+        ExecutionStatus::Aborted => "somebody stopped its execution in Step Functions",
+        ExecutionStatus::TimedOut => "it took longer than its state machine may",
+        _ => "it ended outside its failure path",
+    };
+    let code = if error.is_empty() { status.as_str().to_owned() } else { failure.code };
+    let said = if cause.is_empty() { String::new() } else { format!(": {}", failure.cause) };
+    let cause = format!(
+        "{why}{said}; what it left is stopped and removed within an hour, or at once by `crosspilot run redrive`"
+    );
+    Ending { stage: failure.stage, code, cause }
 }
 
 /// What the newest events say, newest first.
@@ -273,4 +294,42 @@ async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>,
     }
     let order = ["assume", "start-job", "train", "score", "deploy", "predict", "settle"];
     Ok(order.into_iter().filter_map(|stage| Some((stage, *total.get(stage)?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_execution_that_died_outside_its_failure_path_says_why() {
+        let failed =
+            |status, error, cause| ending(&status, error, cause, Some("train · InProgress"));
+        let known = r#"{"stage":"score","code":"DataUnfit","cause":"no rows"}"#;
+        let Ending { stage, code, cause } =
+            failed(ExecutionStatus::Failed, Some("DataUnfit"), Some(known));
+        assert_eq!(
+            (stage.as_str(), code.as_str(), cause.as_str()),
+            ("score", "DataUnfit", "no rows")
+        );
+
+        let Ending { stage, code, cause } = failed(
+            ExecutionStatus::Failed,
+            Some("States.DataLimitExceeded"),
+            Some("The state/task returned a result with a size exceeding the limit."),
+        );
+        assert_eq!(
+            (stage.as_str(), code.as_str()),
+            ("train · InProgress", "States.DataLimitExceeded")
+        );
+        assert!(cause.contains("outside its failure path: The state/task"), "{cause}");
+
+        let aborted = failed(ExecutionStatus::Aborted, None, None);
+        assert_eq!(aborted.code, "ABORTED");
+        assert!(aborted.cause.starts_with("somebody stopped its execution"), "{}", aborted.cause);
+        let overdue = failed(ExecutionStatus::TimedOut, None, None);
+        assert_eq!(overdue.code, "TIMED_OUT");
+        assert!(overdue.cause.contains("longer than its state machine"), "{}", overdue.cause);
+    }
 }

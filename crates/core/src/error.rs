@@ -35,6 +35,9 @@ pub enum Code {
     /// The customer's role does not take the tenant's external ID any more: it
     /// was deleted, or its trust policy was changed.
     TrustRefused,
+    /// Most tenants refused in one round of probes: the fault is hardly theirs,
+    /// and nobody was suspended.
+    TrustRoundHeld,
     /// The customer's account does not use this region.
     RegionDenied,
     /// A tenant cannot go from its status to the one asked for.
@@ -61,6 +64,10 @@ pub enum Code {
     RequestInvalid,
     /// A resource that should exist does not.
     NotFound,
+    /// A function reached its time limit, at each attempt.
+    FunctionTimedOut,
+    /// A function was killed or crashed, at each attempt.
+    FunctionDied,
     /// A fault of ours.
     Internal,
 }
@@ -80,6 +87,7 @@ impl Code {
             Code::TrustTooOpen => "TrustTooOpen",
             Code::TrustUnproven => "TrustUnproven",
             Code::TrustRefused => "TrustRefused",
+            Code::TrustRoundHeld => "TrustRoundHeld",
             Code::RegionDenied => "RegionDenied",
             Code::TransitionRefused => "TransitionRefused",
             Code::TenantInvalid => "TenantInvalid",
@@ -93,6 +101,8 @@ impl Code {
             Code::PredictionInvalid => "PredictionInvalid",
             Code::RequestInvalid => "RequestInvalid",
             Code::NotFound => "NotFound",
+            Code::FunctionTimedOut => "FunctionTimedOut",
+            Code::FunctionDied => "FunctionDied",
             Code::Internal => "Internal",
         }
     }

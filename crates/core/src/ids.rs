@@ -102,8 +102,9 @@ id!(
     /// characters) and of the session name in the customer's CloudTrail.
     TenantId,
     "a tenant id",
-    "2 to 20 lowercase letters, digits and single hyphens, starting with a letter",
-    is_slug
+    "2 to 20 lowercase letters, digits and single hyphens, starting with a letter, and not true, false or null",
+    // API Gateway hands a token's claims on as text: true would become a tenant.
+    |value| is_slug(value) && !matches!(value, "true" | "false" | "null")
 );
 
 id!(

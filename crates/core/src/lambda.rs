@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Coded};
+use crate::failure;
 use crate::registry::{Registry, RegistryError};
 use crate::session::Sessions;
 
@@ -80,7 +81,10 @@ where
                 request_id = event.context.request_id,
                 "{message}"
             );
-            Err(Diagnostic { error_type: code.as_str().to_owned(), error_message: message })
+            Err(Diagnostic {
+                error_type: code.as_str().to_owned(),
+                error_message: failure::bounded(&message),
+            })
         }
     }))
     .await

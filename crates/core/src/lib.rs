@@ -8,6 +8,7 @@ pub mod aws;
 pub mod bucket;
 pub mod decision;
 pub mod error;
+pub mod failure;
 pub mod ids;
 pub mod lambda;
 pub mod layout;

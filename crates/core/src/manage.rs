@@ -26,7 +26,7 @@ pub struct Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Stop a run's job.
+    /// Stop a run's jobs.
     Stop {
         /// Which run's.
         run: RunId,
@@ -60,6 +60,9 @@ pub enum Action {
         /// Days without a prediction from which an endpoint is reported.
         days: u16,
     },
+    /// Settle runs that nobody works on any more: stop their jobs, and remove
+    /// what they made and what does not serve.
+    Sweep,
 }
 
 /// How far it is.
@@ -103,6 +106,11 @@ pub enum Report {
     Removed {
         /// What has such a name without our tags, and so was left alone.
         foreign: Vec<String>,
+    },
+    /// What was left of runs is gone.
+    Swept {
+        /// These runs.
+        settled: Vec<RunId>,
     },
     /// What there is.
     Stock(Stock),

@@ -21,6 +21,8 @@ pub enum Purpose<'a> {
     StartJob(&'a RunRef),
     /// `check-status` looks at the run's jobs and at its endpoint, and stops jobs.
     CheckStatus(&'a RunRef),
+    /// `deploy-best` stops the run's jobs, also of a tenant that may not run.
+    StopJobs(&'a RunRef),
     /// `deploy-best` reads the job and makes the model.
     RegisterModel(&'a RunRef),
     /// `deploy-best` makes the config, moves the endpoint to it and notes why.
@@ -47,6 +49,7 @@ impl Purpose<'_> {
         match self {
             Purpose::StartJob(run)
             | Purpose::CheckStatus(run)
+            | Purpose::StopJobs(run)
             | Purpose::RegisterModel(run)
             | Purpose::Deploy(run)
             | Purpose::Settle(run)
@@ -104,6 +107,24 @@ impl Purpose<'_> {
                 ),
                 // AWS knows no resource for this action.
                 allow(&["sagemaker:ListCandidatesForAutoMLJob"], json!("*")),
+            ],
+            Purpose::StopJobs(run) => vec![
+                allow(
+                    &[
+                        "sagemaker:DescribeAutoMLJobV2",
+                        "sagemaker:StopAutoMLJob",
+                        "sagemaker:ListTags",
+                    ],
+                    json!(scope.sagemaker("automl-job", &run.job_name())),
+                ),
+                allow(
+                    &[
+                        "sagemaker:DescribeTransformJob",
+                        "sagemaker:StopTransformJob",
+                        "sagemaker:ListTags",
+                    ],
+                    json!(scope.scoring_jobs(run)),
+                ),
             ],
             Purpose::RegisterModel(run) => vec![
                 allow(
@@ -421,11 +442,12 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 12] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 13] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
             Purpose::CheckStatus(run),
+            Purpose::StopJobs(run),
             Purpose::RegisterModel(run),
             Purpose::Deploy(run),
             Purpose::Settle(run),

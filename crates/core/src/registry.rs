@@ -7,6 +7,7 @@
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
+//! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
@@ -15,6 +16,7 @@
 mod error;
 mod lineup;
 mod tenants;
+mod unsettled;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -31,6 +33,7 @@ use crate::tenant::Tenant;
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use tenants::{AuditEntry, Change, active};
+pub use unsettled::{Execution, is_abandoned};
 
 /// Environment variable that names the registry's bucket.
 pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";

@@ -17,6 +17,9 @@ use crate::ids::{AccountId, BucketName, ModelName, TenantId};
 /// that policies can be narrow and removal complete.
 pub const NAME_PREFIX: &str = "crosspilot-";
 
+/// Transform jobs that a run makes at most: a name is taken for good.
+pub const SCORING_ATTEMPTS: u8 = 9;
+
 /// Names of the tags on everything that a run creates.
 pub const TAGS: [&str; 4] = ["ManagedBy", "TenantId", "Model", "RunId"];
 

@@ -86,7 +86,7 @@ pub struct Objective {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// Left out, SageMaker chooses by the size of the data.
+    /// Left out, [`ModelSettings::mode`] decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Candidates at most; the tenant's limit if left out, never above it.
@@ -113,7 +113,7 @@ pub struct Training {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// By the size of the data.
+    /// Ensembling below 100 MB of data, tuning from there on.
     Auto,
     /// Stacked base models: one container.
     Ensembling,
@@ -270,6 +270,16 @@ impl ModelSettings {
             deployment: Deployment::default(),
             schedule: None,
         }
+    }
+
+    /// How candidates of a table are found. Left out, that follows from how the
+    /// model is served: a serverless endpoint takes models of one container,
+    /// which only ensembling makes for sure; otherwise the data's size decides.
+    pub fn mode(&self) -> Mode {
+        self.training.mode.unwrap_or(match self.deployment.hosting {
+            Hosting::Serverless { .. } => Mode::Ensembling,
+            Hosting::Instance { .. } => Mode::Auto,
+        })
     }
 }
 

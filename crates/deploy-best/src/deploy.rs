@@ -164,7 +164,7 @@ async fn after_other(
     let mut reason = format!("run {other_run} is deploying to the same endpoint");
     if request.elapsed_seconds > OTHERS_TURN_SECONDS {
         let session = app.sessions.open(tenant, Purpose::Settle(&other.run)).await?;
-        let scene = Scene { app, tenant, settings, session };
+        let scene = Scene { app, tenant, settings: Some(settings), session };
         let back = scene.put_back(&other.run, lineup.champion.as_ref()).await?;
         reason = back.unwrap_or_else(|| format!("run {other_run} was given up and put back"));
     }

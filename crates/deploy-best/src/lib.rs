@@ -7,6 +7,7 @@ mod deploy;
 mod endpoint;
 mod gate;
 mod handshake;
+mod jobs;
 pub mod manage;
 mod register;
 mod scaling;

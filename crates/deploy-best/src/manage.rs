@@ -7,6 +7,7 @@ mod inventory;
 mod removal;
 mod rollback;
 mod stop;
+mod sweep;
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
@@ -45,6 +46,7 @@ pub(crate) async fn manage(app: &App, ask: Ask) -> Result<Progress, Error> {
         }
         Action::TakeStock { days } => inventory::take_stock(app, &tenant, *days).await?,
         Action::TidyUp { days } => inventory::tidy_up(app, &tenant, *days).await?,
+        Action::Sweep => sweep::sweep(app, &tenant).await?,
     };
     tracing::info!(tenant = %tenant.tenant, ?progress, "managed");
     Ok(progress)

@@ -5,7 +5,7 @@ use crosspilot_core::error::CallError;
 use crosspilot_core::lambda::App;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Serving, model_settings};
+use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{Hosting, ModelSettings};
@@ -13,6 +13,7 @@ use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Endpoint, Step};
+use crate::jobs::{self, Job};
 use crate::{Error, Waiting, is_missing, scaling, tags};
 
 /// Which run has ended.
@@ -23,6 +24,9 @@ pub struct Settle {
     /// Seconds since it ended.
     #[serde(default)]
     pub elapsed_seconds: f64,
+    /// Whether it failed: then its jobs may be at work.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// What is left.
@@ -34,14 +38,22 @@ pub enum Settled {
         /// Names of the models and configs that were removed.
         removed: Vec<String>,
     },
-    /// The endpoint is on its way back.
+    /// The endpoint is on its way back, or a job stops.
     Waiting(Waiting),
 }
 
 pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
-    let Settle { run, elapsed_seconds } = request;
+    let Settle { run, elapsed_seconds, failed } = request;
+    // Of any status: a tenant that may not run any more is to be cleared up after.
     let tenant = app.registry.tenant(&run.tenant).await?;
-    let settings = model_settings(&tenant, &run.model)?;
+    let later = |reason: String| {
+        let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
+        Ok(Settled::Waiting(Waiting { reason, wait_seconds }))
+    };
+    // That a job cannot be stopped keeps nothing else from being put back.
+    let jobs = if failed { stop_jobs(app, &tenant, &run).await } else { Ok(Vec::new()) };
+    // Without them, since its model was removed, it only does not scale.
+    let settings = tenant.models.get(&run.model);
     let session = app.sessions.open(&tenant, Purpose::Settle(&run)).await?;
     let scene = Scene { app, tenant: &tenant, settings, session };
 
@@ -53,8 +65,7 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
         if lineup.is_challenged_by(&run)
             && let Some(reason) = scene.put_back(&run, lineup.champion.as_ref()).await?
         {
-            let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
-            return Ok(Settled::Waiting(Waiting { reason, wait_seconds }));
+            return later(reason);
         }
         // A model to roll back to stays, also if its run is redriven and fails.
         if lineup.models().any(|model| model.run == run && !lineup.is_challenged_by(&run)) {
@@ -71,15 +82,25 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
     app.registry
         .change_lineup(&run.tenant, &run.model, |lineup| lineup.retired.retain(|run| !done(run)))
         .await?;
+    if let Some(job) = jobs?.iter().find(|job| job.works()) {
+        return later(format!("job {} is {}", job.name, job.status));
+    }
+    app.registry.note_settled(&run).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, "settled");
     Ok(Settled::Settled { removed })
+}
+
+async fn stop_jobs(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Vec<Job>, CallError> {
+    let session = app.sessions.open(tenant, Purpose::StopJobs(run)).await?;
+    jobs::stop(&session, run).await
 }
 
 /// One model's endpoint in a customer's account.
 pub(crate) struct Scene<'a> {
     pub(crate) app: &'a App,
     pub(crate) tenant: &'a Tenant,
-    pub(crate) settings: &'a ModelSettings,
+    /// None if the model was removed.
+    pub(crate) settings: Option<&'a ModelSettings>,
     /// Opened to settle a run of this model.
     pub(crate) session: CustomerSession,
 }
@@ -140,7 +161,9 @@ impl Scene<'_> {
 
     /// Lets the model that serves scale, if it is set so.
     pub(crate) async fn scale(&self, serving: &Serving) -> Result<(), Error> {
-        let deployment = &self.settings.deployment;
+        let Some(deployment) = self.settings.map(|settings| &settings.deployment) else {
+            return Ok(());
+        };
         let Some(wanted) = deployment.scaling else { return Ok(()) };
         if let Hosting::Instance { .. } = deployment.hosting {
             let client = self.session.auto_scaling();

@@ -4,7 +4,8 @@
     POST /_crosspilot/faults  how many have not struck yet
     POST /_crosspilot/kill    end the process that holds the other end of a connection
 
-The local SageMaker has the same faults for its own operations.
+The local SageMaker has the same faults for its own operations, and ``failures.py`` has some for
+invocations of functions.
 """
 
 import asyncio
@@ -65,13 +66,14 @@ def wrap(app, described):
         operation, sender = described(scope, body)
         query = scope.get("query_string", b"")
         about = b" ".join([sender.encode(), scope["path"].encode(), query, body]).decode("utf-8", "replace")
-        effect = _strike(operation, about)
+        effect = strike(operation, about)
         await _respond(effect, app, scope, replay, send)
 
     return struck
 
 
-def _strike(operation, about):
+def strike(operation, about):
+    """What happens to this call of an operation, if anything."""
     for fault in _faults:
         if fault["operation"] == operation and all(text in about for text in fault["about"]):
             if fault["after"] > 0:

@@ -8,8 +8,11 @@ other end, so that it ends with its owner, even one that was killed. With it end
 the functions' processes, which share its process group. If its state is kept
 (PERSIST_STATE=1), it is saved before.
 
-It also fills five gaps of the pinned MiniStack release, each as AWS does it:
-an event bus as target in another account, the context attributes of EventBridge
+Who may ask it anything at all is decided in ``doors.py``.
+
+It also fills gaps of the pinned MiniStack release, each as AWS does it: how
+principals are kept and compared (``principals.py``), what owners of buckets and
+buses may demand of requests (``resources.py``), an event bus as target in another account, the context attributes of EventBridge
 Scheduler, the roles of rules and schedules, which must allow what they do, IAM
 groups and access keys in CloudFormation, and alarms that watch the metric of
 their own dimensions only.
@@ -18,6 +21,7 @@ their own dimensions only.
 import json
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -30,14 +34,33 @@ _SAVING_SECONDS = 20
 
 def main():
     threading.Thread(target=_end_with_owner, daemon=True).start()
+    # What is kept holds keys: it is its owner's only.
+    os.umask(0o077)
 
     import authority
+    import doors
+    import failures
+    import principals
+    import resources
+
+    functions = doors.within_limits(os.path.join(os.path.dirname(os.path.abspath(__file__)), "emulator.log"))
     from ministack import app
 
+    # MiniStack's Runtime API writes headers and body apart: with Nagle's
+    # algorithm each waits 40 ms for the acknowledgement of the other.
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+    principals.patch()
+    resources.patch()
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
-    gated = authority.wrap(app.app, os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN"))
+    failures.patch()
+    doors.no_service_is_a_root()
+    doors.private_runtime_apis()
+    doors.judge_tokens()
+    doors.few_processes(functions)
+    token = os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN")
+    gated = doors.wrap(authority.wrap(app.app, token), token)
     app.app = _over_secure_transport(gated)
     sys.argv = sys.argv[:1]
     try:
@@ -99,12 +122,13 @@ def _deliver_across_accounts():
         policies = iam_evaluator._gather_role_policies(name, role_account)
         return iam_evaluator.evaluate(acting, policies).decision == "Allow"
 
-    def admits(bus_name, bus_arn, account):
-        """Whether the bus's own policy lets this account put events."""
+    def admits(bus_name, bus_arn, account, event):
+        """Whether the bus's own policy lets this account put this event."""
         policy = eventbridge._event_bus_policies.get(bus_name) or {}
         asked = iam_evaluator.EvalContext(
             principal_arn=f"arn:aws:iam::{account}:root", principal_type="Root", principal_account=account,
-            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region())
+            action="events:PutEvents", resource_arn=bus_arn, region=responses.get_region(),
+            service_context={"events:source": event.get("Source"), "events:detail-type": event.get("DetailType")})
         statements = [
             {**statement, "Principal": {"AWS": statement["Principal"]}}
             if isinstance(statement.get("Principal"), str) and statement["Principal"] != "*" else statement
@@ -121,7 +145,7 @@ def _deliver_across_accounts():
         try:
             if name not in eventbridge._event_buses:
                 eventbridge.logger.warning("event bus %s does not exist", arn)
-            elif not admits(name, arn, sender):
+            elif not admits(name, arn, sender, event):
                 eventbridge.logger.warning("event bus %s does not admit account %s", arn, sender)
             else:
                 # The event keeps the account it came from.

@@ -12,6 +12,7 @@ use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix,
 use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Network, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Vendor, VendorError};
 
+use crate::administrators::Administrators;
 use crate::authority::{Authority, AuthorityError};
 use crate::directory::OwnDirectory;
 use crate::emulator::{Emulator, EmulatorError, Launch};
@@ -240,7 +241,8 @@ impl LocalCloud {
         .await?;
 
         report("deploying infra/saas.yaml");
-        let saas = root_config(&url, SAAS_ACCOUNT);
+        let administrators = Administrators::of(token.as_str());
+        let saas = root_config(&url, &administrators.key(SAAS_ACCOUNT));
         let template = stacks::package(&saas, ARTIFACTS, packages).await?;
         let signer = &identity.signer;
         let outputs = stacks::deploy(
@@ -267,6 +269,7 @@ impl LocalCloud {
             sagemaker_runtime: sagemaker_url.clone(),
             application_auto_scaling: sagemaker_url,
             default: url,
+            administrators,
         };
         let vendor = Vendor::connect(saas, SAAS_STACK).await?;
         Ok(Self {
@@ -420,9 +423,9 @@ impl LocalCloud {
     }
 }
 
-/// The emulator takes a 12-digit access key as that account's root.
-pub(crate) fn root_config(url: &str, account: &str) -> SdkConfig {
-    let credentials = Credentials::new(account, "test", None, None, "local administrator");
+/// A service at this address, asked with an administrator's key.
+pub(crate) fn root_config(url: &str, key: &AccessKey) -> SdkConfig {
+    let credentials = Credentials::new(&key.id, &key.secret, None, None, "local administrator");
     SdkConfig::builder()
         .behavior_version(aws::aws_config::BehaviorVersion::v2026_01_12())
         .region(Region::new(REGION))

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Removed when dropped, unless it is kept. What a killed process left behind is
@@ -16,15 +17,14 @@ pub(crate) struct OwnDirectory {
 impl OwnDirectory {
     /// A new directory under `home`.
     pub(crate) fn claim(home: &Path) -> io::Result<Self> {
-        fs::create_dir_all(home)?;
         let clouds = home.join("clouds");
-        fs::create_dir_all(&clouds)?;
+        create_private(&clouds)?;
         sweep(&clouds);
         // A process may hold more than one.
         let mut number = 0;
         let path = loop {
             let path = clouds.join(format!("{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => break path,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
@@ -38,8 +38,10 @@ impl OwnDirectory {
 
     /// This directory, which stays. An error if another local cloud has it now.
     pub(crate) fn keep(path: &Path) -> io::Result<Self> {
-        fs::create_dir_all(path)?;
+        create_private(path)?;
         let path = fs::canonicalize(path)?;
+        // What an earlier release kept may be open to everybody.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
         let lock = File::create(path.join("lock"))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::Error(error) => error,
@@ -61,6 +63,11 @@ impl Drop for OwnDirectory {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Makes a directory that is its owner's only, with those above it that are missing.
+pub(crate) fn create_private(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Removes the directories whose owner is gone. One that cannot be removed is

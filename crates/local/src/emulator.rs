@@ -2,15 +2,22 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tokio::process::{Child, ChildStdin, Command};
 
+use crate::directory::create_private;
+
 const LAUNCHER: &str = include_str!("../emulator/launch.py");
+const DOORS: &str = include_str!("../emulator/doors.py");
 const AUTHORITY: &str = include_str!("../emulator/authority.py");
+const PRINCIPALS: &str = include_str!("../emulator/principals.py");
+const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
+const FAILURES: &str = include_str!("../emulator/failures.py");
 
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -62,12 +69,18 @@ impl Emulator {
     pub(crate) async fn start(launch: Launch<'_>) -> Result<Self, EmulatorError> {
         let directory = launch.directory;
         let temporary = directory.join("tmp");
-        fs::create_dir_all(&temporary)?;
+        create_private(&temporary)?;
         fs::write(directory.join("launch.py"), LAUNCHER)?;
+        fs::write(directory.join("doors.py"), DOORS)?;
         fs::write(directory.join("authority.py"), AUTHORITY)?;
+        fs::write(directory.join("principals.py"), PRINCIPALS)?;
+        fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
+        fs::write(directory.join("failures.py"), FAILURES)?;
         let log = directory.join("emulator.log");
-        let output = File::create(&log)?;
+        // Appended to: what grows too long is cut (see `doors.py`).
+        let output = File::options().create(true).append(true).mode(0o600).open(&log)?;
+        output.set_len(0)?;
         let mut child = Command::new(launch.python)
             .arg(directory.join("launch.py"))
             .env_clear()
@@ -79,6 +92,9 @@ impl Emulator {
             .env("TMPDIR", &temporary)
             .env("AUTH", "true")
             .env("BIND_HOST", "127.0.0.1")
+            // They would listen on every interface.
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SFTP_ENABLED", "0")
             .env("GATEWAY_PORT", launch.port.to_string())
             .env("CROSSPILOT_AUTHORITY_TOKEN", launch.token)
             .envs(launch.environment.iter().map(|(name, value)| (*name, value)))
@@ -126,4 +142,21 @@ fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(12)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    #[test]
+    fn limits_are_raised_said_and_kept() {
+        let script =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("emulator/doors_test.py");
+        let scratch = tempfile::tempdir().unwrap();
+        let mut python = std::process::Command::new("python3");
+        let output =
+            python.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).arg(scratch.path()).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

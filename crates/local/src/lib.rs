@@ -7,13 +7,16 @@
 //!   ranks, deploys and predicts.
 //! - [`authority`] lets it ask the emulator who is calling and what they may do,
 //!   so the permissions that count are the ones deployed from our templates.
+//! - [`administrators`] have keys of their own, and nobody is root without one.
 //! - [`identity`] stands for the vendor's identity provider.
 //! - [`stacks`] packages and deploys the templates, here and on AWS.
 //! - [`state`] is what a running cloud leaves on disk for other commands.
 
+pub mod administrators;
 pub mod authority;
 pub mod cloud;
 mod directory;
+mod doors;
 mod emulator;
 pub mod functions;
 pub mod identity;

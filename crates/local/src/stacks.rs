@@ -75,6 +75,10 @@ fn point_to(template: &str, reference: &str, uploaded: &str) -> Result<String, S
     }
 }
 
+/// What a failed task looks like to Step Functions: errors with their causes, as a
+/// JSON array of objects with `Error`, `Cause` and how often the cause is repeated (`times`).
+pub const ERRORS: &str = include_str!("../../../statemachine/errors.json");
+
 /// Packages the vendor's template: makes the bucket, uploads the functions and
 /// the state machines, and gives the template that refers to them.
 pub async fn package(

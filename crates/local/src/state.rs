@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use crosspilot_core::aws::aws_config::SdkConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::administrators::Administrators;
 use crate::cloud::{CUSTOMER_ACCOUNT, REGION, SAAS_ACCOUNT, root_config};
+use crate::directory::create_private;
 use crate::identity::Signer;
 
 /// Why the state cannot be read or written.
@@ -26,7 +28,7 @@ impl StateError {
     }
 }
 
-/// Where the local cloud listens.
+/// Where the local cloud listens, and who comes in there with all rights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
     /// All services but SageMaker.
@@ -41,17 +43,23 @@ pub struct Endpoints {
     pub sts: String,
     /// The prediction API.
     pub api: String,
+    /// The accounts' administrators. Their keys are written nowhere with this.
+    #[serde(skip)]
+    pub administrators: Administrators,
 }
 
 impl Endpoints {
     /// An account as its administrator.
     pub fn administrator(&self, account: &str) -> SdkConfig {
-        root_config(&self.default, account)
+        root_config(&self.default, &self.administrators.key(account))
     }
 
     /// SageMaker in an account, as its administrator.
     pub fn sagemaker_of(&self, account: &str) -> crosspilot_core::aws::sagemaker::Client {
-        crosspilot_core::aws::sagemaker::Client::new(&root_config(&self.sagemaker, account))
+        crosspilot_core::aws::sagemaker::Client::new(&root_config(
+            &self.sagemaker,
+            &self.administrators.key(account),
+        ))
     }
 }
 
@@ -79,7 +87,7 @@ pub struct Running {
     pub endpoints: Endpoints,
     /// What signs tokens for the prediction API.
     pub signer: Signer,
-    /// Lets its holder make calls of the local SageMaker go wrong.
+    /// Lets its holder make calls go wrong, and be the administrator of any account.
     pub token: String,
 }
 
@@ -106,8 +114,9 @@ impl Running {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StateError::new(&path, error)),
         };
-        let running: Self =
+        let mut running: Self =
             serde_json::from_str(&text).map_err(|error| StateError::new(&path, error))?;
+        running.endpoints.administrators = Administrators::of(&running.token);
         let health = format!("{}/_ministack/health", running.endpoints.default);
         if reqwest::get(health).await.is_ok_and(|answer| answer.status().is_success()) {
             return Ok(Some(running));
@@ -126,9 +135,53 @@ impl Running {
         let text =
             serde_json::to_string_pretty(self).map_err(|error| StateError::new(home, error))?;
         write_private(&state_file(home), &text)?;
-        let (config, credentials) = profiles(&self.endpoints, operator);
+        let key = |account| self.endpoints.administrators.key(account);
+        let mut config = services(&self.endpoints);
+        let mut credentials = String::new();
+        for (profile, key) in [
+            ("saas_user", operator),
+            ("saas_admin", &key(SAAS_ACCOUNT)),
+            ("customer_admin", &key(CUSTOMER_ACCOUNT)),
+        ] {
+            let written = self.profile(profile, key);
+            config.push_str(&written.0);
+            credentials.push_str(&written.1);
+        }
         write_private(&home.join("aws/config"), &config)?;
         write_private(&home.join("aws/credentials"), &credentials)
+    }
+
+    /// Writes a profile of a customer's administrator beside the others, unless
+    /// there is one; its name.
+    pub fn add_customer(
+        &self,
+        home: &Path,
+        customer: &str,
+        account: &str,
+    ) -> Result<String, StateError> {
+        let profile = format!("{customer}_admin");
+        let key = self.endpoints.administrators.key(account);
+        let (config, credentials) = self.profile(&profile, &key);
+        for (file, added) in [("aws/config", config), ("aws/credentials", credentials)] {
+            let path = home.join(file);
+            let failed = |error| StateError::new(&path, error);
+            let text = fs::read_to_string(&path).map_err(failed)?;
+            if !text.contains(&added) {
+                write_private(&path, &(text + &added))?;
+            }
+        }
+        Ok(profile)
+    }
+
+    /// What the AWS configuration and the credentials file say about a profile.
+    fn profile(&self, name: &str, AccessKey { id, secret }: &AccessKey) -> (String, String) {
+        let url = &self.endpoints.default;
+        (
+            format!(
+                "\n[profile {name}]\nregion = {REGION}\nendpoint_url = {url}\nservices = local\n"
+            ),
+            format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n\n"),
+        )
     }
 
     /// Removes the state file.
@@ -147,7 +200,7 @@ impl Running {
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
     let failed = |error| StateError::new(path, error);
     if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory).map_err(failed)?;
+        create_private(directory).map_err(failed)?;
     }
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -159,8 +212,8 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-/// The AWS configuration and credentials files.
-fn profiles(endpoints: &Endpoints, operator: &AccessKey) -> (String, String) {
+/// Where the AWS configuration says that each service is.
+fn services(endpoints: &Endpoints) -> String {
     // The AWS CLI writes the spaces of "SageMaker Runtime" as underscores, the SDK
     // for Rust as hyphens.
     let mut config = String::from("[services local]\n");
@@ -174,20 +227,5 @@ fn profiles(endpoints: &Endpoints, operator: &AccessKey) -> (String, String) {
     ] {
         config.push_str(&format!("{service} =\n  endpoint_url = {url}\n"));
     }
-    let mut credentials = String::new();
-    let keys = [
-        ("saas_user", operator.id.as_str(), operator.secret.as_str()),
-        ("saas_admin", SAAS_ACCOUNT, "test"),
-        ("customer_admin", CUSTOMER_ACCOUNT, "test"),
-    ];
-    for (profile, id, secret) in keys {
-        config.push_str(&format!(
-            "\n[profile {profile}]\nregion = {REGION}\nendpoint_url = {}\nservices = local\n",
-            endpoints.default
-        ));
-        credentials.push_str(&format!(
-            "[{profile}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n\n"
-        ));
-    }
-    (config, credentials)
+    config
 }

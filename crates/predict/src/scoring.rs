@@ -16,7 +16,7 @@ use crosspilot_core::layout;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
-use crosspilot_core::run::RunRef;
+use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
 use crosspilot_core::settings::Problem;
 use crosspilot_core::tenant::{Encryption, Tenant};
 use csv::StringRecord;
@@ -28,8 +28,6 @@ use crate::table::csv_text;
 
 /// What scores. A table of 100,000 rows takes it a minute or two.
 const INSTANCE: TransformInstanceType = TransformInstanceType::MlM5Large;
-/// Attempts at scoring one run: each failed one keeps its name.
-const ATTEMPTS: u8 = 9;
 /// How long an account's quota of instances may keep a run waiting.
 const QUOTA_SECONDS: f64 = 3600.0;
 
@@ -202,7 +200,7 @@ impl ScoringJob<'_> {
             );
             match failed {
                 false => return Ok(name),
-                true if attempt < ATTEMPTS => attempt += 1,
+                true if attempt < SCORING_ATTEMPTS => attempt += 1,
                 true => return Err(error.into()),
             }
         }

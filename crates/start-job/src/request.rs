@@ -223,16 +223,17 @@ fn problem(
     Ok(match &settings.problem {
         Problem::Tabular => {
             let objective = settings.objective.as_ref();
-            let mode = training.mode.map(|mode| match mode {
+            // Always said: SageMaker takes silence for tuning.
+            let mode = match settings.mode() {
                 Mode::Auto => AutoMlMode::Auto,
                 Mode::Ensembling => AutoMlMode::Ensembling,
                 Mode::HyperparameterTuning => AutoMlMode::HyperparameterTuning,
-            });
+            };
             let config = TabularJobConfig::builder()
                 .target_attribute_name(&settings.target)
                 .completion_criteria(criteria)
                 .set_problem_type(objective.map(|o| ProblemType::from(o.problem_type.as_str())))
-                .set_mode(mode)
+                .mode(mode)
                 .set_feature_specification_s3_uri(features)
                 .set_sample_weight_attribute_name(training.sample_weight.clone());
             AutoMlProblemTypeConfig::TabularJobConfig(config.build())
@@ -289,7 +290,7 @@ fn problem_differs(
             "problem type",
             asked.problem_type().is_some() && found.problem_type() != asked.problem_type(),
         ),
-        ("mode", asked.mode().is_some() && found.mode() != asked.mode()),
+        ("mode", found.mode() != asked.mode()),
         ("limits", found.completion_criteria() != asked.completion_criteria()),
         (
             "feature types",
@@ -371,12 +372,29 @@ mod tests {
         assert_eq!(plan.security, None);
         assert_eq!(plan.output.kms_key_id(), None);
         let tabular = tabular(&plan);
-        assert_eq!((tabular.mode(), tabular.problem_type()), (None, None));
+        assert_eq!(tabular.problem_type(), None);
         assert_eq!(tabular.feature_specification_s3_uri(), None);
         assert_eq!(plan.channels.len(), 1);
         assert_eq!(plan.channels[0].content_type(), Some("text/csv;header=present"));
         assert_eq!(plan.channels[0].compression_type(), Some(&CompressionType::None));
         assert_eq!(plan.tags.len(), 4);
+    }
+
+    #[test]
+    fn the_mode_is_always_sent() {
+        let serverless =
+            json!({"hosting": {"serverless": {"memory_mb": 2048, "max_concurrency": 5}}});
+        for (model, sent) in [
+            (json!({"target": "y"}), AutoMlMode::Auto),
+            (json!({"target": "y", "deployment": serverless}), AutoMlMode::Ensembling),
+            (
+                json!({"target": "y", "training": {"mode": "hyperparameter_tuning"}}),
+                AutoMlMode::HyperparameterTuning,
+            ),
+        ] {
+            let plan = plan(&tenant(json!({})), model, &csv());
+            assert_eq!(tabular(&plan).mode(), Some(&sent));
+        }
     }
 
     #[test]

@@ -315,6 +315,7 @@ async fn alarm(scene: &Scene, name: &str, state: &str) {
     let ask = async |query: String| {
         let answer = reqwest::Client::new()
             .post(&scene.customer.cloud.endpoints().default)
+            .header("x-crosspilot-token", scene.customer.cloud.running().token)
             .header("content-type", "application/x-www-form-urlencoded")
             .header(
                 "authorization",

@@ -80,7 +80,8 @@ fn a_role_that_does_not_demand_the_external_id_is_refused() {
     on_local_cloud(async |cloud| {
         let _alone = TRUST.lock().await;
         let mut onboarding = onboarding("too-open");
-        let condition = "            Condition:\n              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
+        let condition =
+            "              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
         assert!(onboarding.template.contains(condition));
         onboarding.template = onboarding.template.replace(condition, "");
         let customer = Customer::with(cloud, onboarding).await;
@@ -113,17 +114,39 @@ fn unfit_data_is_refused_before_a_job_is_made() {
 #[test]
 fn only_active_tenants_run_and_predict() {
     on_local_cloud(async |cloud| {
-        let customer = Customer::new(cloud, "suspended").await;
-        cloud.vendor().set_status(&customer.tenant.tenant, TenantStatus::Suspended).await.unwrap();
-        let failure = customer.failed(&customer.start("x").await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"assume".into(), &"TenantInactive".into())
-        );
-        let (status, _) =
-            customer.ask(&customer.token(), "churn", r#"{"records": [{"Calls": 1}]}"#).await;
-        assert_eq!(status, 403);
+        let vendor = cloud.vendor();
+        for (name, ways) in [
+            ("suspended", &[TenantStatus::Suspended][..]),
+            ("offboarding", &[TenantStatus::Offboarding]),
+            ("deleted", &[TenantStatus::Offboarding, TenantStatus::Deleted]),
+        ] {
+            let customer = Customer::new(cloud, name).await;
+            for status in ways {
+                vendor.set_status(&customer.tenant.tenant, *status).await.unwrap();
+            }
+            refused_as_inactive(&customer).await;
+        }
+        let mut pending = Customer::new(cloud, "was-active").await;
+        pending.tenant.tenant = "pending".parse().unwrap();
+        pending.tenant.account = "399999999999".parse().unwrap();
+        let role = "arn:aws:iam::399999999999:role/customer_trusting_saas";
+        pending.tenant.role_arn = role.parse().unwrap();
+        let role = "arn:aws:iam::399999999999:role/crosspilot-execution";
+        pending.tenant.execution_role_arn = role.parse().unwrap();
+        pending.tenant.bucket = "pending-ml".parse().unwrap();
+        pending.tenant.external_id = "cp-of-a-pending-tenant-0123456789".parse().unwrap();
+        pending.tenant.status = TenantStatus::Pending;
+        vendor.add_tenant(&pending.tenant).await.unwrap();
+        refused_as_inactive(&pending).await;
     });
+}
+
+async fn refused_as_inactive(customer: &Customer) {
+    let failure = customer.failed(&customer.start("x").await).await;
+    assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TenantInactive".into()));
+    let record = r#"{"records": [{"Calls": 1}]}"#;
+    let (status, _) = customer.ask(&customer.token(), "churn", record).await;
+    assert_eq!(status, 403, "{}", customer.tenant.tenant);
 }
 
 #[test]

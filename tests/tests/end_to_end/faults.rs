@@ -40,6 +40,7 @@ const CALLS: &[Row] = &[
     row("sts:AssumeRole", Of::Account, false),
     row("sts:GetCallerIdentity", Of::Account, false),
     row("s3:PutObject", Of::Registry("runs"), true),
+    row("s3:PutObject", Of::Registry("unsettled"), true),
     row("s3:GetObject", Of::Registry("runs"), false),
     row("s3:ListBucket", Of::Data("train"), false),
     row("s3:GetObject", Of::Data("train"), false),
@@ -59,6 +60,7 @@ const CALLS: &[Row] = &[
     row("s3:ListBucket", Of::Data("test"), false),
     row("s3:GetObject", Of::Data("test"), false),
     row("InvokeEndpoint", Of::Account, false),
+    row("s3:DeleteObject", Of::Registry("unsettled"), true),
 ];
 
 impl Row {
@@ -232,11 +234,9 @@ fn a_function_killed_after_any_change_leaves_nothing_twice() {
         let rows = rows.map(|(number, row)| async move {
             let name = format!("killed-{number}");
             let (customer, execution) = struck(cloud, name, row, vec![Effect::Kill]).await;
-            let ended = customer.ended(&execution).await;
+            // Whoever was killed is asked again.
+            customer.succeeded(&execution).await;
             all_struck(&customer, row).await;
-            if ended.status().as_str() != "SUCCEEDED" {
-                customer.succeeded(&start_again(&customer).await).await;
-            }
             one_of_each(&customer, row.operation).await;
         });
         all(rows).await;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use assume::Started;
 use check_status::{Best, Failure, Phase};
 use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
+use crosspilot_core::failure;
 use crosspilot_core::manage::{self, Ask, Progress, Report};
 use crosspilot_core::run::RunRef;
 use deploy_best::{Action, Deployed, Deployment, Registered, Settled, Waiting};
@@ -117,6 +118,8 @@ fn answers(task: &str) -> Vec<Value> {
                 response(Phase::Succeeded, None),
                 response(Phase::Failed, failure()),
                 response(Phase::Stopped, failure()),
+                // What the catcher of a look that failed puts in its place.
+                json!({"phase": "unseen", "code": "Throttled", "cause": "none"}),
             ]
         }
         "RegisterModel" => {
@@ -149,7 +152,13 @@ fn answers(task: &str) -> Vec<Value> {
             value(Settled::Settled { removed: vec!["model m".into()] }),
             value(Settled::Waiting(waiting())),
         ],
-        "NoteCompletion" | "NoteFailure" => vec![json!({"noted": true})],
+        "NoteCompletion" => {
+            vec![value(assume::Response::Noted { noted: true, run: Some(run()), failure: None })]
+        }
+        "NoteFailure" => {
+            let failure = Some(failure::Failure::read("train", "NoCandidate", "none"));
+            vec![value(assume::Response::Noted { noted: true, run: Some(run()), failure })]
+        }
         other => panic!("{other} has no sample"),
     }
 }
@@ -177,6 +186,8 @@ fn evaluate(expression: &str) -> Value {
     }
     match inner.trim_start_matches('$') {
         "now()" => json!("2026-01-31T12:00:00Z"),
+        "failure != null" => json!(true),
+        "states.context.Execution.Input" => evaluate("{% $states.input %}"),
         "states.context.Execution.Id" => json!("arn:aws:states:us-east-1:1:execution:t:x"),
         "states.input" => json!({
             "tenant": "acme", "model": "churn",
@@ -332,17 +343,34 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let tenants = value(assume::Response::Active { tenants: vec![acme()] });
     for machine in ["verify", "manage"] {
         let (_, states) = crate::state_machine::states(machine);
-        let payload = states["ListTenants"]["Arguments"]["Payload"].clone();
-        assert!(matches!(read(machine, payload), assume::Request::ListActive));
+        let list = states["ListTenants"]["Arguments"]["Payload"]["list"].as_str().unwrap();
+        let listed = list.contains("active").then(|| json!({"list": "active"})).unwrap();
+        assert!(matches!(read(machine, listed), assume::Request::ListActive));
+        let sweeps = list.contains("$states.input.action = 'sweep' ? 'unsettled' : 'active'");
+        assert_eq!(sweeps, machine == "manage", "{list}");
+        let unsettled = json!({"list": "unsettled"});
+        assert!(matches!(read(machine, unsettled), assume::Request::ListUnsettled));
         assert_eq!(states["EachTenant"]["Items"], "{% $states.input.tenants %}");
         assert_eq!(tenants["tenants"], json!(["acme"]));
     }
 
-    let (_, probe) = crate::state_machine::states("verify.EachTenant");
-    let payload = &probe["Probe"]["Arguments"]["Payload"];
-    assert_eq!(payload, &json!({"verify": "{% $states.input %}"}));
+    let (_, verify) = crate::state_machine::states("verify");
+    let payload = &verify["ProbeOne"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"verify": "{% $states.input.tenant %}"}));
     let request = read("verify", json!({"verify": "acme"}));
     assert!(matches!(request, assume::Request::Verify(tenant) if tenant == acme()));
+    let (_, probe) = crate::state_machine::states("verify.EachTenant");
+    let payload = &probe["Probe"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"look": "{% $states.input %}"}));
+    let request = read("verify", json!({"look": "acme"}));
+    assert!(matches!(request, assume::Request::Look(tenant) if tenant == acme()));
+    // What the probes answer, and what is noted for one without an answer.
+    let payload = &verify["Judge"]["Arguments"]["Payload"];
+    assert_eq!(payload, &json!({"judge": "{% $states.input %}"}));
+    let seen = [value(assume::Seen::Proven), value(assume::Seen::Refused(acme()))];
+    let unproven = &probe["Probe"]["Catch"][0]["Output"];
+    let request = read("verify", json!({"judge": [seen[0], seen[1], unproven]}));
+    assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));
 
     let (_, each) = crate::state_machine::states("manage.EachTenant");
     let payload = each["Act"]["Arguments"]["Payload"].as_str().unwrap();
@@ -354,6 +382,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         manage::Action::Remove { model: Some(model), artifacts: true },
         manage::Action::TakeStock { days: 14 },
         manage::Action::TidyUp { days: 14 },
+        manage::Action::Sweep,
     ] {
         let mut ask = value(Ask { tenant: acme(), action, begun: false });
         let expected: Ask = serde_json::from_value(ask.clone()).unwrap();

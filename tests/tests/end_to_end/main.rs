@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 mod command_line;
+mod deaths;
 mod deployment;
+mod doors;
 mod failure_path;
 mod faults;
 mod handlers;

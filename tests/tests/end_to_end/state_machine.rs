@@ -94,16 +94,8 @@ fn every_task_has_a_timeout_a_bounded_retry_and_a_catch_for_everything() {
     }
 }
 
-#[test]
-fn handlers_are_retried_only_for_what_can_heal() {
-    let can_heal = [
-        "Throttled",
-        "Unavailable",
-        "Lambda.ServiceException",
-        "Lambda.AWSLambdaException",
-        "Lambda.SdkClientException",
-        "Lambda.TooManyRequestsException",
-    ];
+/// All tasks of the functions.
+fn handlers() -> Vec<(String, Value)> {
     let is_handler = |state: &Value| {
         state["Resource"].as_str().is_some_and(|resource| resource.ends_with("lambda:invoke"))
     };
@@ -111,14 +103,150 @@ fn handlers_are_retried_only_for_what_can_heal() {
     for (machine, _) in DEFINITIONS {
         assert!(handlers.iter().any(|(name, _)| name.starts_with(machine)), "{machine}");
     }
-    for (name, state) in handlers {
-        let retried: Vec<&str> = state["Retry"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|retry| retry["ErrorEquals"].as_array().unwrap())
-            .filter_map(Value::as_str)
-            .collect();
-        assert_eq!(retried, can_heal, "{name}");
+    handlers
+}
+
+fn errors(rule: &Value) -> Vec<&str> {
+    rule["ErrorEquals"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+/// What heals by itself in a moment, and what a function may die of once.
+const HEALS: [&[&str]; 2] = [
+    &[
+        "Throttled",
+        "Unavailable",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+        "Lambda.ClientExecutionTimeoutException",
+    ],
+    &["Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError", "States.Timeout"],
+];
+
+#[test]
+fn handlers_are_all_retried_alike_and_only_for_what_can_heal() {
+    let handlers = handlers();
+    let first = &handlers[0].1["Retry"];
+    for (name, state) in &handlers {
+        assert_eq!(&state["Retry"], first, "{name}");
+        let retried: Vec<_> = state["Retry"].as_array().unwrap().iter().map(errors).collect();
+        assert_eq!(retried, HEALS, "{name}");
     }
+}
+
+#[test]
+fn a_look_that_failed_is_a_look_later_and_a_refusal_ends_the_run() {
+    for (name, state) in handlers() {
+        let looks = state["Arguments"]["FunctionName"] == "${CheckStatusFunctionArn}";
+        let caught = state["Catch"].as_array().unwrap();
+        let later = caught.iter().find(|rule| errors(rule) == HEALS.concat());
+        assert_eq!(later.is_some(), looks, "{name}");
+        if let Some(later) = later {
+            // To where a look that was seen goes, which bounds it.
+            assert_eq!(later["Next"], state["Next"], "{name}");
+            assert_eq!(later["Output"]["phase"], "unseen", "{name}");
+            let phase = &states("train").1[later["Next"].as_str().unwrap()];
+            let bounded = phase["Choices"].as_array().unwrap().iter().find(|choice| {
+                let condition = choice["Condition"].as_str().unwrap();
+                condition.contains("'unseen'") && condition.contains("> $limit + 1800")
+            });
+            assert_eq!(bounded.unwrap()["Next"], "Settle", "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_error_is_carried_as_it_came_and_bounded() {
+    for (machine, text) in DEFINITIONS {
+        for reader in ["$parse", "$eval", "errorMessage"] {
+            assert!(!text.contains(reader), "{machine} reads errors by {reader}");
+        }
+        let causes = text.matches("$states.errorOutput.Cause").count();
+        let bounded = text.matches("$substring($states.errorOutput.Cause & '', 0, 8000)").count();
+        assert!(causes > 0 && causes == bounded, "{machine}: {bounded} of {causes} are bounded");
+        let errors = text.matches("$states.errorOutput.Error").count();
+        assert_eq!(errors, text.matches("$states.errorOutput.Error & ''").count(), "{machine}");
+    }
+}
+
+#[test]
+fn whatever_ends_a_run_that_has_begun_goes_through_settle_to_the_failure_path() {
+    let (_, states) = states("train");
+    let ways = |state: &Value| -> Vec<String> {
+        let lists = ["Choices", "Catch"].into_iter().filter_map(|list| state[list].as_array());
+        let failing = |way: &&Value| !way["Assign"]["failure"].is_null();
+        lists
+            .flatten()
+            .filter(failing)
+            .map(|way| way["Next"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut seen = 0;
+    for (name, state) in &states {
+        for way in ways(state) {
+            let expected = if ["Assume", "Settle"].contains(&name.as_str()) {
+                "NoteFailure"
+            } else {
+                "Settle"
+            };
+            assert_eq!(way, expected, "{name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "{seen}");
+    for (from, to) in [("NoteFailure", "ReportFailure"), ("ReportFailure", "Failed")] {
+        assert!(next(&states[from]).iter().all(|next| *next == to), "{from}");
+    }
+}
+
+/// Seconds that each function may take, as `infra/saas.yaml` sets them.
+fn function_timeouts() -> std::collections::BTreeMap<String, u64> {
+    const TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
+    let (globals, resources) = TEMPLATE.split_once("\nResources:\n").unwrap();
+    let seconds = |text: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("Timeout: "));
+        line.map(|seconds| seconds.parse().unwrap())
+    };
+    let default: u64 = seconds(globals).unwrap();
+    let mut found = std::collections::BTreeMap::new();
+    for (at, _) in resources.match_indices("Function:\n    Type: AWS::Serverless::Function\n") {
+        let name = resources[..at].rsplit(char::is_whitespace).next().unwrap();
+        let rest = &resources[at + 1..];
+        // Up to the next resource.
+        let body: String = rest
+            .lines()
+            .skip(1)
+            .take_while(|line| line.is_empty() || line.starts_with("    "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        found.insert(format!("{name}FunctionArn"), seconds(&body).unwrap_or(default));
+    }
+    assert_eq!(found.len(), 5, "{found:?}");
+    found
+}
+
+#[test]
+fn a_task_gives_its_function_the_time_that_it_may_take() {
+    let timeouts = function_timeouts();
+    for (name, state) in handlers() {
+        let function = state["Arguments"]["FunctionName"].as_str().unwrap();
+        let may = timeouts[function.trim_start_matches("${").trim_end_matches('}')];
+        let waits = state["TimeoutSeconds"].as_u64().unwrap();
+        assert!(waits > may, "{name} waits {waits} s for a function that may take {may} s");
+    }
+}
+
+#[test]
+fn every_expression_has_a_value_whatever_error_is_caught() {
+    let python =
+        crosspilot_local::install::emulator_python(&crosspilot_tests::home(), |_| {}).unwrap();
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let checked = std::process::Command::new(python)
+        .arg(here.join("tests/end_to_end/expressions.py"))
+        .arg(here.join("../statemachine"))
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{told}");
 }

@@ -4,11 +4,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crosspilot_core::aws::aws_config::{Region, SdkConfig};
 use crosspilot_core::aws::eventbridge;
 use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
 use crosspilot_core::aws::s3;
-use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ExternalId, RoleArn};
@@ -22,12 +20,12 @@ use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
-use crosspilot_tests::{Customer, TRUST, home_of, on_local_cloud, until};
+use crosspilot_tests::{Customer, TRUST, function_identity, home_of, on_local_cloud, until};
 use serde_json::{Value, json};
 use start_job::preflight::Flaw;
 
 /// A tenant that is in the registry only.
-fn tenant(id: &str, account: &str) -> Tenant {
+pub(crate) fn tenant(id: &str, account: &str) -> Tenant {
     serde_json::from_value(json!({
         "tenant": id, "account": account, "region": REGION,
         "role_arn": format!("arn:aws:iam::{account}:role/customer_trusting_saas"),
@@ -229,22 +227,7 @@ fn no_event_of_a_customer_can_speak_for_another() {
 
 /// The function `start-job` with its own role's session, as Lambda gives it.
 async fn start_job_function(cloud: &LocalCloud, refresh: Duration) -> App {
-    let role = format!("arn:aws:iam::{SAAS_ACCOUNT}:role/crosspilot-start-job");
-    let function = format!("arn:aws:lambda:{REGION}:{SAAS_ACCOUNT}:function:crosspilot-start-job");
-    let session = cloud.authority();
-    let session = session
-        .service_session(&role, "lambda.amazonaws.com", SAAS_ACCOUNT, &function, REGION)
-        .await
-        .unwrap();
-    let token = Some(session.session_token);
-    let keys =
-        Credentials::new(session.access_key_id, session.secret_access_key, token, None, "lambda");
-    let config: SdkConfig = crosspilot_core::aws::loader()
-        .endpoint_url(&cloud.endpoints().default)
-        .region(Region::new(REGION))
-        .credentials_provider(SharedCredentialsProvider::new(keys))
-        .load()
-        .await;
+    let config = function_identity(cloud, "crosspilot-start-job").await;
     let registry = Registry::new(&config, &cloud.vendor().deployment.registry_bucket);
     let sessions = Sessions::refreshed(&config, refresh);
     App { sessions, ..App::new(config, registry) }

@@ -3,18 +3,30 @@
 
 use std::pin::Pin;
 
+use assume::{Round, Seen};
+use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::cloudformation;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
+use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ExternalId;
+use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::Registry;
 use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::session::{CustomerSession, Sessions};
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_core::vendor::Verification;
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
-use crosspilot_tests::{Customer, TRUST, on_local_cloud, onboarding, present, saas_user, until};
+use crosspilot_local::LocalCloud;
+use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT};
+use crosspilot_tests::{
+    Customer, TRUST, function_identity, on_local_cloud, onboarding, present, saas_user, until,
+};
+use serde_json::{Value, json};
+
+use crate::tenants::tenant;
 
 const CONDITION: &str =
     "              StringEquals:\n                sts:ExternalId: !Ref ExternalId\n";
@@ -23,14 +35,14 @@ const CONDITION: &str =
 fn template(tenant: &str, condition: &str) -> crosspilot_local::Onboarding {
     let mut onboarding = onboarding(tenant);
     let own = onboarding.template.clone();
-    assert!(own.contains(CONDITION));
+    assert_eq!(own.matches(CONDITION).count(), 1);
     onboarding.template = match condition {
         "exact" => own,
         "pattern" => own.replace(
             CONDITION,
             "              StringLike:\n                sts:ExternalId: cp-*\n",
         ),
-        "missing" => own.replace(&format!("            Condition:\n{CONDITION}"), ""),
+        "missing" => own.replace(CONDITION, ""),
         "wrong principal" => own
             .replace("${SaasAccountId}:role/crosspilot-", "${SaasAccountId}:role/another-")
             .replace("${SaasAccountId}:user/saas_user", "${SaasAccountId}:user/another"),
@@ -76,9 +88,10 @@ fn sixteen_cases_of_ids_and_conditions() {
             }
             let found = cloud.vendor().verify(&customer.tenant.tenant).await.unwrap();
             assert_eq!(code_of(&found), verdict, "{found:?}");
+            // An operator's question changes nothing, whatever the answer.
             let after = cloud.vendor().registry.tenant(&customer.tenant.tenant).await.unwrap();
-            let active = after.status == TenantStatus::Active;
-            assert_eq!(active, verdict == "proven", "{condition}: {:?}", after.status);
+            assert_eq!(after.status, TenantStatus::Active, "{condition}");
+            cloud.vendor().set_status(&after.tenant, TenantStatus::Suspended).await.unwrap();
         }
     });
 }
@@ -94,7 +107,24 @@ fn a_pattern_around_the_right_id_is_too_open() {
         let customer = Customer::with(cloud, onboarding).await;
         let found = cloud.vendor().verify(&customer.tenant.tenant).await.unwrap();
         assert_eq!(code_of(&found), "TrustTooOpen", "{found:?}");
+        cloud.vendor().set_status(&customer.tenant.tenant, TenantStatus::Suspended).await.unwrap();
     });
+}
+
+/// The round of the schedule: all active tenants, judged as a whole.
+pub(crate) async fn round(cloud: &LocalCloud) -> Round {
+    let vendor = cloud.vendor();
+    let client = vendor.step_functions();
+    let machine = &vendor.deployment.verify_state_machine;
+    let round = client.start_execution().state_machine_arn(machine).input("{}");
+    let arn = round.send().await.unwrap().execution_arn;
+    let output = until("the round ends", async || {
+        let found = client.describe_execution().execution_arn(&arn).send().await.unwrap();
+        assert_ne!(*found.status(), ExecutionStatus::Failed, "{:?}", found.cause());
+        found.output
+    })
+    .await;
+    serde_json::from_str(&output).unwrap()
 }
 
 /// Deploys the customer's stack again with another template.
@@ -135,11 +165,11 @@ fn drift_suspends_the_tenant_and_says_so() {
         assert_eq!(code_of(&vendor.verify(id).await.unwrap()), "proven");
 
         redeploy(&customer, &template("drifting", "missing").template).await;
+        // Whoever asks is told. Only a round suspends.
         let verdict = vendor.verify(id).await.unwrap();
-        let Verification::Refused { code, suspended: true, .. } = &verdict else {
-            panic!("{verdict:?}")
-        };
-        assert_eq!(code, "TrustTooOpen");
+        assert_eq!(code_of(&verdict), "TrustTooOpen", "{verdict:?}");
+        assert_eq!(vendor.registry.tenant(id).await.unwrap().status, TenantStatus::Active);
+        assert!(round(cloud).await.suspended.contains(id));
         let suspended = vendor.registry.tenant(id).await.unwrap();
         assert_eq!(suspended.status, TenantStatus::Suspended);
         let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
@@ -175,29 +205,174 @@ fn a_deleted_role_suspends_only_its_own_tenant() {
         until("the role is gone", async || present(&user, role, id).await.is_err().then_some(()))
             .await;
 
-        // The round of the schedule: all active tenants, each on its own.
         let vendor = cloud.vendor();
-        let client = vendor.step_functions();
-        let machine = &vendor.deployment.verify_state_machine;
-        let round = client.start_execution().state_machine_arn(machine).input("{}");
-        let arn = round.send().await.unwrap().execution_arn;
-        let output = until("the round ends", async || {
-            client.describe_execution().execution_arn(&arn).send().await.unwrap().output
-        })
-        .await;
-        let verdicts: Vec<Verification> = serde_json::from_str(&output).unwrap();
-        let of = |customer: &Customer| {
-            verdicts.iter().find(|verdict| {
-                let (Verification::Proven { tenant }
-                | Verification::Refused { tenant, .. }
-                | Verification::Unproven { tenant, .. }) = verdict;
-                *tenant == customer.tenant.tenant
-            })
+        let round = round(cloud).await;
+        let (gone, stays) = (&gone.tenant.tenant, &stays.tenant.tenant);
+        assert!(round.suspended.contains(gone) && !round.suspended.contains(stays), "{round:?}");
+        let status = async |id| vendor.registry.tenant(id).await.unwrap().status;
+        assert_eq!(status(gone).await, TenantStatus::Suspended);
+        assert_eq!(status(stays).await, TenantStatus::Active);
+    });
+}
+
+/// A template of one role, which may assume any other.
+fn role(name: &str, principal: Value, condition: Value) -> String {
+    let statement = json!({
+        "Sid": "Trust", "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole",
+        "Condition": condition,
+    });
+    let assume = json!({
+        "Sid": "Assume", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*",
+    });
+    let document = |statement| json!({"Version": "2012-10-17", "Statement": [statement]});
+    let policies = json!([{"PolicyName": "assume", "PolicyDocument": document(assume)}]);
+    json!({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": {
+        "RoleName": name, "AssumeRolePolicyDocument": document(statement), "Policies": policies,
+    }}}})
+    .to_string()
+}
+
+/// Creates a stack; if that fails, gives the reasons in its events.
+async fn make_stack(account: &SdkConfig, stack: &str, template: &str) -> Result<(), String> {
+    let client = cloudformation::Client::new(account);
+    let create = client.create_stack().stack_name(stack).template_body(template);
+    create.capabilities(Capability::CapabilityNamedIam).send().await.unwrap();
+    let status = until("the stack is there or not", async || {
+        let found = client.describe_stacks().stack_name(stack).send().await.unwrap();
+        let status = found.stacks()[0].stack_status().unwrap().as_str().to_owned();
+        (!status.ends_with("_IN_PROGRESS")).then_some(status)
+    })
+    .await;
+    if status == "CREATE_COMPLETE" {
+        return Ok(());
+    }
+    let events = client.describe_stack_events().stack_name(stack).send().await.unwrap();
+    let reasons = events.stack_events().iter().filter_map(|event| event.resource_status_reason());
+    Err(reasons.collect::<Vec<_>>().join("; "))
+}
+
+async fn delete_stack(account: &SdkConfig, stack: &str) {
+    let client = cloudformation::Client::new(account);
+    client.delete_stack().stack_name(stack).send().await.unwrap();
+    until("the stack is gone", async || {
+        client.describe_stacks().stack_name(stack).send().await.is_err().then_some(())
+    })
+    .await;
+}
+
+/// The function `assume` with its own role's session, as Lambda gives it.
+async fn assume_function(cloud: &LocalCloud) -> App {
+    let config = function_identity(cloud, "crosspilot-assume").await;
+    let registry = Registry::new(&config, &cloud.vendor().deployment.registry_bucket);
+    App::new(config, registry)
+}
+
+#[test]
+fn a_round_in_which_most_refuse_suspends_nobody_and_says_so() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let vendor = cloud.vendor();
+        // Active, and without a role that anybody could assume.
+        let mut ids = Vec::new();
+        for number in 1..=4 {
+            let tenant = tenant(&format!("held-{number}"), &format!("60000000021{number}"));
+            vendor.add_tenant(&tenant).await.unwrap();
+            ids.push(vendor.set_status(&tenant.tenant, TenantStatus::Active).await.unwrap().tenant);
+        }
+        let app = assume_function(cloud).await;
+        let seen: Vec<Seen> = ids.iter().cloned().map(Seen::Refused).collect();
+        let mut round = seen.clone();
+        round.extend([Seen::Proven, Seen::Unproven, Seen::Skipped]);
+        let held = assume::handle(app.clone(), assume::Request::Judge(round)).await.unwrap_err();
+        assert_eq!(held.code(), Code::TrustRoundHeld);
+        assert!(held.to_string().starts_with("4 of 5 tenants refuse at once"), "{held}");
+        for id in &ids {
+            assert_eq!(vendor.registry.tenant(id).await.unwrap().status, TenantStatus::Active);
+        }
+        let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
+        let about = |event: &&crosspilot_local::authority::Event| {
+            event.detail_type == "Crosspilot Trust Round Held" && event.detail.contains("4 of 5")
         };
-        assert_eq!(of(&gone).map(code_of), Some("TrustRefused"), "{verdicts:?}");
-        assert_eq!(of(&stays).map(code_of), Some("proven"), "{verdicts:?}");
-        let status = vendor.registry.tenant(&gone.tenant.tenant).await.unwrap().status;
-        assert_eq!(status, TenantStatus::Suspended);
+        assert_eq!(events.iter().filter(about).count(), 1, "{events:?}");
+
+        // The same four among many: theirs is the fault. One that has come back
+        // by the time it is asked again is spared.
+        let back = Customer::new(cloud, "came-back").await.tenant.tenant;
+        let mut round = seen;
+        round.push(Seen::Refused(back.clone()));
+        round.extend(vec![Seen::Proven; 6]);
+        let judged = assume::handle(app, assume::Request::Judge(round)).await.unwrap();
+        let expected = Round { answered: 11, suspended: ids.clone(), spared: vec![back.clone()] };
+        assert_eq!(judged, assume::Response::Judged(expected));
+        for id in &ids {
+            assert_eq!(vendor.registry.tenant(id).await.unwrap().status, TenantStatus::Suspended);
+        }
+        assert_eq!(vendor.registry.tenant(&back).await.unwrap().status, TenantStatus::Active);
+    });
+}
+
+#[test]
+fn roles_made_anew_are_trusted_by_their_name_and_not_where_they_were_named_as_principals() {
+    on_local_cloud(async |cloud| {
+        let _alone = TRUST.lock().await;
+        let customer = Customer::new(cloud, "rebuilt").await;
+        let vendor = &cloud.endpoints().administrator(SAAS_ACCOUNT);
+        let theirs = &cloud.customer(&customer.tenant.account);
+        let account = &customer.tenant.account;
+        let caller = format!("arn:aws:iam::{SAAS_ACCOUNT}:role/rebuilt-caller");
+        // A customer of before, whose policy names a role of the vendor as principal.
+        let id: ExternalId = "cp-rebuilt".parse().unwrap();
+        let mut condition = json!({"StringEquals": {"sts:ExternalId": id}});
+        let by_principal = role("by-principal", json!({"AWS": caller}), condition.clone());
+        let refused = make_stack(theirs, "by-principal", &by_principal).await.unwrap_err();
+        assert!(refused.contains("Invalid principal in policy"), "{refused}");
+        delete_stack(theirs, "by-principal").await;
+        // By name, it can even be trusted before it is there.
+        condition["ArnEquals"] = json!({"aws:PrincipalArn": caller});
+        let root = json!({"AWS": format!("arn:aws:iam::{SAAS_ACCOUNT}:root")});
+        let by_name = role("by-name", root, condition);
+        make_stack(theirs, "by-name", &by_name).await.unwrap();
+
+        let function =
+            role("rebuilt-caller", json!({"Service": "lambda.amazonaws.com"}), json!({}));
+        make_stack(vendor, "rebuilt-caller", &function).await.unwrap();
+        make_stack(theirs, "by-principal", &by_principal).await.unwrap();
+        let takes = async |name: &str| {
+            let session = function_identity(cloud, "rebuilt-caller").await;
+            let role = format!("arn:aws:iam::{account}:role/{name}").parse().unwrap();
+            present(&session, &role, Some(&id)).await
+        };
+        assert!(takes("by-principal").await.is_ok());
+        assert!(takes("by-name").await.is_ok());
+
+        // Deleted and made again under the same name.
+        delete_stack(vendor, "rebuilt-caller").await;
+        make_stack(vendor, "rebuilt-caller", &function).await.unwrap();
+        assert_eq!(takes("by-principal").await.unwrap_err().aws_code(), "AccessDenied");
+        takes("by-name").await.unwrap();
+        // The template trusts the five functions so, and no other role of the vendor.
+        assert!(CUSTOMER_TEMPLATE.contains("aws:PrincipalArn"));
+        let stranger = function_identity(cloud, "rebuilt-caller").await;
+        let (role, id) = (&customer.tenant.role_arn, Some(&customer.tenant.external_id));
+        assert_eq!(present(&stranger, role, id).await.unwrap_err().aws_code(), "AccessDenied");
+    });
+}
+
+#[test]
+fn entries_of_the_audit_trail_are_never_overwritten() {
+    on_local_cloud(async |cloud| {
+        let s3 = s3::Client::new(&function_identity(cloud, "crosspilot-assume").await);
+        let bucket = &cloud.vendor().deployment.registry_bucket;
+        let put = || {
+            let body = ByteStream::from_static(b"{}");
+            s3.put_object().bucket(bucket).key("audit/overwrite/1.json").body(body)
+        };
+        put().if_none_match("*").send().await.unwrap();
+        for write in [put(), put().if_none_match("*")] {
+            let error = write.send().await.unwrap_err();
+            let error = CallError::new("s3:PutObject", "audit", &error);
+            assert!(["AccessDenied", "PreconditionFailed"].contains(&error.aws_code()), "{error}");
+        }
     });
 }
 
@@ -319,7 +494,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 11] = [
+        let allowed: [(Purpose<'_>, &[&str]); 12] = [
             (Purpose::ProveTrust, &[]),
             (
                 Purpose::StartJob(&run),
@@ -336,6 +511,7 @@ fn every_session_policy_is_narrow() {
                 Purpose::CheckStatus(&run),
                 &["describe job", "stop job", "list candidates", "describe endpoint"],
             ),
+            (Purpose::StopJobs(&run), &["describe job", "stop job"]),
             (Purpose::RegisterModel(&run), &["describe job", "describe model"]),
             (
                 Purpose::Deploy(&run),

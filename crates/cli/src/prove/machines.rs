@@ -7,7 +7,8 @@ use crosspilot_core::aws::sfn::types::{
     TestStateConfiguration,
 };
 use crosspilot_core::error::CallError;
-use crosspilot_local::stacks::DEFINITIONS;
+use crosspilot_local::stacks::{DEFINITIONS, ERRORS};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::doubts::{Findings, Verdict};
@@ -17,21 +18,20 @@ use crate::failure::Failure;
 /// More attempts than any Retry list makes: what is caught, is caught now.
 const RETRIED: i32 = 100;
 
-/// What a function's end looks like to Step Functions when it did not answer:
-/// the error, and the cause as AWS writes it.
-const ERRORS: [(&str, &str); 8] = [
-    ("AccessDenied", r#"{"errorType":"AccessDenied","errorMessage":"sts:AssumeRole was refused"}"#),
-    (
-        "Lambda.Unknown",
-        "The cause could not be determined because Lambda did not return an error type. Returned payload: {\"errorMessage\":\"2026-01-31T12:00:00.000Z 00000000-0000-0000-0000-000000000000 Task timed out after 60.00 seconds\"}",
-    ),
-    ("Sandbox.Timedout", r#"{"errorType":"Sandbox.Timedout","errorMessage":"Task timed out"}"#),
-    ("Runtime.ExitError", r#"{"errorType":"Runtime.ExitError","errorMessage":"signal: killed"}"#),
-    ("Lambda.ClientExecutionTimeoutException", "timed out"),
-    ("Lambda.TooManyRequestsException", "Rate exceeded"),
-    ("States.Timeout", ""),
-    ("States.TaskFailed", "{ no JSON"),
-];
+/// A task's error, as `statemachine/errors.json` has them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TaskError {
+    error: String,
+    cause: Option<String>,
+    /// How often the cause is repeated: some are long.
+    #[serde(default = "once", rename = "times")]
+    times: usize,
+}
+
+fn once() -> usize {
+    1
+}
 
 /// A state to test: of which machine, and its definition there.
 struct Case {
@@ -51,12 +51,13 @@ pub(super) async fn judge(site: &Site, findings: &mut Findings) -> Result<(), Fa
     let client = sfn::Client::new(site.vendor_config());
     let mut tested = 0_u32;
     let mut refused = Vec::new();
+    let errors: Vec<TaskError> = serde_json::from_str(ERRORS)?;
     for case in cases()? {
-        let errors = ERRORS.iter().filter(|_| case.is_task).map(Some);
+        let errors = errors.iter().filter(|_| case.is_task).map(Some);
         for error in std::iter::once(None).chain(errors) {
             tested += 1;
-            if let Some(reason) = test(&client, &case, error.copied()).await? {
-                let with = error.map_or("its result", |(error, _)| *error);
+            if let Some(reason) = test(&client, &case, error).await? {
+                let with = error.map_or("its result", |error| error.error.as_str());
                 refused.push(format!("{} {} with {with}: {reason}", case.machine, case.state));
             }
         }
@@ -119,7 +120,7 @@ fn substituted(text: &str) -> String {
 async fn test(
     client: &sfn::Client,
     case: &Case,
-    error: Option<(&str, &str)>,
+    error: Option<&TaskError>,
 ) -> Result<Option<String>, Failure> {
     let mut asked = client
         .test_state()
@@ -132,8 +133,10 @@ async fn test(
         let mock = MockInput::builder().field_validation_mode(MockResponseValidationMode::None);
         let mock = match error {
             None => mock.result(json!({"Payload": everything(), "StatusCode": 200}).to_string()),
-            Some((error, cause)) => {
-                mock.error_output(MockErrorOutput::builder().error(error).cause(cause).build())
+            Some(TaskError { error, cause, times }) => {
+                let cause = cause.as_ref().map(|cause| cause.repeat(*times));
+                let output = MockErrorOutput::builder().error(error).set_cause(cause);
+                mock.error_output(output.build())
             }
         };
         let retried = TestStateConfiguration::builder().retrier_retry_count(RETRIED).build();
@@ -203,5 +206,7 @@ mod tests {
             assert_eq!(found, tasks, "{machine}");
         }
         assert!(cases.iter().all(|case| !case.definition.contains("${")));
+        let errors: Vec<TaskError> = serde_json::from_str(ERRORS).unwrap();
+        assert!(errors.iter().any(|error| error.error == "Lambda.Unknown"));
     }
 }

@@ -95,6 +95,11 @@ pub enum SettingsInvalid {
     /// Something that serverless endpoints do not have.
     #[error("{0} is not offered for serverless endpoints; leave it out")]
     NotServerless(&'static str),
+    /// A mode that may make models of several containers.
+    #[error(
+        "training.mode is {0}, which may make models of several containers, and a serverless endpoint serves one; set training.mode to ensembling, or leave it out"
+    )]
+    ModeServerless(&'static str),
     /// A step of traffic.
     #[error("update.traffic.{0}.percent is {1}; it must be {2}")]
     Percent(&'static str, u8, &'static str),
@@ -130,9 +135,25 @@ impl ModelSettings {
         self.training.validate(&self.problem, &self.target)?;
         self.gate.validate()?;
         self.deployment.validate()?;
+        self.serves_what_it_trains()?;
         match &self.schedule {
             Some(schedule) if !is_schedule(schedule) => {
                 Err(SettingsInvalid::Schedule(schedule.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// From 100 MB on, AUTO tunes pipelines (API reference, `AutoMLJobConfig`,
+    /// Mode), which serverless endpoints do not take (Developer Guide,
+    /// "Serverless endpoints: feature exclusions").
+    fn serves_what_it_trains(&self) -> Result<(), SettingsInvalid> {
+        match (&self.deployment.hosting, self.training.mode) {
+            (Hosting::Serverless { .. }, Some(Mode::Auto)) => {
+                Err(SettingsInvalid::ModeServerless("auto"))
+            }
+            (Hosting::Serverless { .. }, Some(Mode::HyperparameterTuning)) => {
+                Err(SettingsInvalid::ModeServerless("hyperparameter_tuning"))
             }
             _ => Ok(()),
         }
@@ -538,6 +559,10 @@ mod tests {
             (
                 json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}, "data_capture_percent": 5}}),
                 "data_capture_percent is not offered for serverless endpoints; leave it out",
+            ),
+            (
+                json!({"training": {"mode": "auto"}, "deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}}}),
+                "training.mode is auto, which may make models of several containers, and a serverless endpoint serves one; set training.mode to ensembling, or leave it out",
             ),
             (
                 json!({"deployment": {"scaling": {"min": 3, "max": 2, "invocations_per_instance": 9}}}),

@@ -5,12 +5,12 @@
 use std::time::Duration;
 
 use aws_sdk_sfn::types::ExecutionStatus;
-use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Vendor, VendorError};
 use crate::error::CallError;
+use crate::failure::Failure;
 use crate::ids::{ModelName, TenantId};
 use crate::manage::{Action, Ask, Progress, Report};
 use crate::registry::{Change, Stop};
@@ -20,7 +20,8 @@ use crate::tenant::{Tenant, TenantStatus};
 /// What became of a request to stop a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopping {
-    /// It had ended already, with this status of its execution.
+    /// It had ended already, with this status of its execution, and no job of it
+    /// is at work.
     Ended(ExecutionStatus),
     /// It ends without a job, since there is none yet.
     BeforeItsJob,
@@ -54,13 +55,6 @@ pub struct Removal {
     pub artifacts: bool,
     /// Go on although the customer's account cannot be reached.
     pub force: bool,
-}
-
-/// What the failure path of a state machine says.
-#[derive(Deserialize)]
-struct Failed {
-    code: String,
-    cause: String,
 }
 
 impl Vendor {
@@ -102,7 +96,9 @@ impl Vendor {
                 _ => {
                     let failed = serde_json::from_str(found.cause.as_deref().unwrap_or_default());
                     return Err(match failed {
-                        Ok(Failed { code, cause }) => {
+                        Ok(Failure { stage, code, cause }) => {
+                            // The state machine hands on the error as it came.
+                            let Failure { code, cause, .. } = Failure::read(&stage, &code, &cause);
                             VendorError::NotDone { code, cause, execution }
                         }
                         Err(_) => unreadable(&execution),
@@ -133,22 +129,29 @@ impl Vendor {
     }
 
     /// Stops a run: its record says so to every handler that is asked next, and
-    /// its job is told at once. Asking twice changes nothing more.
+    /// its jobs are told at once, also if its execution has ended, however it
+    /// did. Asking twice changes nothing more.
     pub async fn stop_run(&self, run: &RunRef) -> Result<Stopping, VendorError> {
         let record = self.registry.run(run).await?;
-        match self.status_of(&record.execution).await? {
-            // Not of the state machine's, or not known any more: what is left
-            // to stop is its job.
-            None | Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive) => {}
-            Some(status) => return Ok(Stopping::Ended(status)),
+        let ended = match self.status_of(&record.execution).await? {
+            // Not of the state machine's, or not known any more.
+            None | Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive) => None,
+            Some(status) => Some(status),
+        };
+        if ended.is_none() {
+            self.request_stop(run).await?;
         }
-        self.request_stop(run).await?;
         let action = Action::Stop { run: run.run_id.clone(), model: run.model.clone() };
-        match self.manage(&run.tenant, action, |_| {}).await? {
-            Report::Stopped { job, status: Some(status) } => Ok(Stopping::Job { job, status }),
-            Report::Stopped { status: None, .. } => Ok(Stopping::BeforeItsJob),
-            _ => Err(VendorError::NoAnswer(self.deployment.manage_state_machine.clone())),
-        }
+        let report = self.manage(&run.tenant, action, |_| {}).await?;
+        let Report::Stopped { job, status } = report else {
+            return Err(VendorError::NoAnswer(self.deployment.manage_state_machine.clone()));
+        };
+        Ok(match (status, ended) {
+            (Some(status), _) if status == "Stopping" => Stopping::Job { job, status },
+            (_, Some(ended)) => Stopping::Ended(ended),
+            (Some(status), None) => Stopping::Job { job, status },
+            (None, None) => Stopping::BeforeItsJob,
+        })
     }
 
     async fn request_stop(&self, run: &RunRef) -> Result<(), VendorError> {

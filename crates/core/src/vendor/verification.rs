@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Vendor, VendorError};
 use crate::error::CallError;
+use crate::failure::Failure;
 use crate::ids::TenantId;
 use crate::tenant::{Tenant, TenantStatus};
 
@@ -26,7 +27,8 @@ pub enum Verification {
         /// Whose role it is.
         tenant: TenantId,
     },
-    /// It does not. A tenant that was active is suspended now.
+    /// It does not. If it still does not in the next round over all tenants, it is
+    /// suspended then.
     Refused {
         /// Whose role it is.
         tenant: TenantId,
@@ -34,8 +36,6 @@ pub enum Verification {
         code: String,
         /// Why: a sentence.
         cause: String,
-        /// Whether it was suspended because of that.
-        suspended: bool,
     },
     /// The probes gave no answer: nothing was changed.
     Unproven {
@@ -68,7 +68,16 @@ impl Vendor {
                     let output: Result<Vec<Verification>, _> =
                         serde_json::from_str(found.output.as_deref().unwrap_or_default());
                     let verdict = output.ok().and_then(|mut verdicts| verdicts.pop());
-                    return verdict.ok_or(VendorError::NoVerdict(execution));
+                    return match verdict {
+                        // The state machine hands on an error as it came.
+                        Some(Verification::Unproven { tenant, code, cause }) => {
+                            let Failure { code, cause, .. } =
+                                Failure::read("verify", &code, &cause);
+                            Ok(Verification::Unproven { tenant, code, cause })
+                        }
+                        Some(verdict) => Ok(verdict),
+                        None => Err(VendorError::NoVerdict(execution)),
+                    };
                 }
                 _ => break,
             }

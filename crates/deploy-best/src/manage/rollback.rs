@@ -27,7 +27,7 @@ pub(super) async fn roll_back(
     let serving = known(&lineup, to).map_err(no_way)?;
     let settings = model_settings(tenant, &to.model)?;
     let session = open(app, tenant, Purpose::Settle(to)).await?;
-    let scene = Scene { app, tenant, settings, session };
+    let scene = Scene { app, tenant, settings: Some(settings), session };
     let sagemaker = scene.session.sagemaker();
 
     let found = Endpoint::find(&sagemaker, &name).await?;

@@ -143,10 +143,12 @@ impl Plan {
                 );
             }
         };
+        // Documented is AUTO where it is chosen; jobs without a mode are tuned:
+        // AWS's notebooks and its SDK's tests expect three containers of them.
         let mode = match text(tabular, "Mode").as_deref() {
             Some("ENSEMBLING") => Some(Mode::Ensembling),
-            Some("HYPERPARAMETER_TUNING") => Some(Mode::Tuning),
-            _ => None,
+            Some("AUTO") => None,
+            _ => Some(Mode::Tuning),
         };
         let weight = text(tabular, "SampleWeightAttributeName");
         if weight.is_some() && mode != Some(Mode::Ensembling) {
@@ -299,6 +301,19 @@ mod tests {
         let mut other = request(json!({}));
         other["AutoMLProblemTypeConfig"] = json!({ "TextGenerationJobConfig": {} });
         assert!(Plan::read(&other).is_err());
+    }
+
+    #[test]
+    fn a_job_without_a_mode_is_tuned() {
+        for (mode, meant) in [
+            (json!(null), Some(Mode::Tuning)),
+            (json!("HYPERPARAMETER_TUNING"), Some(Mode::Tuning)),
+            (json!("ENSEMBLING"), Some(Mode::Ensembling)),
+            (json!("AUTO"), None),
+        ] {
+            let tabular = json!({ "TargetAttributeName": "y", "Mode": mode });
+            assert_eq!(Plan::read(&request(tabular)).unwrap().mode, meant);
+        }
     }
 
     #[test]

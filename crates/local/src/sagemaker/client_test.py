@@ -53,7 +53,7 @@ assert right > 80, right
 
 regression = [[*record[:3], "x", record[3]] for record in TRAIN]
 upload("regression/train.csv", regression)
-start("crosspilot-tune", Mode="HYPERPARAMETER_TUNING", candidates=2)
+start("crosspilot-tune", Mode=None, candidates=2)  # no mode means tuning
 start("crosspilot-number", "s3://acme-ml/regression/train.csv", Mode="HYPERPARAMETER_TUNING", candidates=1)
 tuned, seen = finish("crosspilot-tune")
 assert seen[-1] == ("Completed", "MaxCandidatesReached"), (seen, tuned)

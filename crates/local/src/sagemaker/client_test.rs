@@ -24,6 +24,7 @@ use tempfile::TempDir;
 
 use super::{Effect, Fault, Options, SageMaker};
 use crate::{
+    administrators::Administrators,
     authority::Authority,
     emulator::{Emulator, Launch},
     install::emulator_python,
@@ -96,10 +97,15 @@ async fn run(script: &str, faults: Vec<Fault>) {
     faults.into_iter().for_each(|fault| local.sagemaker.inject(fault));
     let mut client = Command::new(emulator());
     client.arg(source(script)).args([&local.url, &local.sagemaker.url()]);
-    client.arg(local.directory.path());
+    client.arg(local.directory.path()).env("CROSSPILOT_TOKEN", TOKEN);
     let output = tokio::task::spawn_blocking(move || client.output()).await.unwrap().unwrap();
     local.stop().await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn administrator(account: &str) -> Credentials {
+    let key = Administrators::of(TOKEN).key(account);
+    Credentials::new(key.id, key.secret, None, None, "test")
 }
 
 /// The SDK for Rust with these credentials. It tries three times, as it does
@@ -119,7 +125,7 @@ async fn sdk(url: &str, credentials: Credentials) -> SdkConfig {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sdk_for_rust_tries_again_and_then_says_so() {
     let local = Local::start().await;
-    let root = Credentials::new("222222222222", "test", None, None, "test");
+    let root = administrator("222222222222");
     let client = sagemaker::Client::new(&sdk(&local.sagemaker.url(), root).await);
     let list = async |effect: Value, times: u32| {
         let fault = json!({ "operation": "ListEndpoints", "times": times, "effect": effect });
@@ -168,6 +174,7 @@ async fn a_session_that_has_expired_is_refused_as_such() {
             form.iter().map(|(name, value)| format!("{name}={}", percent(value))).collect();
         reqwest::Client::new()
             .post(&local.url)
+            .header("x-crosspilot-token", TOKEN)
             .header(
                 "authorization",
                 "AWS4-HMAC-SHA256 Credential=222222222222/20260101/us-east-1/iam/aws4_request, \
@@ -185,7 +192,7 @@ async fn a_session_that_has_expired_is_refused_as_such() {
     iam("CreateRole", &[("AssumeRolePolicyDocument", &trust)]).await.unwrap();
     iam("PutRolePolicy", &[("PolicyName", "p"), ("PolicyDocument", &allow)]).await.unwrap();
 
-    let vendor = Credentials::new("111111111111", "test", None, None, "test");
+    let vendor = administrator("111111111111");
     let assumed = sts::Client::new(&sdk(&local.url, vendor).await)
         .assume_role()
         .role_arn("arn:aws:iam::222222222222:role/r")

@@ -7,6 +7,7 @@ AWS's documentation and service model promise.
 import csv
 import io
 import json
+import os
 import random
 import sys
 import time
@@ -14,6 +15,9 @@ import time
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+sys.path.append(sys.argv[3])
+import doors  # noqa: E402 - of the emulator's directory
 
 EMULATOR, SAGEMAKER = sys.argv[1:3]
 VENDOR, CUSTOMER, REGION = "111111111111", "222222222222", "us-east-1"
@@ -31,7 +35,7 @@ def client(service, credentials, url=EMULATOR):
 
 
 def root(account):
-    return account, "test", None
+    return *doors.administrator(os.environ["CROSSPILOT_TOKEN"], account), None
 
 
 def refused(code, call, **arguments):
@@ -130,7 +134,8 @@ def start(name, uri="s3://acme-ml/train/", role="execution", target="Churn?", ca
                                    "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}}],
         OutputDataConfig={"S3OutputPath": "s3://acme-ml/output"}, RoleArn=ROLE + role,
         AutoMLProblemTypeConfig={"TabularJobConfig": {
-            "TargetAttributeName": target, "CompletionCriteria": {"MaxCandidates": candidates}, **tabular}},
+            "TargetAttributeName": target, "CompletionCriteria": {"MaxCandidates": candidates}, "Mode": "ENSEMBLING",
+            **tabular}},
         Tags=[{"Key": "ManagedBy", "Value": "crosspilot"}])
 
 

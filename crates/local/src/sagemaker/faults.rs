@@ -12,7 +12,7 @@ use super::lock;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fault {
     /// The operation: `CreateEndpoint` of SageMaker, `s3:GetObject` of the
-    /// emulator.
+    /// emulator, `lambda:Invoke` of a state machine.
     pub operation: String,
     /// Which calls: those with all these texts in what they ask. Of SageMaker that is
     /// the caller's account and the request, of others the ARN of the session,
@@ -59,6 +59,23 @@ pub enum Effect {
     /// The call takes effect, and the process that made it is killed before the
     /// answer arrives.
     Kill,
+    /// Of an invocation of a function (`lambda:Invoke`): it does nothing and ends
+    /// like this.
+    Die(Death),
+}
+
+/// How a function ends without an answer, in Step Functions' eyes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Death {
+    /// It takes too long: `Lambda.Unknown` with a sentence as cause.
+    Unknown,
+    /// It takes too long: `Sandbox.Timedout`, as newer runtimes say.
+    TimedOut,
+    /// It needs too much memory: `Runtime.ExitError`.
+    Killed,
+    /// Nothing is heard of it while the task may take: `States.Timeout`.
+    Unanswered,
 }
 
 impl Effect {

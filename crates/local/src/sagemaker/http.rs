@@ -28,7 +28,10 @@ use super::{
     shapes,
     store::Place,
 };
-use crate::authority::{Check, ReceivedRequest};
+use crate::{
+    authority::{Check, ReceivedRequest},
+    doors,
+};
 
 /// More than any body that SageMaker takes; what is larger is not even read.
 const MAX_BODY: usize = 32 << 20;
@@ -37,7 +40,7 @@ const SERVICE: &str = "sagemaker";
 const JSON_1_1: &str = "application/x-amz-json-1.1";
 
 pub(super) fn router(cloud: Arc<Cloud>) -> Router {
-    Router::new().fallback(serve).with_state(cloud)
+    doors::without_pages(Router::new().fallback(serve).with_state(cloud))
 }
 
 async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
@@ -254,6 +257,8 @@ async fn instead(effect: Option<&Effect>) -> Option<Response> {
         Effect::Throttle => coded("ThrottlingException", None, 400),
         Effect::Fail { code, message, status } => coded(code, Some(message), *status),
         Effect::Lose | Effect::Kill => return None,
+        // Nothing of SageMaker's is a function.
+        Effect::Die(_) => return None,
         effect @ Effect::Delay(_) => {
             tokio::time::sleep(effect.delay()).await;
             return None;

@@ -17,7 +17,7 @@ def train(name, channel=None, target="Churn?", data=None, **more):
         AutoMLJobName=name, RoleArn=ROLE + "execution", OutputDataConfig={"S3OutputPath": SOURCE + "output"},
         AutoMLJobInputDataConfig=[{"ChannelType": "training", "DataSource": {"S3DataSource": source}, **(channel or {})}],
         AutoMLProblemTypeConfig={"TabularJobConfig": {
-            "TargetAttributeName": target, "CompletionCriteria": {"MaxCandidates": 1}, **more}})
+            "TargetAttributeName": target, "CompletionCriteria": {"MaxCandidates": 1}, "Mode": "ENSEMBLING", **more}})
 
 
 def trained(name, **more):

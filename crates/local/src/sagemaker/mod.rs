@@ -58,7 +58,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-pub use faults::{Effect, Fault};
+pub use faults::{Death, Effect, Fault};
 
 use self::{
     capture::Captured,
@@ -160,7 +160,7 @@ impl SageMaker {
             .map_err(|error| StartError::Listen(bind, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
         let cloud = Arc::new(Cloud {
-            neighbours: Neighbours::new(&options.emulator_url),
+            neighbours: Neighbours::new(&options.emulator_url, options.authority.clone()),
             options,
             store,
             faults: Faults::default(),

@@ -13,6 +13,7 @@ use crate::authority::{Authority, AuthorityError, Check, ServiceSession};
 pub(super) struct Neighbours {
     client: reqwest::Client,
     url: String,
+    authority: Authority,
 }
 
 /// A neighbour that did not answer as it should.
@@ -26,8 +27,8 @@ pub(super) struct NeighbourError {
 }
 
 impl Neighbours {
-    pub(super) fn new(emulator_url: &str) -> Self {
-        Self { client: reqwest::Client::new(), url: emulator_url.to_owned() }
+    pub(super) fn new(emulator_url: &str, authority: Authority) -> Self {
+        Self { client: reqwest::Client::new(), url: emulator_url.to_owned(), authority }
     }
 
     /// Publish data points in SageMaker's own namespace.
@@ -91,7 +92,7 @@ impl Neighbours {
         })
     }
 
-    /// The emulator takes a 12-digit access key as that account's root.
+    /// With the local cloud's token, an account's number is its root's key.
     async fn call(
         &self,
         place: &Place,
@@ -104,6 +105,7 @@ impl Neighbours {
         let answer = self
             .client
             .post(&self.url)
+            .header("x-crosspilot-token", self.authority.token())
             .header(
                 "authorization",
                 format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"),

@@ -35,7 +35,7 @@ def train(name, network=None, volume=None, output=None):
         OutputDataConfig={"S3OutputPath": "s3://acme-ml/output", **({"KmsKeyId": output} if output else {})},
         SecurityConfig={**security, "EnableInterContainerTrafficEncryption": True},
         AutoMLProblemTypeConfig={"TabularJobConfig": {
-            "TargetAttributeName": "Churn?", "CompletionCriteria": {"MaxCandidates": 1}}})
+            "TargetAttributeName": "Churn?", "CompletionCriteria": {"MaxCandidates": 1}, "Mode": "ENSEMBLING"}})
     return finish(name)[0]
 
 

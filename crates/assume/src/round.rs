@@ -1,0 +1,207 @@
+//! A round of probes over all active tenants, judged as a whole: a tenant whose
+//! trust drifted is suspended, but a round in which most tenants refuse at once
+//! tells more of the vendor than of its customers, and suspends nobody.
+
+use crosspilot_core::error::Coded;
+use crosspilot_core::ids::TenantId;
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::RegistryError;
+use crosspilot_core::tenant::TenantStatus;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{Error, trust, verify};
+
+/// Refusals that customers may well come to on their own between two rounds,
+/// however few tenants there are.
+const FEW: usize = 3;
+/// Suspensions of one round: each takes a second or two of one function's
+/// minute. Further ones are left to the next round.
+const SUSPENSIONS: usize = 20;
+
+/// What a round saw of one tenant, as short as can be: the results of ten
+/// thousand must fit into one state of Step Functions, 256 KB.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seen {
+    /// Its role takes its external ID, and none of the others that were tried.
+    Proven,
+    /// It does not.
+    Refused(TenantId),
+    /// The probes gave no answer.
+    Unproven,
+    /// It is not active, so that it was not asked.
+    Skipped,
+}
+
+/// What became of a round.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Round {
+    /// Tenants whose role gave an answer.
+    pub answered: usize,
+    /// Tenants that were suspended now.
+    pub suspended: Vec<TenantId>,
+    /// Tenants that refused and were not suspended: their trust was proven when
+    /// they were asked again, or the next round asks them.
+    pub spared: Vec<TenantId>,
+}
+
+/// Most tenants refused at once: nobody was suspended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{refused} of {answered} tenants refuse at once, which so many customers do not come to on their own: nobody was suspended; see that the stack of infra/saas.yaml and its five roles crosspilot-* are whole, then run `crosspilot tenant verify` for one of them"
+)]
+pub struct Held {
+    /// Tenants that refused.
+    pub refused: usize,
+    /// Tenants whose role gave an answer.
+    pub answered: usize,
+}
+
+/// Which tenants to ask again, and to suspend if they refuse again.
+pub fn judge_round(seen: &[Seen]) -> Result<Vec<TenantId>, Held> {
+    let refused: Vec<TenantId> = seen
+        .iter()
+        .filter_map(|seen| match seen {
+            Seen::Refused(tenant) => Some(tenant.clone()),
+            _ => None,
+        })
+        .collect();
+    let answered = answered(seen);
+    if refused.len() > FEW && refused.len() * 2 > answered {
+        Err(Held { refused: refused.len(), answered })
+    } else {
+        Ok(refused)
+    }
+}
+
+/// A question without an answer tells nothing of either side.
+fn answered(seen: &[Seen]) -> usize {
+    seen.iter().filter(|seen| matches!(seen, Seen::Proven | Seen::Refused(_))).count()
+}
+
+/// Looks at one tenant of a round. Nothing is changed.
+pub(crate) async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
+    let tenant = match app.registry.tenant(id).await {
+        Ok(tenant) if tenant.status == TenantStatus::Active => tenant,
+        Ok(_) => return Ok(Seen::Skipped),
+        // A broken document is its own tenant's fault, never the others'.
+        Err(error @ RegistryError::Broken { .. }) => {
+            tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
+            return Ok(Seen::Skipped);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match trust::probe(app, &tenant).await {
+        Ok(()) => Ok(Seen::Proven),
+        Err(Error::Trust(error)) => {
+            tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
+            Ok(if error.is_drift() { Seen::Refused(id.clone()) } else { Seen::Unproven })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Judges what a round saw. Who refused is asked once more before it is
+/// suspended.
+pub(crate) async fn conclude(app: &App, seen: &[Seen]) -> Result<Round, Error> {
+    let refused = match judge_round(seen) {
+        Ok(refused) => refused,
+        Err(held) => {
+            let detail = json!({
+                "refused": held.refused, "answered": held.answered, "cause": held.to_string(),
+            });
+            verify::announce(app, "Crosspilot Trust Round Held", &detail).await?;
+            return Err(held.into());
+        }
+    };
+    let mut round = Round { answered: answered(seen), ..Round::default() };
+    for id in refused {
+        let suspended = if round.suspended.len() < SUSPENSIONS {
+            confirm(app, &id).await.unwrap_or_else(|error| {
+                // One tenant's trouble is never another's; the next round asks again.
+                tracing::warn!(tenant = %id, code = error.code().as_str(), "not suspended: {error}");
+                false
+            })
+        } else {
+            false
+        };
+        if suspended { &mut round.suspended } else { &mut round.spared }.push(id);
+    }
+    Ok(round)
+}
+
+/// Whether a tenant that refused does so again, and is suspended now.
+async fn confirm(app: &App, id: &TenantId) -> Result<bool, Error> {
+    let tenant = app.registry.tenant(id).await?;
+    if tenant.status != TenantStatus::Active {
+        return Ok(false);
+    }
+    match trust::probe(app, &tenant).await {
+        Err(Error::Trust(drift)) if drift.is_drift() => {
+            verify::suspend(app, &tenant, &drift).await?;
+            Ok(true)
+        }
+        Ok(()) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn id(number: usize) -> TenantId {
+        format!("t{number}").parse().unwrap()
+    }
+
+    fn round(refused: usize, proven: usize, others: usize) -> Vec<Seen> {
+        let refused = (0..refused).map(|number| Seen::Refused(id(number + 10)));
+        let proven = std::iter::repeat_n(Seen::Proven, proven);
+        let others = std::iter::repeat_n([Seen::Unproven, Seen::Skipped], others).flatten();
+        refused.chain(proven).chain(others).collect()
+    }
+
+    #[test]
+    fn a_round_in_which_most_refuse_suspends_nobody() {
+        for (refused, proven, others, held) in [
+            (0, 0, 0, false),
+            (0, 5, 5, false),
+            // A few, although they are all there are.
+            (1, 0, 0, false),
+            (3, 0, 0, false),
+            (3, 0, 9, false),
+            // More than a few, and most of those that gave an answer.
+            (4, 0, 0, true),
+            (4, 3, 0, true),
+            (4, 4, 0, false),
+            (4, 0, 9, true),
+            (600, 599, 0, true),
+            (10_000, 0, 0, true),
+            // More than a few, but not most.
+            (49, 51, 0, false),
+        ] {
+            let found = judge_round(&round(refused, proven, others));
+            let expected = if held {
+                Err(Held { refused, answered: refused + proven })
+            } else {
+                Ok((0..refused).map(|number| id(number + 10)).collect())
+            };
+            assert_eq!(found, expected, "{refused} {proven} {others}");
+        }
+    }
+
+    #[test]
+    fn ten_thousand_results_fit_into_one_state() {
+        let longest: TenantId = "x1234567890123456789".parse().unwrap();
+        let mut seen = vec![Seen::Proven; 10_000];
+        assert!(serde_json::to_string(&seen).unwrap().len() < 262_144 / 2);
+        seen.truncate(6_000);
+        seen.extend(vec![Seen::Refused(longest); 4_000]);
+        assert!(serde_json::to_string(&seen).unwrap().len() < 262_144);
+        let text = serde_json::to_string(&[Seen::Proven, Seen::Refused(id(1))]).unwrap();
+        assert_eq!(text, r#"["proven",{"refused":"t1"}]"#);
+    }
+}

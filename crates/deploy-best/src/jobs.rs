@@ -1,0 +1,145 @@
+//! A run's jobs, and how they are stopped, whatever became of the run.
+
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
+use crosspilot_core::session::CustomerSession;
+
+use crate::is_missing;
+
+/// A job of a run, after it was told to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    /// SageMaker's status of it.
+    pub(crate) status: String,
+}
+
+impl Job {
+    /// Whether it has not ended yet.
+    pub(crate) fn works(&self) -> bool {
+        works(&self.status)
+    }
+}
+
+/// A status that AWS adds later is one of a job at work.
+fn works(status: &str) -> bool {
+    !matches!(status, "Completed" | "Failed" | "Stopped")
+}
+
+/// Tells a run's jobs to stop, if they are at work. Gives all that it has: the
+/// one that trains first, then those that score.
+pub(crate) async fn stop(session: &CustomerSession, run: &RunRef) -> Result<Vec<Job>, CallError> {
+    let sagemaker = session.sagemaker();
+    let mut jobs = Vec::from_iter(stop_training(&sagemaker, run).await?);
+    for attempt in 1..=SCORING_ATTEMPTS {
+        match stop_scoring(&sagemaker, run, run.scoring_name(attempt)).await? {
+            Some(job) => jobs.push(job),
+            None => break,
+        }
+    }
+    Ok(jobs)
+}
+
+async fn stop_training(sagemaker: &Client, run: &RunRef) -> Result<Option<Job>, CallError> {
+    let name = run.job_name();
+    let found = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&name).send().await;
+    let found = found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &name, &e));
+    let Some(found) = there(found)? else { return Ok(None) };
+    let status = found.auto_ml_job_status().map_or("Unknown", |status| status.as_str());
+    let mut job = Job { name, status: status.to_owned() };
+    if must_stop(&job) && is_of(sagemaker, found.auto_ml_job_arn(), run).await? {
+        let stopped = sagemaker.stop_auto_ml_job().auto_ml_job_name(&job.name).send().await;
+        let error = |e| CallError::new("sagemaker:StopAutoMLJob", &job.name, &e);
+        told(stopped.map(drop).map_err(error), &mut job)?;
+    }
+    Ok(Some(job))
+}
+
+async fn stop_scoring(
+    sagemaker: &Client,
+    run: &RunRef,
+    name: String,
+) -> Result<Option<Job>, CallError> {
+    let found = sagemaker.describe_transform_job().transform_job_name(&name).send().await;
+    let found = found.map_err(|e| CallError::new("sagemaker:DescribeTransformJob", &name, &e));
+    let Some(found) = there(found)? else { return Ok(None) };
+    let status = found.transform_job_status().map_or("Unknown", |status| status.as_str());
+    let mut job = Job { name, status: status.to_owned() };
+    if must_stop(&job) && is_of(sagemaker, found.transform_job_arn(), run).await? {
+        let stopped = sagemaker.stop_transform_job().transform_job_name(&job.name).send().await;
+        let error = |e| CallError::new("sagemaker:StopTransformJob", &job.name, &e);
+        told(stopped.map(drop).map_err(error), &mut job)?;
+    }
+    Ok(Some(job))
+}
+
+fn must_stop(job: &Job) -> bool {
+    job.works() && job.status != "Stopping"
+}
+
+/// It may have ended between the look and the request to stop it: then the next
+/// look tells.
+fn told(stopped: Result<(), CallError>, job: &mut Job) -> Result<(), CallError> {
+    match stopped {
+        Err(error) if !matches!(error.code(), Code::RequestInvalid | Code::NotFound) => Err(error),
+        _ => {
+            job.status = "Stopping".to_owned();
+            Ok(())
+        }
+    }
+}
+
+/// Whether a job carries the run's tags. One that somebody else gave such a name
+/// is left alone.
+async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bool, CallError> {
+    let arn = arn.unwrap_or_default();
+    let mut wanted = Vec::from(run.tags());
+    let mut pages = sagemaker.list_tags().resource_arn(arn).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|e| CallError::new("sagemaker:ListTags", arn, &e));
+        let Some(page) = there(page)? else { return Ok(false) };
+        for tag in page.tags() {
+            wanted.retain(|(key, value)| tag.key() != Some(key) || tag.value() != Some(value));
+        }
+    }
+    Ok(wanted.is_empty())
+}
+
+/// `None` for what does not exist.
+fn there<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_ended_is_told_to_stop_once() {
+        for (status, works, must) in [
+            ("InProgress", true, true),
+            ("Stopping", true, false),
+            ("Hibernating", true, true),
+            ("Completed", false, false),
+            ("Failed", false, false),
+            ("Stopped", false, false),
+        ] {
+            let job = Job { name: "j".into(), status: status.into() };
+            assert_eq!((job.works(), must_stop(&job)), (works, must), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_ended_meanwhile_needs_no_stop() {
+        let refused =
+            |code| Err(CallError::refused(code, "sagemaker:StopAutoMLJob", "j", "x", "y"));
+        let mut job = Job { name: "j".into(), status: "InProgress".into() };
+        assert!(told(refused(Code::RequestInvalid), &mut job).is_ok());
+        assert!(told(refused(Code::AccessDenied), &mut job).is_err());
+    }
+}

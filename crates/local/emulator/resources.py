@@ -1,0 +1,88 @@
+"""What the owners of buckets and event buses may demand of requests, as on AWS.
+
+The pinned MiniStack does not know the account that a request says it expects a
+bucket to belong to, the condition key of conditional writes, or an event bus's
+policy as a whole with its limits.
+"""
+
+import json
+
+# Amazon EventBridge quotas, "Event bus policy size".
+_POLICY_CHARACTERS = 10_240
+
+
+def patch():
+    _expect_owners()
+    _know_conditional_writes()
+    _take_whole_policies()
+
+
+def _expect_owners():
+    """A request may name the account that it expects to own the bucket (S3 User Guide, "Verifying bucket ownership")."""
+    from ministack.services import s3
+
+    apply = s3._apply_bucket_scope
+
+    def scope(method, bucket, key, headers, *rest, **named):
+        expected = headers.get("x-amz-expected-bucket-owner")
+        if expected and s3._bucket_owner_account(bucket) not in (None, expected):
+            return s3._error("AccessDenied", "Access Denied", 403, f"/{bucket}/{key}" if key else f"/{bucket}")
+        return apply(method, bucket, key, headers, *rest, **named)
+
+    s3._apply_bucket_scope = scope
+
+
+def _know_conditional_writes():
+    """Policies may demand them (S3 User Guide, "Enforce conditional writes on Amazon S3 buckets")."""
+    from ministack.core import iam_actions
+
+    describe = iam_actions._s3_object_context
+
+    def context(action, query, path, headers):
+        found = describe(action, query, path, headers)
+        for name in ("if-match", "if-none-match"):
+            if action == "s3:PutObject" and headers.get(name):
+                found[f"s3:{name}"] = headers[name]
+        return found
+
+    iam_actions._s3_object_context = context
+
+
+def _take_whole_policies():
+    """PutPermission takes a policy instead of one statement, and no policy may be longer than the quota."""
+    from ministack.core.responses import error_response_json, json_response
+    from ministack.services import eventbridge
+
+    put_statement = eventbridge._put_permission
+
+    def put(data):
+        name = data.get("EventBusName", "default")
+        if name not in eventbridge._event_buses:
+            return error_response_json("ResourceNotFoundException", f"Event bus {name} does not exist.", 400)
+        before = eventbridge._event_bus_policies.get(name)
+        before = json.loads(json.dumps(before)) if before else None
+        if "Policy" in data:
+            if any(field in data for field in ("Action", "Principal", "StatementId", "Condition")):
+                return error_response_json(
+                    "ValidationException", "Policy cannot be given together with the parameters of a statement.", 400)
+            try:
+                policy = json.loads(data["Policy"])
+                if not all(isinstance(statement, dict) for statement in policy["Statement"]):
+                    raise ValueError(data["Policy"])
+            except (ValueError, KeyError, TypeError):
+                return error_response_json("ValidationException", "Policy is not a policy document.", 400)
+            eventbridge._event_bus_policies[name] = policy
+            answer = json_response({})
+        else:
+            answer = put_statement(data)
+        policy = eventbridge._event_bus_policies.get(name) or {}
+        if len(json.dumps(policy, separators=(",", ":"))) > _POLICY_CHARACTERS:
+            if before is None:
+                del eventbridge._event_bus_policies[name]
+            else:
+                eventbridge._event_bus_policies[name] = before
+            return error_response_json(
+                "PolicyLengthExceededException", "The event bus policy is too long.", 400)
+        return answer
+
+    eventbridge._put_permission = put

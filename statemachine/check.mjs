@@ -1,0 +1,115 @@
+// Puts every JSONata expression of every machine through the reference engine.
+//
+//     node check.mjs <folder of node_modules>
+//
+// Each must parse. What a catcher makes of an error must have a value, whatever error of
+// errors.json it is, and so must all that the failure path then makes of that.
+// tests/end_to_end/expressions.py does the same with the local cloud's engine.
+
+import { readFileSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+const here = import.meta.dirname;
+const jsonata = createRequire(path.resolve(process.argv[2], "x"))("jsonata");
+const errors = JSON.parse(readFileSync(path.join(here, "errors.json"), "utf8")).map(
+  ({ times = 1, ...error }) => ("times" in error || times === 1 ? error : { ...error, Cause: error.Cause.repeat(times) }),
+);
+const RUN = { tenant: "acme", model: "churn", run_id: "20260131-0123456789" };
+const VARIABLES = {
+  run: RUN, since: 1769860800000, limit: 16200, wait: 5, ask: { action: "tidy_up" },
+  job: "j", warnings: [], comparison: null, deployment: null, prediction: {},
+};
+const FAILURE = { stage: "train", code: "NoCandidate", cause: "none" };
+const CONTEXT = { Execution: { Id: "arn", Input: { tenant: "acme" } } };
+// No more than this of an error goes into a state, an event or an execution's cause.
+const MOST = 64 * 1024;
+
+async function evaluated(template, states, variables) {
+  if (typeof template === "string") {
+    const found = template.match(/^\{%(.*)%\}$/s);
+    if (!found) return template;
+    const value = await jsonata(found[1]).evaluate(undefined, { ...variables, states: { context: CONTEXT, ...states } });
+    if (value === undefined) throw new Error(`${template} has no value`);
+    return value;
+  }
+  if (template === null || typeof template !== "object") return template;
+  if (Array.isArray(template)) return Promise.all(template.map((item) => evaluated(item, states, variables)));
+  const result = {};
+  for (const [key, value] of Object.entries(template)) result[key] = await evaluated(value, states, variables);
+  return result;
+}
+
+function* expressions(value) {
+  if (typeof value === "string") {
+    const found = value.match(/^\{%(.*)%\}$/s);
+    if (found) yield found[1];
+  } else if (value && typeof value === "object") {
+    for (const part of Object.values(value)) yield* expressions(part);
+  }
+}
+
+function* flows(machine) {
+  yield machine.States;
+  for (const state of Object.values(machine.States)) if (state.ItemProcessor) yield* flows(state.ItemProcessor);
+}
+
+function bounded(value) {
+  const size = Buffer.byteLength(JSON.stringify(value));
+  if (size > MOST) throw new Error(`${size} bytes`);
+  return value;
+}
+
+// What the failure path makes of a failure, in the order in which it comes to it.
+async function fail(states, variables) {
+  for (const name of ["NoteFailure", "ReportFailure", "Failed"]) {
+    const { Arguments, Error: error, Cause } = states[name] ?? {};
+    bounded(await evaluated({ Arguments, error, Cause }, { input: {} }, variables));
+  }
+}
+
+async function caught(states, rule, error, before) {
+  const seen = { input: { tenant: "acme", state: "waiting" }, errorOutput: error };
+  const assigned = bounded(await evaluated(rule.Assign ?? {}, seen, before));
+  const output = bounded(rule.Output === undefined ? seen.input : await evaluated(rule.Output, seen, before));
+  const variables = { ...before, ...assigned };
+  const next = states[rule.Next];
+  if (variables.failure) {
+    for (const part of ["stage", "code", "cause"])
+      if (typeof variables.failure[part] !== "string") throw new Error(`no ${part}: ${JSON.stringify(variables.failure)}`);
+    await fail(states, variables);
+  } else if (next.Type === "Choice") {
+    for (const choice of next.Choices) {
+      const taken = await evaluated(choice.Condition, { input: output }, variables);
+      if (typeof taken !== "boolean") throw new Error(`${choice.Condition} is no truth`);
+      if (taken) await fail(states, { ...variables, ...(await evaluated(choice.Assign ?? {}, { input: output }, variables)) });
+    }
+  } else if (next.Type === "Fail") {
+    await evaluated({ error: next.Error, cause: next.Cause }, { input: output }, variables);
+  }
+}
+
+let [parsed, evaluations] = [0, 0];
+for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json"))) {
+  const machine = JSON.parse(readFileSync(path.join(here, file), "utf8"));
+  for (const expression of expressions(machine)) {
+    jsonata(expression);
+    parsed += 1;
+  }
+  for (const states of flows(machine))
+    for (const [name, state] of Object.entries(states))
+      for (const rule of state.Catch ?? [])
+        for (const error of errors)
+          // The failure path begins with a failure.
+          for (const failure of ["NoteFailure", "ReportFailure"].includes(name) ? [FAILURE] : [null, FAILURE]) {
+            try {
+              await caught(states, rule, error, { ...VARIABLES, failure });
+              evaluations += 1;
+            } catch (problem) {
+              const shown = JSON.stringify(error).slice(0, 200);
+              throw new Error(`${file}: ${name} catches ${shown}: ${problem.message ?? JSON.stringify(problem)}`);
+            }
+          }
+}
+if (evaluations < 100) throw new Error(`only ${evaluations} errors were caught`);
+console.log(`JSONata: ${parsed} expressions parse, ${evaluations} caught errors come to an end`);
