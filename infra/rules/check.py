@@ -14,6 +14,12 @@
     explained          every statement has a comment above it that says why (where the
                        template's Metadata says `Explained: true`)
     stale-reason       no reason is written down for what is not there
+    published          whoever calls a function calls a version or an alias of it
+    frozen-parameter   a parameter that a published function's environment holds stands in
+                       the version's description, since a new value alone publishes nothing,
+                       and the version that is replaced is retained
+    alarmed            every state machine that fails, times out or is aborted, and every
+                       function that fails or is throttled, raises an alarm, and alarms notify
 
 A statement may break a rule for a written reason, in the Metadata of its resource:
 
@@ -136,10 +142,62 @@ def explained(source, sid):
     return True
 
 
+def published(resources):
+    """Callers that name a function without a version or an alias of it."""
+    functions = {name for name, resource in resources.items() if resource["Type"] == "AWS::Serverless::Function"}
+    for name, resource in resources.items():
+        properties = resource.get("Properties") or {}
+        called = [*(properties.get("DefinitionSubstitutions") or {}).values(), properties.get("IntegrationUri")]
+        if resource["Type"] == "AWS::Lambda::Permission":
+            called.append(properties.get("FunctionName"))
+        for value in called:
+            if isinstance(value, dict) and {value.get("Ref"), str(value.get("GetAtt")).split(".")[0]} & functions:
+                yield f"{name}: it calls {value} without a version or an alias"
+
+
+def frozen_parameters(template):
+    """Parameters whose new value would change a published function's environment and not its version."""
+    default = ((template.get("Globals") or {}).get("Function") or {})
+    for name, resource in template["Resources"].items():
+        properties = resource.get("Properties") or {}
+        if resource["Type"] != "AWS::Serverless::Function" or not {**default, **properties}.get("AutoPublishAlias"):
+            continue
+        described = text(properties.get("VersionDescription", ""))
+        environments = [of.get("Environment") or {} for of in (default, properties)]
+        used = set(re.findall(r"'Ref': '(\w+)'|\$\{(\w+)\}", str(environments)))
+        for parameter in sorted({one or other for one, other in used} & set(template.get("Parameters") or {})):
+            if f"${{{parameter}}}" not in described:
+                yield f"{name}: parameter {parameter} is not in its VersionDescription"
+            if resource.get("UpdateReplacePolicy") != "Retain":
+                yield f"{name}: a version that parameter {parameter} replaces is not retained"
+
+
+def unalarmed(resources):
+    """What may go wrong with nobody hearing of it."""
+    wanted = {"AWS::Serverless::StateMachine": ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"],
+              "AWS::Serverless::Function": ["Errors", "Throttles"]}
+    alarms = set()
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            properties = resource["Properties"]
+            alarms |= {(properties["MetricName"], of["Value"].get("Ref")) for of in properties["Dimensions"]}
+            if not properties.get("AlarmActions"):
+                yield f"{name}: it notifies nobody"
+    for name, resource in resources.items():
+        for metric in wanted.get(resource["Type"], []):
+            if alarms and (metric, name) not in alarms:
+                yield f"{name}: no alarm on its {metric}"
+
+
 def check(path):
     """Findings in one template, as (rule, sentence)."""
     source = path.read_text()
     template = yaml.load(source, Loader)
+    for rule, findings in [("published", published(template["Resources"])),
+                           ("frozen-parameter", frozen_parameters(template)),
+                           ("alarmed", unalarmed(template["Resources"]))]:
+        for finding in findings:
+            yield rule, f"{path}: {finding}"
     must_explain = (template.get("Metadata") or {}).get("Explained")
     for name, resource in template["Resources"].items():
         reasons = (resource.get("Metadata") or {}).get("Reasons") or {}

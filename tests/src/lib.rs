@@ -2,6 +2,8 @@
 //! in an account of its own for each, and plain ways to do what users do.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
+pub mod fleet;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{LazyLock, OnceLock};
@@ -315,7 +317,7 @@ pub fn churn(rows: usize, seed: u64) -> String {
 pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
     let mut logs = Vec::new();
     for function in crosspilot_local::functions::FUNCTIONS {
-        let group = format!("/aws/lambda/crosspilot-{function}");
+        let group = format!("/crosspilot/{function}");
         let question = json!({"logGroupName": group, "limit": 10_000});
         let log = ask_emulator(cloud, "Logs_20140328.FilterLogEvents", "logs", &question).await;
         logs.push((function, log));

@@ -1,8 +1,8 @@
 //! `assume`: which tenant is this run for, does its trust still hold, and is
 //! the run ours? It never returns credentials: every later handler assumes the
 //! customer's role itself. When a run has ended, it notes how. It also answers
-//! for the state machines that work on all tenants: which are active, and
-//! whether one's trust holds.
+//! for the state machine that proves trust: whether a tenant's holds, and what
+//! follows from a round over all of them.
 
 mod note;
 mod request;
@@ -10,11 +10,9 @@ mod round;
 mod trust;
 mod verify;
 
-use std::collections::BTreeSet;
-
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
-use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName, TenantId};
+use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
@@ -50,11 +48,6 @@ pub enum Response {
         /// Why it failed, for people, if it did.
         #[serde(skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
-    },
-    /// The tenants that were asked for.
-    Active {
-        /// Their ids.
-        tenants: Vec<TenantId>,
     },
 }
 
@@ -138,12 +131,6 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
             let note::Noted { run, failure } = note::note(&app, *note).await?;
             Response::Noted { noted: run.is_some(), run, failure }
         }
-        Request::ListActive => Response::Active { tenants: verify::active_tenants(&app).await? },
-        Request::ListUnsettled => {
-            let runs = app.registry.unsettled(None).await?;
-            let tenants: BTreeSet<TenantId> = runs.into_iter().map(|run| run.tenant).collect();
-            Response::Active { tenants: tenants.into_iter().collect() }
-        }
     })
 }
 
@@ -185,7 +172,9 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
         earlier: Vec::new(),
         trigger,
         features: Vec::new(),
+        booleans: Default::default(),
         stop: None,
+        overruled: Vec::new(),
         outcome: None,
     };
     let claim = app.registry.claim_run(&record).await?;

@@ -22,10 +22,6 @@ pub enum Request {
     Look(TenantId),
     /// What follows from all that a round saw?
     Judge(Vec<Seen>),
-    /// Which tenants are active?
-    ListActive,
-    /// Which tenants have runs that are not settled?
-    ListUnsettled,
 }
 
 impl TryFrom<Value> for Request {
@@ -34,13 +30,6 @@ impl TryFrom<Value> for Request {
     /// The state machines compose the request: a key at its top is never
     /// anything that a trigger brought along, which lies under `input`.
     fn try_from(value: Value) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        enum Listed {
-            #[serde(rename = "active")]
-            Active,
-            #[serde(rename = "unsettled")]
-            Unsettled,
-        }
         if let Some(tenant) = value.get("verify") {
             TenantId::deserialize(tenant).map(Request::Verify)
         } else if let Some(tenant) = value.get("look") {
@@ -49,11 +38,6 @@ impl TryFrom<Value> for Request {
             Vec::deserialize(seen).map(Request::Judge)
         } else if let Some(note) = value.get("note") {
             Note::deserialize(note).map(|note| Request::Note(Box::new(note)))
-        } else if let Some(listed) = value.get("list") {
-            Listed::deserialize(listed).map(|listed| match listed {
-                Listed::Active => Request::ListActive,
-                Listed::Unsettled => Request::ListUnsettled,
-            })
         } else {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }
@@ -198,7 +182,6 @@ mod tests {
     fn what_a_trigger_brings_along_is_never_another_question() {
         let mut event = upload();
         event["verify"] = "globex".into();
-        event["list"] = "active".into();
         let start = json!({"execution": "arn", "input": event});
         assert!(matches!(serde_json::from_value(start), Ok(Request::Start(_))));
         let verify = json!({"verify": "acme"});

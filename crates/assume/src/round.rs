@@ -3,6 +3,7 @@
 //! tells more of the vendor than of its customers, and suspends nobody.
 
 use crosspilot_core::error::Coded;
+use crosspilot_core::events;
 use crosspilot_core::ids::TenantId;
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::RegistryError;
@@ -111,7 +112,7 @@ pub(crate) async fn conclude(app: &App, seen: &[Seen]) -> Result<Round, Error> {
             let detail = json!({
                 "refused": held.refused, "answered": held.answered, "cause": held.to_string(),
             });
-            verify::announce(app, "Crosspilot Trust Round Held", &detail).await?;
+            events::announce(app, "Crosspilot Trust Round Held", &detail).await?;
             return Err(held.into());
         }
     };

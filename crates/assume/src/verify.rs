@@ -6,16 +6,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crosspilot_core::aws::eventbridge;
-use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::Coded;
+use crosspilot_core::events;
 use crosspilot_core::ids::{ExternalId, RoleArn, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Change, RegistryError};
 use crosspilot_core::session;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::vendor::Verification;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Error;
 use crate::trust::{self, TrustError};
@@ -23,8 +22,6 @@ use crate::trust::{self, TrustError};
 /// Seconds that a proof is good for, between the runs of one warm function.
 const PROOF_VARIABLE: &str = "TRUST_PROOF_SECONDS";
 const DEFAULT_PROOF: Duration = Duration::from_secs(300);
-/// Name of the bus that hears of suspended tenants and of rounds held.
-const BUS_VARIABLE: &str = "EVENT_BUS";
 
 /// What was proven: all that a change of the tenant's document would change.
 type Proven = (TenantId, RoleArn, ExternalId);
@@ -71,23 +68,6 @@ pub(crate) async fn verify(app: &App, id: &TenantId) -> Result<Verification, Err
     }
 }
 
-/// Ids of the tenants that a scheduled probe visits.
-pub(crate) async fn active_tenants(app: &App) -> Result<Vec<TenantId>, Error> {
-    let mut active = Vec::new();
-    for id in app.registry.tenants().await? {
-        match app.registry.tenant(&id).await {
-            Ok(tenant) if tenant.status == TenantStatus::Active => active.push(id),
-            Ok(_) => {}
-            // A broken document is its own tenant's fault, never the others'.
-            Err(error @ RegistryError::Broken { .. }) => {
-                tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(active)
-}
-
 /// Suspends a tenant. It says so first: an event too many does less harm than
 /// one too few.
 pub(crate) async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> Result<(), Error> {
@@ -95,7 +75,7 @@ pub(crate) async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> R
     let detail = json!({
         "tenant": tenant.tenant, "code": drift.code().as_str(), "cause": drift.to_string(),
     });
-    announce(app, "Crosspilot Tenant Suspended", &detail).await?;
+    events::announce(app, "Crosspilot Tenant Suspended", &detail).await?;
     let by = session::caller(&app.config).await?;
     let action = format!("suspend: {}", drift.code());
     app.registry
@@ -106,26 +86,6 @@ pub(crate) async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> R
             }
         })
         .await?;
-    Ok(())
-}
-
-/// Puts an event on the vendor's bus.
-pub(crate) async fn announce(app: &App, what: &str, detail: &Value) -> Result<(), Error> {
-    let bus = std::env::var(BUS_VARIABLE).unwrap_or_else(|_| "crosspilot".to_owned());
-    let entry = PutEventsRequestEntry::builder()
-        .event_bus_name(&bus)
-        .source("crosspilot")
-        .detail_type(what)
-        .detail(detail.to_string())
-        .build();
-    let put = eventbridge::Client::new(&app.config).put_events().entries(entry).send().await;
-    let put = put.map_err(|e| CallError::new("events:PutEvents", &bus, &e))?;
-    if put.failed_entry_count > 0 {
-        let why = "the bus did not take the event";
-        return Err(
-            CallError::refused(Code::Unavailable, "events:PutEvents", &bus, "Failed", why).into()
-        );
-    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::Describ
 use crosspilot_core::aws::sagemaker::operation::describe_endpoint::DescribeEndpointOutput;
 use crosspilot_core::aws::sagemaker::operation::describe_transform_job::DescribeTransformJobOutput;
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, EndpointStatus};
+use crosspilot_core::decision::as_printed;
 use crosspilot_core::error::Code;
 use serde::Serialize;
 
@@ -187,7 +188,7 @@ fn best_of(candidate: &AutoMlCandidate) -> Best {
     Best {
         name: candidate.candidate_name().unwrap_or_default().to_owned(),
         metric: metric.and_then(|m| m.metric_name()).map(|name| name.as_str().to_owned()),
-        value: metric.and_then(|m| m.value()).map(f64::from).filter(|value| value.is_finite()),
+        value: metric.and_then(|m| m.value()).map(as_printed).filter(|value| value.is_finite()),
     }
 }
 

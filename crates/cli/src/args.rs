@@ -99,6 +99,9 @@ pub(crate) enum RunCommand {
         /// Print the execution and do not wait for it
         #[arg(long)]
         detach: bool,
+        /// Go on with a run although a person stopped it
+        #[arg(long)]
+        force: bool,
     },
     /// List a model's runs, newest first
     List {
@@ -322,7 +325,7 @@ pub(crate) struct UpOptions {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantCommand {
-    /// Register a tenant as pending, make its external ID, print what the customer deploys with
+    /// Register a tenant as pending, make its external ID, print what the customer deploys with; given again, it goes on where it was interrupted
     Add(NewTenant),
     /// Prove a tenant's trust now, and make a pending tenant active
     Verify(TenantAndForm),
@@ -332,8 +335,8 @@ pub(crate) enum TenantCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show a tenant
-    Show(TenantAndForm),
+    /// Show a tenant, or what its administrator deploys with
+    Show(ShowTenant),
     /// Show who changed a tenant, and how
     History(TenantAndForm),
     /// Stop a tenant's runs and predictions for now
@@ -356,6 +359,18 @@ pub(crate) struct TenantAndForm {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowTenant {
+    #[command(flatten)]
+    pub(crate) of: TenantAndForm,
+    /// Print what the customer deploys with, as `tenant add` did, with what was set since
+    #[arg(long)]
+    pub(crate) invitation: bool,
+    /// Where S3 serves infra/customer.yaml to the customer, for the quick-create link
+    #[arg(long, value_name = "URL", env = "CROSSPILOT_TEMPLATE_URL")]
+    pub(crate) template_url: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -425,6 +440,16 @@ pub(crate) struct TenantChanges {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl TenantChanges {
+    /// Whether the customer's stack grants what these are about.
+    pub(crate) fn concern_the_stack(&self) -> bool {
+        self.volume_key.is_some()
+            || self.output_key.is_some()
+            || self.no_network
+            || !self.subnets.is_empty()
+    }
 }
 
 #[derive(Debug, Subcommand)]

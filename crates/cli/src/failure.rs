@@ -63,8 +63,16 @@ pub(crate) enum Failure {
     Trust { tenant: TenantId, status: &'static str, code: String, cause: String },
     #[error("{stage}: {code}: {message}")]
     Handler { stage: &'static str, code: String, message: String },
+    #[error(
+        "tenant {0} does not let operators in: its stack is deployed with AllowVendorOperators=true, or the functions do it: `crosspilot run start {0}`. Nothing was changed; see with `crosspilot tenant verify {0}` whether it lets the functions in"
+    )]
+    NoOperators(TenantId),
     #[error("{0} has not begun a run: watch it with `crosspilot run watch`")]
     NotBegun(String),
+    #[error(
+        "Step Functions does not know execution {0}: it is older than 90 days, or was never started"
+    )]
+    UnknownExecution(String),
     #[error("name the model, too: `crosspilot tenant show {0}` lists the tenant's models")]
     NoModel(TenantId),
     #[error("tenant {tenant} has no run {} of model {model}: see `crosspilot run list {tenant} {model}`", run.as_ref().map_or("yet", RunId::as_str))]

@@ -45,10 +45,15 @@ const EXECUTION: &str = "crosspilot operate";
 async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef, f64), Failure> {
     let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
     let trigger = Trigger::Manual { request_id: format!("operator at {time}"), time };
+    let id = tenant.clone();
     let start =
         Start { execution: EXECUTION.to_owned(), input: Input::Named { tenant, model, trigger } };
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
-    match begun.map_err(at("assume"))? {
+    let begun = begun.map_err(|error| match error.code() {
+        Code::TrustRefused => Failure::NoOperators(id),
+        _ => at("assume")(error),
+    });
+    match begun? {
         Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
             Ok((run, f64::from(max_runtime_seconds) + 1800.0))
         }
@@ -182,7 +187,13 @@ impl Hand {
             return Ok(scored["comparison"].clone());
         }
         let name = text(&scored, "transform");
-        self.watch("scoring", || Watched::Transform { name: name.clone() }).await?;
+        match self.watch("scoring", || Watched::Transform { name: name.clone() }).await {
+            // The validation data decides then.
+            Err(Failure::Handler { code, message, .. }) if code == "ResourceFailed" => {
+                return Ok(json!({"reason": message}));
+            }
+            watched => watched?,
+        }
         self.predict(json!({"do": "compare", "score": score})).await
     }
 

@@ -45,9 +45,9 @@ pub(crate) async fn run(
             let record = find(&vendor, &asked).await?;
             one::show(&vendor, record, asked.json).await
         }
-        RunCommand::Redrive { run: asked, detach } => {
+        RunCommand::Redrive { run: asked, detach, force } => {
             let run = find(&vendor, &asked).await?.run;
-            let arn = vendor.redrive(&run).await?;
+            let arn = vendor.redrive(&run, force).await?;
             started(&vendor, &arn, detach, asked.json).await
         }
         RunCommand::List { tenant, model, limit, json } => {
@@ -74,10 +74,15 @@ async fn find(vendor: &Vendor, asked: &RunAndForm) -> Result<RunRecord, Failure>
     let Some(model) = asked.model.clone() else {
         return Err(Failure::NoModel(tenant));
     };
-    let runs = vendor.registry.runs(&tenant, &model).await?;
+    let runs = vendor.registry.all_runs(&tenant, &model).await?;
     let found = match &asked.run {
-        Some(id) => runs.into_iter().find(|record| record.run.run_id == *id),
-        None => runs.into_iter().max_by_key(|record| record.trigger.time().to_owned()),
+        Some(id) if runs.broken.iter().any(|(broken, _)| broken == id.as_str()) => {
+            // Says what is wrong with it.
+            let run = RunRef { tenant, model, run_id: id.clone() };
+            return Ok(vendor.registry.run(&run).await?);
+        }
+        Some(id) => runs.records.into_iter().find(|record| record.run.run_id == *id),
+        None => runs.records.into_iter().max_by_key(|record| record.trigger.time().to_owned()),
     };
     found.ok_or(Failure::UnknownRun { tenant, model, run: asked.run.clone() })
 }
@@ -126,6 +131,14 @@ async fn stop(vendor: &Vendor, run: &RunRef, json: bool) -> Result<(), Failure> 
         Stopping::Ended(status) => {
             ("ended", None, format!("run {id} has ended already: {}", status.as_str()))
         }
+        Stopping::TooLate => (
+            "too_late",
+            None,
+            format!(
+                "the request came too late: run {id}'s model serves already; to go back: crosspilot rollback {} {}",
+                run.tenant, run.model
+            ),
+        ),
         Stopping::BeforeItsJob => {
             ("requested", None, format!("run {id} has no job yet and will not get one"))
         }

@@ -15,7 +15,24 @@ pub(crate) fn line(text: &str) {
 
 /// One JSON value on standard output.
 pub(crate) fn json(value: &serde_json::Value) {
-    println!("{value:#}");
+    println!("{}", visible(&format!("{value:#}")));
+}
+
+/// JSON whose texts turn nothing around on a terminal: the marks that set a text's
+/// direction are escaped, which is the same JSON.
+fn visible(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// A heading on standard output.

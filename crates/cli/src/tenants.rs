@@ -10,7 +10,7 @@ use crosspilot_core::vendor::{Invitation, Vendor, Verification};
 use crosspilot_local::CloudError;
 use serde_json::json;
 
-use crate::args::{NewTenant, TenantAndForm, TenantChanges, TenantCommand};
+use crate::args::{NewTenant, ShowTenant, TenantAndForm, TenantChanges, TenantCommand};
 use crate::failure::Failure;
 use crate::{manage, models, place, show};
 
@@ -52,7 +52,8 @@ pub(crate) async fn run(
 }
 
 async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
-    let role = |name| -> Result<RoleArn, InvalidId> { RoleArn::new(&new.account, name) };
+    let role =
+        |name| -> Result<RoleArn, InvalidId> { RoleArn::new(&new.region, &new.account, name) };
     let default_bucket = || format!("crosspilot-{}-{}", new.tenant, new.account).parse();
     let network = Network { subnets: new.subnets, security_groups: new.security_groups };
     let tenant = Tenant {
@@ -60,6 +61,7 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
         execution_role_arn: role(EXECUTION_ROLE).map_err(CloudError::from)?,
         external_id: ExternalId::generate().map_err(|_| CloudError::Random)?,
         bucket: new.bucket.clone().map_or_else(default_bucket, Ok).map_err(CloudError::from)?,
+        bucket_exists: new.bucket_exists,
         network: (!network.subnets.is_empty()).then_some(network),
         encryption: None,
         tags: Default::default(),
@@ -71,19 +73,26 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
         region: new.region,
         prefix: new.prefix,
     };
-    vendor.add_tenant(&tenant).await?;
-    let invitation = Invitation::new(&tenant, &vendor.deployment.event_bus, new.bucket_exists);
-    let link = new.template_url.map(|url| invitation.quick_create_link(&url));
-    if new.json {
+    let tenant = vendor.add_tenant(&tenant).await?;
+    invite(vendor, &tenant, new.template_url, new.json);
+    Ok(())
+}
+
+/// Prints what the customer's administrator deploys with.
+fn invite(vendor: &Vendor, tenant: &Tenant, template_url: Option<String>, json: bool) {
+    let invitation = Invitation::new(tenant, &vendor.deployment.event_bus);
+    let link = template_url.map(|url| invitation.quick_create_link(&url));
+    if json {
         show::json(&json!({
             "tenant": tenant.tenant, "status": tenant.status,
             "quick_create_link": link, "command_line": invitation.command_line(),
         }));
-        return Ok(());
+        return;
     }
     let id = &tenant.tenant;
     show::line(&format!(
-        "tenant {id} is pending. Its administrator deploys the customer template:"
+        "tenant {id} is {}. Its administrator deploys the customer template:",
+        tenant.status.as_str()
     ));
     show::line("\nin the browser");
     show::line(&link.unwrap_or_else(|| {
@@ -92,7 +101,6 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
     show::line("\nor in a terminal");
     show::line(&invitation.command_line());
     show::line(&format!("\nThen: crosspilot tenant verify {id}"));
-    Ok(())
 }
 
 async fn set(vendor: &Vendor, changes: TenantChanges) -> Result<(), Failure> {
@@ -109,6 +117,12 @@ async fn set(vendor: &Vendor, changes: TenantChanges) -> Result<(), Failure> {
             if tenant.encryption.is_some() { "keys of its own" } else { "no keys of its own" },
             if tenant.network.is_some() { "in its subnets" } else { "in no subnets of its own" },
         ));
+        if changes.concern_the_stack() {
+            show::line(&format!(
+                "the customer's stack has to know of it, too: crosspilot tenant show {} --invitation",
+                tenant.tenant
+            ));
+        }
     }
     Ok(())
 }
@@ -143,10 +157,12 @@ fn apply(changes: &TenantChanges, tenant: &mut Tenant) {
     }
 }
 
-/// A pending tenant becomes active by its proof; any other stays what it is,
-/// unless the proof fails.
+/// A pending tenant becomes active by its proof; any other stays what it is.
 async fn verify(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
     let tenant = vendor.registry.tenant(&asked.tenant).await?;
+    if !matches!(tenant.status, TenantStatus::Offboarding | TenantStatus::Deleted) {
+        vendor.repair(&tenant).await?;
+    }
     if tenant.status == TenantStatus::Pending {
         return activate(vendor, asked).await;
     }
@@ -169,7 +185,11 @@ fn conclude(verdict: &Verification, tenant: &Tenant, json: bool) -> Result<(), F
     match verdict {
         Verification::Proven { .. } => {
             if !json {
-                print_status(tenant, false, "its role takes its external ID and nothing else");
+                print_status(
+                    tenant,
+                    false,
+                    "its role takes its external ID; none, a random and a similar one are refused",
+                );
             }
             Ok(())
         }
@@ -239,9 +259,14 @@ async fn history(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show_one(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
-    let tenant = vendor.registry.tenant(&asked.tenant).await?;
-    if asked.json {
+async fn show_one(vendor: &Vendor, asked: ShowTenant) -> Result<(), Failure> {
+    let ShowTenant { of: TenantAndForm { tenant, json }, invitation, template_url } = asked;
+    let tenant = vendor.registry.tenant(&tenant).await?;
+    if invitation {
+        invite(vendor, &tenant, template_url, json);
+        return Ok(());
+    }
+    if json {
         show::json(&serde_json::to_value(&tenant)?);
         return Ok(());
     }

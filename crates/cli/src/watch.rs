@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crosspilot_core::aws::sfn::Client;
 use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
 use crosspilot_core::error::CallError;
+use crosspilot_core::execution::describe;
 use crosspilot_core::failure::Failure as ReadFailure;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::run::RunRef;
@@ -14,6 +15,9 @@ use crosspilot_core::vendor::Vendor;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+
+/// Looks, a quarter of a second apart, that may miss an execution.
+const UNSEEN: u32 = 40;
 
 /// An execution that has ended well.
 pub(crate) struct Ended {
@@ -77,7 +81,7 @@ pub(crate) async fn find(
         for execution in list.executions().iter().filter(|e| e.start_date().as_secs_f64() >= since)
         {
             let arn = execution.execution_arn();
-            let found = describe(&client, arn).await?;
+            let Some(found) = describe(&client, arn).await? else { continue };
             let input = found.input().unwrap_or_default();
             if serde_json::from_str(input).is_ok_and(|input| started_by(&input)) {
                 return Ok(arn.to_owned());
@@ -103,13 +107,7 @@ pub(crate) struct Execution {
 /// Looks at an execution. None if Step Functions does not know it any more.
 pub(crate) async fn look(vendor: &Vendor, arn: &str) -> Result<Option<Execution>, Failure> {
     let client = vendor.step_functions();
-    let found = match describe(&client, arn).await {
-        Ok(found) => found,
-        Err(error) if ["ExecutionDoesNotExist", "InvalidArn"].contains(&error.aws_code()) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let Some(found) = describe(&client, arn).await? else { return Ok(None) };
     let mut execution =
         Execution { now: None, output: None, failure: None, seconds: seconds(&client, arn).await? };
     match found.status() {
@@ -147,8 +145,17 @@ pub(crate) async fn follow(
     report: impl Fn(&str),
 ) -> Result<Ended, Failure> {
     let client = vendor.step_functions();
+    let mut unseen = 0;
     loop {
-        let found = describe(&client, arn).await?;
+        let Some(found) = describe(&client, arn).await? else {
+            // One that was just started may not show yet.
+            unseen += 1;
+            if unseen > UNSEEN {
+                return Err(Failure::UnknownExecution(arn.to_owned()));
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            continue;
+        };
         let status = found.status();
         if *status == ExecutionStatus::Running {
             if let Some(text) = newest(&client, arn).await? {
@@ -186,21 +193,6 @@ async fn newest(client: &Client, arn: &str) -> Result<Option<String>, CallError>
         .await
         .map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
     Ok(progress(history.events()))
-}
-
-async fn describe(
-    client: &Client,
-    arn: &str,
-) -> Result<
-    crosspilot_core::aws::sfn::operation::describe_execution::DescribeExecutionOutput,
-    CallError,
-> {
-    client
-        .describe_execution()
-        .execution_arn(arn)
-        .send()
-        .await
-        .map_err(|e| CallError::new("states:DescribeExecution", arn, &e))
 }
 
 /// How an execution ended that did not end well.

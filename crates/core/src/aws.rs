@@ -39,6 +39,17 @@ pub async fn config() -> SdkConfig {
     loader().load().await
 }
 
+/// Room for a request with a body of so many bytes, which may go around the world:
+/// an attempt gets a second for each megabyte besides the usual ten.
+pub fn room_for(bytes: usize) -> TimeoutConfig {
+    let attempt = Duration::from_secs(10 + (bytes >> 20) as u64);
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * 2 + Duration::from_secs(5))
+        .build()
+}
+
 /// The same configuration with room for a prediction: InvokeEndpoint may take
 /// 60 s, so an attempt gets 62.
 pub fn for_predictions(config: &SdkConfig) -> SdkConfig {
@@ -53,4 +64,16 @@ pub fn for_predictions(config: &SdkConfig) -> SdkConfig {
                 .build(),
         )
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_body_has_the_time_to_cross_an_ocean() {
+        let attempt = |bytes| room_for(bytes).operation_attempt_timeout();
+        assert_eq!(attempt(1000), Some(Duration::from_secs(10)));
+        assert_eq!(attempt(64 << 20), Some(Duration::from_secs(74)));
+    }
 }

@@ -1,11 +1,13 @@
-//! A customer's bucket, through a session in its account.
+//! A customer's bucket, through a session in its account. Every call says which
+//! account the bucket belongs to: a name that its owner gave up is anybody's.
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::Object;
+use aws_sdk_s3::{self as s3, Client};
 use serde::Serialize;
 
+use crate::aws;
 use crate::error::{CallError, Code};
 use crate::ids::ModelName;
 use crate::layout;
@@ -31,6 +33,7 @@ impl Bucket<'_> {
     pub async fn list(&self, prefix: &str, most: usize) -> Result<Vec<Object>, CallError> {
         let mut objects = Vec::new();
         let request = self.s3.list_objects_v2().bucket(self.tenant.bucket.as_str()).prefix(prefix);
+        let request = request.expected_bucket_owner(self.tenant.account.as_str());
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
@@ -42,8 +45,9 @@ impl Bucket<'_> {
         Ok(objects)
     }
 
-    /// The held-out file of a model: the newest CSV file with content that lies
-    /// where such files do. The key decides between files of one second.
+    /// The held-out file of a model: the newest file with content that lies where
+    /// such files do, whatever it is called. The key decides between files of one
+    /// second.
     pub async fn held_out(&self, model: &ModelName) -> Result<Option<Object>, CallError> {
         let prefix = layout::test_prefix(&self.tenant.prefix, model);
         let objects = self.list(&prefix, usize::MAX).await?;
@@ -51,7 +55,11 @@ impl Bucket<'_> {
             let time = object.last_modified();
             (time.map(|time| (time.secs(), time.subsec_nanos())), object.key().map(str::to_owned))
         };
-        Ok(objects.into_iter().filter(is_csv).max_by_key(age))
+        let is_data = |object: &Object| {
+            let name = object.key().and_then(|key| key.strip_prefix(&prefix)).unwrap_or_default();
+            object.size() > Some(0) && !layout::is_leftover(name)
+        };
+        Ok(objects.into_iter().filter(is_data).max_by_key(age))
     }
 
     /// A whole object, with what S3 says of it.
@@ -70,14 +78,29 @@ impl Bucket<'_> {
         key: &str,
         range: Option<String>,
     ) -> Result<(Vec<u8>, GetObjectOutput), CallError> {
-        let (uri, bucket) = (self.uri(key), self.tenant.bucket.as_str());
-        let get = self.s3.get_object().bucket(bucket).key(key).set_range(range).send().await;
-        let mut object = get.map_err(|e| CallError::new("s3:GetObject", &uri, &e))?;
-        let body = std::mem::replace(&mut object.body, ByteStream::from_static(b""));
-        let body = body.collect().await.map_err(|e| {
-            CallError::refused(Code::Unavailable, "s3:GetObject", &uri, "BadAnswer", e.to_string())
-        })?;
-        Ok((body.into_bytes().to_vec(), object))
+        let mut object = self.open(key, range).await?;
+        let mut body = std::mem::replace(&mut object.body, ByteStream::from_static(b""));
+        // Once, and not once more to join the parts.
+        let size = object.content_length().and_then(|size| usize::try_from(size).ok());
+        let mut bytes = Vec::with_capacity(size.unwrap_or_default());
+        while let Some(part) = body.next().await {
+            let part = part.map_err(|e| CallError::broken_off("s3:GetObject", self.uri(key), e))?;
+            bytes.extend_from_slice(&part);
+        }
+        Ok((bytes, object))
+    }
+
+    /// An object whose body is still to be read, or the part of it in a range such
+    /// as `bytes=0-9`.
+    pub async fn open(
+        &self,
+        key: &str,
+        range: Option<String>,
+    ) -> Result<GetObjectOutput, CallError> {
+        let get = self.s3.get_object().bucket(self.tenant.bucket.as_str()).key(key);
+        let get =
+            get.set_range(range).expected_bucket_owner(self.tenant.account.as_str()).send().await;
+        get.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
     }
 
     /// Writes a JSON document and gives its address.
@@ -101,21 +124,19 @@ impl Bucket<'_> {
         body: Vec<u8>,
     ) -> Result<String, CallError> {
         let uri = self.uri(key);
+        let timeouts = s3::config::Builder::new().timeout_config(aws::room_for(body.len()));
         self.s3
             .put_object()
             .bucket(self.tenant.bucket.as_str())
+            .expected_bucket_owner(self.tenant.account.as_str())
             .key(key)
             .content_type(content_type)
             .body(ByteStream::from(body))
+            .customize()
+            .config_override(timeouts)
             .send()
             .await
             .map_err(|e| CallError::new("s3:PutObject", &uri, &e))?;
         Ok(uri)
     }
-}
-
-/// Whether an object has content and is called a CSV file.
-pub fn is_csv(object: &Object) -> bool {
-    object.key().is_some_and(|key| key.to_ascii_lowercase().ends_with(".csv"))
-        && object.size() > Some(0)
 }

@@ -32,6 +32,10 @@ pub struct Comparison {
     /// Name of the metric that both are measured by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+    /// The objective, where the rows could not be measured by it but only by another
+    /// metric: no minimum and no margin is meant for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
     /// Whether a smaller value is the better one.
     #[serde(default)]
     pub smaller_is_better: bool,
@@ -109,5 +113,25 @@ impl Decision {
     /// Whether the challenger is deployed.
     pub fn deploys(&self) -> bool {
         self.verdict == Verdict::Deploy
+    }
+}
+
+/// A number of SageMaker's as it prints it: 0.9, where the single precision that it
+/// comes in says 0.8999999762.
+pub fn as_printed(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_what_is_printed_of_it() {
+        for (value, printed) in [(0.9, 0.9), (0.7, 0.7), (1e-7, 1e-7), (16_777_216.0, 16_777_216.0)]
+        {
+            assert_eq!(as_printed(value), printed);
+        }
+        assert!(as_printed(f32::NAN).is_nan() && as_printed(f32::INFINITY).is_infinite());
     }
 }

@@ -8,8 +8,7 @@ use std::fmt;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-/// The stable name of a failure. `train.asl.json` retries the first two and
-/// ends the run on all others.
+/// The stable name of a failure. The state machines retry the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// AWS asked to slow down. Retried.
@@ -235,6 +234,10 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
+/// What S3 says to a conditional write while another one of the same object is
+/// under way: the write may be tried again.
+pub const CONFLICT: &str = "ConditionalRequestConflict";
+
 /// Sorts AWS's codes into ours. The status decides what the code does not:
 /// throttling can come as a 400 without a message, denials as 400 or 403.
 fn classify(aws_code: &str, status: Option<u16>) -> Code {
@@ -245,6 +248,7 @@ fn classify(aws_code: &str, status: Option<u16>) -> Code {
         | "TooManyRequestsException"
         | "RequestLimitExceeded"
         | "SlowDown"
+        | CONFLICT
         | "ModelNotReadyException" => Code::Throttled,
         "Timeout" | "Unreachable" | "BadAnswer" | "RequestTimeout" => Code::Unavailable,
         // The next attempt opens a session anew.
@@ -276,6 +280,7 @@ mod tests {
     #[test]
     fn only_what_can_heal_is_retried() {
         assert_eq!(classify("ThrottlingException", Some(400)), Code::Throttled);
+        assert_eq!(classify(CONFLICT, Some(409)), Code::Throttled);
         assert_eq!(classify("InternalFailure", Some(500)), Code::Unavailable);
         assert_eq!(classify("Timeout", None), Code::Unavailable);
         assert_eq!(classify("ExpiredTokenException", Some(400)), Code::Unavailable);

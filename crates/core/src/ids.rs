@@ -192,6 +192,17 @@ id!(
     }
 );
 
+impl RegionName {
+    /// The partition of the region, which its ARNs begin with.
+    pub fn partition(&self) -> &'static str {
+        match self.0.as_str() {
+            region if region.starts_with("cn-") => "aws-cn",
+            region if region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        }
+    }
+}
+
 shown!(TenantId, ModelName, AccountId, RegionName, BucketName, Prefix);
 
 impl fmt::Debug for ExternalId {
@@ -235,9 +246,9 @@ pub struct RoleArn {
 }
 
 impl RoleArn {
-    /// The role `name` (without a path) in `account`.
-    pub fn new(account: &AccountId, name: &str) -> Result<Self, InvalidId> {
-        format!("arn:aws:iam::{account}:role/{name}").parse()
+    /// The role `name` (without a path) in `account`, which uses this region.
+    pub fn new(region: &RegionName, account: &AccountId, name: &str) -> Result<Self, InvalidId> {
+        format!("arn:{}:iam::{account}:role/{name}", region.partition()).parse()
     }
 
     /// The ARN as text.
@@ -346,6 +357,9 @@ mod tests {
             "аcme",
             "a\n",
             "x123456789012345678901",
+            "true",
+            "false",
+            "null",
         ] {
             assert!(bad.parse::<TenantId>().is_err(), "{bad:?}");
         }
@@ -362,6 +376,13 @@ mod tests {
         let arn: RoleArn =
             "arn:aws:iam::222222222222:role/team/customer_trusting_saas".parse().unwrap();
         assert_eq!(arn.account().as_str(), "222222222222");
+        let account: AccountId = "222222222222".parse().unwrap();
+        for (region, partition) in
+            [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+        {
+            let made = RoleArn::new(&region.parse().unwrap(), &account, "r").unwrap();
+            assert_eq!(made.as_str(), format!("arn:{partition}:iam::222222222222:role/r"));
+        }
         for bad in [
             "arn:aws:iam::222222222222:user/eve",
             "arn:aws:iam::22222222222:role/short-account",

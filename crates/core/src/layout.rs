@@ -6,7 +6,7 @@
 //! <prefix>/<model>/test/              held-out rows with their labels, if any
 //! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
-//! <prefix>-results/<model>/<run>/scoring/ held-out rows as they were scored, and the answers
+//! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches
@@ -66,9 +66,27 @@ pub fn scoring_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}scoring/", results_prefix(prefix, run))
 }
 
+/// Key of the row of training data that a run's model is asked about first, if
+/// there are no held-out rows.
+pub fn first_row_key(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}first-row.csv", scoring_prefix(prefix, run))
+}
+
 /// An `s3://` address in a tenant's bucket.
 pub fn uri(tenant: &Tenant, key: &str) -> String {
     format!("s3://{}/{key}", tenant.bucket)
+}
+
+/// Whether what lies under this path is what a program left behind and nobody means
+/// as data: hidden files, checkpoints, markers, locks. The path begins below a
+/// model's folder.
+pub fn is_leftover(path: &str) -> bool {
+    let hidden =
+        |part: &str| part.starts_with(['.', '_']) || part.starts_with("~$") || part.ends_with('~');
+    path.is_empty()
+        || path.ends_with('/')
+        || path.ends_with("_$folder$")
+        || path.split('/').any(hidden)
 }
 
 /// What an uploaded key asks for.
@@ -104,6 +122,26 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn leftovers_are_known_by_any_part_of_their_path() {
+        for path in [
+            "",
+            "2026/",
+            "._h.csv",
+            ".ipynb_checkpoints/h-checkpoint.csv",
+            "_SUCCESS",
+            "_temporary/0/part-0000",
+            "x_$folder$",
+            "~$h.csv",
+            "h.csv~",
+        ] {
+            assert!(is_leftover(path), "{path}");
+        }
+        for path in ["h.csv", "part-0000", "2026/01/h_1.csv", "a.b/c_d"] {
+            assert!(!is_leftover(path), "{path}");
+        }
+    }
 
     #[test]
     fn only_files_in_a_models_train_folder_start_a_run() {

@@ -6,8 +6,12 @@
 
 pub mod aws;
 pub mod bucket;
+pub mod cell;
+pub mod csv_shape;
 pub mod decision;
 pub mod error;
+pub mod events;
+pub mod execution;
 pub mod failure;
 pub mod ids;
 pub mod lambda;

@@ -62,7 +62,11 @@ pub enum Action {
     },
     /// Settle runs that nobody works on any more: stop their jobs, and remove
     /// what they made and what does not serve.
-    Sweep,
+    Sweep {
+        /// Which; all of the tenant's if left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<RunId>,
+    },
 }
 
 /// How far it is.

@@ -221,15 +221,10 @@ impl Purpose<'_> {
                 ]
             }
             Purpose::Conclude(run) => {
-                let train = layout::train_prefix(&tenant.prefix, &run.model);
                 let scoring = layout::scoring_prefix(&tenant.prefix, run);
                 let results = layout::results_prefix(&tenant.prefix, run);
                 vec![
-                    scope.list(&[&train]),
-                    allow(
-                        &["s3:GetObject"],
-                        json!([scope.objects(&train), scope.objects(&scoring)]),
-                    ),
+                    allow(&["s3:GetObject"], json!(scope.objects(&scoring))),
                     allow(&["s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
                     scope.invoke(&run.model),

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! tenants/<tenant>.json                    the tenant itself
-//! claims/buckets/<account>/<bucket>.json   which tenant a bucket belongs to
+//! claims/buckets/<bucket>.json             which tenant a bucket belongs to
 //! claims/roles/<account>/<role>.json       which tenant a role belongs to
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
+//! left/claims/roles/<account>/<role>.json   the tenant has left: its account is not heard
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
@@ -13,10 +14,13 @@
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
 
+mod claims;
 mod error;
 mod lineup;
 mod tenants;
 mod unsettled;
+
+use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -24,7 +28,8 @@ use aws_sdk_s3::primitives::ByteStream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CallError, Code, Coded};
+use crate::cell::Booleans;
+use crate::error::{CONFLICT, CallError, Code, Coded};
 use crate::ids::{ModelName, TenantId};
 use crate::run::{RunRef, Trigger};
 use crate::settings::ModelSettings;
@@ -33,7 +38,7 @@ use crate::tenant::Tenant;
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use tenants::{AuditEntry, Change, active};
-pub use unsettled::{Execution, is_abandoned};
+pub use unsettled::is_abandoned;
 
 /// Environment variable that names the registry's bucket.
 pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";
@@ -55,9 +60,15 @@ pub struct RunRecord {
     /// the job has been started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// How those of them that say true and false write it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub booleans: BTreeMap<String, Booleans>,
     /// Who wants it to stop, if somebody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// Who wanted it to stop before it was redriven all the same, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overruled: Vec<Stop>,
     /// How it ended, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -115,6 +126,15 @@ pub enum Claim {
     },
 }
 
+/// The runs of a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Runs {
+    /// Those whose record can be read, newest day first.
+    pub records: Vec<RunRecord>,
+    /// The others: the run's id, and what is wrong with its record.
+    pub broken: Vec<(String, String)>,
+}
+
 /// The registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
@@ -126,6 +146,8 @@ pub struct Registry {
 struct Versioned<T> {
     document: T,
     etag: String,
+    /// When it was written, in seconds since 1970.
+    modified: i64,
 }
 
 /// Tries to write a document that others write too.
@@ -155,7 +177,9 @@ impl Registry {
         if self.write(&key, record, Expect::Nothing).await? {
             return Ok(Claim::Held);
         }
-        let found = self.run(&record.run).await?;
+        // Whoever wrote it is not done yet if it cannot be read.
+        let found = self.read::<RunRecord>(&key).await?;
+        let found = found.ok_or(RegistryError::Contended(key))?.document;
         Ok(if found.execution == record.execution {
             Claim::Held
         } else {
@@ -163,22 +187,54 @@ impl Registry {
         })
     }
 
-    /// All runs of a model that were claimed, newest day first.
+    /// All runs of a model that were claimed, newest day first. A record that
+    /// cannot be read hides no other.
     pub async fn runs(
         &self,
         tenant: &TenantId,
         model: &ModelName,
     ) -> Result<Vec<RunRecord>, RegistryError> {
+        let Runs { records, broken } = self.all_runs(tenant, model).await?;
+        for (run, reason) in broken {
+            tracing::warn!(%tenant, %model, run, reason, "a run's record is broken");
+        }
+        Ok(records)
+    }
+
+    /// The same, with the records that cannot be read by name.
+    pub async fn all_runs(
+        &self,
+        tenant: &TenantId,
+        model: &ModelName,
+    ) -> Result<Runs, RegistryError> {
         let prefix = format!("runs/{tenant}/{model}/");
         let mut keys = self.keys(&prefix).await?;
         keys.reverse();
-        let mut runs = Vec::new();
+        let mut runs = Runs::default();
         for key in keys {
-            if let Some(found) = self.read(&key).await? {
-                runs.push(found.document);
+            match self.read(&key).await {
+                Ok(Some(found)) => runs.records.push(found.document),
+                Ok(None) => {}
+                Err(RegistryError::Broken { key, reason }) => {
+                    let name = key.strip_prefix(&prefix).unwrap_or(&key);
+                    let name = name.strip_suffix(".json").unwrap_or(name);
+                    runs.broken.push((name.to_owned(), reason));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(runs)
+    }
+
+    /// The run that an earlier request under the same id started, on whichever day.
+    pub async fn same_request(&self, run: &RunRef) -> Result<Option<RunRecord>, RegistryError> {
+        let prefix = format!("runs/{}/{}/", run.tenant, run.model);
+        let end = format!("{}.json", &run.run_id.as_str()["20260131".len()..]);
+        let keys = self.keys(&prefix).await?;
+        match keys.iter().find(|key| key.ends_with(&end)) {
+            Some(key) => Ok(self.read(key).await?.map(|found| found.document)),
+            None => Ok(None),
+        }
     }
 
     /// A run that was claimed.
@@ -192,12 +248,12 @@ impl Registry {
     }
 
     /// Hands a run over from one execution, which has ended, to another. A
-    /// request to stop it is forgotten.
+    /// request to stop it holds no longer, but stays on record.
     pub async fn hand_over(&self, run: &RunRef, from: &str, to: &str) -> Result<(), RegistryError> {
         let take = |record: &mut RunRecord| {
             if record.execution == from {
                 record.earlier.push(std::mem::replace(&mut record.execution, to.to_owned()));
-                record.stop = None;
+                record.overruled.extend(record.stop.take());
                 record.outcome = None;
             }
         };
@@ -218,7 +274,8 @@ impl Registry {
     ) -> Result<RunRecord, RegistryError> {
         let key = run_key(run);
         for _ in 0..ATTEMPTS {
-            let Some(Versioned { mut document, etag }) = self.read::<RunRecord>(&key).await? else {
+            let Some(Versioned { mut document, etag, .. }) = self.read::<RunRecord>(&key).await?
+            else {
                 return Err(RegistryError::Broken {
                     key,
                     reason: "it is missing although the run has been claimed".into(),
@@ -242,10 +299,14 @@ impl Registry {
             Ok(answer) => answer,
             Err(error) => {
                 let error = CallError::new("s3:GetObject", self.address(key), &error);
+                if error.aws_code() == "NoSuchBucket" {
+                    return Err(RegistryError::BucketGone(self.bucket.clone()));
+                }
                 return if error.code() == Code::NotFound { Ok(None) } else { Err(error.into()) };
             }
         };
         let etag = answer.e_tag().unwrap_or_default().to_owned();
+        let modified = answer.last_modified().map_or(0, |time| time.secs());
         let body = answer
             .body
             .collect()
@@ -254,7 +315,7 @@ impl Registry {
             .into_bytes();
         let document = serde_json::from_slice(&body)
             .map_err(|e| RegistryError::Broken { key: key.to_owned(), reason: e.to_string() })?;
-        Ok(Some(Versioned { document, etag }))
+        Ok(Some(Versioned { document, etag, modified }))
     }
 
     /// Writes a document if what is there is what was expected; `false` if not.
@@ -266,27 +327,29 @@ impl Registry {
     ) -> Result<bool, RegistryError> {
         let body = serde_json::to_vec_pretty(document)
             .map_err(|e| RegistryError::Broken { key: key.to_owned(), reason: e.to_string() })?;
-        let put = self
-            .s3
-            .put_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .content_type("application/json")
-            .body(ByteStream::from(body));
-        let put = match expect {
-            Expect::Nothing => put.if_none_match("*"),
-            Expect::Etag(etag) => put.if_match(etag),
-        };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => {
-                let error = CallError::new("s3:PutObject", self.address(key), &error);
-                match error.aws_code() {
-                    "PreconditionFailed" | "ConditionalRequestConflict" => Ok(false),
-                    _ => Err(error.into()),
-                }
+        for _ in 0..ATTEMPTS {
+            let put = self
+                .s3
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .content_type("application/json")
+                .body(ByteStream::from(body.clone()));
+            let put = match expect {
+                Expect::Nothing => put.if_none_match("*"),
+                Expect::Etag(etag) => put.if_match(etag),
+            };
+            let Err(error) = put.send().await else { return Ok(true) };
+            let error = CallError::new("s3:PutObject", self.address(key), &error);
+            match error.aws_code() {
+                "PreconditionFailed" => return Ok(false),
+                // Another write is under way, and nobody knows yet which of them counts
+                // (S3 User Guide, "Conditional writes").
+                CONFLICT => {}
+                _ => return Err(error.into()),
             }
         }
+        Err(RegistryError::Contended(key.to_owned()))
     }
 
     fn address(&self, key: &str) -> String {

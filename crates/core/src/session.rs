@@ -160,6 +160,13 @@ impl Sessions {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// The same for one tenant's: what fails in its account says nothing about the
+    /// sessions of others.
+    pub fn forget_tenant(&self, tenant: &TenantId) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|key, _| key.tenant != *tenant);
+    }
+
     /// A session that was not there before, which is what proves that the role
     /// can be assumed now. It is not kept.
     pub async fn open_anew(

@@ -122,6 +122,10 @@ pub struct Tenant {
     pub external_id: ExternalId,
     /// The customer's data bucket.
     pub bucket: BucketName,
+    /// Whether the bucket was there before, so that the customer's stack does
+    /// not make it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bucket_exists: bool,
     /// Where in the bucket the data lies.
     pub prefix: Prefix,
     /// The customer's subnets, if its jobs and endpoints run in them.
@@ -187,6 +191,24 @@ impl Tenant {
     pub fn tags_of(&self, run: &RunRef) -> BTreeMap<String, String> {
         let ours = run.tags().map(|(key, value)| (key.to_owned(), value));
         self.tags.clone().into_iter().chain(ours).collect()
+    }
+
+    /// What differs from another registration under the same id, in words: of
+    /// all that is said when a tenant is added, and that is kept.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        [
+            ("account", self.account != other.account),
+            ("region", self.region != other.region),
+            ("role", self.role_arn != other.role_arn),
+            ("execution role", self.execution_role_arn != other.execution_role_arn),
+            ("bucket", self.bucket != other.bucket),
+            ("bucket that exists already or not", self.bucket_exists != other.bucket_exists),
+            ("prefix", self.prefix != other.prefix),
+            ("network", self.network != other.network),
+        ]
+        .into_iter()
+        .filter_map(|(what, differs)| differs.then_some(what))
+        .collect()
     }
 
     /// Checks what the types of the fields cannot.
@@ -360,6 +382,18 @@ mod tests {
         }
         tenant.tags = (0..47).map(|n| (n.to_string(), String::new())).collect();
         assert_eq!(tenant.validate(), Err(TenantInvalid::Tags(47)));
+    }
+
+    #[test]
+    fn the_same_registration_is_told_from_another_by_what_is_said_at_first() {
+        let (one, mut other) = (acme(), acme());
+        other.external_id = "cp-4567".parse().unwrap();
+        other.status = TenantStatus::Pending;
+        other.models.clear();
+        assert_eq!(one.differences(&other), Vec::<&str>::new());
+        other.bucket = "acme-data".parse().unwrap();
+        other.region = "eu-central-1".parse().unwrap();
+        assert_eq!(one.differences(&other), ["region", "bucket"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The CLI calls this on AWS and on the local cloud alike.
 
+mod admission;
 mod invitation;
 mod management;
 mod redrive;
@@ -16,9 +17,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::error::{CallError, Code, Coded};
-use crate::ids::{AccountId, ModelName, TenantId};
-use crate::registry::{Change, Registry, RegistryError};
-use crate::run::Trigger;
+use crate::ids::{ModelName, TenantId};
+use crate::registry::{Change, Registry, RegistryError, Stop};
+use crate::run::{RunId, RunRef, Trigger};
 use crate::settings::ModelSettings;
 use crate::tenant::{Tenant, TenantStatus};
 
@@ -53,12 +54,25 @@ pub enum VendorError {
     /// It ended in no way that it should.
     #[error("there is no answer; ask again, which goes on where it stopped: see {0}")]
     NoAnswer(String),
+    /// The event bus admits as many accounts as its policy has room for.
+    #[error(
+        "the policy of the event bus has no room for the accounts of {accounts} tenants: ask AWS for a higher quota of Amazon EventBridge (\"Event bus policy size\"), then give the command again, which goes on from here; until then the uploads of the tenants added last start nothing"
+    )]
+    BusFull {
+        /// How many accounts it should admit.
+        accounts: usize,
+    },
     /// There is no model to roll back to.
     #[error("model {0} has no predecessor to roll back to: nothing served before its champion")]
     NoPredecessor(ModelName),
     /// A run cannot be redriven while it runs.
     #[error("the run is still going on in execution {0}: wait for it or stop it first")]
     StillRunning(String),
+    /// A run that a person stopped is not redriven by the way.
+    #[error(
+        "{} stopped the run at {}: start a new one, or go on with this one all the same with --force", .0.by, .0.time
+    )]
+    StoppedByPerson(Stop),
     /// A run that ended well has nothing left to do.
     #[error("the run ended well in execution {0}: start a new one instead")]
     NothingToRedrive(String),
@@ -79,8 +93,11 @@ impl Coded for VendorError {
             VendorError::NoOutput { .. } => Code::NotFound,
             VendorError::NoVerdict(_) => Code::TrustUnproven,
             VendorError::NotDone { .. } | VendorError::NoAnswer(_) => Code::ResourceFailed,
+            VendorError::BusFull { .. } => Code::QuotaReached,
             VendorError::NoPredecessor(_) => Code::NotFound,
-            VendorError::StillRunning(_) | VendorError::NothingToRedrive(_) => Code::Conflict,
+            VendorError::StillRunning(_)
+            | VendorError::StoppedByPerson(_)
+            | VendorError::NothingToRedrive(_) => Code::Conflict,
             VendorError::Registry(error) => error.code(),
             VendorError::Call(error) => error.code(),
             VendorError::Clock => Code::Internal,
@@ -176,9 +193,19 @@ impl Vendor {
     }
 
     /// Registers a tenant and lets its account send upload events to our bus.
-    pub async fn add_tenant(&self, tenant: &Tenant) -> Result<(), VendorError> {
-        self.registry.add_tenant(tenant, &self.operator).await?;
-        self.admit_events(&tenant.account).await
+    /// Interrupted anywhere, it is ended by asking again. Gives the tenant as it
+    /// is registered.
+    pub async fn add_tenant(&self, tenant: &Tenant) -> Result<Tenant, VendorError> {
+        let added = self.registry.add_tenant(tenant, &self.operator).await?;
+        self.admit_events().await?;
+        Ok(added)
+    }
+
+    /// Does again what makes a tenant's uploads reach us, should any of it be
+    /// missing: its claims, and that our bus hears its account.
+    pub async fn repair(&self, tenant: &Tenant) -> Result<(), VendorError> {
+        self.registry.claim_again(tenant).await?;
+        self.admit_events().await
     }
 
     /// Sets a tenant's status, if that may follow the one it has.
@@ -213,7 +240,16 @@ impl Vendor {
         };
         self.change_tenant(id, &format!("set model {model}"), change).await?;
         match &settings.schedule {
-            Some(expression) => self.put_schedule(id, model, expression).await,
+            Some(expression) => {
+                self.put_schedule(id, model, expression).await?;
+                // It may have been removed meanwhile: no schedule outlives its model.
+                let now = self.registry.tenant(id).await?;
+                let left = [TenantStatus::Offboarding, TenantStatus::Deleted];
+                if left.contains(&now.status) || !now.models.contains_key(model) {
+                    self.delete_schedule(id, model).await?;
+                }
+                Ok(())
+            }
             None => self.delete_schedule(id, model).await,
         }
     }
@@ -227,7 +263,14 @@ impl Vendor {
         request_id: &str,
     ) -> Result<String, VendorError> {
         let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| VendorError::Clock)?;
-        let trigger = Trigger::Manual { time, request_id: request_id.to_owned() };
+        let mut trigger = Trigger::Manual { time, request_id: request_id.to_owned() };
+        // A run's id holds its day: past midnight, the same request would be another.
+        if let Ok(run_id) = RunId::derive(id, model, &trigger) {
+            let run = RunRef { tenant: id.clone(), model: model.clone(), run_id };
+            if let Some(earlier) = self.registry.same_request(&run).await? {
+                trigger = earlier.trigger;
+            }
+        }
         let input = serde_json::json!({"tenant": id, "model": model, "trigger": trigger});
         self.start(&self.deployment.state_machine, None, &input.to_string()).await
     }
@@ -254,56 +297,6 @@ impl Vendor {
     /// The status of an execution; nothing if there is none, or it is older
     /// than the 90 days that Step Functions keeps them.
     pub async fn status_of(&self, execution: &str) -> Result<Option<ExecutionStatus>, VendorError> {
-        let found =
-            self.step_functions().describe_execution().execution_arn(execution).send().await;
-        match found {
-            Ok(found) => Ok(Some(found.status)),
-            Err(error) => {
-                let error = CallError::new("states:DescribeExecution", execution, &error);
-                match error.aws_code() {
-                    "ExecutionDoesNotExist" | "InvalidArn" => Ok(None),
-                    _ => Err(error.into()),
-                }
-            }
-        }
+        Ok(crate::execution::status(&self.step_functions(), execution).await?)
     }
-
-    /// Customers' accounts may put events on our bus one by one, never all.
-    /// What they send is narrowed again by the bus's rule.
-    async fn admit_events(&self, account: &AccountId) -> Result<(), VendorError> {
-        let bus = bus_name(&self.deployment.event_bus);
-        aws_sdk_eventbridge::Client::new(&self.config)
-            .put_permission()
-            .event_bus_name(bus)
-            .statement_id(statement_id(account))
-            .action("events:PutEvents")
-            .principal(account.as_str())
-            .send()
-            .await
-            .map_err(|e| CallError::new("events:PutPermission", bus, &e))?;
-        Ok(())
-    }
-
-    async fn shut_out_events(&self, account: &AccountId) -> Result<(), VendorError> {
-        let bus = bus_name(&self.deployment.event_bus);
-        let removed = aws_sdk_eventbridge::Client::new(&self.config)
-            .remove_permission()
-            .event_bus_name(bus)
-            .statement_id(statement_id(account))
-            .send()
-            .await
-            .map_err(|e| CallError::new("events:RemovePermission", bus, &e));
-        match removed {
-            Err(error) if error.aws_code() != "ResourceNotFoundException" => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn statement_id(account: &AccountId) -> String {
-    format!("customer-{account}")
-}
-
-fn bus_name(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
 }

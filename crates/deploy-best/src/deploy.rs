@@ -1,15 +1,18 @@
 //! The gate, and a better model's way to the endpoint.
 
+use std::time::{Duration, SystemTime};
+
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Decision, Score};
+use crosspilot_core::execution::{self, Life};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Lineup, Serving, model_settings};
+use crosspilot_core::registry::{Lineup, RegistryError, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::ModelSettings;
+use crosspilot_core::settings::{ModelSettings, Traffic};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +22,10 @@ use crate::gate::{Contest, decide};
 use crate::settle::Scene;
 use crate::{Error, Waiting, is_missing, scaling, tags};
 
-/// How long another run's challenger is waited for before it counts as given up.
-const OTHERS_TURN_SECONDS: f64 = 1800.0;
+/// How long a challenger may be on its way before it counts as given up, if it
+/// cannot be told whether its run still works on it, and besides the time that its
+/// traffic takes to move.
+const ON_ITS_WAY: Duration = Duration::from_secs(1800);
 
 /// Which model to deploy, and what is known about it.
 #[derive(Debug, Clone, Deserialize)]
@@ -130,6 +135,7 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
         metric: request.score.metric.clone(),
         value: request.score.value,
         features: record.features,
+        booleans: record.booleans,
         target: settings.target.clone(),
     };
     let against = lineup.champion.as_ref().map(|champion| &champion.run);
@@ -145,13 +151,13 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
 }
 
 fn waiting(reason: String, elapsed_seconds: f64) -> Deployed {
-    let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
+    let wait_seconds = pace::wait_seconds(elapsed_seconds);
     Deployed::Waiting(Waiting { reason, wait_seconds })
 }
 
-/// Another run moves the endpoint. It gets its time; then it counts as dead, and
-/// the endpoint goes back to the champion, so that no more than two models ever
-/// answer at a time.
+/// Another run moves the endpoint. It gets its time; if it was given up, the
+/// endpoint goes back to the champion, so that no more than two models ever answer
+/// at a time.
 async fn after_other(
     app: &App,
     tenant: &Tenant,
@@ -162,13 +168,44 @@ async fn after_other(
 ) -> Result<Deployed, Error> {
     let other_run = &other.run.run_id;
     let mut reason = format!("run {other_run} is deploying to the same endpoint");
-    if request.elapsed_seconds > OTHERS_TURN_SECONDS {
+    let life = match app.registry.run(&other.run).await {
+        Ok(record) => execution::life(&app.config, &record.execution).await?,
+        Err(RegistryError::Broken { .. }) => Life::Unknown,
+        Err(error) => return Err(error.into()),
+    };
+    let age = lineup.claimed_ago(SystemTime::now());
+    if is_given_up(life, age, &settings.deployment.update.traffic) {
+        tracing::warn!(tenant = %tenant.tenant, model = %other.run.model, run = %other_run, ?life, ?age, "given up");
         let session = app.sessions.open(tenant, Purpose::Settle(&other.run)).await?;
         let scene = Scene { app, tenant, settings: Some(settings), session };
         let back = scene.put_back(&other.run, lineup.champion.as_ref()).await?;
         reason = back.unwrap_or_else(|| format!("run {other_run} was given up and put back"));
     }
     Ok(waiting(reason, request.elapsed_seconds))
+}
+
+/// Whether nobody works on a challenger any more. A run whose execution goes on
+/// ends by its own limits and puts its challenger back itself; one whose execution
+/// has ended does nothing more. Where that is not known, the challenger's own age
+/// decides, however long anybody has waited for it.
+fn is_given_up(life: Life, age: Option<Duration>, traffic: &Traffic) -> bool {
+    match life {
+        Life::Running => false,
+        Life::Ended => true,
+        Life::Unknown => age.is_none_or(|age| age > ON_ITS_WAY + moving(traffic)),
+    }
+}
+
+/// How long traffic takes to move step by step.
+fn moving(traffic: &Traffic) -> Duration {
+    let (steps, wait) = match traffic {
+        Traffic::AllAtOnce => (0, 0),
+        Traffic::Canary { wait_seconds, .. } => (1, *wait_seconds),
+        Traffic::Linear { percent, wait_seconds } => {
+            (100_u64.div_ceil(u64::from(*percent).max(1)), *wait_seconds)
+        }
+    };
+    Duration::from_secs(steps * u64::from(wait))
 }
 
 /// The variant's name says which model answered, so each has its own. But
@@ -281,7 +318,10 @@ impl Plan<'_> {
     /// model may answer.
     async fn challenge(&self) -> Result<bool, Error> {
         let run = &self.challenger.run;
-        let claim = |lineup: &mut Lineup| lineup.challenge(self.challenger.clone(), self.against);
+        let claim = |lineup: &mut Lineup| {
+            lineup.challenge(self.challenger.clone(), self.against);
+            lineup.renew(run, SystemTime::now());
+        };
         let lineup = self.app.registry.change_lineup(&run.tenant, &run.model, claim).await?;
         Ok(lineup.is_challenged_by(run) || lineup.is_led_by(run))
     }
@@ -304,6 +344,7 @@ mod tests {
             metric: None,
             value: None,
             features: features.iter().map(|name| (*name).to_owned()).collect(),
+            booleans: Default::default(),
             target: "y".into(),
         }
     }
@@ -314,6 +355,36 @@ mod tests {
             model: "churn".parse().unwrap(),
             run_id: id.parse().unwrap(),
         }
+    }
+
+    #[test]
+    fn a_challenger_is_given_up_by_its_own_age_and_never_while_its_run_goes_on() {
+        let hour = Some(Duration::from_secs(3600));
+        let minute = Some(Duration::from_secs(60));
+        let at_once = Traffic::AllAtOnce;
+        let slow = Traffic::Linear { percent: 10, wait_seconds: 3600 };
+        for (life, age, traffic, expected) in [
+            (Life::Running, hour, &at_once, false),
+            (Life::Running, None, &at_once, false),
+            (Life::Ended, minute, &slow, true),
+            (Life::Ended, None, &at_once, true),
+            (Life::Unknown, minute, &at_once, false),
+            (Life::Unknown, hour, &at_once, true),
+            (Life::Unknown, None, &at_once, true),
+            // Ten steps of an hour.
+            (Life::Unknown, hour, &slow, false),
+            (Life::Unknown, Some(Duration::from_secs(11 * 3600)), &slow, true),
+        ] {
+            assert_eq!(is_given_up(life, age, traffic), expected, "{life:?} {age:?} {traffic:?}");
+        }
+        assert_eq!(
+            moving(&Traffic::Canary { percent: 10, wait_seconds: 900 }),
+            Duration::from_secs(900)
+        );
+        assert_eq!(
+            moving(&Traffic::Linear { percent: 30, wait_seconds: 60 }),
+            Duration::from_secs(240)
+        );
     }
 
     #[test]

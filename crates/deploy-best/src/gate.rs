@@ -1,7 +1,7 @@
 //! Champion or challenger?
 
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, AutoMlJobObjectiveType};
-use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
+use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict, as_printed};
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::Gate;
@@ -16,7 +16,7 @@ pub(crate) fn score(candidate: &AutoMlCandidate) -> Score {
         // The type may be missing; errors are what one minimises.
         _ => name.as_deref().is_some_and(is_error_metric),
     };
-    let value = metric.and_then(|m| m.value()).map(f64::from).filter(|value| value.is_finite());
+    let value = metric.and_then(|m| m.value()).map(as_printed).filter(|value| value.is_finite());
     Score { metric: name, value, smaller_is_better }
 }
 
@@ -101,7 +101,7 @@ fn verdict(figures: &Figures) -> (Verdict, String) {
         Basis::HeldOut => " on the held-out rows",
         Basis::Validation => " on validation data",
     };
-    let gain = |from: f64| if *smaller_is_better { from - new } else { new - from };
+    let gain = |from: f64| difference(if *smaller_is_better { (from, *new) } else { (*new, from) });
     if let Some(minimum) = figures.minimum.filter(|minimum| gain(*minimum) < 0.0) {
         let stays = match figures.champion {
             Some(_) => "the champion stays",
@@ -139,6 +139,18 @@ fn verdict(figures: &Figures) -> (Verdict, String) {
     }
 }
 
+/// The difference of two decimal numbers: 0.8 is 0.1 more than 0.7, and not a
+/// binary fraction's leftover more than that.
+fn difference((from, less): (f64, f64)) -> f64 {
+    let plain = from - less;
+    // Twelve digits of the larger one: more than any metric is printed with.
+    let places = 12_i32.saturating_sub(from.abs().max(less.abs()).log10().floor() as i32);
+    match usize::try_from(places) {
+        Ok(places @ ..300) => format!("{plain:.places$}").parse().unwrap_or(plain),
+        _ => plain,
+    }
+}
+
 /// A figure of the challenger that can decide.
 struct Measured {
     basis: Basis,
@@ -153,6 +165,7 @@ impl Contest<'_> {
     fn measured(&self) -> Option<Measured> {
         let Comparison { metric, smaller_is_better, challenger, champion, .. } = self.comparison;
         let both = self.champion.is_none() || finite(*champion).is_some();
+        let both = both && !self.is_another_unit();
         if let (Some(metric), Some(value), true) = (metric, finite(*challenger), both) {
             return Some(Measured {
                 basis: Basis::HeldOut,
@@ -169,10 +182,26 @@ impl Contest<'_> {
         })
     }
 
+    /// Whether the held-out figure is of another metric than the one that the
+    /// settings' thresholds are meant for.
+    fn is_another_unit(&self) -> bool {
+        let Gate { minimum, margin } = self.gate;
+        self.comparison.instead_of.is_some() && (minimum.is_some() || margin != 0.0)
+    }
+
     /// Why the held-out rows do not decide.
     fn note(&self, measured: &Option<Measured>) -> Option<String> {
         let by_held_out = measured.as_ref().is_some_and(|m| m.basis == Basis::HeldOut);
-        if by_held_out { None } else { self.comparison.reason.clone() }
+        if by_held_out {
+            return None;
+        }
+        match &self.comparison.instead_of {
+            Some(objective) if self.is_another_unit() => Some(format!(
+                "the held-out rows could not be measured by {objective}, which the minimum and the margin are meant for, but only by {}: look at their labels",
+                self.comparison.metric.as_deref().unwrap_or("nothing")
+            )),
+            _ => self.comparison.reason.clone(),
+        }
     }
 }
 

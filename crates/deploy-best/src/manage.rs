@@ -28,7 +28,8 @@ const WAIT_SECONDS: u32 = 15;
 /// not run any more, too: they are the ones to clear up after.
 pub(crate) async fn manage(app: &App, ask: Ask) -> Result<Progress, Error> {
     let tenant = app.registry.tenant(&ask.tenant).await?;
-    if tenant.status == TenantStatus::Deleted {
+    let tidies = matches!(ask.action, Action::TidyUp { .. });
+    if tenant.status == TenantStatus::Deleted && !tidies {
         return Err(RegistryError::Gone(tenant.tenant).into());
     }
     let run = |model: &ModelName, run_id: &RunId| RunRef {
@@ -46,7 +47,7 @@ pub(crate) async fn manage(app: &App, ask: Ask) -> Result<Progress, Error> {
         }
         Action::TakeStock { days } => inventory::take_stock(app, &tenant, *days).await?,
         Action::TidyUp { days } => inventory::tidy_up(app, &tenant, *days).await?,
-        Action::Sweep => sweep::sweep(app, &tenant).await?,
+        Action::Sweep { run } => sweep::sweep(app, &tenant, run.as_ref()).await?,
     };
     tracing::info!(tenant = %tenant.tenant, ?progress, "managed");
     Ok(progress)

@@ -39,6 +39,9 @@ pub(crate) async fn register(app: &App, request: Register) -> Result<Registered,
     let Register { run, job } = request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
+    if let Some(stop) = app.registry.run(&run).await?.stop {
+        return Err(Error::Stopped(stop));
+    }
     let session = app.sessions.open(&tenant, Purpose::RegisterModel(&run)).await?;
     let sagemaker = session.sagemaker();
 

@@ -81,10 +81,10 @@ def _described(scope, body):
         return None, ""
     query = parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True)
     if parts[3] == "s3":
-        action = iam_actions._s3_action(scope["method"], scope["path"], query)
+        action = f"s3:{iam_actions._s3_action(scope['method'], scope['path'], query)}"
     else:
-        action = iam_actions._action_from_query(query, body, headers.get("content-type", ""))
-    return f"{parts[3]}:{action}", str((sts._sessions.get(parts[0]) or {}).get("Arn", ""))
+        action = iam_actions.extract_iam_action(parts[3], scope["method"], scope["path"], headers, body, query)
+    return action, str((sts._sessions.get(parts[0]) or {}).get("Arn", ""))
 
 
 def _record(scope):
@@ -335,6 +335,31 @@ def _session_may(question):
             message = _denial(principal, access_key, check["action"], check["resource"], context, region)
             raise Refused("AccessDeniedException", message)
     return {}
+
+
+def role_allows(role_arn, service, action, resource, account, context=None):
+    """Whether a role of an account is the service's to use, on behalf of that account, and allows this."""
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.core import responses
+    from ministack.services import iam
+
+    role_account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+    role = iam._roles.get_scoped(role_account, None, name)
+    if role is None:
+        return False
+    asked = evaluator.EvalContext(
+        principal_arn=service, principal_type="Service", principal_account=account,
+        action="sts:AssumeRole", resource_arn=role_arn, region=responses.get_region(),
+        service_context={"aws:sourceaccount": account})
+    trust = {"Statement": _statements_about(role.get("AssumeRolePolicyDocument"), service)}
+    if not evaluator.evaluate_trust_policy(trust, service, asked):
+        return False
+    acting = evaluator.EvalContext(
+        principal_arn=role_arn, principal_type="AssumedRole", principal_account=role_account,
+        action=action, resource_arn=resource, region=responses.get_region(),
+        service_context={key.lower(): value for key, value in (context or {}).items()})
+    policies = evaluator._gather_role_policies(name, role_account)
+    return evaluator.evaluate(acting, policies).decision == "Allow"
 
 
 def _statements_about(document, service):

@@ -10,6 +10,7 @@ invocations of functions.
 
 import asyncio
 import glob
+import json
 import os
 import signal
 
@@ -122,14 +123,16 @@ def _is_s3(scope):
 
 
 async def _refuse(send, code, message, status, scope):
+    if b"x-amz-target" in dict(scope["headers"]):
+        return await _whole(send, status, json.dumps({"__type": code, "message": message}).encode(), b"application/x-amz-json-1.1")
     inner = f"<Code>{code}</Code><Message>{message}</Message>"
     text = f"<Error>{inner}</Error>" if _is_s3(scope) else f"<ErrorResponse><Error>{inner}</Error></ErrorResponse>"
     await _whole(send, status, text.encode())
 
 
-async def _whole(send, status, body):
+async def _whole(send, status, body, kind=b"text/xml"):
     await send({"type": "http.response.start", "status": status, "headers": [
-        (b"content-type", b"text/xml"), (b"content-length", str(len(body)).encode())]})
+        (b"content-type", kind), (b"content-length", str(len(body)).encode())]})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -12,10 +12,11 @@ Who may ask it anything at all is decided in ``doors.py``.
 
 It also fills gaps of the pinned MiniStack release, each as AWS does it: how
 principals are kept and compared (``principals.py``), what owners of buckets and
-buses may demand of requests (``resources.py``), an event bus as target in another account, the context attributes of EventBridge
-Scheduler, the roles of rules and schedules, which must allow what they do, IAM
-groups and access keys in CloudFormation, and alarms that watch the metric of
-their own dimensions only.
+buses may demand of requests (``resources.py``), the roles of state machines and
+Distributed Maps (``machines.py``), an event bus as target in another account, the
+context attributes of EventBridge Scheduler, the roles of rules and schedules,
+which must allow what they do, IAM groups and access keys in CloudFormation, and
+alarms that watch the metric of their own dimensions only.
 """
 
 import json
@@ -40,6 +41,7 @@ def main():
     import authority
     import doors
     import failures
+    import machines
     import principals
     import resources
 
@@ -51,6 +53,7 @@ def main():
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True
     principals.patch()
     resources.patch()
+    machines.patch()
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
@@ -95,32 +98,13 @@ def _over_secure_transport(app):
 
 
 def _deliver_across_accounts():
+    import authority
     from ministack.core import iam_evaluator, responses
-    from ministack.services import eventbridge, iam, scheduler  # noqa: F401
+    from ministack.services import eventbridge, scheduler  # noqa: F401
 
     deliver_here = eventbridge._dispatch_to_event_bus
     invoke = eventbridge._invoke_target
-
-    def allowed(role_arn, service, action, resource, account):
-        """Whether the rule's or schedule's role is the service's to use and may do this."""
-        import authority
-
-        role_account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-        role = iam._roles.get_scoped(role_account, None, name)
-        if role is None:
-            return False
-        asked = iam_evaluator.EvalContext(
-            principal_arn=service, principal_type="Service", principal_account=account,
-            action="sts:AssumeRole", resource_arn=role_arn, region=responses.get_region(),
-            service_context={"aws:sourceaccount": account})
-        trust = {"Statement": authority._statements_about(role.get("AssumeRolePolicyDocument"), service)}
-        if not iam_evaluator.evaluate_trust_policy(trust, service, asked):
-            return False
-        acting = iam_evaluator.EvalContext(
-            principal_arn=role_arn, principal_type="AssumedRole", principal_account=role_account,
-            action=action, resource_arn=resource, region=responses.get_region())
-        policies = iam_evaluator._gather_role_policies(name, role_account)
-        return iam_evaluator.evaluate(acting, policies).decision == "Allow"
+    put_events = eventbridge._put_events
 
     def admits(bus_name, bus_arn, account, event):
         """Whether the bus's own policy lets this account put this event."""
@@ -153,6 +137,28 @@ def _deliver_across_accounts():
         finally:
             responses.set_request_account_id(sender)
 
+    def put(data, allow_aws_source=False):
+        """A bus of another account may be named, by its ARN, if its policy admits that."""
+        sender, entries = responses.get_account_id(), []
+        for entry in data.get("Entries", []):
+            arn = entry.get("EventBusName") or ""
+            account = arn.split(":")[4] if arn.count(":") == 5 else sender
+            if account == sender or str(entry.get("Source")).startswith("aws."):
+                # Whatever the bus, a reserved source is refused below.
+                entries.append(entry if account == sender else {**entry, "EventBusName": "default"})
+                continue
+            responses.set_request_account_id(account)
+            try:
+                admitted = admits(arn.split("/", 1)[-1], arn, sender, entry)
+            finally:
+                responses.set_request_account_id(sender)
+            if not admitted:
+                return responses.error_response_json("AccessDeniedException", (
+                    f"User: arn:aws:iam::{sender}:root is not authorized to perform: events:PutEvents on resource: "
+                    f"{arn} because no resource-based policy allows the events:PutEvents action"), 400)
+            entries.append(entry)
+        return put_events({**data, "Entries": entries}, allow_aws_source)
+
     def invoke_target(target, event, rule, view=None):
         scheduled = event.get("Source") == "aws.scheduler"
         arn, account = target.get("Arn", ""), responses.get_account_id()
@@ -161,13 +167,14 @@ def _deliver_across_accounts():
         action = {"states": "states:StartExecution", "events": "events:PutEvents"}.get(arn.split(":")[2])
         if action:
             service = "scheduler.amazonaws.com" if scheduled else "events.amazonaws.com"
-            if not allowed(target.get("RoleArn") or ":::::", service, action, arn, account):
+            if not authority.role_allows(target.get("RoleArn") or ":::::", service, action, arn, account):
                 eventbridge.logger.warning("%s: role %s may not %s on %s", service, target.get("RoleArn"), action, arn)
                 return
         invoke(target, event, rule, view)
 
     eventbridge._dispatch_to_event_bus = to_event_bus
     eventbridge._invoke_target = invoke_target
+    eventbridge._put_events = put
 
 
 def _provision_identities():

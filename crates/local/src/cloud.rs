@@ -389,6 +389,7 @@ impl LocalCloud {
                 .parse()?,
             external_id,
             bucket: bucket.clone(),
+            bucket_exists: false,
             prefix: prefix.clone(),
             network: network.clone(),
             encryption: None,
@@ -397,8 +398,7 @@ impl LocalCloud {
             limits: *limits,
             models: Default::default(),
         };
-        self.vendor.add_tenant(&registered).await?;
-        Ok(registered)
+        Ok(self.vendor.add_tenant(&registered).await?)
     }
 
     /// Does what an invited customer does: deploys the template with the

@@ -18,6 +18,7 @@ const PRINCIPALS: &str = include_str!("../emulator/principals.py");
 const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
 const FAILURES: &str = include_str!("../emulator/failures.py");
+const MACHINES: &str = include_str!("../emulator/machines.py");
 
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -77,6 +78,7 @@ impl Emulator {
         fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
         fs::write(directory.join("failures.py"), FAILURES)?;
+        fs::write(directory.join("machines.py"), MACHINES)?;
         let log = directory.join("emulator.log");
         // Appended to: what grows too long is cut (see `doors.py`).
         let output = File::options().create(true).append(true).mode(0o600).open(&log)?;

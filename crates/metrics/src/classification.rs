@@ -279,6 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn a_class_that_is_never_predicted_counts_in_the_means() {
+        // Recall: a 1, b 1, c 0; precision: a 1/2, b 1, c 0, which nobody predicted.
+        let report =
+            ClassificationReport::from_labels(&["a", "b", "c"], &["a", "b", "a"], None, None);
+        let report = report.unwrap();
+        let close = |metric, expected: f64| {
+            let value: f64 = report.get(metric).unwrap();
+            assert!((value - expected).abs() < 1e-12, "{value} {expected}");
+        };
+        close(Metric::RecallMacro, 2.0 / 3.0);
+        close(Metric::PrecisionMacro, 0.5);
+        close(Metric::F1Macro, (2.0 / 3.0 + 1.0) / 3.0);
+    }
+
+    #[test]
     fn one_class_is_fine_and_has_no_auc() {
         let report =
             ClassificationReport::from_labels(&["x", "x"], &["x", "x"], None, None).unwrap();

@@ -191,7 +191,31 @@ mod tests {
         assert_eq!(bins[1].positives, 0);
     }
 
+    #[test]
+    fn calibration_of_known_rows() {
+        let bins = calibration(&[0.9, 0.1, 0.8, 0.3], &[true, false, false, true], 2);
+        assert_eq!(bins.len(), 2);
+        assert!((bins[0].predicted - 0.2).abs() < 1e-12 && bins[0].observed == 0.5);
+        assert!((bins[1].predicted - 0.85).abs() < 1e-12 && bins[1].observed == 0.5);
+        assert_eq!((bins[0].rows, bins[1].rows), (2, 2));
+    }
+
     proptest! {
+        #[test]
+        fn shares_are_shares_and_nothing_is_counted_twice(rows in proptest::collection::vec((0.0..=1.0_f64, any::<bool>()), 1..80), n in 1usize..20) {
+            let scores: Vec<f64> = rows.iter().map(|row| row.0).collect();
+            let positive: Vec<bool> = rows.iter().map(|row| row.1).collect();
+            let total = positive.iter().filter(|positive| **positive).count();
+            for bin in calibration(&scores, &positive, n) {
+                prop_assert!((0.0..=1.0 + 1e-12).contains(&bin.predicted) && (0.0..=1.0).contains(&bin.observed));
+            }
+            let bins = lift(&scores, &positive, n);
+            prop_assert_eq!(bins.is_empty(), total == 0);
+            prop_assert_eq!(bins.iter().map(|bin| bin.positives).sum::<usize>(), total);
+            prop_assert!(bins.windows(2).all(|pair| pair[0].captured <= pair[1].captured));
+            prop_assert!(bins.last().is_none_or(|last| last.captured == 1.0 && last.lift >= 0.0));
+        }
+
         #[test]
         fn auc_is_the_share_of_pairs_in_order(rows in proptest::collection::vec((0u8..6, any::<bool>()), 0..60)) {
             let scores: Vec<f64> = rows.iter().map(|row| f64::from(row.0)).collect();

@@ -42,19 +42,21 @@ impl RegressionReport {
             variance += (t - mean) * (t - mean);
         }
         let mse = squared / count;
-        let r2 = (variance > 0.0).then(|| 1.0 - squared / variance);
+        let r2 = (variance > 0.0).then(|| 1.0 - squared / variance).filter(|r2| r2.is_finite());
         Ok(Self { rows, mae: absolute / count, mse, rmse: mse.sqrt(), r2 })
     }
 
-    /// One metric by name; `None` when it is undefined here or not a regression metric.
+    /// One metric by name; `None` when it is undefined here, beyond what a number
+    /// holds, or not a regression metric.
     pub fn get(&self, metric: Metric) -> Option<f64> {
-        match metric {
+        let value = match metric {
             Metric::Mae => Some(self.mae),
             Metric::Mse => Some(self.mse),
             Metric::Rmse => Some(self.rmse),
             Metric::R2 => self.r2,
             _ => None,
-        }
+        };
+        value.filter(|value| value.is_finite())
     }
 
     /// Every regression metric that is defined here.
@@ -82,6 +84,16 @@ mod tests {
         let report = RegressionReport::new(&[1.0, 1.0], &[1.0, 2.0]).unwrap();
         assert_eq!(report.get(Metric::R2), None);
         assert_eq!(report.metrics().len(), 3);
+    }
+
+    #[test]
+    fn what_no_number_holds_is_left_out() {
+        let report = RegressionReport::new(&[1e308, -1e308, 1.0], &[-1e308, 1e308, 2.0]).unwrap();
+        assert_eq!(report.get(Metric::Mse), None);
+        assert_eq!(report.get(Metric::R2), None);
+        assert!(report.metrics().iter().all(|(_, value)| value.is_finite()));
+        let overflowing = RegressionReport::new(&[1.7e308, 1.7e308], &[0.0, 0.0]).unwrap();
+        assert!(overflowing.r2.is_none_or(f64::is_finite));
     }
 
     #[test]

@@ -172,50 +172,68 @@ impl Kind {
     }
 }
 
-/// The lines of one answer, one for each record sent.
-pub(crate) fn lines(body: &[u8], expected: usize) -> Result<Vec<StringRecord>, AnswerInvalid> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
-    let mut lines = Vec::with_capacity(expected);
-    for (index, line) in reader.records().enumerate() {
-        let unreadable = |e: csv::Error| AnswerInvalid::Line {
-            line: index + 1,
-            problem: format!("no CSV: {e}"),
-        };
-        lines.push(line.map_err(unreadable)?);
-        if lines.len() > expected {
-            break;
+/// What an endpoint or a transform job answered to so many records, as text: the
+/// lines of many labels take several times the room.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    text: Vec<u8>,
+    records: usize,
+}
+
+impl Answer {
+    /// An answer of one line for each record.
+    pub(crate) fn new(text: Vec<u8>, records: usize) -> Result<Self, AnswerInvalid> {
+        let answer = Self { text, records };
+        let mut lines = 0;
+        for line in answer.lines() {
+            line.map_err(|problem| AnswerInvalid::Line { line: lines + 1, problem })?;
+            lines += 1;
+            if lines > records {
+                break;
+            }
+        }
+        if lines == records {
+            Ok(answer)
+        } else {
+            Err(AnswerInvalid::Count { got: lines, expected: records })
         }
     }
-    if lines.len() == expected {
-        Ok(lines)
-    } else {
-        Err(AnswerInvalid::Count { got: lines.len(), expected })
+
+    fn lines(&self) -> impl Iterator<Item = Result<StringRecord, String>> {
+        let mut reader = csv::ReaderBuilder::new();
+        let reader = reader.has_headers(false).flexible(true).from_reader(&self.text[..]);
+        reader.into_records().map(|line| line.map_err(|e| format!("no CSV: {e}")))
     }
 }
 
-/// Reads all lines of one model as the same kind of prediction.
+/// Reads all answers of one model as the same kind of prediction.
 pub(crate) fn predictions(
-    lines: &[StringRecord],
+    answers: &[Answer],
     expected: Option<Kind>,
 ) -> Result<Vec<Prediction>, AnswerInvalid> {
-    let single = lines.iter().all(|line| line.len() == 1);
+    let lines = || answers.iter().flat_map(Answer::lines).enumerate();
+    let all = |is: &dyn Fn(&StringRecord) -> bool| {
+        lines().all(|(_, line)| line.is_ok_and(|line| is(&line)))
+    };
     let kind = match expected {
-        _ if !single => Kind::Labels,
+        _ if !all(&|line| line.len() == 1) => Kind::Labels,
         Some(kind) => kind,
-        None if lines.iter().all(|line| number(&line[0]).is_some()) => Kind::Numbers,
+        None if all(&|line| number(&line[0]).is_some()) => Kind::Numbers,
         None => Kind::Labels,
     };
     let mut names = Names::default();
-    let read = |(index, line): (usize, &StringRecord)| {
-        match kind {
+    let mut predictions = Vec::with_capacity(answers.iter().map(|answer| answer.records).sum());
+    for (index, line) in lines() {
+        let read = line.and_then(|line| match kind {
             Kind::Numbers => number(&line[0])
                 .map(Prediction::Value)
                 .ok_or_else(|| "a text where a number should be".to_owned()),
-            Kind::Labels => label(line, &mut names),
-        }
-        .map_err(|problem| AnswerInvalid::Line { line: index + 1, problem })
-    };
-    lines.iter().enumerate().map(read).collect()
+            Kind::Labels => label(&line, &mut names),
+        });
+        let invalid = |problem| AnswerInvalid::Line { line: index + 1, problem };
+        predictions.push(read.map_err(invalid)?);
+    }
+    Ok(predictions)
 }
 
 /// The list of labels is the same on every line: it is read once.
@@ -299,7 +317,7 @@ mod tests {
         records: usize,
         expected: Option<Kind>,
     ) -> Result<Vec<Prediction>, AnswerInvalid> {
-        predictions(&lines(body.as_bytes(), records)?, expected)
+        predictions(&[Answer::new(body.as_bytes().to_vec(), records)?], expected)
     }
 
     fn json(body: &str) -> String {
@@ -374,6 +392,18 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_came_in_parts_are_one() {
+        let part = |text: &str, records| Answer::new(text.as_bytes().to_vec(), records).unwrap();
+        // Numbers up to where a label says what they are.
+        let parts = [part("1\n2\n", 2), part("maybe\n", 1)];
+        let labels: Vec<String> =
+            predictions(&parts, None).unwrap().iter().map(|p| p.label().to_owned()).collect();
+        assert_eq!(labels, ["1", "2", "maybe"]);
+        let error = predictions(&parts, Some(Kind::Numbers)).unwrap_err();
+        assert!(error.to_string().starts_with("prediction 3 of"), "{error}");
+    }
+
+    #[test]
     fn nonsense_is_named_with_its_line() {
         let fine = "a,0.5,\"[0.5, 0.5]\",\"['a', 'b']\"\n";
         for (line, problem) in [
@@ -392,7 +422,7 @@ mod tests {
         #[test]
         fn no_answer_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200), records in 0_usize..5) {
             for kind in [None, Some(Kind::Labels), Some(Kind::Numbers)] {
-                let _ = lines(&body, records).and_then(|lines| predictions(&lines, kind));
+                let _ = Answer::new(body.clone(), records).and_then(|answer| predictions(&[answer], kind));
             }
         }
     }

@@ -18,14 +18,15 @@ use crate::answer::{self, Prediction};
 use crate::comparison::kind;
 
 pub use event::Event;
-use problem::{Problem, Stage};
+use problem::{Problem, Stage, cut};
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
 /// The gateway gives up after 30 s: our own answer says more than its 503.
 const DEADLINE: Duration = Duration::from_secs(27);
-/// A Lambda's answer may have 6 MB.
-const ANSWER_BYTES: usize = 5 << 20;
+/// A Lambda's answer may have 6 MB, in which the body is a string: with a backslash
+/// before each quote.
+const ANSWER_BYTES: usize = 6_000_000;
 
 /// An answer as API Gateway takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,15 +68,16 @@ pub(crate) async fn answer(app: &App, event: &Event) -> HttpResponse {
             is_base64_encoded: false,
         },
         Err(problem) => {
-            if problem.status >= 500 {
-                app.sessions.forget();
+            if let (500.., Ok(tenant)) = (problem.status, event.tenant(&claim)) {
+                app.sessions.forget_tenant(&tenant);
             }
+            // The detail may name what the caller sent, and is the caller's alone.
             tracing::warn!(
                 request_id,
                 status = problem.status,
-                cause = problem.cause,
+                cause = cut(&problem.cause),
                 "{}",
-                problem.detail
+                problem.title
             );
             problem.response(event.path(), request_id)
         }
@@ -101,16 +103,16 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
         None => Problem::not_ready(&model),
     })?;
     // Records that cannot be read need no session.
-    records::body(event, &champion.features, &champion.target)?;
+    records::body(event, &champion)?;
     let session = app
         .sessions
         .open(&tenant, Purpose::Answer(&model))
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
     let switch = switch::Switch { app, event, session };
-    let (lines, serving) = switch.ask(lineup, champion).await?;
+    let (given, serving) = switch.ask(lineup, champion).await?;
 
-    let predictions = answer::predictions(&lines, kind(settings, serving.metric.as_deref()))
+    let predictions = answer::predictions(&[given], kind(settings, serving.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
     let version = serving.run.run_id.as_str();
     let answer = Answer {
@@ -120,10 +122,27 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
         predictions: &predictions,
     };
     let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
-    if body.len() > ANSWER_BYTES {
+    if quoted_len(&body) > ANSWER_BYTES {
         return Err(Problem::too_large(
-            "the predictions for these records exceed 5 MB: send fewer records at a time",
+            "the predictions for these records do not fit one answer: send fewer records at a time",
         ));
     }
     Ok(body)
+}
+
+/// Bytes of a text within JSON, which holds no control characters itself.
+fn quoted_len(json: &str) -> usize {
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_is_within_the_functions_answer() {
+        let body = serde_json::json!({"label": "a \"b\" \\ c", "n": [1, 2]}).to_string();
+        let within = serde_json::Value::from(body.as_str()).to_string();
+        assert_eq!(quoted_len(&body), within.len());
+    }
 }

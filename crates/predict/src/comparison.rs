@@ -14,7 +14,7 @@ use crosspilot_metrics::{Direction, Metric};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::answer::{self, Kind, Prediction};
+use crate::answer::{self, Answer, Kind, Prediction};
 use crate::data::{self, Source};
 use crate::endpoint::Endpoint;
 use crate::evaluation::{Evaluation, metric_named};
@@ -46,8 +46,8 @@ impl Answers {
         let place = Place::of(bucket.tenant, run);
         let source = data::kept_rows(bucket, &place.held_out()).await?;
         let (answers, _) = bucket.get(&place.answers()).await?;
-        let lines = answer::lines(&answers, source.table.rows.len())?;
-        let predictions = answer::predictions(&lines, kind(settings, score.metric.as_deref()))?;
+        let answer = Answer::new(answers, source.table.len())?;
+        let predictions = answer::predictions(&[answer], kind(settings, score.metric.as_deref()))?;
         Ok(Self { source, predictions })
     }
 }
@@ -87,7 +87,11 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
     else {
         return Ok(Comparison { against, ..unmeasured("no held-out row has a true value") });
     };
+    // Another unit than the one that the settings' minimum and margin are in.
+    let instead_of =
+        score.metric.clone().filter(|objective| metric_named(objective) != Some(metric));
     let mut comparison = Comparison {
+        instead_of,
         rows: evaluation.summary(false).rows,
         metric: Some(metric.as_str().to_owned()),
         smaller_is_better: metric.direction() == Direction::Minimize,
@@ -111,9 +115,9 @@ fn measure(reason: impl ToString) -> Error {
 }
 
 /// The target's cells, where the rows have them.
-pub(crate) fn truth<'a>(source: &'a Source, target: &str) -> Option<Vec<&'a str>> {
+pub(crate) fn truth(source: &Source, target: &str) -> Option<Vec<String>> {
     let position = source.table.position(target)?;
-    let cells = source.table.rows.iter().map(|row| row.get(position).unwrap_or_default());
+    let cells = source.table.rows().map(|row| row.get(position).unwrap_or_default().to_owned());
     Some(cells.collect())
 }
 
@@ -132,7 +136,7 @@ async fn of_champion(
     settings: &ModelSettings,
     champion: &Serving,
     source: &Source,
-    truth: &[&str],
+    truth: &[String],
     metric: Metric,
 ) -> Result<f64, String> {
     let Serving { run, target, features, endpoint, variant, .. } = champion;
@@ -151,9 +155,9 @@ async fn of_champion(
         name: endpoint.clone(),
         variant: Some(variant.clone()),
     };
-    let lines = endpoint.ask_all(&source.table.rows, &columns).await;
-    let lines = lines.map_err(|e| unanswered(e.to_string()))?;
-    let predictions = answer::predictions(&lines, kind(settings, champion.metric.as_deref()));
+    let answers = endpoint.ask_all(&source.table, &columns).await;
+    let answers = answers.map_err(|e| unanswered(e.to_string()))?;
+    let predictions = answer::predictions(&answers, kind(settings, champion.metric.as_deref()));
     let predictions = predictions.map_err(|e| unanswered(e.to_string()))?;
     let evaluation = Evaluation::new(truth, &predictions).map_err(|e| unanswered(e.to_string()))?;
     evaluation

@@ -20,7 +20,7 @@ use crate::data::{self, Source};
 use crate::endpoint::Endpoint;
 use crate::evaluation::Summary;
 use crate::results::{Results, Sample};
-use crate::scoring::{features, one_line};
+use crate::scoring::{named, one_line};
 use crate::table::{Table, csv_text};
 
 /// Rows of the first prediction.
@@ -73,6 +73,13 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     let run = &request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
+    let record = app.registry.run(run).await?;
+    let deploys = request.decision.deploys();
+    if let Some(stop) = record.stop
+        && !(deploys && app.registry.lineup(&run.tenant, &run.model).await?.is_led_by(run))
+    {
+        return Err(Error::Stopped(stop));
+    }
     let session = app.sessions.open(&tenant, Purpose::Conclude(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
     let scored = match request.comparison.held_out {
@@ -80,15 +87,18 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
         None => None,
     };
     let tabular = settings.problem == Problem::Tabular;
-    let scored = if request.decision.deploys() && tabular {
-        let smoke = Smoke { app, request: &request, settings, session: &session };
+    let scored = if deploys && tabular {
+        let columns = named(run, record.features)?;
+        let smoke =
+            Smoke { app, request: &request, settings, session: &session, columns: &columns };
         match scored {
             Some(answers) => {
                 smoke.same(&answers).await?;
                 answers
             }
             None => {
-                smoke.first(data::first_row(&bucket, &run.model, &settings.target).await?).await?
+                let key = layout::first_row_key(&tenant.prefix, run);
+                smoke.first(data::first_row(&bucket, &key, &columns).await?).await?
             }
         }
     } else {
@@ -109,12 +119,12 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     let report_uri =
         write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
             .await?;
-    if request.decision.deploys() {
+    if deploys {
         promote(app, run).await?;
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "concluded");
     Ok(Concluded {
-        evaluation: results.summary(),
+        evaluation: results.brief_summary(),
         predicted: results.predicted(),
         predictions_uri,
         evaluation_uri,
@@ -124,11 +134,17 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
 }
 
 /// Makes the challenger the champion. One that another run has taken the endpoint
-/// from is not.
+/// from is not, nor one that somebody stopped meanwhile.
 async fn promote(app: &App, run: &RunRef) -> Result<(), Error> {
     let changed =
         app.registry.change_lineup(&run.tenant, &run.model, |lineup| lineup.promote(run)).await?;
-    if changed.is_led_by(run) { Ok(()) } else { Err(Error::Overtaken) }
+    if changed.is_led_by(run) {
+        return Ok(());
+    }
+    Err(match app.registry.run(run).await?.stop {
+        Some(stop) => Error::Stopped(stop),
+        None => Error::Overtaken,
+    })
 }
 
 /// Without rows there are no predictions.
@@ -143,6 +159,8 @@ struct Smoke<'a> {
     request: &'a ConcludeRequest,
     settings: &'a ModelSettings,
     session: &'a CustomerSession,
+    /// The columns that the model takes.
+    columns: &'a [String],
 }
 
 impl Smoke<'_> {
@@ -165,7 +183,7 @@ impl Smoke<'_> {
         }
     }
 
-    /// Asks the endpoint about a row of training data.
+    /// Asks the endpoint about one row.
     async fn first(&self, source: Source) -> Result<Answers, Error> {
         let predictions = self.ask(&source, &[0]).await?;
         Ok(Answers { source, predictions })
@@ -173,9 +191,9 @@ impl Smoke<'_> {
 
     async fn ask(&self, source: &Source, rows: &[usize]) -> Result<Vec<Prediction>, Error> {
         let ConcludeRequest { run, endpoint: name, score, .. } = self.request;
-        let columns = source.table.positions(&features(self.app, run).await?)?;
+        let columns = source.table.positions(self.columns)?;
         let records: Vec<csv::StringRecord> =
-            rows.iter().map(|&row| one_line(&source.table.rows[row], &columns)).collect();
+            rows.iter().map(|&row| one_line(&source.table.row(row), &columns)).collect();
         let body = csv_text(&records)
             .map_err(|e| Error::Compose { what: "first prediction", reason: e.to_string() })?;
         let runtime = self.session.sagemaker_runtime();
@@ -197,6 +215,6 @@ impl Smoke<'_> {
             return Err(smoke(format!("variant {answered} answers instead of {variant}")));
         }
         let kind = kind(self.settings, score.metric.as_deref());
-        answer::predictions(&answered.lines, kind).map_err(|error| smoke(error.to_string()))
+        answer::predictions(&[answered.answer], kind).map_err(|error| smoke(error.to_string()))
     }
 }

@@ -1,21 +1,23 @@
 //! The rows that a run is measured on.
 
+use std::io::Write as _;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crosspilot_core::aws;
+use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
-use crosspilot_core::aws::s3::types::Object;
-use crosspilot_core::bucket::{Bucket, is_csv};
-use crosspilot_core::error::CallError;
+use crosspilot_core::bucket::Bucket;
+use crosspilot_core::error::{CONFLICT, CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
-use crosspilot_core::layout;
+use flate2::write::MultiGzDecoder;
 
 use crate::Error;
 use crate::table::{Table, Unfit};
 
-/// Held-out data that is read. Of a larger file, the first rows speak for all.
-const LIMIT: u64 = 64 << 20;
-/// Read of the training data, for its first row.
-const FIRST_ROW: u64 = 1 << 20;
+/// Held-out data that is read, as text. Of a larger file, the first rows speak for
+/// all.
+const LIMIT: usize = 64 << 20;
 
 /// What the copy of the held-out rows says of itself: where they come from, as
 /// base64 since metadata is ASCII, and whether the file has more of them.
@@ -38,71 +40,203 @@ pub(crate) async fn newest(
     model: &ModelName,
 ) -> Result<Option<Source>, Error> {
     let Some(file) = bucket.held_out(model).await? else { return Ok(None) };
-    let (uri, table) = read(bucket, &file, LIMIT).await?;
+    let key = file.key().unwrap_or_default();
+    let uri = bucket.uri(key);
+    let mut body = bucket.open(key, None).await?.body;
+    let mut text = Text::default();
+    let mut whole = true;
+    while let Some(part) = body.next().await {
+        let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &uri, e))?;
+        text.take(&uri, &part)?;
+        if text.is_full() {
+            whole = false;
+            break;
+        }
+    }
+    let table = Table::read(&uri, text.end(&uri, whole)?, whole)?;
     Ok(Some(Source { uri, held_out: true, table }))
 }
 
-/// The first row of the training data, which shows no more than that the model
-/// answers.
-pub(crate) async fn first_row(
-    bucket: &Bucket<'_>,
-    model: &ModelName,
-    target: &str,
-) -> Result<Source, Error> {
-    let prefix = layout::train_prefix(&bucket.tenant.prefix, model);
-    let files = bucket.list(&prefix, usize::MAX).await?;
-    let file = files.iter().find(|object| is_csv(object));
-    let file = file.ok_or_else(|| Unfit::NoFiles { place: bucket.uri(&prefix) })?;
-    let (uri, table) = read(bucket, file, FIRST_ROW).await?;
-    Ok(Source { uri, held_out: false, table: table.first_row_without(target) })
+/// A file's text as its parts come in, recognised by its first bytes and never by
+/// its name.
+#[derive(Default)]
+enum Text {
+    #[default]
+    Unknown,
+    Plain(Vec<u8>),
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
 }
 
-/// Address of a file, and the rows in its first `limit` bytes.
-async fn read(bucket: &Bucket<'_>, file: &Object, limit: u64) -> Result<(String, Table), Error> {
-    let key = file.key().unwrap_or_default();
-    let size = file.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-    let bytes = bucket.head(key, size, limit).await?;
-    let uri = bucket.uri(key);
-    let table = Table::read(&uri, &bytes, size <= limit)?;
-    Ok((uri, table))
+impl Text {
+    fn take(&mut self, file: &str, part: &[u8]) -> Result<(), Unfit> {
+        if let Text::Unknown = self {
+            let no_text = |what| Err(Unfit::NoText { file: file.to_owned(), what });
+            *self = match part {
+                [0x1F, 0x8B, ..] => Text::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+                [b'P', b'A', b'R', b'1', ..] => return no_text("a Parquet file"),
+                [b'P', b'K', 3, 4, ..] => return no_text("an Excel workbook or another archive"),
+                _ => Text::Plain(Vec::new()),
+            };
+        }
+        match self {
+            Text::Unknown => {}
+            Text::Plain(text) => text.extend_from_slice(part),
+            Text::Gzip(decoder) => {
+                // A little at a time: a few bytes may promise gigabytes.
+                for piece in part.chunks(1024) {
+                    decoder.write_all(piece).map_err(|e| broken(file, e))?;
+                    if decoder.get_ref().len() >= LIMIT {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        match self {
+            Text::Unknown => false,
+            Text::Plain(text) => text.len() > LIMIT,
+            Text::Gzip(decoder) => decoder.get_ref().len() >= LIMIT,
+        }
+    }
+
+    /// No more than the limit.
+    fn end(self, file: &str, whole: bool) -> Result<Vec<u8>, Unfit> {
+        let mut text = match self {
+            Text::Unknown => Vec::new(),
+            Text::Plain(text) => text,
+            Text::Gzip(decoder) if whole => decoder.finish().map_err(|e| broken(file, e))?,
+            Text::Gzip(mut decoder) => std::mem::take(decoder.get_mut()),
+        };
+        text.truncate(LIMIT);
+        Ok(text)
+    }
+}
+
+fn broken(file: &str, error: std::io::Error) -> Unfit {
+    let reason = format!("it is a gzip file that is damaged or breaks off ({error})");
+    Unfit::NotCsv { file: file.to_owned(), reason }
+}
+
+/// The row that the preflight kept, which shows no more than that the model
+/// answers. Without one, it is asked about a row without values.
+pub(crate) async fn first_row(
+    bucket: &Bucket<'_>,
+    key: &str,
+    columns: &[String],
+) -> Result<Source, Error> {
+    let table = match bucket.get(key).await {
+        Ok((text, _)) => Table::read(&bucket.uri(key), text, true)?,
+        // Who may not list a bucket is not told that something is missing (API
+        // reference, `GetObject`).
+        Err(error) if matches!(error.code(), Code::NotFound | Code::AccessDenied) => {
+            Table::blank(columns).map_err(compose)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Source { uri: bucket.uri(key), held_out: false, table })
 }
 
 /// Copies the rows that a run is scored on, unless it was scored before: all
-/// later steps judge by the same rows, whatever is uploaded meanwhile.
+/// later steps judge by the same rows, whatever is uploaded meanwhile. Gives the
+/// rows that count.
 pub(crate) async fn keep_rows(
     bucket: &Bucket<'_>,
     key: &str,
-    source: &Source,
-) -> Result<(), Error> {
+    source: Source,
+) -> Result<Source, Error> {
+    let Source { uri, table, .. } = source;
+    let truncated = table.truncated;
+    let text = table.into_text();
+    let timeouts = s3::config::Builder::new().timeout_config(aws::room_for(text.len()));
     let put = bucket
         .s3
         .put_object()
         .bucket(bucket.tenant.bucket.as_str())
+        .expected_bucket_owner(bucket.tenant.account.as_str())
         .key(key)
+        .expected_bucket_owner(bucket.tenant.account.as_str())
         .if_none_match("*")
         .content_type("text/csv; charset=utf-8")
-        .metadata(SOURCE, STANDARD.encode(&source.uri))
-        .metadata(TRUNCATED, source.table.truncated.to_string())
-        .body(ByteStream::from(source.table.csv().map_err(compose)?));
-    let put = put.send().await;
+        .metadata(SOURCE, STANDARD.encode(&uri))
+        .metadata(TRUNCATED, truncated.to_string())
+        // Given away: there is never more than one copy here.
+        .body(ByteStream::from(text))
+        .customize()
+        .config_override(timeouts)
+        .send()
+        .await;
     match put.map_err(|e| CallError::new("s3:PutObject", bucket.uri(key), &e)) {
-        Err(error) if error.aws_code() != "PreconditionFailed" => Err(error.into()),
-        _ => Ok(()),
+        // An invocation at the same time writes the same, or has done so.
+        Err(error) if !["PreconditionFailed", CONFLICT].contains(&error.aws_code()) => {
+            Err(error.into())
+        }
+        Err(error) if error.aws_code() == CONFLICT => Err(error.into()),
+        _ => kept_rows(bucket, key).await,
     }
 }
 
 /// The rows that were copied.
 pub(crate) async fn kept_rows(bucket: &Bucket<'_>, key: &str) -> Result<Source, Error> {
-    let (bytes, object) = bucket.get(key).await?;
+    let (text, object) = bucket.get(key).await?;
     let said = |name| object.metadata().and_then(|said| said.get(name)).cloned();
     let uri = said(SOURCE)
         .and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok())
         .unwrap_or_else(|| bucket.uri(key));
-    let mut table = Table::read(&uri, &bytes, true)?;
+    let mut table = Table::read(&uri, text, true)?;
     table.truncated = said(TRUNCATED).is_some_and(|text| text == "true");
     Ok(Source { uri, held_out: true, table })
 }
 
 fn compose(reason: csv::Error) -> Error {
-    Error::Compose { what: "held-out rows", reason: reason.to_string() }
+    Error::Compose { what: "first prediction", reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn text(parts: &[&[u8]], whole: bool) -> Result<Vec<u8>, Unfit> {
+        let mut text = Text::default();
+        for part in parts {
+            text.take("h", part)?;
+        }
+        text.end("h", whole)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn a_file_is_what_it_begins_with() {
+        let zipped = gzip(b"a,b\n1,2\n");
+        let (head, tail) = zipped.split_at(9);
+        assert_eq!(text(&[head, tail], true).unwrap(), b"a,b\n1,2\n");
+        assert_eq!(text(&[b"a,b\n", b"1,2\n"], true).unwrap(), b"a,b\n1,2\n");
+        assert_eq!(text(&[], true).unwrap(), b"");
+        let parquet = text(&[b"PAR1...."], true).unwrap_err().to_string();
+        assert!(
+            parquet.starts_with("h is a Parquet file: give the held-out rows as CSV"),
+            "{parquet}"
+        );
+    }
+
+    #[test]
+    fn a_gzip_file_that_breaks_off_or_swells_says_so() {
+        let zipped = gzip(b"a,b\n1,2\n");
+        let error = text(&[&zipped[..zipped.len() - 9]], true).unwrap_err().to_string();
+        assert!(error.contains("damaged or breaks off"), "{error}");
+        let bomb = gzip(&vec![b'x'; 2 * LIMIT]);
+        let mut swelling = Text::default();
+        swelling.take("h", &bomb).unwrap();
+        assert!(swelling.is_full());
+        assert_eq!(swelling.end("h", false).unwrap().len(), LIMIT);
+    }
 }

@@ -1,7 +1,5 @@
 //! Asks an endpoint: one request for the API's records, batches for a file.
 
-use std::ops::Range;
-
 use crosspilot_core::aws::sagemakerruntime::Client;
 use crosspilot_core::aws::sagemakerruntime::primitives::Blob;
 use crosspilot_core::error::CallError;
@@ -9,8 +7,8 @@ use csv::StringRecord;
 use tokio::task::JoinSet;
 
 use crate::Error;
-use crate::answer;
-use crate::table::csv_text;
+use crate::answer::Answer;
+use crate::table::{Table, csv_text};
 
 /// Bytes of CSV in one request, far below SageMaker's 6 MB: smaller answers
 /// come sooner, and a model has 60 s for each.
@@ -31,8 +29,8 @@ pub(crate) struct Endpoint {
 
 /// What an endpoint answered.
 pub(crate) struct Answered {
-    /// The lines, one a record.
-    pub(crate) lines: Vec<StringRecord>,
+    /// One line a record.
+    pub(crate) answer: Answer,
     /// Which variant it was.
     pub(crate) variant: Option<String>,
 }
@@ -53,41 +51,69 @@ impl Endpoint {
             .await
             .map_err(|e| CallError::new("sagemaker:InvokeEndpoint", &self.name, &e))?;
         let body = answer.body.map(Blob::into_inner).unwrap_or_default();
-        let lines = answer::lines(&body, records)?;
-        Ok(Answered { lines, variant: answer.invoked_production_variant })
+        let variant = answer.invoked_production_variant;
+        Ok(Answered { answer: Answer::new(body, records)?, variant })
     }
 
-    /// Sends these columns of all rows, in batches. The lines come in the order
-    /// of the rows.
+    /// Sends these columns of all rows, in batches. The answers come in the order of
+    /// the rows.
     pub(crate) async fn ask_all(
         &self,
-        rows: &[StringRecord],
+        table: &Table,
         columns: &[usize],
-    ) -> Result<Vec<StringRecord>, Error> {
-        let batches = batches(rows.iter().map(|row| size(row, columns)));
-        let mut answers = vec![Vec::new(); batches.len()];
-        let mut waiting = batches.into_iter().enumerate();
+    ) -> Result<Vec<Answer>, Error> {
+        let mut batches = Batches::new(table.rows(), columns).enumerate();
+        let mut answers = Vec::new();
         let mut asked = JoinSet::new();
         loop {
             while asked.len() < CONCURRENT
-                && let Some((index, range)) = waiting.next()
+                && let Some((index, batch)) = batches.next()
             {
-                let records = range.len();
-                let cells = |row| columns.iter().map(move |&column| cell(row, column));
-                let body = csv_text(rows[range].iter().map(cells)).map_err(compose)?;
+                let (body, records) = batch.map_err(compose)?;
                 let endpoint = self.clone();
                 asked.spawn(async move {
-                    endpoint.ask(body, records).await.map(|answered| (index, answered.lines))
+                    endpoint.ask(body, records).await.map(|answered| (index, answered.answer))
                 });
             }
             match asked.join_next().await {
-                Some(done) => {
-                    let (index, lines) = done.map_err(compose)??;
-                    answers[index] = lines;
-                }
-                None => return Ok(answers.concat()),
+                Some(done) => answers.push(done.map_err(compose)??),
+                None => break,
             }
         }
+        answers.sort_by_key(|(index, _)| *index);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+    }
+}
+
+/// Rows as CSV, a batch at a time. A row larger than a batch is one.
+struct Batches<'a, Rows: Iterator<Item = StringRecord>> {
+    rows: std::iter::Peekable<Rows>,
+    columns: &'a [usize],
+}
+
+impl<'a, Rows: Iterator<Item = StringRecord>> Batches<'a, Rows> {
+    fn new(rows: Rows, columns: &'a [usize]) -> Self {
+        Self { rows: rows.peekable(), columns }
+    }
+}
+
+impl<Rows: Iterator<Item = StringRecord>> Iterator for Batches<'_, Rows> {
+    /// A request's body, and the records in it.
+    type Item = Result<(Vec<u8>, usize), csv::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let columns = self.columns;
+        let mut batch = vec![self.rows.next()?];
+        let mut bytes = size(&batch[0], columns);
+        while batch.len() < BATCH_ROWS
+            && let Some(row) = self.rows.next_if(|row| bytes + size(row, columns) <= BATCH_BYTES)
+        {
+            bytes += size(&row, columns);
+            batch.push(row);
+        }
+        let cells = |row| columns.iter().map(move |&column| cell(row, column));
+        let records = batch.len();
+        Some(csv_text(batch.iter().map(cells)).map(|body| (body, records)))
     }
 }
 
@@ -104,46 +130,39 @@ fn size(row: &StringRecord, columns: &[usize]) -> usize {
     columns.iter().map(|&column| cell(row, column).len() + 3).sum()
 }
 
-/// Cuts rows of these sizes into batches. A row larger than a batch is one.
-fn batches(sizes: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
-    let mut batches: Vec<Range<usize>> = Vec::new();
-    let mut bytes = 0;
-    for (row, size) in sizes.enumerate() {
-        bytes += size;
-        match batches.last_mut() {
-            Some(batch) if bytes <= BATCH_BYTES && batch.len() < BATCH_ROWS => batch.end = row + 1,
-            _ => {
-                batches.push(row..row + 1);
-                bytes = size;
-            }
-        }
-    }
-    batches
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 
+    /// Rows of one cell of these lengths, in batches: the records in each.
+    fn batches(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+        let rows = lengths.map(|length| StringRecord::from(vec!["x".repeat(length)]));
+        Batches::new(rows, &[0]).map(|batch| batch.unwrap().1).collect()
+    }
+
     #[test]
     fn a_batch_is_bounded_in_rows_and_bytes() {
-        assert_eq!(batches((0..2500).map(|_| 10)), [0..1000, 1000..2000, 2000..2500]);
-        assert_eq!(
-            batches([BATCH_BYTES, 1, BATCH_BYTES * 9, 1].into_iter()),
-            [0..1, 1..2, 2..3, 3..4]
-        );
+        assert_eq!(batches((0..2500).map(|_| 10)), [1000, 1000, 500]);
+        assert_eq!(batches([BATCH_BYTES, 1, BATCH_BYTES * 2, 1].into_iter()), [1, 1, 1, 1]);
         assert!(batches(std::iter::empty()).is_empty());
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn every_row_is_in_one_batch(sizes in proptest::collection::vec(0_usize..600_000, 0..50)) {
-            let batches = batches(sizes.iter().copied());
-            prop_assert_eq!(batches.iter().cloned().flatten().collect::<Vec<_>>(), (0..sizes.len()).collect::<Vec<_>>());
-            for batch in batches {
-                prop_assert!(batch.len() == 1 || sizes[batch].iter().sum::<usize>() <= BATCH_BYTES);
+        fn every_row_is_in_one_batch(lengths in proptest::collection::vec(0_usize..600_000, 0..20)) {
+            let rows = lengths.iter().map(|length| StringRecord::from(vec!["x".repeat(*length), "y".into()]));
+            let mut seen = Vec::new();
+            for batch in Batches::new(rows, &[0]) {
+                let (body, records) = batch.unwrap();
+                prop_assert!(records == 1 || body.len() <= BATCH_BYTES);
+                let text = String::from_utf8(body).unwrap();
+                seen.extend(text.lines().map(|line| line.trim_matches('"').len()));
             }
+            prop_assert_eq!(seen, lengths);
         }
     }
 }

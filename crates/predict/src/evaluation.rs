@@ -1,5 +1,6 @@
 //! How good predictions of held-out rows are.
 
+use crosspilot_core::cell::is_missing;
 use crosspilot_metrics::{
     ClassificationReport, Metric, MetricsError, ProbabilityTable, RegressionReport,
 };
@@ -92,7 +93,7 @@ impl Evaluation {
     /// Compares predictions with the raw cells of the target column. Rows
     /// without a true value are left out; without any, there is no evaluation.
     pub(crate) fn new(
-        truth: &[&str],
+        truth: &[impl AsRef<str>],
         predictions: &[Prediction],
     ) -> Result<Option<Self>, MetricsError> {
         let evaluated = match predictions.first() {
@@ -154,11 +155,12 @@ impl Evaluation {
 }
 
 fn classification(
-    truth: &[&str],
+    truth: &[impl AsRef<str>],
     predictions: &[Prediction],
 ) -> Result<Classification, MetricsError> {
+    let truth = truth.iter().map(AsRef::as_ref);
     let rows: Vec<(&str, &Prediction)> =
-        truth.iter().copied().zip(predictions).filter(|(actual, _)| !actual.is_empty()).collect();
+        truth.zip(predictions).filter(|(actual, _)| !is_missing(actual.as_bytes())).collect();
     let actual: Vec<&str> = rows.iter().map(|(actual, _)| *actual).collect();
     let predicted: Vec<&str> = rows.iter().map(|(_, prediction)| prediction.label()).collect();
     let labels = rows.first().map(|(_, prediction)| prediction.labels()).unwrap_or_default();
@@ -193,9 +195,13 @@ fn classification(
     Ok(Classification { report, unlabelled, positive, confidence })
 }
 
-fn regression(truth: &[&str], predictions: &[Prediction]) -> Result<Regression, MetricsError> {
+fn regression(
+    truth: &[impl AsRef<str>],
+    predictions: &[Prediction],
+) -> Result<Regression, MetricsError> {
     let pairs = truth.iter().zip(predictions).filter_map(|(actual, prediction)| {
-        let actual = actual.trim().parse::<f64>().ok().filter(|actual| actual.is_finite())?;
+        let actual =
+            actual.as_ref().trim().parse::<f64>().ok().filter(|actual| actual.is_finite())?;
         match prediction {
             Prediction::Value(value) => Some((actual, *value)),
             Prediction::Label { .. } => None,
@@ -255,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_row_whose_label_is_missing_is_no_class_of_its_own() {
+        let predictions = [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6)];
+        for missing in ["NA", " ", "null", "None"] {
+            let evaluation = Evaluation::new(&["True.", "False.", missing], &predictions);
+            let summary = evaluation.unwrap().unwrap().summary(false);
+            assert_eq!((summary.rows, summary.unlabelled), (2, 1), "{missing:?}");
+            assert_eq!((summary.f1, summary.accuracy), (Some(1.0), Some(1.0)), "{missing:?}");
+        }
+    }
+
+    #[test]
     fn labels_without_probabilities_have_no_auc() {
         let bare = |label: &str| Prediction::Label {
             label: label.into(),
@@ -294,7 +311,7 @@ mod tests {
     #[test]
     fn no_truth_no_evaluation() {
         assert_eq!(
-            Evaluation::new(&["", ""], &[Prediction::Value(1.0), Prediction::Value(1.0)]),
+            Evaluation::new(&["", "NA"], &[Prediction::Value(1.0), Prediction::Value(1.0)]),
             Ok(None)
         );
         assert_eq!(Evaluation::new(&[""], &[label("True.", 0.9)]), Ok(None));

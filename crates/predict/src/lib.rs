@@ -21,7 +21,7 @@ mod table;
 use crosspilot_core::decision::Comparison;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::RegistryError;
+use crosspilot_core::registry::{RegistryError, Stop};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -123,6 +123,9 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
+    /// Somebody asked for the run to be stopped.
+    #[error("nothing comes to serve, since {} asked at {} for the run to stop", .0.by, .0.time)]
+    Stopped(Stop),
     /// Another run took the endpoint.
     #[error("another run has taken the endpoint from this one: start a new run")]
     Overtaken,
@@ -149,6 +152,7 @@ impl Coded for Error {
             Error::Answer(_) => Code::PredictionInvalid,
             Error::NoFeatures { .. } => Code::RegistryBroken,
             Error::Foreign { .. } | Error::Overtaken => Code::Conflict,
+            Error::Stopped(_) => Code::RunStopped,
             Error::Smoke { .. } => Code::PredictionInvalid,
             Error::Compose { .. } => Code::Internal,
             Error::Registry(error) => error.code(),

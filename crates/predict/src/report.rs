@@ -20,7 +20,7 @@ pub(crate) struct Report<'a> {
     /// One for each row of the source.
     pub(crate) predictions: &'a [Prediction],
     /// The target's raw cells, one for each row of the source.
-    pub(crate) truth: Option<Vec<&'a str>>,
+    pub(crate) truth: Option<&'a [String]>,
     pub(crate) evaluation: Option<&'a Evaluation>,
 }
 

@@ -14,6 +14,8 @@ use crate::report::{self, Report};
 
 /// Examples in the response: it travels through the state machine.
 const SAMPLES: usize = 5;
+/// Characters of a cell or a label in the response.
+const SHOWN: usize = 200;
 /// More labels than this, and an example does not list all probabilities.
 const SAMPLE_LABELS: usize = 20;
 
@@ -23,7 +25,7 @@ pub struct Sample {
     /// What the model says.
     #[serde(flatten)]
     pub prediction: Prediction,
-    /// The target's cell, exactly as in the file.
+    /// The target's cell as in the file, cut after 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<String>,
 }
@@ -33,6 +35,8 @@ pub(crate) struct Results<'a> {
     request: &'a ConcludeRequest,
     target: &'a str,
     source: Source,
+    /// The target's cells, where the rows have them.
+    truth: Option<Vec<String>>,
     predictions: Vec<Prediction>,
     evaluation: Option<Evaluation>,
 }
@@ -45,18 +49,26 @@ impl<'a> Results<'a> {
     ) -> Result<Self, Error> {
         let Answers { source, predictions } = answers;
         let target = &settings.target;
-        let evaluation = match truth(&source, target) {
-            Some(truth) => Evaluation::new(&truth, &predictions).map_err(compose("evaluation"))?,
+        let truth = truth(&source, target);
+        let evaluation = match &truth {
+            Some(truth) => Evaluation::new(truth, &predictions).map_err(compose("evaluation"))?,
             None => None,
         };
-        Ok(Self { request, target, source, predictions, evaluation })
+        Ok(Self { request, target, source, truth, predictions, evaluation })
     }
 
     pub(crate) fn predicted(&self) -> usize {
         self.predictions.len()
     }
 
-    pub(crate) fn summary(&self) -> Option<Summary> {
+    /// The figures as they travel through the state machine.
+    pub(crate) fn brief_summary(&self) -> Option<Summary> {
+        let mut summary = self.summary()?;
+        summary.positive_label = summary.positive_label.as_deref().map(cut);
+        Some(summary)
+    }
+
+    fn summary(&self) -> Option<Summary> {
         self.evaluation.as_ref().map(|evaluation| evaluation.summary(self.source.table.truncated))
     }
 
@@ -85,18 +97,15 @@ impl<'a> Results<'a> {
                 }
             }
         };
-        let mut text = Vec::new();
-        let mut writer = csv::Writer::from_writer(&mut text);
+        let mut writer = csv::Writer::from_writer(Vec::new());
         let mut write = |cells: &csv::StringRecord, added: &[String]| {
             writer.write_record(cells.iter().chain(added.iter().map(String::as_str)))
         };
         write(&self.source.table.header, &added).map_err(compose("predictions"))?;
-        for (row, prediction) in self.source.table.rows.iter().zip(&self.predictions) {
-            write(row, &said(prediction)).map_err(compose("predictions"))?;
+        for (row, prediction) in self.source.table.rows().zip(&self.predictions) {
+            write(&row, &said(prediction)).map_err(compose("predictions"))?;
         }
-        writer.flush().map_err(compose("predictions"))?;
-        drop(writer);
-        Ok(Some(text))
+        writer.into_inner().map(Some).map_err(compose("predictions"))
     }
 
     pub(crate) fn evaluation_json(&self) -> Result<Vec<u8>, Error> {
@@ -125,15 +134,14 @@ impl<'a> Results<'a> {
             target: self.target,
             source: &self.source,
             predictions: &self.predictions,
-            truth: truth(&self.source, self.target),
+            truth: self.truth.as_deref(),
             evaluation: self.evaluation.as_ref(),
         })
     }
 
     pub(crate) fn samples(&self) -> Vec<Sample> {
-        let truth = truth(&self.source, self.target);
         let actual = |row: usize| {
-            truth.as_ref().map(|truth| truth[row].to_owned()).filter(|cell| !cell.is_empty())
+            self.truth.as_ref().map(|truth| cut(&truth[row])).filter(|cell| !cell.is_empty())
         };
         let first = self.predictions.iter().take(SAMPLES).cloned().enumerate();
         first
@@ -142,16 +150,27 @@ impl<'a> Results<'a> {
     }
 }
 
-/// Keeps the predicted label's probability only, where there are many.
+/// What a text is in the state machine's state, which may have 256 KB.
+fn cut(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
+/// Keeps the predicted label's probability only, where there are many labels or
+/// long ones.
 fn brief(prediction: Prediction) -> Prediction {
     match prediction {
-        Prediction::Label { ref label, ref labels, .. } if labels.len() > SAMPLE_LABELS => {
+        Prediction::Label { ref label, ref labels, .. }
+            if labels.len() > SAMPLE_LABELS || labels.iter().any(|label| label.len() > SHOWN) =>
+        {
             Prediction::Label {
                 probability: prediction.probability_of(label),
-                label: label.clone(),
+                label: cut(label),
                 labels: Default::default(),
                 probabilities: Vec::new(),
             }
+        }
+        Prediction::Label { label, probability, labels, probabilities } => {
+            Prediction::Label { label: cut(&label), probability, labels, probabilities }
         }
         other => other,
     }

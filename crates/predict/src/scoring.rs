@@ -24,10 +24,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::data;
-use crate::table::csv_text;
+use crate::table::csv_text_of;
 
 /// What scores. A table of 100,000 rows takes it a minute or two.
 const INSTANCE: TransformInstanceType = TransformInstanceType::MlM5Large;
+/// How long SageMaker may take to see a model that it has just made.
+const LAG_SECONDS: f64 = 300.0;
 /// How long an account's quota of instances may keep a run waiting.
 const QUOTA_SECONDS: f64 = 3600.0;
 
@@ -110,25 +112,39 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
     if settings.problem != Problem::Tabular {
         return Ok(unscored("only models of tables are scored on held-out rows"));
     }
-    let features = features(app, run).await?;
+    let record = app.registry.run(run).await?;
+    if let Some(stop) = record.stop {
+        return Err(Error::Stopped(stop));
+    }
+    let features = named(run, record.features)?;
     let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let Some(newest) = data::newest(&bucket, &run.model).await? else {
-        return Ok(unscored("there is no held-out file"));
-    };
     let place = Place::of(&tenant, run);
-    data::keep_rows(&bucket, &place.held_out(), &newest).await?;
-    let source = data::kept_rows(&bucket, &place.held_out()).await?;
-    let columns = source.table.positions(&features)?;
-    let lines = source.table.rows.iter().map(|row| one_line(row, &columns));
-    let lines: Vec<StringRecord> = lines.collect();
-    bucket.write(&place.rows(), "text/csv", csv_text(&lines).map_err(compose)?).await?;
+    // The preflight refuses such a file before anything costs money. What turns out
+    // later throws no trained model away.
+    let rows = match lay_out(&bucket, run, &place, &features).await {
+        Ok(Some(rows)) => rows,
+        Ok(None) => return Ok(unscored("there is no held-out file")),
+        Err(Error::Unfit(unfit)) => {
+            tracing::warn!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "{unfit}");
+            return Ok(unscored(&unfit.to_string()));
+        }
+        Err(error) => return Err(error),
+    };
 
     let job = ScoringJob { tenant: &tenant, run, model: &request.model, place: &place };
     match job.create_or_adopt(&session.sagemaker()).await {
         Ok(transform) => {
             tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, transform, "scoring");
-            Ok(Scored::Scoring { transform, rows: source.table.rows.len() })
+            Ok(Scored::Scoring { transform, rows })
+        }
+        // SageMaker may not see yet what it has just made.
+        Err(Error::Call(error))
+            if names_missing(error.message()) && request.elapsed_seconds < LAG_SECONDS =>
+        {
+            let reason = format!("the model does not show yet: {}", error.message());
+            let wait_seconds = pace::wait_seconds(request.elapsed_seconds);
+            Ok(Scored::Waiting { reason, wait_seconds })
         }
         Err(Error::Call(error)) if error.aws_code() == "ResourceLimitExceeded" => {
             let reason =
@@ -143,19 +159,42 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
     }
 }
 
+/// Lays the newest held-out rows where the transform job finds them; gives their
+/// number, if there are any.
+async fn lay_out(
+    bucket: &Bucket<'_>,
+    run: &RunRef,
+    place: &Place,
+    features: &[String],
+) -> Result<Option<usize>, Error> {
+    let Some(newest) = data::newest(bucket, &run.model).await? else { return Ok(None) };
+    // Before they are kept for good.
+    newest.table.positions(features)?;
+    let source = data::keep_rows(bucket, &place.held_out(), newest).await?;
+    let columns = source.table.positions(features)?;
+    let lines = source.table.rows().map(|row| one_line(&row, &columns));
+    let text = csv_text_of(lines).map_err(compose)?;
+    bucket.write(&place.rows(), "text/csv", text).await?;
+    Ok(Some(source.table.len()))
+}
+
 fn unscored(reason: &str) -> Scored {
     let comparison = Comparison { reason: Some(reason.to_owned()), ..Comparison::default() };
     Scored::Unscored { comparison }
 }
 
 /// The columns that a run trained on, in order.
-pub(crate) async fn features(app: &App, run: &RunRef) -> Result<Vec<String>, Error> {
-    let features = app.registry.run(run).await?.features;
+pub(crate) fn named(run: &RunRef, features: Vec<String>) -> Result<Vec<String>, Error> {
     if features.is_empty() {
         let (run, model) = (run.run_id.to_string(), run.model.to_string());
         return Err(Error::NoFeatures { run, model });
     }
     Ok(features)
+}
+
+/// Whether SageMaker says that something does not exist.
+fn names_missing(message: &str) -> bool {
+    message.contains("ould not find")
 }
 
 /// These cells of a row. Batch Transform splits its input at every line end, also

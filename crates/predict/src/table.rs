@@ -1,10 +1,15 @@
 //! A table of held-out rows: read as it is, every cell a raw string.
 
-use csv::StringRecord;
+use crosspilot_core::csv_shape::{self, Shape};
+use csv::{ByteRecord, StringRecord};
 
 /// Rows that are read: more make the figures no truer, only the function slower
 /// than it may be.
 const MAX_ROWS: usize = 100_000;
+/// Cells that are read: of a wide file, fewer rows are.
+const MAX_CELLS: usize = 30_000_000;
+/// Columns of a file that is no mistake.
+const MAX_COLUMNS: usize = 5000;
 
 /// Why a held-out file cannot be scored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,69 +44,126 @@ pub enum Unfit {
         /// Address of the file.
         file: String,
     },
-    /// Neither held-out nor training data.
-    #[error(
-        "there is no .csv file at {place} to make a first prediction with: upload the training data again"
-    )]
-    NoFiles {
-        /// Where was looked last.
-        place: String,
+    /// Data, but not as text.
+    #[error("{file} is {what}: give the held-out rows as CSV with a header, plain or in gzip")]
+    NoText {
+        /// Address of the file.
+        file: String,
+        /// What it is.
+        what: &'static str,
     },
 }
 
-/// A file's header and its complete rows, or the first of them.
+/// A file's header and its complete rows, or the first of them. The rows stay the
+/// text that they are and are parsed when they are asked for: as records they take
+/// many times the room.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table {
     file: String,
     pub(crate) header: StringRecord,
-    pub(crate) rows: Vec<StringRecord>,
+    /// UTF-8, from the file's beginning to the end of the last row.
+    text: Vec<u8>,
+    /// Where each row begins.
+    starts: Vec<usize>,
     /// Whether the file has more rows than these.
     pub(crate) truncated: bool,
 }
 
 impl Table {
-    /// Reads `bytes` of `file`. When they are only the file's beginning, the
-    /// last row may be cut and is left out.
-    pub(crate) fn read(file: &str, bytes: &[u8], whole: bool) -> Result<Self, Unfit> {
+    /// Reads the text of `file`. When it is only the file's beginning, the last row
+    /// may be cut and is left out.
+    pub(crate) fn read(file: &str, mut text: Vec<u8>, whole: bool) -> Result<Self, Unfit> {
         let not_csv = |reason: String| Unfit::NotCsv { file: file.to_owned(), reason };
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
-        let header = reader.headers().map_err(|e| not_csv(e.to_string()))?.clone();
-        let mut rows: Vec<StringRecord> = Vec::new();
-        for row in reader.records().take(MAX_ROWS + 1) {
-            match row {
-                Ok(row) => rows.push(row),
-                // A character may be cut too.
-                Err(_) if !whole && rows.len() > 1 => break,
-                Err(error) => return Err(not_csv(error.to_string())),
+        if let Err(error) = std::str::from_utf8(&text) {
+            // The last character may be cut, too.
+            if whole || error.error_len().is_some() {
+                let before = &text[..error.valid_up_to()];
+                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                return Err(not_csv(format!("line {line} is not UTF-8")));
             }
+            text.truncate(error.valid_up_to());
         }
-        let truncated = !whole || rows.len() > MAX_ROWS;
-        if truncated {
-            rows.pop();
+        let Shape { widest, widest_line, open_quote } = csv_shape::shape(&text);
+        if widest > MAX_COLUMNS {
+            return Err(not_csv(format!("line {widest_line} has {widest} fields")));
         }
-        if let Some(row) = rows.iter().find(|row| row.len() != header.len()) {
-            let line = row.position().map_or(0, csv::Position::line);
-            return Err(not_csv(format!(
-                "line {line} has {} fields, the header has {}",
-                row.len(),
-                header.len()
-            )));
+        if let (Some(line), true) = (open_quote, whole) {
+            return Err(not_csv(format!("the double quote in line {line} is not closed")));
         }
-        if rows.is_empty() {
+        let mut reader = reader(&text);
+        let mut header = StringRecord::new();
+        reader.read_record(&mut header).map_err(|e| not_csv(e.to_string()))?;
+        let most = MAX_ROWS.min(MAX_CELLS / header.len().max(1));
+        let mut row = ByteRecord::new();
+        let mut starts = Vec::new();
+        let mut end = reader.position().byte() as usize;
+        let mut truncated = !whole;
+        loop {
+            let more = reader.read_byte_record(&mut row).map_err(|e| not_csv(e.to_string()))?;
+            if !more {
+                break;
+            }
+            let (begin, line) = (end, row.position().map_or(0, csv::Position::line));
+            end = reader.position().byte() as usize;
+            if !whole && end >= text.len() {
+                end = begin;
+                break;
+            }
+            if starts.len() == most {
+                (end, truncated) = (begin, true);
+                break;
+            }
+            if row.len() != header.len() {
+                return Err(not_csv(format!(
+                    "line {line} has {} fields, the header has {}",
+                    row.len(),
+                    header.len()
+                )));
+            }
+            starts.push(begin);
+        }
+        if starts.is_empty() {
             return Err(Unfit::NoRows { file: file.to_owned() });
         }
-        Ok(Self { file: file.to_owned(), header, rows, truncated })
+        text.truncate(end);
+        Ok(Self { file: file.to_owned(), header, text, starts, truncated })
     }
 
     /// A table without rows, of nowhere.
     pub(crate) fn empty() -> Self {
-        let (file, header, rows) = Default::default();
-        Self { file, header, rows, truncated: false }
+        let (file, header, text, starts) = Default::default();
+        Self { file, header, text, starts, truncated: false }
     }
 
-    /// The same table as CSV text with its header.
-    pub(crate) fn csv(&self) -> Result<Vec<u8>, csv::Error> {
-        csv_text(std::iter::once(&self.header).chain(&self.rows))
+    /// A table of one row without values.
+    pub(crate) fn blank(columns: &[String]) -> Result<Self, csv::Error> {
+        let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let text = csv_text([names.clone(), vec![""; names.len()]])?;
+        let header = StringRecord::from(names);
+        let first = csv_text([&header])?.len();
+        Ok(Self { file: String::new(), header, text, starts: vec![first], truncated: false })
+    }
+
+    /// Its number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Its rows, in order.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = StringRecord> {
+        let begin = self.starts.first().copied().unwrap_or(self.text.len());
+        reader(&self.text[begin..]).into_records().filter_map(Result::ok)
+    }
+
+    /// One of its rows.
+    pub(crate) fn row(&self, index: usize) -> StringRecord {
+        let begin = self.starts.get(index).copied().unwrap_or(self.text.len());
+        reader(&self.text[begin..]).into_records().next().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// The same table as text with its header.
+    pub(crate) fn into_text(self) -> Vec<u8> {
+        self.text
     }
 
     /// Where each of `columns` stands in this file.
@@ -128,23 +190,11 @@ impl Table {
     pub(crate) fn position(&self, column: &str) -> Option<usize> {
         self.positions(&[column.to_owned()]).ok()?.first().copied()
     }
+}
 
-    /// Keeps the first row and leaves out a column.
-    pub(crate) fn first_row_without(mut self, column: &str) -> Self {
-        self.rows.truncate(1);
-        self.truncated = false;
-        if let Some(position) = self.position(column) {
-            for record in self.rows.iter_mut().chain([&mut self.header]) {
-                *record = record
-                    .iter()
-                    .enumerate()
-                    .filter(|(index, _)| *index != position)
-                    .map(|(_, cell)| cell)
-                    .collect();
-            }
-        }
-        self
-    }
+/// A reader of records, the header among them.
+fn reader(text: &[u8]) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text)
 }
 
 /// CSV text without a header, as endpoints take it: RFC 4180 quoting, a missing
@@ -153,14 +203,26 @@ pub(crate) fn csv_text<'a, Row>(rows: impl IntoIterator<Item = Row>) -> Result<V
 where
     Row: IntoIterator<Item = &'a str>,
 {
-    let mut text = Vec::new();
-    let mut writer = csv::Writer::from_writer(&mut text);
+    let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.write_record(row)?;
     }
-    writer.flush()?;
-    drop(writer);
-    Ok(text)
+    end(writer)
+}
+
+/// The same of records that are gone once they are written.
+pub(crate) fn csv_text_of(
+    rows: impl IntoIterator<Item = StringRecord>,
+) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(&row)?;
+    }
+    end(writer)
+}
+
+fn end(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
+    writer.into_inner().map_err(|e| csv::Error::from(e.into_error()))
 }
 
 #[cfg(test)]
@@ -171,7 +233,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(text: &str) -> Result<Table, Unfit> {
-        Table::read("t.csv", text.as_bytes(), true)
+        Table::read("t.csv", text.as_bytes().to_vec(), true)
+    }
+
+    fn rows(table: &Table) -> Vec<Vec<String>> {
+        table.rows().map(|row| row.iter().map(str::to_owned).collect()).collect()
     }
 
     #[test]
@@ -189,36 +255,57 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_end_is_left_out() {
-        let cut = Table::read("t.csv", b"a,b\n1,2\n3,4\n5,\xc3", false).unwrap();
-        assert_eq!((cut.rows.len(), cut.truncated), (1, true));
-        assert!(Table::read("t.csv", b"a,b\n1,2\n3,4\n5,\xc3", true).is_err());
+    fn rows_are_read_one_by_one_and_all_in_order() {
+        let table = table("\u{feff}a,b\r\n1,\"x\ny\"\r\n\r\n\"2\"\"\",\r\n").unwrap();
+        assert_eq!(rows(&table), [["1", "x\ny"], ["2\"", ""]]);
+        assert_eq!((table.len(), table.row(1)), (2, StringRecord::from(vec!["2\"", ""])));
+        let copy = Table::read("t.csv", table.clone().into_text(), true).unwrap();
+        assert_eq!(copy, table);
     }
 
     #[test]
-    fn of_a_long_file_the_first_rows_speak_for_all() {
+    fn a_cut_end_is_left_out() {
+        let read = |text: &[u8], whole| Table::read("t.csv", text.to_vec(), whole);
+        for cut in [&b"a,b\n1,2\n3,4\n5,\xc3"[..], b"a,b\n1,2\n3,4\n5,6\n", b"a,b\n1,2\n3,4\n\"5"] {
+            let table = read(cut, false).unwrap();
+            assert!(table.truncated && rows(&table)[0] == ["1", "2"], "{table:?}");
+            assert_eq!(table.into_text(), b"a,b\n1,2\n3,4\n");
+        }
+        assert!(read(b"a,b\n1,2\n3,4\n5,\xc3", true).is_err());
+        assert!(read(b"a,b\n1,\xe9\n3,4\n", false).is_err());
+    }
+
+    #[test]
+    fn of_a_long_or_wide_file_the_first_rows_speak_for_all() {
         let short = table(&format!("a,b\n{}", "1,2\n".repeat(MAX_ROWS))).unwrap();
-        assert_eq!((short.rows.len(), short.truncated), (MAX_ROWS, false));
+        assert_eq!((short.len(), short.truncated), (MAX_ROWS, false));
         let long = table(&format!("a,b\n{}", "1,2\n".repeat(MAX_ROWS + 5))).unwrap();
-        assert_eq!((long.rows.len(), long.truncated), (MAX_ROWS, true));
+        assert_eq!((long.len(), long.truncated), (MAX_ROWS, true));
+        let line = format!("1{}\n", ",1".repeat(MAX_COLUMNS - 1));
+        let wide = table(&line.repeat(7000)).unwrap();
+        assert_eq!((wide.len(), wide.truncated), (MAX_CELLS / MAX_COLUMNS, true));
     }
 
     #[test]
     fn unfit_files_say_why() {
         assert_eq!(table("a,b\n"), Err(Unfit::NoRows { file: "t.csv".into() }));
-        assert!(
-            table("a,b\n1,2\n3\n")
-                .unwrap_err()
-                .to_string()
-                .contains("line 3 has 1 fields, the header has 2")
-        );
+        for (text, part) in [
+            ("a,b\n1,2\n3\n".to_owned(), "line 3 has 1 fields, the header has 2"),
+            (format!("a,b\n1{}\n", ",".repeat(1 << 22)), "line 2 has 4194305 fields"),
+            ("a,b\n1,\"2\n3,4\n".to_owned(), "the double quote in line 2 is not closed"),
+        ] {
+            let error = table(&text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]
-    fn a_first_prediction_does_not_know_the_answer() {
-        let table = table("a,y,b\n1,yes,2\n3,no,4\n").unwrap().first_row_without("y");
-        assert_eq!(table.header, vec!["a", "b"]);
-        assert_eq!(table.rows, [vec!["1", "2"]]);
+    fn a_blank_row_has_every_column_and_no_value() {
+        for columns in [vec!["a".to_owned()], vec!["a,1".to_owned(), "b".to_owned()]] {
+            let table = Table::blank(&columns).unwrap();
+            assert_eq!(rows(&table), [vec![""; columns.len()]]);
+            assert_eq!(table.positions(&columns).unwrap().len(), columns.len());
+        }
     }
 
     proptest! {
@@ -234,7 +321,10 @@ mod tests {
 
         #[test]
         fn no_file_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), whole in any::<bool>()) {
-            let _ = Table::read("t.csv", &bytes, whole).map(|table| table.first_row_without("a"));
+            if let Ok(table) = Table::read("t.csv", bytes, whole) {
+                prop_assert_eq!(table.rows().count(), table.len());
+                prop_assert_eq!(table.rows().last(), Some(table.row(table.len() - 1)));
+            }
         }
     }
 }

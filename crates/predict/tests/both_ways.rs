@@ -154,7 +154,6 @@ fn challenge(cloud: &Cloud, model: &str) {
 async fn a_run_is_scored_on_its_newest_held_out_file_and_becomes_the_champion() {
     let cloud = Cloud::start().await;
     challenge(&cloud, "churn");
-    cloud.put("acme-ml/crosspilot/churn/test/notes.txt", "no data");
     cloud.put("acme-ml/crosspilot/churn/test/a.csv", "nonsense");
     let rows: String = (0..2500)
         .map(|i| format!("basic,{},{}\n", if i % 2 == 0 { "True." } else { "False." }, i % 100))
@@ -277,7 +276,7 @@ async fn a_challenger_that_was_overtaken_is_not_promoted() {
 async fn without_held_out_rows_one_training_row_shows_that_the_model_answers() {
     let cloud = Cloud::start().await;
     challenge(&cloud, "price");
-    cloud.put("acme-ml/crosspilot/price/train/a.csv", "age,plan,Price\n7,basic,100\n8,plus,200\n");
+    keep_first_row(&cloud, "price");
     let score = json!({"metric": "MSE", "value": 2.5});
     let response = run(&cloud, "price", score, "deploy").await.unwrap();
     assert_eq!(response["evaluation"], Value::Null);
@@ -289,6 +288,12 @@ async fn without_held_out_rows_one_training_row_shows_that_the_model_answers() {
         cloud.get(&format!("{place}/predictions.csv")),
         "age,plan,predicted_value\n7,basic,7.5\n"
     );
+}
+
+/// What the preflight kept of the training data.
+fn keep_first_row(cloud: &Cloud, model: &str) {
+    let place = format!("acme-ml/crosspilot-results/{model}/{RUN}/scoring");
+    cloud.put(&format!("{place}/first-row.csv"), "age,plan\n7,basic\n");
 }
 
 #[tokio::test]
@@ -306,16 +311,73 @@ async fn numbers_are_evaluated_too() {
 }
 
 #[tokio::test]
-async fn a_held_out_file_without_a_feature_is_unfit() {
+async fn a_held_out_file_that_turns_out_bad_leaves_it_to_validation_and_says_why() {
+    for (text, part) in [
+        ("age,Churn?\n7,True.\n", "has no column \"plan\""),
+        ("age,plan,Churn?\n7,basic,True.\n8,basic\n", "line 3 has 2 fields, the header has 3"),
+        ("age,plan,Churn?\n", "has no complete row"),
+        ("PAR1....", "is a Parquet file"),
+    ] {
+        let cloud = Cloud::start().await;
+        challenge(&cloud, "churn");
+        keep_first_row(&cloud, "churn");
+        cloud.put("acme-ml/crosspilot/churn/test/a.csv", text);
+        let response = run(&cloud, "churn", json!({"metric": "F1"}), "deploy").await.unwrap();
+        let reason = response["comparison"]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("s3://acme-ml/crosspilot/churn/test/a.csv"), "{reason}");
+        assert!(reason.contains(part), "{reason}");
+        assert_eq!((&response["evaluation"], &response["predicted"]), (&Value::Null, &json!(1)));
+        let (status, _, body) = call(&cloud, event("acme", "churn", two())).await;
+        assert_eq!((status, body["version"].as_str().unwrap()), (200, RUN));
+    }
+}
+
+#[tokio::test]
+async fn a_held_out_file_is_one_whatever_it_is_called_and_leftovers_are_none() {
     let cloud = Cloud::start().await;
     challenge(&cloud, "churn");
-    cloud.put("acme-ml/crosspilot/churn/test/a.csv", "age,Churn?\n7,True.\n");
-    let error = run(&cloud, "churn", json!({}), "deploy").await.unwrap_err();
-    assert!(
-        error.starts_with("s3://acme-ml/crosspilot/churn/test/a.csv has no column \"plan\""),
-        "{error}"
+    let test = "acme-ml/crosspilot/churn/test";
+    cloud.put(&format!("{test}/part-0000"), "age,plan,Churn?\n90,a,True.\n10,b,False.\n");
+    cloud.put(&format!("{test}/.ipynb_checkpoints/h-checkpoint.csv"), "nonsense");
+    cloud.put(&format!("{test}/_SUCCESS"), "ok");
+    let response = run(&cloud, "churn", json!({"metric": "F1"}), "deploy").await.unwrap();
+    assert_eq!(response["comparison"]["held_out"], format!("s3://{test}/part-0000"));
+    assert_eq!(response["evaluation"]["rows"], 2);
+}
+
+#[tokio::test]
+async fn a_label_that_the_model_does_not_know_is_told_apart_from_the_objective() {
+    let cloud = Cloud::start().await;
+    challenge(&cloud, "churn");
+    let text = "age,plan,Churn?\n90,a,True.\n10,b,False.\n20,c,maybe\n30,d,NA\n";
+    cloud.put("acme-ml/crosspilot/churn/test/a.csv", text);
+    let response = run(&cloud, "churn", json!({"metric": "F1"}), "deploy").await.unwrap();
+    let comparison = &response["comparison"];
+    assert_eq!(
+        (&comparison["metric"], &comparison["instead_of"], &comparison["rows"]),
+        (&json!("Accuracy"), &json!("F1"), &json!(3))
     );
-    assert!(cloud.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_that_was_stopped_scores_and_concludes_nothing() {
+    for step in ["score", "conclude"] {
+        let cloud = Cloud::start().await;
+        challenge(&cloud, "churn");
+        keep_first_row(&cloud, "churn");
+        cloud.stop("acme", "churn", RUN);
+        let request = json!({
+            "do": step, "run": {"tenant": "acme", "model": "churn", "run_id": RUN}, "model": "m",
+            "candidate": "best", "job": "job", "endpoint": "crosspilot-acme-churn",
+            "decision": {"verdict": "deploy", "reason": "better"},
+        });
+        let error = handle(cloud.app(), serde_json::from_value(request).unwrap()).await;
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "nothing comes to serve, since eve asked at noon for the run to stop");
+        let (status, _, _) = call(&cloud, event("acme", "churn", two())).await;
+        assert_eq!(status, 409);
+        assert!(cloud.asked().is_empty());
+    }
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ impl Source for Bucket<'_> {
             .s3
             .get_object()
             .bucket(self.tenant.bucket.as_str())
+            .expected_bucket_owner(self.tenant.account.as_str())
             .key(&file.key)
             .range(format!("bytes={}-{}", range.start, range.end - 1))
             .send()

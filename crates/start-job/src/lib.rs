@@ -12,6 +12,7 @@ mod request;
 use std::fmt::Write as _;
 
 use crosspilot_core::aws::sagemaker::error::BuildError;
+use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
@@ -19,7 +20,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace::wait_seconds;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{RegistryError, Stop, model_settings};
+use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::ModelSettings;
@@ -86,7 +87,7 @@ pub struct Started {
 pub enum Error {
     /// The data cannot be trained on.
     #[error("{0}")]
-    Unfit(Unfit),
+    Unfit(Box<Unfit>),
     /// Somebody stopped the run before its job was made.
     #[error("{} stopped the run at {}; no job was started", .0.by, .0.time)]
     Stopped(Stop),
@@ -165,27 +166,59 @@ pub async fn inspect(
     preflight::judge(bucket, settings, data).await
 }
 
-/// Judges the data, keeps the verdict and the columns, and starts or adopts the
-/// job.
+/// Judges the data, keeps the verdict and the columns, and starts the job. A job
+/// that an earlier attempt made is adopted with the columns that it was trained on,
+/// whatever lies in the bucket now.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let Request { run, elapsed_seconds } = request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
+    let record = app.registry.run(&run).await?;
+    if let Some(stop) = record.stop {
+        return Err(Error::Stopped(stop));
+    }
     let session = app.sessions.open(&tenant, Purpose::StartJob(&run)).await?;
-
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let verdict = inspect(&bucket, &run.model, settings).await?;
     let results = layout::results_prefix(&tenant.prefix, &run);
-    let preflight_uri = bucket.write_json(&format!("{results}preflight.json"), &verdict).await?;
+    let preflight_key = format!("{results}preflight.json");
+    // Columns are noted before a job is made: without them, there is none of ours.
+    if !record.features.is_empty()
+        && let Some(found) = find_job(&session, &run.job_name()).await?
+    {
+        let plan = JobPlan::new(&tenant, settings, &run, &request::files_of(&found))?;
+        adopt(&tenant, &plan, &found)?;
+        tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job adopted");
+        return Ok(Response::Started(Started {
+            job: plan.name,
+            training_data: plan.training_data,
+            rows: None,
+            rows_exact: false,
+            features: record.features.len(),
+            warnings: Vec::new(),
+            more_warnings: 0,
+            preflight_uri: bucket.uri(&preflight_key),
+        }));
+    }
+
+    let verdict = inspect(&bucket, &run.model, settings).await?;
+    let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
     if !verdict.is_fit() {
-        return Err(Error::Unfit(Unfit { verdict, preflight_uri }));
+        return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
     }
 
     let features = verdict.features(&settings.target);
-    let record =
-        app.registry.change_run(&run, |record| record.features.clone_from(&features)).await?;
+    let booleans = verdict.booleans(&settings.target);
+    let note = |record: &mut RunRecord| {
+        record.features.clone_from(&features);
+        record.booleans.clone_from(&booleans);
+    };
+    let record = app.registry.change_run(&run, note).await?;
     if let Some(stop) = record.stop {
         return Err(Error::Stopped(stop));
+    }
+    if let Some(record) = verdict.first_record(&settings.target) {
+        let key = layout::first_row_key(&tenant.prefix, &run);
+        bucket.write(&key, "text/csv; charset=utf-8", record).await?;
     }
     if let Some(specification) = request::feature_specification(settings) {
         let key = request::feature_specification_key(&tenant, &run);
@@ -211,15 +244,39 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     }))
 }
 
+/// The job of this name, if there is one.
+async fn find_job(
+    session: &CustomerSession,
+    name: &str,
+) -> Result<Option<DescribeAutoMlJobV2Output>, CallError> {
+    let found = session.sagemaker().describe_auto_ml_job_v2().auto_ml_job_name(name).send().await;
+    match found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", name, &e)) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// That a job of our name is the one that was planned.
+fn adopt(tenant: &Tenant, plan: &JobPlan, found: &DescribeAutoMlJobV2Output) -> Result<(), Error> {
+    match plan.difference(found) {
+        None => Ok(()),
+        Some(what) => Err(Error::Foreign {
+            job: plan.name.clone(),
+            account: tenant.account.to_string(),
+            what,
+        }),
+    }
+}
+
 /// Makes sure that the job exists; if there is no room for it now, says why.
 async fn create_or_adopt(
     session: &CustomerSession,
     tenant: &Tenant,
     plan: &JobPlan,
 ) -> Result<Option<String>, Error> {
-    let sagemaker = session.sagemaker();
     let created = plan
-        .create(&sagemaker)
+        .create(&session.sagemaker())
         .send()
         .await
         .map_err(|e| CallError::new("sagemaker:CreateAutoMLJobV2", &plan.name, &e));
@@ -230,22 +287,10 @@ async fn create_or_adopt(
     match error.aws_code() {
         // The quota of concurrent jobs frees itself.
         "ResourceLimitExceeded" => Ok(Some(error.message().to_owned())),
-        "ResourceInUse" => {
-            let found = sagemaker
-                .describe_auto_ml_job_v2()
-                .auto_ml_job_name(&plan.name)
-                .send()
-                .await
-                .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &plan.name, &e))?;
-            match plan.difference(&found) {
-                None => Ok(None),
-                Some(what) => Err(Error::Foreign {
-                    job: plan.name.clone(),
-                    account: tenant.account.to_string(),
-                    what,
-                }),
-            }
-        }
+        "ResourceInUse" => match find_job(session, &plan.name).await? {
+            Some(found) => adopt(tenant, plan, &found).map(|()| None),
+            None => Err(error.into()),
+        },
         _ => Err(error.into()),
     }
 }

@@ -127,6 +127,23 @@ impl JobPlan {
     }
 }
 
+/// What a job's files were when it was made, by its own channels: as much of a
+/// verdict as a plan needs.
+pub(crate) fn files_of(found: &DescribeAutoMlJobV2Output) -> Verdict {
+    let mut verdict = Verdict::default();
+    for channel in found.auto_ml_job_input_data_config() {
+        let gzip = channel.compression_type() == Some(&CompressionType::Gzip);
+        let files = Channel { gzip, ..Channel::default() };
+        if channel.channel_type() == Some(&AutoMlChannelType::Validation) {
+            verdict.validation = Some(files);
+        } else {
+            verdict.training = files;
+            verdict.format = channel.content_type().and_then(Format::of_content_type);
+        }
+    }
+    verdict
+}
+
 /// The columns to learn from and their types, as SageMaker reads them (API
 /// reference, `FeatureSpecificationS3Uri`); nothing if they are left to it.
 pub(crate) fn feature_specification(settings: &ModelSettings) -> Option<Value> {
@@ -493,6 +510,18 @@ mod tests {
             .set_security_config(plan.security.clone())
             .set_data_split_config(plan.split.clone())
             .build()
+    }
+
+    #[test]
+    fn a_job_is_found_again_whatever_its_files_are_now() {
+        let gzip = Channel { gzip: true, ..Channel::default() };
+        let parquet = Verdict { format: Some(Format::Parquet), ..Verdict::default() };
+        let both = Verdict { training: gzip, validation: Some(Channel::default()), ..csv() };
+        for verdict in [csv(), parquet, both] {
+            let job = described(&plan(&tenant(json!({})), json!({"target": "y"}), &verdict));
+            let again = plan(&tenant(json!({})), json!({"target": "y"}), &files_of(&job));
+            assert_eq!(again.difference(&job), None);
+        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Functions that die, executions that die, accounts out of reach: a run always
 //! ends with an event and an outcome, and nothing of it is left that bills.
 
+use std::process::Command;
+
 use crosspilot_core::aws::sagemaker::Client as SageMaker;
 use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::{Limits, TenantStatus};
-use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::sagemaker::{Death, Effect, Fault};
-use crosspilot_tests::{Customer, TRUST, all, churn, on_local_cloud, onboarding, until};
+use crosspilot_local::{LocalCloud, functions};
+use crosspilot_tests::{Customer, TRUST, all, churn, home_of, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 
 use crate::operations::crosspilot;
@@ -194,7 +196,7 @@ async fn sweep(cloud: &LocalCloud) -> Value {
 
 /// What a round says of a customer.
 fn of<'a>(round: &'a Value, customer: &Customer) -> &'a Value {
-    let answers = round.as_array().unwrap();
+    let answers = round["told"].as_array().unwrap();
     let ours = answers.iter().find(|answer| answer["tenant"] == customer.tenant.tenant.as_str());
     ours.unwrap_or_else(|| panic!("nothing about {} in {round}", customer.tenant.tenant))
 }
@@ -204,7 +206,7 @@ async fn training(cloud: &'static LocalCloud, name: &str) -> (Customer, String, 
     let mut onboarding = onboarding(name);
     onboarding.limits = Limits { max_candidates: 100, max_runtime_seconds: 600 };
     let customer = Customer::with(cloud, onboarding).await;
-    customer.put("crosspilot/churn/train/data.csv", churn(4000, 1)).await;
+    customer.put("crosspilot/churn/train/data.csv", churn(20_000, 1)).await;
     let execution = customer.first_execution().await;
     until("the job trains", async || (!left(&customer).await.is_empty()).then_some(())).await;
     let run = runs(&customer).await.remove(0).run;
@@ -278,20 +280,11 @@ fn an_execution_that_was_aborted_says_so_and_its_job_is_stopped_by_hand_or_by_th
         for arn in [&execution, &other] {
             client.stop_execution().execution_arn(arn).send().await.unwrap();
         }
-        // The first one's function dies: the round goes on for the other.
-        let fault = dies(&first, &["crosspilot-deploy-best"], Effect::Die(Death::Unknown));
-        cloud.inject(fault).await.unwrap();
-        let round = sweep(cloud).await;
-        assert_eq!(of(&round, &first)["code"], "Lambda.Unknown", "{round}");
-        assert_eq!(of(&round, &second)["state"], "done", "{round}");
-        assert_eq!(job_status(&second, &other_run).await, "Stopped");
-
         let shown = crosspilot(&first, &["run", "show", "aborted-one", "churn"]).await;
         let failure = &shown.answer["failure"];
         assert_eq!((&failure["status"], &failure["code"]), (&json!("ABORTED"), &json!("ABORTED")));
         let cause = failure["cause"].as_str().unwrap();
         assert!(cause.starts_with("somebody stopped its execution"), "{cause}");
-        assert_eq!(job_status(&first, &run).await, "InProgress");
         let stopped = crosspilot(&first, &["run", "stop", "aborted-one", "churn"]).await;
         assert_eq!(stopped.answer["state"], "requested", "{} {}", stopped.answer, stopped.errors);
         until("the job has stopped", async || {
@@ -300,6 +293,14 @@ fn an_execution_that_was_aborted_says_so_and_its_job_is_stopped_by_hand_or_by_th
         .await;
         let stopped = crosspilot(&first, &["run", "stop", "aborted-one", "churn"]).await;
         assert_eq!(stopped.answer["state"], "ended", "{}", stopped.answer);
+
+        // The first one's function dies: the round goes on for the other.
+        let fault = dies(&first, &["crosspilot-deploy-best"], Effect::Die(Death::Unknown));
+        cloud.inject(fault).await.unwrap();
+        let round = sweep(cloud).await;
+        assert_eq!(of(&round, &first)["code"], "Lambda.Unknown", "{round}");
+        assert_eq!(of(&round, &second)["state"], "done", "{round}");
+        assert_eq!(job_status(&second, &other_run).await, "Stopped");
         sweep(cloud).await;
         assert_eq!(unsettled(&first).await, []);
         assert_eq!(left(&first).await, Vec::<String>::new());
@@ -339,5 +340,49 @@ fn a_function_that_dies_for_one_tenant_leaves_the_round_of_proofs_to_the_others(
             let status = vendor.registry.tenant(sick).await.unwrap().status;
             assert_eq!(status, TenantStatus::Active);
         }
+    });
+}
+
+#[test]
+fn an_operators_run_that_fails_while_it_trains_has_its_job_stopped_and_its_outcome_noted() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("by-hand");
+        onboarding.limits = Limits { max_candidates: 100, max_runtime_seconds: 600 };
+        let customer = Customer::with(cloud, onboarding).await;
+        let id = &customer.tenant.tenant;
+        // The upload's own run must not train.
+        cloud.vendor().set_status(id, TenantStatus::Suspended).await.unwrap();
+        customer.put("crosspilot/churn/train/data.csv", churn(4000, 1)).await;
+        customer.failed(&customer.first_execution().await).await;
+        cloud.vendor().set_status(id, TenantStatus::Active).await.unwrap();
+        let fault = Fault {
+            operation: "DescribeAutoMLJobV2".into(),
+            about: vec![customer.tenant.account.to_string()],
+            after: 1,
+            times: 1,
+            effect: Effect::Fail {
+                code: "AccessDeniedException".into(),
+                message: "not now".into(),
+                status: 400,
+            },
+        };
+        cloud.inject(fault).await.unwrap();
+        let home = home_of(cloud);
+        let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
+        command.args(["--profile", "saas_user", "operate", "by-hand", "churn"]);
+        command.env("AWS_CONFIG_FILE", home.join("aws/config"));
+        command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("aws/credentials"));
+        let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("AccessDenied"), "{errors}");
+        let record = runs(&customer).await.pop().unwrap();
+        let Some(Outcome::Failed { stage, code, .. }) = &record.outcome else {
+            panic!("{:?}: {errors}", record.outcome)
+        };
+        assert_eq!((stage.as_str(), code.as_str()), ("check-status", "AccessDenied"));
+        assert_eq!(job_status(&customer, &record.run).await, "Stopped", "{errors}");
+        assert_eq!(left(&customer).await, Vec::<String>::new());
+        assert_eq!(unsettled(&customer).await, []);
     });
 }

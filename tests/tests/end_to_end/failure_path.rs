@@ -196,7 +196,7 @@ fn a_run_that_failed_goes_on_in_another_execution() {
         let runs = cloud.vendor().registry.runs(&customer.tenant.tenant, &customer.model).await;
         let run = runs.unwrap().pop().unwrap().run;
         assert_eq!(redriven.answer["output"]["run"]["run_id"], run.run_id.as_str());
-        let again = cloud.vendor().redrive(&run).await.unwrap_err();
+        let again = cloud.vendor().redrive(&run, false).await.unwrap_err();
         assert_eq!(again.code(), Code::Conflict);
         let again = crosspilot(&customer, &redrive).await;
         assert_eq!(again.code, Some(1), "{}", again.answer);

@@ -79,7 +79,9 @@ impl Row {
                 vec![tenant.bucket.to_string(), format!("prefix=crosspilot%2Fchurn%2F{folder}%2F")]
             }
             Of::Data(folder) => vec![format!("{}/crosspilot/churn/{folder}/", tenant.bucket)],
-            Of::Registry("claims/buckets") => vec![format!("claims/buckets/{}/", tenant.account)],
+            Of::Registry("claims/buckets") => {
+                vec![format!("claims/buckets/{}.json", tenant.bucket)]
+            }
             Of::Registry("tenants") => vec![format!("tenants/{}.json", tenant.tenant)],
             Of::Registry(documents) => vec![format!("{documents}/{}/", tenant.tenant)],
         }
@@ -144,16 +146,14 @@ async fn run_of(customer: &Customer) -> RunRef {
 }
 
 /// Starts again what a fault ended: the upload if the run was never claimed,
-/// the run if it was. A tenant whose role refused us was suspended.
+/// the run if it was. That its role refused us once has suspended no tenant.
 async fn start_again(customer: &Customer) -> String {
     let vendor = customer.cloud.vendor();
     let tenant = vendor.registry.tenant(&customer.tenant.tenant).await.unwrap();
-    if tenant.status == TenantStatus::Suspended {
-        vendor.verify_and_activate(&tenant.tenant).await.unwrap();
-    }
+    assert_eq!(tenant.status, TenantStatus::Active);
     let runs = vendor.registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
     match runs.first() {
-        Some(record) => vendor.redrive(&record.run).await.unwrap(),
+        Some(record) => vendor.redrive(&record.run, false).await.unwrap(),
         None => customer.start("again").await,
     }
 }

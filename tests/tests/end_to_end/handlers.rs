@@ -33,6 +33,7 @@ fn comparison() -> Comparison {
         held_out: Some("s3://acme-ml/test.csv".into()),
         rows: 200,
         metric: Some("F1".into()),
+        instead_of: None,
         smaller_is_better: false,
         challenger: Some(0.9),
         champion: Some(0.8),
@@ -340,18 +341,18 @@ fn every_state_that_an_answer_names_is_told_apart() {
 #[test]
 fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let acme = || "acme".parse().unwrap();
-    let tenants = value(assume::Response::Active { tenants: vec![acme()] });
-    for machine in ["verify", "manage"] {
+    let of_action = "{% $states.input.action = 'sweep' ? 'unsettled/' : 'tenants/' %}";
+    for (machine, prefix) in [("verify", "tenants/"), ("manage", of_action)] {
         let (_, states) = crate::state_machine::states(machine);
-        let list = states["ListTenants"]["Arguments"]["Payload"]["list"].as_str().unwrap();
-        let listed = list.contains("active").then(|| json!({"list": "active"})).unwrap();
-        assert!(matches!(read(machine, listed), assume::Request::ListActive));
-        let sweeps = list.contains("$states.input.action = 'sweep' ? 'unsettled' : 'active'");
-        assert_eq!(sweeps, machine == "manage", "{list}");
-        let unsettled = json!({"list": "unsettled"});
-        assert!(matches!(read(machine, unsettled), assume::Request::ListUnsettled));
-        assert_eq!(states["EachTenant"]["Items"], "{% $states.input.tenants %}");
-        assert_eq!(tenants["tenants"], json!(["acme"]));
+        let each = &states["EachTenant"];
+        let reader = json!({
+            "Resource": "arn:aws:states:::s3:listObjectsV2",
+            "Arguments": {"Bucket": "${RegistryBucketName}", "Prefix": prefix},
+        });
+        assert_eq!(each["ItemReader"], reader, "{machine}");
+        assert_eq!(each["ItemProcessor"]["ProcessorConfig"]["Mode"], "DISTRIBUTED", "{machine}");
+        assert!(each["MaxConcurrency"].as_u64().is_some_and(|most| most > 0), "{machine}");
+        assert_eq!(each["ToleratedFailurePercentage"], 100, "{machine}");
     }
 
     let (_, verify) = crate::state_machine::states("verify");
@@ -361,7 +362,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     assert!(matches!(request, assume::Request::Verify(tenant) if tenant == acme()));
     let (_, probe) = crate::state_machine::states("verify.EachTenant");
     let payload = &probe["Probe"]["Arguments"]["Payload"];
-    assert_eq!(payload, &json!({"look": "{% $states.input %}"}));
+    assert_eq!(payload, &json!({"look": "{% $states.input.tenant %}"}));
     let request = read("verify", json!({"look": "acme"}));
     assert!(matches!(request, assume::Request::Look(tenant) if tenant == acme()));
     // What the probes answer, and what is noted for one without an answer.
@@ -372,9 +373,15 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let request = read("verify", json!({"judge": [seen[0], seen[1], unproven]}));
     assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));
 
+    let (_, manage) = crate::state_machine::states("manage");
     let (_, each) = crate::state_machine::states("manage.EachTenant");
-    let payload = each["Act"]["Arguments"]["Payload"].as_str().unwrap();
-    assert!(payload.contains("[$ask, {'do': 'manage', 'tenant': $states.input.tenant, 'begun': "));
+    for act in [&manage["Act"], &each["ActForAll"]] {
+        let payload = act["Arguments"]["Payload"].as_str().unwrap();
+        assert!(payload.contains("[$states.input, {'do': 'manage', 'begun': "), "{payload}");
+    }
+    let selected = manage["EachTenant"]["ItemSelector"].as_str().unwrap();
+    assert!(selected.contains("[$states.input, {'tenant': "), "{selected}");
+    assert!(selected.contains("'run': "), "{selected}");
     let (model, run_id) = (run().model, run().run_id);
     for action in [
         manage::Action::Stop { run: run_id.clone(), model: model.clone() },
@@ -382,7 +389,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         manage::Action::Remove { model: Some(model), artifacts: true },
         manage::Action::TakeStock { days: 14 },
         manage::Action::TidyUp { days: 14 },
-        manage::Action::Sweep,
+        manage::Action::Sweep { run: Some(run().run_id) },
     ] {
         let mut ask = value(Ask { tenant: acme(), action, begun: false });
         let expected: Ask = serde_json::from_value(ask.clone()).unwrap();
@@ -396,8 +403,11 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     }
     let waiting = Progress::Waiting { wait_seconds: 5, doing: "it is removed".into() };
     let idle = Progress::Done { report: Report::Idle { endpoints: vec![] } };
-    let answers = [value(waiting), value(idle), json!({"tenant": "acme"})];
-    for (name, state) in &each {
+    let swept = Progress::Done { report: Report::Swept { settled: vec![] } };
+    let given = json!({"tenant": "acme", "action": "tidy_up", "days": 14});
+    let counted = json!({"tenants": 2, "failed": 1, "told": []});
+    let answers = [value(waiting), value(idle), value(swept), given, counted];
+    for (name, state) in each.iter().chain(&manage) {
         for path in texts(state).iter().flat_map(|text| paths(text, "$states.input.")) {
             assert!(answers.iter().any(|answer| exists(answer, &path)), "{name}: {path}");
         }

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use crosspilot_core::ids::ExternalId;
 use crosspilot_core::tenant::TenantStatus;
+use crosspilot_core::vendor::Verification;
 use crosspilot_local::functions;
-use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, present, saas_user};
+use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, onboarding, present, saas_user};
 
 #[test]
 fn saas_user_assumes_the_customers_role_only_with_its_external_id() {
@@ -57,6 +58,32 @@ fn saas_user_trains_deploys_and_predicts_by_hand() {
             .await
             .unwrap();
         assert!(calls.iter().any(|call| call.principal.contains(run)));
+    });
+}
+
+#[test]
+fn an_operator_who_is_not_let_in_is_told_so_and_suspends_nobody() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("no-operators");
+        let operators = "WithOperators: !Equals [!Ref AllowVendorOperators, \"true\"]";
+        assert!(onboarding.template.contains(operators));
+        let nobody = "WithOperators: !Equals [!Ref AllowVendorOperators, \"never\"]";
+        onboarding.template = onboarding.template.replace(operators, nobody);
+        let customer = Customer::with(cloud, onboarding).await;
+        let home = home_of(cloud);
+        let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
+        command.args(["--profile", "saas_user", "operate", "no-operators", "churn"]);
+        command.env("AWS_CONFIG_FILE", home.join("aws/config"));
+        command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("aws/credentials"));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{errors}");
+        assert!(errors.contains("tenant no-operators does not let operators in"), "{errors}");
+        let id = &customer.tenant.tenant;
+        let tenant = cloud.vendor().registry.tenant(id).await.unwrap();
+        assert_eq!(tenant.status, TenantStatus::Active);
+        let verdict = cloud.vendor().verify(id).await.unwrap();
+        assert!(matches!(verdict, Verification::Proven { .. }), "{verdict:?}");
     });
 }
 

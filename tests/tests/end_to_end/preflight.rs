@@ -105,10 +105,12 @@ fn gzipped_data_with_a_validation_channel_trains_as_the_settings_say() {
         .unwrap();
         assert_eq!(settings.training.validation, Some(Validation::Channel));
         set(&customer, &settings).await;
-        customer.put("crosspilot/churn/test/held-out.csv", churn(50, 3)).await;
         customer.put("crosspilot/churn/validation/v.csv", churn(200, 2)).await;
-        customer.put_bytes(&format!("{TRAIN}data.csv.gz"), gzip(&churn(700, 1))).await;
-        customer.succeeded(&customer.first_execution().await).await;
+        // No name says what it is, and nothing is held out.
+        customer.put_bytes(&format!("{TRAIN}part-0000"), gzip(&churn(700, 1))).await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        // The first prediction is of the row that the preflight kept.
+        assert_eq!(output["prediction"]["predicted"], 1, "{output}");
 
         let job = the_job(&customer).await;
         let channels = job.auto_ml_job_input_data_config();

@@ -237,16 +237,23 @@ fn a_task_gives_its_function_the_time_that_it_may_take() {
     }
 }
 
-#[test]
-fn every_expression_has_a_value_whatever_error_is_caught() {
+/// Runs a script with the emulator's Python.
+fn python(script: &str, argument: &str) {
     let python =
         crosspilot_local::install::emulator_python(&crosspilot_tests::home(), |_| {}).unwrap();
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let checked = std::process::Command::new(python)
-        .arg(here.join("tests/end_to_end/expressions.py"))
-        .arg(here.join("../statemachine"))
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&checked.stderr);
-    assert!(checked.status.success(), "{told}");
+    let mut command = std::process::Command::new(python);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    let ended = command.arg(here.join(script)).arg(here.join(argument)).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
+fn every_expression_has_a_value_whatever_error_is_caught() {
+    python("tests/end_to_end/expressions.py", "../statemachine");
+}
+
+#[test]
+fn the_local_cloud_tells_a_dead_function_as_aws_does() {
+    python("../crates/local/emulator/failures_test.py", "");
 }

@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use crosspilot_core::aws::eventbridge;
-use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
+use crosspilot_core::aws::eventbridge::types::{PutEventsRequestEntry, Target};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
-use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::{ExternalId, RoleArn};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
@@ -44,7 +44,13 @@ fn a_role_a_bucket_and_an_id_belong_to_one_tenant_for_ever() {
         vendor.add_tenant(&first).await.unwrap();
         let code = async |tenant: &Tenant| vendor.add_tenant(tenant).await.unwrap_err().code();
 
-        assert_eq!(code(&first).await, Code::Conflict, "the same tenant again");
+        // The same tenant again is the same tenant, with the external ID that it has.
+        let again = tenant("claims-one", "600000000001");
+        assert_eq!(vendor.add_tenant(&again).await.unwrap(), first);
+        let moved = Tenant { region: "eu-central-1".parse().unwrap(), ..again };
+        let refused = vendor.add_tenant(&moved).await.unwrap_err().to_string();
+        let sentence = "tenant claims-one exists already, with another region: ";
+        assert!(refused.starts_with(sentence), "{refused}");
         let same_role =
             Tenant { bucket: "another".parse().unwrap(), ..tenant("claims-two", "600000000001") };
         assert_eq!(code(&same_role).await, Code::Conflict);
@@ -55,14 +61,18 @@ fn a_role_a_bucket_and_an_id_belong_to_one_tenant_for_ever() {
             ..tenant("claims-two", "600000000001")
         };
         assert_eq!(code(&same_bucket).await, Code::Conflict);
+        // Names of buckets are one in all accounts.
+        let foreign_bucket =
+            Tenant { bucket: first.bucket.clone(), ..tenant("claims-two", "600000000002") };
+        assert_eq!(code(&foreign_bucket).await, Code::Conflict);
         let same_id = Tenant {
             external_id: first.external_id.clone(),
             ..tenant("claims-two", "600000000002")
         };
         assert_eq!(code(&same_id).await, Code::Conflict);
-        // What the refused attempts claimed on the way is free again.
+        // The refused attempts left nothing claimed.
         vendor.add_tenant(&tenant("claims-two", "600000000002")).await.unwrap();
-        let freed = RoleArn::new(&first.account, "other").unwrap();
+        let freed = RoleArn::new(&first.region, &first.account, "other").unwrap();
         let third = Tenant { role_arn: freed, ..tenant("claims-three", "600000000001") };
         vendor.add_tenant(&third).await.unwrap();
 
@@ -136,10 +146,13 @@ fn two_writers_never_lose_each_others_change() {
                 vendor.set_model(&id, &model, &ModelSettings::predicting("y")).await
             });
         }
-        let written = writers.join_all().await;
-        let kept = vendor.registry.tenant(&added.tenant).await.unwrap().models.len();
-        assert_eq!(kept, written.iter().filter(|written| written.is_ok()).count());
-        assert!(kept > 0);
+        for written in writers.join_all().await {
+            // Whoever loses a race has three others before it at most.
+            written.unwrap();
+        }
+        let kept = vendor.registry.tenant(&added.tenant).await.unwrap().models;
+        let names: Vec<&str> = kept.keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, ["model-0", "model-1", "model-2", "model-3"]);
     });
 }
 
@@ -195,24 +208,56 @@ fn no_event_of_a_customer_can_speak_for_another() {
             "tenant": "victim",
         });
         let client = eventbridge::Client::new(&cloud.customer(&evil.tenant.account));
-        for source in ["aws.s3", "crosspilot", "my.app"] {
+        // Nobody but AWS sends what begins with aws., and the bus admits nothing else.
+        for (source, refusal) in [
+            ("aws.s3", "NotAuthorizedForSourceException"),
+            ("crosspilot", "AccessDeniedException"),
+            ("my.app", "AccessDeniedException"),
+        ] {
             let entry = PutEventsRequestEntry::builder()
                 .event_bus_name(&cloud.vendor().deployment.event_bus)
                 .source(source)
                 .detail_type("Object Created")
                 .detail(detail.to_string())
                 .build();
-            // Refused, or taken and matched by nothing: never a run.
-            let _ = client.put_events().entries(entry).send().await;
+            let found = match client.put_events().entries(entry).send().await {
+                Ok(answer) => answer.entries()[0].error_code().unwrap_or("taken").to_owned(),
+                Err(error) => CallError::new("events:PutEvents", source, &error).aws_code().into(),
+            };
+            assert_eq!(found, refusal, "{source}");
         }
+        // Nor does it by way of a rule of the customer's own.
+        let put = client.put_rule().name("forged").event_pattern(r#"{"source": ["my.app"]}"#);
+        put.send().await.unwrap();
+        let account = &evil.tenant.account;
+        let target = Target::builder()
+            .id("vendor")
+            .arn(&cloud.vendor().deployment.event_bus)
+            .role_arn(format!("arn:aws:iam::{account}:role/crosspilot-upload-events"))
+            .build()
+            .unwrap();
+        client.put_targets().rule("forged").targets(target).send().await.unwrap();
+        let entry = PutEventsRequestEntry::builder()
+            .source("my.app")
+            .detail_type("Object Created")
+            .detail(detail.to_string())
+            .build();
+        let put = client.put_events().entries(entry).send().await.unwrap();
+        assert_eq!(put.failed_entry_count(), 0);
+        until("the vendor's bus refuses it", async || {
+            let log = std::fs::read_to_string(cloud.log()).unwrap();
+            log.contains(&format!("does not admit account {account}")).then_some(())
+        })
+        .await;
         // A key that names the victim, in the own bucket, is the own business.
         evil.put("crosspilot/victim/train/data.csv", "x".to_owned()).await;
         let execution = evil.first_execution().await;
         let failure = evil.failed(&execution).await;
         assert_eq!(failure["code"], "ModelUnknown", "{failure}");
         assert!(failure["cause"].as_str().unwrap().contains("tenant evil"), "{failure}");
-        let by_bucket = acme.executions().await;
-        assert!(by_bucket.iter().all(|arn| *arn == execution), "{by_bucket:?}");
+        // Its key holds the victim's name, so this one execution is found for both.
+        assert_eq!(acme.executions().await, Vec::<String>::new());
+        assert_eq!(evil.executions().await, [execution]);
         // The other door: a token of one tenant never reaches another's model.
         let vendor = cloud.vendor();
         let rent = "rent".parse().unwrap();
@@ -247,6 +292,12 @@ async fn all_at_once(app: &App, tenants: &[Tenant], round: usize) -> usize {
             let trigger = Trigger::Manual { time, request_id: "x".to_owned() };
             let run_id = RunId::derive(&tenant.tenant, &model, &trigger).unwrap();
             let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+            let record = serde_json::json!({
+                "tenant": run.tenant, "model": run.model, "run_id": run.run_id,
+                "execution": "by hand", "trigger": trigger,
+            });
+            let record = serde_json::from_value(record).unwrap();
+            app.registry.claim_run(&record).await.unwrap();
             let request = start_job::Request { run, elapsed_seconds: 0.0 };
             match start_job::handle(app, request).await.unwrap_err() {
                 start_job::Error::Unfit(unfit) => {
@@ -388,6 +439,18 @@ fn the_command_line_takes_a_tenant_through_its_life() {
         assert!(done, "{errors}");
         assert_eq!((&verdict["verdict"], &verdict["status"]), (&json!("proven"), &json!("active")));
 
+        // What was printed can be printed again, with what was set since.
+        let set =
+            ["set", "by-hand", "--subnet", "subnet-01234567", "--security-group", "sg-01234567"];
+        assert!(run(&set).await.0);
+        let (_, again, _) = run(&["show", "by-hand", "--invitation"]).await;
+        let more = " SubnetIds=subnet-01234567 SecurityGroupIds=sg-01234567";
+        assert_eq!(again["command_line"], format!("{line}{more}"));
+        assert!(run(&["set", "by-hand", "--no-network"]).await.0);
+        let (done, again, errors) = run(&add).await;
+        assert!(done, "{errors}");
+        assert_eq!((&again["command_line"], &again["status"]), (&json!(line), &json!("active")));
+
         let set = ["model", "set", "by-hand", "churn", "--target", "Churn?"];
         assert_eq!(run(&set).await.1["settings"]["target"], "Churn?");
         assert_eq!(run(&["suspend", "by-hand"]).await.1["status"], "suspended");
@@ -399,7 +462,7 @@ fn the_command_line_takes_a_tenant_through_its_life() {
         assert_eq!(shown["models"]["churn"]["target"], "Churn?");
         assert_eq!(run(&["remove", "by-hand", "--yes"]).await.1["status"], "deleted");
         let history = run(&["history", "by-hand"]).await.1;
-        assert_eq!(history.as_array().unwrap().len(), 7, "{history}");
+        assert_eq!(history.as_array().unwrap().len(), 9, "{history}");
         let list = run(&["list"]).await.1;
         let listed = list.as_array().unwrap().iter().find(|tenant| tenant["tenant"] == "by-hand");
         assert_eq!(listed.unwrap()["status"], "deleted");

@@ -359,6 +359,26 @@ fn roles_made_anew_are_trusted_by_their_name_and_not_where_they_were_named_as_pr
 }
 
 #[test]
+fn a_customers_stack_that_failed_can_be_made_again() {
+    on_local_cloud(async |cloud| {
+        let mut broken = onboarding("tried-twice");
+        let root = "${SaasAccountId}:root";
+        assert!(broken.template.contains(root));
+        broken.template = broken.template.replace(root, "${SaasAccountId}:role/not-there");
+        let failed = cloud.onboard(&broken).await.unwrap_err().to_string();
+        assert!(failed.contains("Invalid principal in policy"), "{failed}");
+        // Nothing is left of it that would be in the way.
+        let account = cloud.customer(&broken.account);
+        let bucket = s3::Client::new(&account).head_bucket().bucket(broken.bucket.as_str());
+        assert!(bucket.send().await.is_err());
+        delete_stack(&account, "crosspilot-customer").await;
+        let customer = Customer::new(cloud, "tried-twice").await;
+        let verdict = cloud.vendor().verify(&customer.tenant.tenant).await.unwrap();
+        assert_eq!(code_of(&verdict), "proven");
+    });
+}
+
+#[test]
 fn entries_of_the_audit_trail_are_never_overwritten() {
     on_local_cloud(async |cloud| {
         let s3 = s3::Client::new(&function_identity(cloud, "crosspilot-assume").await);

@@ -1,7 +1,8 @@
 //! The runs of a model, newest first.
 
+use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::ids::{ModelName, TenantId};
-use crosspilot_core::registry::{Outcome, RunRecord};
+use crosspilot_core::registry::{Outcome, RunRecord, Runs};
 use crosspilot_core::run::Trigger;
 use crosspilot_core::vendor::Vendor;
 use serde_json::json;
@@ -17,7 +18,7 @@ pub(super) async fn list(
     json: bool,
 ) -> Result<(), Failure> {
     let serving = vendor.registry.lineup(tenant, model).await?.champion;
-    let mut runs = vendor.registry.runs(tenant, model).await?;
+    let Runs { records: mut runs, broken } = vendor.registry.all_runs(tenant, model).await?;
     // The ids only know the day.
     runs.sort_by(|a, b| b.trigger.time().cmp(a.trigger.time()));
     runs.truncate(limit);
@@ -35,7 +36,8 @@ pub(super) async fn list(
                 "execution": record.execution,
             })
         });
-        show::json(&runs.collect());
+        let broken = broken.iter().map(|(run, reason)| json!({"run": run, "broken": reason}));
+        show::json(&runs.chain(broken).collect());
         return Ok(());
     }
     let rows: Vec<Vec<String>> = rows
@@ -53,6 +55,9 @@ pub(super) async fn list(
         })
         .collect();
     show::table(&["run", "started by", "time", "status", ""], &rows);
+    for (run, reason) in broken {
+        show::line(&format!("run {run} is not shown, since its record is broken: {reason}"));
+    }
     Ok(())
 }
 
@@ -68,7 +73,11 @@ pub(super) fn way_in(trigger: &Trigger) -> &'static str {
 /// From Step Functions, which knows it for 90 days; then from the run's record.
 pub(super) async fn status(vendor: &Vendor, record: &RunRecord) -> Result<String, Failure> {
     let known = vendor.status_of(&record.execution).await?;
+    let stopped = record.stop.is_some();
     Ok(match (known, &record.outcome) {
+        (Some(ExecutionStatus::Failed), _) | (None, Some(Outcome::Failed { .. })) if stopped => {
+            "stopped".to_owned()
+        }
         (Some(status), _) => status.as_str().to_lowercase(),
         (None, Some(Outcome::Completed { .. })) => "succeeded".to_owned(),
         (None, Some(Outcome::Failed { .. })) => "failed".to_owned(),

@@ -28,7 +28,7 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
         show::json(&json!({
             "run": run, "status": status, "trigger": record.trigger,
             "execution": record.execution, "earlier_executions": record.earlier,
-            "stop": record.stop, "outcome": record.outcome,
+            "stop": record.stop, "overruled_stops": record.overruled, "outcome": record.outcome,
             "now": execution.as_ref().and_then(|execution| execution.now.clone()),
             "seconds": seconds,
             "failure": execution.as_ref().and_then(|execution| execution.failure.clone()),
@@ -46,6 +46,9 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
     ];
     if let Some(stop) = &record.stop {
         pairs.push(("stopped by", format!("{}, {}", stop.by, stop.time)));
+    }
+    for stop in &record.overruled {
+        pairs.push(("redriven although stopped by", format!("{}, {}", stop.by, stop.time)));
     }
     pairs.extend(what_happened(execution.as_ref(), record.outcome.as_ref()));
     pairs.push(("job", run.job_name()));

@@ -13,6 +13,11 @@ pub enum RegistryError {
         "environment variable {BUCKET_VARIABLE} is not set: deploy the function through infra/saas.yaml"
     )]
     NoBucket,
+    /// There is no such bucket.
+    #[error(
+        "there is no bucket {0}, in which the tenant registry should be: see {BUCKET_VARIABLE} of the functions and the outputs of infra/saas.yaml"
+    )]
+    BucketGone(String),
     /// No such tenant.
     #[error("there is no tenant {0}: register it with `crosspilot tenant add`")]
     UnknownTenant(TenantId),
@@ -55,11 +60,23 @@ pub enum RegistryError {
         reason: String,
     },
     /// Something is claimed by another tenant.
-    #[error("{what} belongs to tenant {owner} already; one {what} serves one tenant only")]
+    #[error(
+        "{what} belongs to tenant {owner} already, and serves one tenant only: an AWS account is one tenant, in one region, with a bucket of its own"
+    )]
     Taken {
         /// A bucket, a role or an external ID, in words.
         what: String,
         /// Who has it.
+        owner: TenantId,
+    },
+    /// Something is claimed by a tenant whose registration has not ended.
+    #[error(
+        "{what} is being registered for tenant {owner}, which is not there yet: end that with the same `crosspilot tenant add {owner}`; if nobody does, it can be had by others after an hour"
+    )]
+    Unfinished {
+        /// A bucket, a role or an external ID, in words.
+        what: String,
+        /// For whom.
         owner: TenantId,
     },
     /// The tenant was removed.
@@ -86,9 +103,16 @@ pub enum RegistryError {
     /// The system gave no clock or no random bytes.
     #[error("the system gave no {0}; nothing was written")]
     System(&'static str),
-    /// The tenant exists already.
-    #[error("tenant {0} exists already; show it with `crosspilot tenant show {0}`")]
-    Exists(TenantId),
+    /// The tenant exists already and is another than was asked for.
+    #[error(
+        "tenant {tenant} exists already, with another {what}: show it with `crosspilot tenant show {tenant}`, change what can be changed with `crosspilot tenant set`, or choose another id"
+    )]
+    Differs {
+        /// The tenant, which stays as it was.
+        tenant: TenantId,
+        /// What differs, in words.
+        what: String,
+    },
     /// Others kept changing the document.
     #[error("document {0} kept changing under this write; try again")]
     Contended(String),
@@ -100,7 +124,7 @@ pub enum RegistryError {
 impl Coded for RegistryError {
     fn code(&self) -> Code {
         match self {
-            RegistryError::NoBucket => Code::Internal,
+            RegistryError::NoBucket | RegistryError::BucketGone(_) => Code::Internal,
             RegistryError::UnknownTenant(_) | RegistryError::UnknownBucket { .. } => {
                 Code::TenantUnknown
             }
@@ -110,7 +134,9 @@ impl Coded for RegistryError {
             RegistryError::System(_) => Code::Internal,
             RegistryError::UnknownModel { .. } => Code::ModelUnknown,
             RegistryError::Broken { .. } => Code::RegistryBroken,
-            RegistryError::Taken { .. } | RegistryError::Exists(_) => Code::Conflict,
+            RegistryError::Taken { .. }
+            | RegistryError::Unfinished { .. }
+            | RegistryError::Differs { .. } => Code::Conflict,
             RegistryError::Contended(_) => Code::Throttled,
             RegistryError::Call(error) => error.code(),
         }

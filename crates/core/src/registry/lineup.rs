@@ -1,9 +1,15 @@
 //! Which models answer for a name: the champion, a challenger on its way to the
 //! endpoint, and the predecessor that a rollback returns to.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::{ATTEMPTS, Expect, Registry, RegistryError, Versioned};
+use crate::cell::Booleans;
 use crate::ids::{ModelName, TenantId};
 use crate::run::RunRef;
 
@@ -29,6 +35,9 @@ pub struct Serving {
     pub value: Option<f64>,
     /// Columns that a prediction takes, in order.
     pub features: Vec<String>,
+    /// How those of them that say true and false write it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub booleans: BTreeMap<String, Booleans>,
     /// The column that is predicted.
     pub target: String,
 }
@@ -43,6 +52,14 @@ pub struct Lineup {
     /// What the endpoint is being moved to. Until it is, either may answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenger: Option<Serving>,
+    /// When the challenger's run last said that the endpoint is its, RFC 3339. How
+    /// long ago that was tells whether it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<String>,
+    /// Somebody asked for the challenger's run to stop: it is not promoted any
+    /// more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub halted: bool,
     /// The champion before this one, kept for a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Serving>,
@@ -76,17 +93,45 @@ impl Lineup {
         let champion = self.champion.as_ref().map(|champion| &champion.run);
         if free && champion == against && !self.is_led_by(&challenger.run) {
             self.retired.retain(|run| *run != challenger.run);
+            if !self.is_challenged_by(&challenger.run) {
+                self.claimed = None;
+            }
+            self.halted = false;
             self.challenger = Some(challenger);
         }
     }
 
+    /// The challenger's run is at work on the endpoint at this moment.
+    pub fn renew(&mut self, run: &RunRef, now: SystemTime) {
+        if self.is_challenged_by(run) {
+            self.claimed = OffsetDateTime::from(now).format(&Rfc3339).ok();
+        }
+    }
+
+    /// How long ago the challenger's run last said that it is at work; nothing if
+    /// it never did.
+    pub fn claimed_ago(&self, now: SystemTime) -> Option<Duration> {
+        let claimed = OffsetDateTime::parse(self.claimed.as_deref()?, &Rfc3339).ok()?;
+        Some(now.duration_since(claimed.into()).unwrap_or_default())
+    }
+
+    /// This run's model shall not come to serve. Whether that comes in time is
+    /// what [`Lineup::is_led_by`] says then: one document decides, so that a
+    /// request to stop and a promotion never both succeed.
+    pub fn halt(&mut self, run: &RunRef) {
+        if self.is_challenged_by(run) {
+            self.halted = true;
+        }
+    }
+
     /// The endpoint serves this challenger now. The champion becomes the
-    /// predecessor, and the predecessor retires. Whoever is no challenger any more
-    /// is not promoted.
+    /// predecessor, and the predecessor retires. Whoever is no challenger any more,
+    /// or was asked to stop, is not promoted.
     pub fn promote(&mut self, run: &RunRef) {
-        let Some(promoted) = self.challenger.take_if(|challenger| challenger.run == *run) else {
+        if self.halted {
             return;
-        };
+        }
+        let Some(promoted) = self.take_challenger(run) else { return };
         if let Some(former) = self.champion.replace(promoted) {
             self.retired.extend(self.previous.replace(former).map(|retired| retired.run));
         }
@@ -97,7 +142,13 @@ impl Lineup {
 
     /// This run's model does not come to serve.
     pub fn withdraw(&mut self, run: &RunRef) {
-        self.challenger.take_if(|challenger| challenger.run == *run);
+        self.take_challenger(run);
+    }
+
+    fn take_challenger(&mut self, run: &RunRef) -> Option<Serving> {
+        let taken = self.challenger.take_if(|challenger| challenger.run == *run)?;
+        (self.claimed, self.halted) = (None, false);
+        Some(taken)
     }
 
     /// The endpoint is gone, and nothing serves. The champion is what a rollback
@@ -138,7 +189,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let found = self.read::<Lineup>(&key).await?;
             let (before, expect) = match &found {
-                Some(Versioned { document, etag }) => (document.clone(), Expect::Etag(etag)),
+                Some(Versioned { document, etag, .. }) => (document.clone(), Expect::Etag(etag)),
                 None => (Lineup::default(), Expect::Nothing),
             };
             let mut after = before.clone();
@@ -184,6 +235,7 @@ mod tests {
             metric: None,
             value: None,
             features: vec!["age".into()],
+            booleans: BTreeMap::new(),
             target: "Churn?".into(),
         }
     }
@@ -284,6 +336,49 @@ mod tests {
         }
         lineup.roll_back();
         assert_eq!(lineup, Lineup { champion: Some(second), retired, ..Lineup::default() });
+    }
+
+    #[test]
+    fn a_challenger_has_an_age_of_its_own() {
+        let (first, second) = (serving("0000000001"), serving("0000000002"));
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut lineup = Lineup::default();
+        lineup.challenge(first.clone(), None);
+        assert_eq!(lineup.claimed_ago(at(50)), None);
+        lineup.renew(&first.run, at(100));
+        lineup.renew(&second.run, at(200));
+        assert_eq!(lineup.claimed_ago(at(250)), Some(Duration::from_secs(150)));
+        // Clocks of two machines may differ.
+        assert_eq!(lineup.claimed_ago(at(90)), Some(Duration::ZERO));
+        lineup.challenge(first.clone(), None);
+        assert_eq!(lineup.claimed_ago(at(250)), Some(Duration::from_secs(150)));
+        lineup.promote(&first.run);
+        lineup.challenge(second.clone(), Some(&first.run));
+        assert_eq!(lineup.claimed_ago(at(250)), None);
+    }
+
+    #[test]
+    fn a_request_to_stop_and_a_promotion_never_both_succeed() {
+        let (first, second) = (serving("0000000001"), serving("0000000002"));
+        let mut stopped = Lineup::default();
+        stopped.challenge(first.clone(), None);
+        stopped.halt(&first.run);
+        stopped.promote(&first.run);
+        assert!(stopped.is_challenged_by(&first.run) && stopped.champion.is_none());
+        stopped.withdraw(&first.run);
+        assert_eq!(stopped, Lineup::default());
+        let mut served = Lineup::default();
+        serve(&mut served, &first);
+        served.halt(&first.run);
+        assert!(served.is_led_by(&first.run) && !served.halted);
+        // It was another's run, and a run that goes on in spite of it begins anew.
+        stopped.challenge(second.clone(), None);
+        stopped.halt(&first.run);
+        assert!(!stopped.halted);
+        stopped.halt(&second.run);
+        stopped.challenge(second.clone(), None);
+        stopped.promote(&second.run);
+        assert!(stopped.is_led_by(&second.run));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::claims::{Owner, bucket_claim};
 use super::{Expect, Registry, RegistryError, Versioned};
 use crate::error::CallError;
 use crate::ids::{AccountId, BucketName, TenantId};
@@ -41,13 +42,6 @@ pub struct AuditEntry {
     pub replaces: Option<String>,
 }
 
-/// Whom something belongs to.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Owner {
-    tenant: TenantId,
-}
-
 impl Registry {
     /// A tenant, whatever its status.
     pub async fn tenant(&self, id: &TenantId) -> Result<Tenant, RegistryError> {
@@ -66,17 +60,15 @@ impl Registry {
         account: &AccountId,
         bucket: &BucketName,
     ) -> Result<Tenant, RegistryError> {
-        let key = bucket_claim(account, bucket);
-        let claim = self.read::<Owner>(&key).await?;
-        let id = claim.map(|claim| claim.document.tenant).ok_or_else(|| {
-            RegistryError::UnknownBucket { account: account.clone(), bucket: bucket.clone() }
-        })?;
-        let tenant = self.tenant(&id).await?;
+        let claim = self.read::<Owner>(&bucket_claim(bucket)).await?;
+        let unknown =
+            || RegistryError::UnknownBucket { account: account.clone(), bucket: bucket.clone() };
+        let owner = claim.ok_or_else(unknown)?.document.tenant;
+        let tenant = self.tenant(&owner).await?;
         if tenant.account == *account && tenant.bucket == *bucket {
             Ok(tenant)
         } else {
-            let reason = format!("it names tenant {id}, which has another account or bucket");
-            Err(RegistryError::Broken { key, reason })
+            Err(unknown())
         }
     }
 
@@ -88,51 +80,46 @@ impl Registry {
 
     /// Adds a tenant and claims its role, its bucket and its external ID for
     /// it. What is claimed once is never another tenant's, also after removal.
-    pub async fn add_tenant(&self, tenant: &Tenant, by: &str) -> Result<(), RegistryError> {
-        let id = &tenant.tenant;
+    ///
+    /// Asked again, by whomever, it goes on where an attempt was interrupted, and
+    /// gives the tenant as it is registered: the external ID, which is made anew
+    /// for each attempt, is the one that was written first.
+    pub async fn add_tenant(&self, tenant: &Tenant, by: &str) -> Result<Tenant, RegistryError> {
         sound(tenant)?;
+        let id = &tenant.tenant;
         match self.tenant(id).await {
             Err(RegistryError::UnknownTenant(_)) => {}
-            Ok(found) if found.status == TenantStatus::Deleted => {
-                return Err(RegistryError::Gone(id.clone()));
-            }
-            Ok(_) => return Err(RegistryError::Exists(id.clone())),
-            Err(error) => return Err(error),
+            found => return self.complete(found?, tenant).await,
         }
-        let mut made = Vec::new();
-        let added = self.claim_all_and_write(tenant, by, &mut made).await;
-        if added.is_err() {
-            // What this attempt claimed must not stay with a tenant that is not.
-            for key in &made {
-                self.release(key).await?;
-            }
+        self.claim_all(tenant).await?;
+        let change = Change { by, action: "add" };
+        self.note(id, change, None, tenant.status, None).await?;
+        if self.write(&tenant_key(id), tenant, Expect::Nothing).await? {
+            return Ok(tenant.clone());
         }
-        added
+        // Somebody was faster, or it was this very write and its answer was lost.
+        self.complete(self.tenant(id).await?, tenant).await
     }
 
-    async fn claim_all_and_write(
-        &self,
-        tenant: &Tenant,
-        by: &str,
-        made: &mut Vec<String>,
-    ) -> Result<(), RegistryError> {
-        let claims = [
-            (role_claim(tenant), format!("role {}", tenant.role_arn)),
-            (bucket_claim(&tenant.account, &tenant.bucket), format!("bucket {}", tenant.bucket)),
-            (external_id_claim(tenant), "external ID".to_owned()),
-        ];
-        for (key, what) in claims {
-            if self.claim(&key, &what, &tenant.tenant).await? {
-                made.push(key);
-            }
+    /// Completes what an earlier attempt to add the same tenant left undone.
+    async fn complete(&self, found: Tenant, asked: &Tenant) -> Result<Tenant, RegistryError> {
+        let (tenant, status) = (found.tenant.clone(), found.status);
+        match status {
+            TenantStatus::Deleted => return Err(RegistryError::Gone(tenant)),
+            TenantStatus::Offboarding => return Err(RegistryError::Inactive { tenant, status }),
+            _ => {}
         }
-        let change = Change { by, action: "add" };
-        self.note(&tenant.tenant, change, None, tenant.status, None).await?;
-        if self.write(&tenant_key(&tenant.tenant), tenant, Expect::Nothing).await? {
-            Ok(())
-        } else {
-            Err(RegistryError::Exists(tenant.tenant.clone()))
+        let what = found.differences(asked).join(", another ");
+        if !what.is_empty() {
+            return Err(RegistryError::Differs { tenant, what });
         }
+        self.claim_all(&found).await?;
+        Ok(found)
+    }
+
+    /// Claims again what is a tenant's alone, should a claim be missing.
+    pub async fn claim_again(&self, tenant: &Tenant) -> Result<(), RegistryError> {
+        self.claim_all(tenant).await
     }
 
     /// Changes a tenant, with an entry in its audit trail. `edit` may run more
@@ -145,7 +132,7 @@ impl Registry {
     ) -> Result<Tenant, RegistryError> {
         let key = tenant_key(id);
         for _ in 0..5 {
-            let Versioned { mut document, etag } = self.versioned_tenant(id).await?;
+            let Versioned { mut document, etag, .. } = self.versioned_tenant(id).await?;
             let before = document.clone();
             edit(&mut document);
             if document == before {
@@ -233,21 +220,6 @@ impl Registry {
         }
     }
 
-    /// Whether the claim was made now and not before.
-    async fn claim(&self, key: &str, what: &str, tenant: &TenantId) -> Result<bool, RegistryError> {
-        let owner = Owner { tenant: tenant.clone() };
-        if self.write(key, &owner, Expect::Nothing).await? {
-            return Ok(true);
-        }
-        match self.read::<Owner>(key).await? {
-            Some(found) if found.document.tenant == *tenant => Ok(false),
-            Some(found) => {
-                Err(RegistryError::Taken { what: what.to_owned(), owner: found.document.tenant })
-            }
-            None => Err(RegistryError::Contended(key.to_owned())),
-        }
-    }
-
     pub(super) async fn release(&self, key: &str) -> Result<(), RegistryError> {
         self.s3
             .delete_object()
@@ -295,6 +267,12 @@ fn admissible(before: &Tenant, after: &Tenant) -> Result<(), RegistryError> {
     if before.status != after.status {
         step(before, after.status)?;
     }
+    // What is being removed gets nothing new that would have to be removed, too.
+    let is_new = |(model, settings)| before.models.get(model) != Some(settings);
+    if before.status == TenantStatus::Offboarding && after.models.iter().any(is_new) {
+        let (tenant, status) = (before.tenant.clone(), before.status);
+        return Err(RegistryError::Inactive { tenant, status });
+    }
     sound(after)
 }
 
@@ -310,17 +288,4 @@ fn step(before: &Tenant, to: TenantStatus) -> Result<(), RegistryError> {
 
 fn tenant_key(id: &TenantId) -> String {
     format!("tenants/{id}.json")
-}
-
-fn role_claim(tenant: &Tenant) -> String {
-    format!("claims/roles/{}/{}.json", tenant.account, tenant.role_arn.name())
-}
-
-fn bucket_claim(account: &AccountId, bucket: &BucketName) -> String {
-    format!("claims/buckets/{account}/{bucket}.json")
-}
-
-/// The digest, since names of objects show in access logs.
-fn external_id_claim(tenant: &Tenant) -> String {
-    format!("claims/external-ids/{}.json", tenant.external_id.digest())
 }

@@ -4,31 +4,20 @@
 //! whatever became of its execution is found again.
 
 use super::{Expect, Registry, RegistryError, RunRecord};
+use crate::execution::Life;
 use crate::ids::TenantId;
 use crate::run::RunRef;
-
-/// What Step Functions says of a run's execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Execution {
-    /// It still works on the run.
-    Running,
-    /// It has ended, however it did.
-    Ended,
-    /// There is none: it is about to start, an operator does the run by hand, or
-    /// it is older than the 90 days that it is known.
-    Unknown,
-}
 
 /// A run has so many stages, each of which may take as long as its job may.
 const STAGES: f64 = 4.0;
 
 /// Whether a run that is still unsettled is nobody's any more: the next round
 /// settles it. A stage may take `limit` seconds; the run began `age` seconds ago.
-pub fn is_abandoned(record: &RunRecord, execution: Execution, age: f64, limit: f64) -> bool {
-    match execution {
-        Execution::Running => false,
-        Execution::Ended => true,
-        Execution::Unknown => record.outcome.is_some() || age > STAGES * limit,
+pub fn is_abandoned(record: &RunRecord, life: Life, age: f64, limit: f64) -> bool {
+    match life {
+        Life::Running => false,
+        Life::Ended => true,
+        Life::Unknown => record.outcome.is_some() || age > STAGES * limit,
     }
 }
 
@@ -93,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_run_is_abandoned_once_nobody_works_on_it() {
-        use Execution::{Ended, Running, Unknown};
+        use Life::{Ended, Running, Unknown};
         // Whether it has an outcome; its age in limits.
         for (execution, ended, age, expected) in [
             // Redriven: the outcome may be of the execution before.

@@ -1,6 +1,8 @@
 //! What a customer's administrator deploys `infra/customer.yaml` with: as a
-//! quick-create link, and as a line for the AWS CLI.
+//! quick-create link, and as a line for the AWS CLI. All of it follows from the
+//! tenant's document, so it can be printed at any time.
 
+use crate::ids::RegionName;
 use crate::tenant::Tenant;
 
 /// Name of the stack in the customer's account.
@@ -9,13 +11,13 @@ const STACK: &str = "crosspilot";
 /// The template's parameters for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invitation {
-    region: String,
+    region: RegionName,
     parameters: Vec<(&'static str, String)>,
 }
 
 impl Invitation {
     /// For this tenant, of the vendor that owns this event bus.
-    pub fn new(tenant: &Tenant, event_bus: &str, bucket_exists: bool) -> Self {
+    pub fn new(tenant: &Tenant, event_bus: &str) -> Self {
         let saas = event_bus.split(':').nth(4).unwrap_or_default();
         let mut parameters = vec![
             ("SaasAccountId", saas.to_owned()),
@@ -25,10 +27,22 @@ impl Invitation {
             ("BucketName", tenant.bucket.to_string()),
             ("Prefix", tenant.prefix.to_string()),
         ];
-        if bucket_exists {
+        if tenant.bucket_exists {
             parameters.push(("CreateBucket", "false".to_owned()));
         }
-        Self { region: tenant.region.to_string(), parameters }
+        if let Some(network) = &tenant.network {
+            parameters.push(("SubnetIds", network.subnets.join(",")));
+            parameters.push(("SecurityGroupIds", network.security_groups.join(",")));
+        }
+        let encryption = tenant.encryption.clone().unwrap_or_default();
+        for (parameter, key) in
+            [("VolumeKmsKeyArn", encryption.volume_key), ("OutputKmsKeyArn", encryption.output_key)]
+        {
+            if let Some(key) = key {
+                parameters.push((parameter, key_arn(tenant, &key)));
+            }
+        }
+        Self { region: tenant.region.clone(), parameters }
     }
 
     /// The template's parameters, by name.
@@ -41,7 +55,8 @@ impl Invitation {
     pub fn quick_create_link(&self, template_url: &str) -> String {
         let region = &self.region;
         let mut link = format!(
-            "https://{region}.console.aws.amazon.com/cloudformation/home?region={region}#/stacks/quickcreate?templateURL={}&stackName={STACK}",
+            "https://{region}.{}/cloudformation/home?region={region}#/stacks/quickcreate?templateURL={}&stackName={STACK}",
+            console(region),
             percent(template_url)
         );
         for (name, value) in &self.parameters {
@@ -60,6 +75,25 @@ impl Invitation {
             parameters.join(" ")
         )
     }
+}
+
+/// Where the console of the region's partition is.
+fn console(region: &RegionName) -> &'static str {
+    match region.partition() {
+        "aws-cn" => "console.amazonaws.cn",
+        "aws-us-gov" => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    }
+}
+
+/// A key's ARN: policies name keys by it. An alias stays as it is, since which
+/// key it stands for is known in the customer's account only.
+fn key_arn(tenant: &Tenant, key: &str) -> String {
+    if key.starts_with("arn:") || key.starts_with("alias/") {
+        return key.to_owned();
+    }
+    let (region, account) = (&tenant.region, &tenant.account);
+    format!("arn:{}:kms:{region}:{account}:key/{key}", region.partition())
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
@@ -82,20 +116,23 @@ mod tests {
 
     use super::*;
 
-    fn invitation() -> Invitation {
-        let tenant = serde_json::from_value(serde_json::json!({
+    fn invitation(more: serde_json::Value) -> Invitation {
+        let mut tenant = serde_json::json!({
             "tenant": "acme", "account": "222222222222", "region": "eu-central-1",
             "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
             "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
             "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "team/ml", "status": "pending",
-        }));
+        });
+        let more = more.as_object().unwrap().clone();
+        tenant.as_object_mut().unwrap().extend(more);
         let bus = "arn:aws:events:us-east-1:111111111111:event-bus/crosspilot";
-        Invitation::new(&tenant.unwrap(), bus, true)
+        Invitation::new(&serde_json::from_value(tenant).unwrap(), bus)
     }
 
     #[test]
     fn the_link_carries_every_parameter_escaped() {
-        let link = invitation().quick_create_link("https://b.s3.amazonaws.com/customer.yaml");
+        let invitation = invitation(serde_json::json!({"bucket_exists": true}));
+        let link = invitation.quick_create_link("https://b.s3.amazonaws.com/customer.yaml");
         assert!(link.starts_with("https://eu-central-1.console.aws.amazon.com/cloudformation/"));
         for part in [
             "templateURL=https%3A%2F%2Fb.s3.amazonaws.com%2Fcustomer.yaml&",
@@ -110,8 +147,29 @@ mod tests {
 
     #[test]
     fn the_line_for_the_terminal_says_the_same() {
-        let line = invitation().command_line();
+        let line = invitation(serde_json::json!({})).command_line();
         assert!(line.contains("--region eu-central-1 "), "{line}");
         assert!(line.contains("ExternalId=cp-0123 "), "{line}");
+        for absent in ["CreateBucket", "SubnetIds", "KmsKey"] {
+            assert!(!line.contains(absent), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_was_agreed_on_with_the_vendor_is_passed_on() {
+        let line = invitation(serde_json::json!({
+            "network": {"subnets": ["subnet-01234567", "subnet-89abcdef"],
+                        "security_groups": ["sg-01234567"]},
+            "encryption": {"volume_key": "0123-4567",
+                           "output_key": "arn:aws:kms:eu-central-1:222222222222:key/89ab"},
+        }))
+        .command_line();
+        for part in [
+            " SubnetIds=subnet-01234567,subnet-89abcdef SecurityGroupIds=sg-01234567 ",
+            " VolumeKmsKeyArn=arn:aws:kms:eu-central-1:222222222222:key/0123-4567 ",
+            " OutputKmsKeyArn=arn:aws:kms:eu-central-1:222222222222:key/89ab",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
     }
 }

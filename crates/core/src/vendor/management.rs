@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Vendor, VendorError};
 use crate::error::CallError;
+use crate::execution;
 use crate::failure::Failure;
 use crate::ids::{ModelName, TenantId};
 use crate::manage::{Action, Ask, Progress, Report};
@@ -23,6 +24,8 @@ pub enum Stopping {
     /// It had ended already, with this status of its execution, and no job of it
     /// is at work.
     Ended(ExecutionStatus),
+    /// Its model serves: the request came too late.
+    TooLate,
     /// It ends without a job, since there is none yet.
     BeforeItsJob,
     /// Its job is told to stop, or has ended, with this status of the job.
@@ -57,6 +60,9 @@ pub struct Removal {
     pub force: bool,
 }
 
+/// Looks, half a second apart, that may miss an execution that was just started.
+const UNSEEN: u32 = 20;
+
 impl Vendor {
     /// Has something done, and tells `report` what is waited for meanwhile.
     pub async fn manage(
@@ -71,13 +77,17 @@ impl Vendor {
         let input = serde_json::to_string(&ask).map_err(|_| unreadable(machine))?;
         let execution = self.start(machine, None, &input).await?;
         let client = self.step_functions();
+        let mut unseen = 0;
         loop {
-            let found = client
-                .describe_execution()
-                .execution_arn(&execution)
-                .send()
-                .await
-                .map_err(|e| CallError::new("states:DescribeExecution", &execution, &e))?;
+            let Some(found) = execution::describe(&client, &execution).await? else {
+                // It may not show yet, but it was started.
+                unseen += 1;
+                if unseen > UNSEEN {
+                    return Err(unreadable(&execution));
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                continue;
+            };
             match found.status {
                 ExecutionStatus::Running => {
                     if let Some(doing) = self.doing(&execution).await? {
@@ -138,8 +148,8 @@ impl Vendor {
             None | Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive) => None,
             Some(status) => Some(status),
         };
-        if ended.is_none() {
-            self.request_stop(run).await?;
+        if ended.is_none() && !self.request_stop(run).await? {
+            return Ok(Stopping::TooLate);
         }
         let action = Action::Stop { run: run.run_id.clone(), model: run.model.clone() };
         let report = self.manage(&run.tenant, action, |_| {}).await?;
@@ -154,14 +164,22 @@ impl Vendor {
         })
     }
 
-    async fn request_stop(&self, run: &RunRef) -> Result<(), VendorError> {
+    /// Notes that a run shall stop, and who says so; `false` if its model serves
+    /// already. From the moment that this is `true`, its model is not promoted.
+    async fn request_stop(&self, run: &RunRef) -> Result<bool, VendorError> {
+        let lineup = self.registry.lineup(&run.tenant, &run.model).await?;
+        if lineup.is_led_by(run) {
+            return Ok(false);
+        }
         let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| VendorError::Clock)?;
         let stop = Stop { by: self.operator.clone(), time };
         let note = |record: &mut crate::registry::RunRecord| {
             record.stop.get_or_insert_with(|| stop.clone());
         };
         self.registry.change_run(run, note).await?;
-        Ok(())
+        let halt = |lineup: &mut crate::registry::Lineup| lineup.halt(run);
+        let lineup = self.registry.change_lineup(&run.tenant, &run.model, halt).await?;
+        Ok(!lineup.is_led_by(run))
     }
 
     /// Lets a model's endpoint serve the champion's predecessor again. Gives the
@@ -231,7 +249,8 @@ impl Vendor {
         } else {
             Removed::NeverUsed
         };
-        self.shut_out_events(&tenant.account).await?;
+        self.registry.leave(&tenant).await?;
+        self.admit_events().await?;
         Ok((self.set_status(id, TenantStatus::Deleted).await?, removed))
     }
 
@@ -247,7 +266,12 @@ impl Vendor {
     /// endpoint back when it ends.
     async fn retire(&self, tenant: &TenantId, model: &ModelName) -> Result<(), VendorError> {
         for record in self.registry.runs(tenant, model).await? {
-            if self.status_of(&record.execution).await? == Some(ExecutionStatus::Running) {
+            let goes_on = match self.status_of(&record.execution).await? {
+                Some(status) => status == ExecutionStatus::Running,
+                // An operator does it by hand.
+                None => record.outcome.is_none(),
+            };
+            if goes_on {
                 self.request_stop(&record.run).await?;
             }
         }

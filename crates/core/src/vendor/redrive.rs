@@ -14,10 +14,11 @@ use crate::registry::RunRecord;
 use crate::run::RunRef;
 
 impl Vendor {
-    /// Hands a run over to a new execution, and gives that one's ARN. A request
-    /// to stop the run is forgotten.
-    pub async fn redrive(&self, run: &RunRef) -> Result<String, VendorError> {
+    /// Hands a run over to a new execution, and gives that one's ARN. A run that a
+    /// person stopped only goes on by `force`.
+    pub async fn redrive(&self, run: &RunRef, force: bool) -> Result<String, VendorError> {
         let record = self.registry.run(run).await?;
+        let stopped = record.stop.clone().filter(|_| !force);
         let execution = match self.status_of(&record.execution).await? {
             Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive) => {
                 return Err(VendorError::StillRunning(record.execution));
@@ -28,6 +29,9 @@ impl Vendor {
             // Handed over by an attempt that died before it started the execution.
             None if !record.earlier.is_empty() => record.execution.clone(),
             _ => {
+                if let Some(stop) = stopped {
+                    return Err(VendorError::StoppedByPerson(stop));
+                }
                 let next = self.execution_arn(run, record.earlier.len() + 1);
                 self.registry.hand_over(run, &record.execution, &next).await?;
                 next

@@ -10,7 +10,7 @@ use aws_sdk_sfn::types::ExecutionStatus;
 use serde::{Deserialize, Serialize};
 
 use super::{Vendor, VendorError};
-use crate::error::CallError;
+use crate::execution;
 use crate::failure::Failure;
 use crate::ids::TenantId;
 use crate::tenant::{Tenant, TenantStatus};
@@ -56,12 +56,11 @@ impl Vendor {
         let input = serde_json::json!({"tenant": id}).to_string();
         let execution = self.start(machine, None, &input).await?;
         for _ in 0..LOOKS {
-            let found = client
-                .describe_execution()
-                .execution_arn(&execution)
-                .send()
-                .await
-                .map_err(|e| CallError::new("states:DescribeExecution", &execution, &e))?;
+            // It may not show yet.
+            let Some(found) = execution::describe(&client, &execution).await? else {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            };
             match found.status {
                 ExecutionStatus::Running => tokio::time::sleep(Duration::from_millis(200)).await,
                 ExecutionStatus::Succeeded => {

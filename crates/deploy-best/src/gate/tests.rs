@@ -24,6 +24,7 @@ fn champion(metric: Option<&str>, value: Option<f64>) -> Serving {
         metric: metric.map(str::to_owned),
         value,
         features: vec!["age".into()],
+        booleans: Default::default(),
         target: "Churn?".into(),
     }
 }
@@ -38,6 +39,7 @@ fn compared(metric: &str, challenger: Option<f64>, champion: Option<f64>) -> Com
         held_out: Some("s3://acme-ml/test.csv".into()),
         rows: 200,
         metric: Some(metric.into()),
+        instead_of: None,
         smaller_is_better: is_error_metric(metric),
         challenger,
         champion,
@@ -172,6 +174,52 @@ fn the_minimum_holds_for_every_model_also_the_first() {
         let decision = decided(&score, comparison, champion, gate);
         assert_eq!(decision.verdict, verdict, "{}", decision.reason);
     }
+}
+
+#[test]
+fn a_metric_that_stands_in_for_the_objective_is_held_against_no_threshold_of_it() {
+    let fallback = Comparison {
+        instead_of: Some("F1".into()),
+        ..compared("Accuracy", Some(0.8667), Some(0.9))
+    };
+    let champion = champion(Some("F1"), Some(0.80));
+    let floor = Gate { margin: 0.0, minimum: Some(0.84) };
+    // Accuracy 0.8667 is no F1 of 0.84; neither is a difference of accuracies a margin.
+    for (gate, validation, verdict) in [
+        (floor, 0.83, Keep),
+        (floor, 0.85, Deploy),
+        (margin(0.02), 0.81, Keep),
+        (margin(0.02), 0.83, Deploy),
+    ] {
+        let decision = decided(&score("F1", validation), &fallback, Some(&champion), gate);
+        assert_eq!(decision.verdict, verdict, "{}", decision.reason);
+        assert_eq!(decision.figures.unwrap().basis, Validation);
+        let note = decision.note.unwrap();
+        assert!(
+            note.contains("not be measured by F1") && note.contains("only by Accuracy"),
+            "{note}"
+        );
+    }
+    // Without thresholds, it compares both on the same rows.
+    let decision = decided(&score("F1", 0.99), &fallback, Some(&champion), OPEN);
+    assert_eq!((decision.verdict, decision.figures.unwrap().basis), (Keep, HeldOut));
+}
+
+#[test]
+fn numbers_are_compared_as_they_are_printed() {
+    let none = Comparison::default();
+    for printed in [0.9, 0.7, 0.95, 0.6, 0.1] {
+        let value = as_printed(printed as f32);
+        let gate = Gate { margin: 0.0, minimum: Some(printed) };
+        let decision = decided(&score("F1", value), &none, None, gate);
+        assert!(decision.deploys(), "{}", decision.reason);
+    }
+    // 0.8 beats 0.7 by 0.1 and not by more, also where 0.8 - 0.7 is 0.10000000000000009.
+    let champion = champion(Some("F1"), Some(0.7));
+    let by = |value| decided(&score("F1", value), &none, Some(&champion), margin(0.1)).deploys();
+    assert!(!by(0.8) && by(0.800_001));
+    assert_eq!(difference((1e15, 1.0)), 1e15 - 1.0);
+    assert_eq!((difference((0.0, 0.0)), difference((3.0, 3.0))), (0.0, 0.0));
 }
 
 #[test]

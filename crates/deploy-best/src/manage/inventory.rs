@@ -7,6 +7,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::ProductionVariant;
 use crosspilot_core::error::CallError;
+use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -17,7 +18,8 @@ use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::Hosting;
-use crosspilot_core::tenant::Tenant;
+use crosspilot_core::tenant::{Tenant, TenantStatus};
+use serde_json::json;
 
 use super::account::{Resource, Search, moment};
 use super::{done, found, open, removal};
@@ -54,8 +56,11 @@ pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<
 
 /// Reports endpoints that nobody asks. Those whose model says so are removed:
 /// the endpoint alone, which is what bills. Its config and model stay, so that
-/// a rollback brings it back.
+/// a rollback brings it back. A tenant that is not active is passed over.
 pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Progress, Error> {
+    if tenant.status != TenantStatus::Active {
+        return Ok(done(Report::Idle { endpoints: Vec::new() }));
+    }
     let session = open(app, tenant, Purpose::TakeStock).await?;
     let sagemaker = session.sagemaker();
     let search = Search { sagemaker: &sagemaker, tenant, model: None };
@@ -67,22 +72,36 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         let mut counts = vec![days];
         counts.extend(limit);
         counts.sort_unstable();
-        let mut found = None;
+        let (mut found, mut in_service) = (None, false);
         for days in counts {
             let stock = look(&session, &sagemaker, &endpoint.name, days).await?;
             match stock.filter(EndpointStock::is_idle) {
-                Some(stock) => found = Some(stock.days),
+                // One that moves is looked at again tomorrow.
+                Some(stock) => {
+                    (found, in_service) = (Some(stock.days), stock.status == "InService")
+                }
                 None => break,
             }
         }
         let Some(days) = found else { continue };
-        let removed = limit.is_some_and(|limit| days >= limit);
-        if removed {
-            retire(app, tenant, &endpoint).await?;
-        }
-        idle.push(Idle { model: endpoint.model, endpoint: endpoint.name, days, removed });
+        let removed = in_service && limit.is_some_and(|limit| days >= limit);
+        idle.push((
+            endpoint.clone(),
+            Idle { model: endpoint.model, endpoint: endpoint.name, days, removed },
+        ));
     }
-    Ok(done(Report::Idle { endpoints: idle }))
+    let (found, endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().unzip();
+    if !endpoints.is_empty() {
+        // Before the removal, after which a repeated attempt finds nothing to tell of.
+        let detail = json!({"tenant": tenant.tenant, "endpoints": endpoints});
+        events::announce(app, "Crosspilot Endpoint Idle", &detail).await?;
+    }
+    for (endpoint, idle) in found.iter().zip(&endpoints) {
+        if idle.removed {
+            retire(app, tenant, endpoint).await?;
+        }
+    }
+    Ok(done(Report::Idle { endpoints }))
 }
 
 /// Removes an endpoint that nobody asks. First it does not serve any more, then
@@ -90,7 +109,7 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<(), Error> {
     let session = open(app, tenant, Purpose::Remove(Some(&endpoint.model))).await?;
     app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    Ok(removal::take_down(&session, &endpoint.name).await?)
+    Ok(removal::take_down(&session, &endpoint.name).await.map(drop)?)
 }
 
 /// None if it is gone meanwhile.
@@ -163,6 +182,7 @@ fn hosted(variant: &ProductionVariant, instances: Option<i32>) -> Option<Hosting
 async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<DataStock, CallError> {
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
+    let list = list.expected_bucket_owner(tenant.account.as_str());
     let mut pages = list.into_paginator().send();
     let mut stock = DataStock::default();
     while let Some(page) = pages.next().await {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
 use crosspilot_core::aws::sagemaker::Client;
-use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -69,15 +69,15 @@ pub(super) async fn remove(
 }
 
 /// Takes an endpoint's scaling off and deletes it. One that is still on its way
-/// somewhere is deleted by a later call, as the next look finds it.
-pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<(), CallError> {
+/// somewhere is deleted by a later call, as the next look finds it: `false`.
+pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<bool, CallError> {
     let sagemaker = session.sagemaker();
-    let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(()) };
+    let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(true) };
     if endpoint.status == "Deleting" {
-        return Ok(());
+        return Ok(true);
     }
     scaling::deregister(&session.auto_scaling(), name, &endpoint.variants).await?;
-    endpoint::delete(&sagemaker, name).await.map(drop)
+    endpoint::delete(&sagemaker, name).await
 }
 
 async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
@@ -92,7 +92,11 @@ async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
             sent.map(drop).map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e))
         }
     };
-    found(stopped).map(drop)
+    match found(stopped) {
+        // It ended between the look and the request.
+        Err(error) if error.code() != Code::RequestInvalid => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a config or a model.
@@ -119,9 +123,11 @@ async fn empty(
         None => layout::all_results_prefix(&tenant.prefix),
     };
     let (bucket, place) = (tenant.bucket.as_str(), layout::uri(tenant, &prefix));
+    let owner = tenant.account.as_str();
     let started = Instant::now();
     while started.elapsed() < AT_A_TIME {
-        let page = s3.list_objects_v2().bucket(bucket).prefix(&prefix).send().await;
+        let page = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
+        let page = page.send().await;
         let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
         let keys = page.contents().iter().filter_map(|object| object.key());
         let objects: Result<Vec<_>, _> =
@@ -135,7 +141,8 @@ async fn empty(
         }
         let batch = Delete::builder().set_objects(Some(objects)).quiet(true).build();
         let batch = batch.map_err(|e| refused(e.to_string()))?;
-        let answer = s3.delete_objects().bucket(bucket).delete(batch).send().await;
+        let delete = s3.delete_objects().bucket(bucket).expected_bucket_owner(owner).delete(batch);
+        let answer = delete.send().await;
         let answer = answer.map_err(|e| CallError::new("s3:DeleteObjects", &place, &e))?;
         if let Some(error) = answer.errors().first() {
             let code = match error.code() {

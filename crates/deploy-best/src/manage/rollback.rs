@@ -162,6 +162,7 @@ mod tests {
             metric: None,
             value: None,
             features: Vec::new(),
+            booleans: Default::default(),
             target: "y".into(),
         };
         let mut lineup = Lineup {

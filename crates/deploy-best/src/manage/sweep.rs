@@ -1,13 +1,11 @@
 //! Settles the runs that nobody works on any more: their execution died outside
 //! its failure path, or the customer's account was out of reach in it.
 
-use crosspilot_core::aws::sfn;
-use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::error::CallError;
+use crosspilot_core::execution;
 use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{Progress, Report};
-use crosspilot_core::registry::{Execution, is_abandoned};
-use crosspilot_core::run::RunRef;
+use crosspilot_core::registry::is_abandoned;
+use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::tenant::Tenant;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -21,9 +19,14 @@ const MARGIN: f64 = 1800.0;
 
 /// One run's trouble is not the others': the first error is told after all were
 /// tried.
-pub(super) async fn sweep(app: &App, tenant: &Tenant) -> Result<Progress, Error> {
+pub(super) async fn sweep(
+    app: &App,
+    tenant: &Tenant,
+    only: Option<&RunId>,
+) -> Result<Progress, Error> {
     let (mut settled, mut waits, mut trouble) = (Vec::new(), None, None);
-    for run in app.registry.unsettled(Some(&tenant.tenant)).await? {
+    let unsettled = app.registry.unsettled(Some(&tenant.tenant)).await?;
+    for run in unsettled.into_iter().filter(|run| only.is_none_or(|only| run.run_id == *only)) {
         match sweep_one(app, tenant, &run).await {
             Ok(Swept::Settled) => settled.push(run.run_id),
             Ok(Swept::Waiting(reason)) => waits = Some(reason),
@@ -46,7 +49,7 @@ enum Swept {
 
 async fn sweep_one(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Swept, Error> {
     let record = app.registry.run(run).await?;
-    let execution = look(app, &record.execution).await?;
+    let execution = execution::life(&app.config, &record.execution).await?;
     let began = OffsetDateTime::parse(record.trigger.time(), &Rfc3339);
     let age = began.map_or(0.0, |began| (OffsetDateTime::now_utc() - began).as_seconds_f64());
     let limit = f64::from(tenant.limits.max_runtime_seconds) + MARGIN;
@@ -58,21 +61,4 @@ async fn sweep_one(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Swept, Er
         Settled::Settled { .. } => Swept::Settled,
         Settled::Waiting(waiting) => Swept::Waiting(waiting.reason),
     })
-}
-
-async fn look(app: &App, execution: &str) -> Result<Execution, CallError> {
-    let client = sfn::Client::new(&app.config);
-    match client.describe_execution().execution_arn(execution).send().await {
-        Ok(found) => Ok(match found.status() {
-            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Execution::Running,
-            _ => Execution::Ended,
-        }),
-        Err(error) => {
-            let error = CallError::new("states:DescribeExecution", execution, &error);
-            match error.aws_code() {
-                "ExecutionDoesNotExist" | "InvalidArn" => Ok(Execution::Unknown),
-                _ => Err(error),
-            }
-        }
-    }
 }

@@ -30,7 +30,7 @@ pub(super) struct Problem {
     pub(super) status: u16,
     /// Last part of the problem's type.
     name: &'static str,
-    title: &'static str,
+    pub(super) title: &'static str,
     pub(super) detail: String,
     retry_after: Option<u32>,
     /// For the log only.
@@ -55,8 +55,9 @@ impl Problem {
         Self { cause: cause.to_string(), ..self }
     }
 
-    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(400, "bad-request", "The records cannot be read", detail)
+    /// What the caller sent may be named in it, but not repeated at any length.
+    pub(super) fn bad_request(detail: impl AsRef<str>) -> Self {
+        Self::new(400, "bad-request", "The records cannot be read", cut(detail.as_ref()))
     }
 
     pub(super) fn no_tenant(claim: &str, problem: &str) -> Self {
@@ -102,7 +103,7 @@ impl Problem {
             }
             None => "there is no Content-Type: send application/json or text/csv".to_owned(),
         };
-        Self::new(415, "unsupported-media-type", "The body's type is not understood", detail)
+        Self::new(415, "unsupported-media-type", "The body's type is not understood", cut(&detail))
     }
 
     pub(super) fn internal(cause: impl ToString) -> Self {
@@ -220,6 +221,11 @@ impl Problem {
             is_base64_encoded: false,
         }
     }
+}
+
+/// What fits a sentence, and a line of the log.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// SageMaker says "Endpoint x of account y not found." or "Could not find endpoint x".

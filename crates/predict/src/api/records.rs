@@ -1,9 +1,12 @@
 //! Records as callers send them, turned into what an endpoint takes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use crosspilot_core::cell::Booleans;
+use crosspilot_core::csv_shape;
+use crosspilot_core::registry::Serving;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::event::Event;
 use super::problem::Problem;
@@ -21,23 +24,120 @@ type Record = Vec<String>;
 /// more than what to predict.
 #[derive(Deserialize)]
 struct Body {
-    records: Vec<Map<String, Value>>,
+    records: Vec<Fields>,
+}
+
+/// A record's fields as they stand, doubled ones too.
+struct Fields(Vec<(String, Cell)>);
+
+/// A value, as far as a cell can be made of it.
+#[derive(Debug, PartialEq)]
+enum Cell {
+    Text(String),
+    Flag(bool),
+    /// A whole number whose digits JSON's numbers do not keep.
+    Huge,
+    /// A list or an object.
+    Nested,
+}
+
+/// The whole numbers from which neighbours are the same number in JSON.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Cell {
+    /// A whole number is written without a point, as in most files: Python sends a
+    /// column of them as floats as soon as one of them is missing.
+    fn of_number(number: f64) -> Self {
+        if number.fract() != 0.0 {
+            let number = serde_json::Number::from_f64(number);
+            return number.map_or(Cell::Huge, |number| Cell::Text(number.to_string()));
+        }
+        if number.abs() >= EXACT { Cell::Huge } else { Cell::Text(format!("{}", number as i64)) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfRecord;
+        impl<'de> Visitor<'de> for OfRecord {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(OfRecord)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfValue;
+        impl<'de> Visitor<'de> for OfValue {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Cell, E> {
+                Ok(Cell::Text(String::new()))
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Cell, E> {
+                Ok(Cell::Flag(flag))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Cell, E> {
+                Ok(Cell::Text(number.to_string()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Cell, E> {
+                Ok(Cell::Text(number.to_string()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Cell, E> {
+                Ok(Cell::of_number(number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
+                Ok(Cell::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Cell::Nested)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Cell::Nested)
+            }
+        }
+        deserializer.deserialize_any(OfValue)
+    }
 }
 
 /// The columns that a record may name.
 struct Columns<'a> {
     features: &'a [String],
+    booleans: &'a BTreeMap<String, Booleans>,
     target: &'a str,
     positions: HashMap<&'a str, usize>,
 }
 
-/// The endpoint's request body and its number of records. `features` are the
-/// columns in the order of training; `target` is what the model predicts.
-pub(super) fn body(
-    event: &Event,
-    features: &[String],
-    target: &str,
-) -> Result<(Vec<u8>, usize), Problem> {
+/// The endpoint's request body and its number of records, in the columns and the
+/// spelling that this model was trained on.
+pub(super) fn body(event: &Event, model: &Serving) -> Result<(Vec<u8>, usize), Problem> {
+    let Serving { features, booleans, target, .. } = model;
     let media_type = event.media_type();
     let body = event.body()?;
     if body.len() > MAX_BYTES {
@@ -47,7 +147,7 @@ pub(super) fn body(
     }
     let positions =
         features.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
-    let columns = Columns { features, target, positions };
+    let columns = Columns { features, booleans, target, positions };
     let records = match media_type.as_deref() {
         Some("application/json") => of_json(&body, &columns)?,
         Some("text/csv") => of_csv(&body, &columns)?,
@@ -73,9 +173,12 @@ fn too_many() -> Problem {
 }
 
 fn of_json(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
+    // What stands there is the caller's data: only the place is told.
     let Body { records } = serde_json::from_slice(body).map_err(|e| {
         Problem::bad_request(format!(
-            "the body is not of the form {{\"records\": [{{\"column\": value}}]}}: {e}"
+            "the body is not of the form {{\"records\": [{{\"column\": value}}]}}: see line {}, column {}",
+            e.line(),
+            e.column()
         ))
     })?;
     if records.len() > MAX_RECORDS {
@@ -86,36 +189,60 @@ fn of_json(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
 }
 
 fn of_object(
-    object: Map<String, Value>,
+    Fields(fields): Fields,
     number: usize,
     columns: &Columns<'_>,
 ) -> Result<Record, Problem> {
-    let mut record = vec![String::new(); columns.features.len()];
-    for (name, value) in object {
+    let mut record = vec![None; columns.features.len()];
+    for (name, cell) in fields {
         let position = columns.position(&name)?;
-        record[position] = match value {
-            Value::Null => String::new(),
-            Value::String(text) => text,
-            Value::Number(number) => number.to_string(),
-            Value::Bool(flag) => flag.to_string(),
-            Value::Array(_) | Value::Object(_) => {
-                let detail = format!(
-                    "column {:?} of record {number} is a list or an object: send a string, a number, a boolean or null",
-                    shortened(&name)
-                );
-                return Err(Problem::bad_request(detail));
+        let bad = |what: &str| {
+            let name = shortened(&name);
+            Err(Problem::bad_request(format!("column {name:?} of record {number} {what}")))
+        };
+        let text = match cell {
+            Cell::Text(text) => text,
+            Cell::Flag(flag) => match columns.booleans.get(&name) {
+                Some(booleans) => booleans.text(flag).to_owned(),
+                None => {
+                    return bad(
+                        "is true or false, which the training data does not hold: send what stands there for it",
+                    );
+                }
+            },
+            Cell::Huge => {
+                return bad("has more digits than a JSON number keeps: send it as a string");
+            }
+            Cell::Nested => {
+                return bad("is a list or an object: send a string, a number, a boolean or null");
             }
         };
+        if record[position].replace(text).is_some() {
+            return bad("is there twice: name each column once");
+        }
     }
-    Ok(record)
+    Ok(record.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     let bad = |e: csv::Error| Problem::bad_request(format!("the body is not CSV: {e}"));
-    let mut reader = csv::Reader::from_reader(body);
-    let header = reader.headers().map_err(bad)?;
+    if let Some(line) = csv_shape::shape(body).open_quote {
+        let detail =
+            format!("the double quote in line {line} is not closed: close it, or write two");
+        return Err(Problem::bad_request(detail));
+    }
+    let mut head = csv::ReaderBuilder::new().has_headers(false).from_reader(body);
+    let mut header = csv::StringRecord::new();
+    head.read_record(&mut header).map_err(bad)?;
+    let rows = &body[head.position().byte() as usize..];
+    // A record of one column that is missing is an empty line, which readers skip.
+    let rows = match header.len() {
+        1 => csv_shape::with_blank_lines(rows),
+        _ => rows.to_vec(),
+    };
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);
     let mut positions = Vec::with_capacity(header.len());
-    for name in header {
+    for name in &header {
         let position = columns.position(name)?;
         if positions.contains(&position) {
             let detail =
@@ -129,6 +256,15 @@ fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
         let row = row.map_err(bad)?;
         if records.len() == MAX_RECORDS {
             return Err(too_many());
+        }
+        if row.len() != header.len() {
+            let detail = format!(
+                "the body is not CSV: record {} has {} fields, and the header has {}",
+                records.len() + 1,
+                row.len(),
+                header.len()
+            );
+            return Err(Problem::bad_request(detail));
         }
         let mut record = vec![String::new(); columns.features.len()];
         for (&position, cell) in positions.iter().zip(&row) {
@@ -188,14 +324,22 @@ mod tests {
 
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn model(features: &[&str]) -> Serving {
+        serde_json::from_value(json!({
+            "tenant": "acme", "model": "churn", "run_id": "20260131-0000000000", "job": "j",
+            "candidate": "c", "endpoint": "e", "variant": "v", "metric": null, "value": null,
+            "features": features, "booleans": {"vip": "title"}, "target": "Churn?",
+        }))
+        .unwrap()
+    }
 
     fn read(media_type: &str, text: &str) -> Result<(String, usize), (u16, String)> {
         let event: Event =
             serde_json::from_value(json!({"headers": {"content-type": media_type}, "body": text}))
                 .unwrap();
-        let features = ["age", "plan", "Day Mins"].map(str::to_owned);
-        body(&event, &features, "Churn?")
+        body(&event, &model(&["age", "plan", "Day Mins", "vip"]))
             .map(|(text, records)| (String::from_utf8(text).unwrap(), records))
             .map_err(|problem| (problem.status, problem.detail))
     }
@@ -206,11 +350,14 @@ mod tests {
 
     #[test]
     fn records_become_csv_in_the_order_of_training() {
-        let text = r#"{"records":[{"plan":"a, \"b\"","age":7},{"Day Mins":1.10,"plan":true,"age":null},{}]}"#;
-        assert_eq!(json_records(text).unwrap(), ("7,\"a, \"\"b\"\"\",\n,true,1.1\n,,\n".into(), 3));
+        let text = r#"{"records":[{"plan":"a, \"b\"","age":7},{"Day Mins":1.10,"vip":true,"age":null},{}]}"#;
+        assert_eq!(
+            json_records(text).unwrap(),
+            ("7,\"a, \"\"b\"\"\",,\n,,1.1,True\n,,,\n".into(), 3)
+        );
         assert_eq!(
             read("text/csv", "plan,age\nbasic,7\n\" x\",\n").unwrap(),
-            ("7,basic,\n, x,\n".into(), 2)
+            ("7,basic,,\n, x,,\n".into(), 2)
         );
     }
 
@@ -243,6 +390,25 @@ mod tests {
             ("text/csv", "age,plan\n", 400, "no records"),
             ("text/csv", "age,plan\n1\n", 400, "not CSV"),
             ("text/csv", "age,age\n1,2\n", 400, "\"age\" twice"),
+            ("text/csv", "age,plan\n1,\"a\n2,b\n", 400, "quote in line 2 is not closed"),
+            (
+                "application/json",
+                r#"{"records":[{},{"age":1,"plan":"a","age":2}]}"#,
+                400,
+                "column \"age\" of record 2 is there twice",
+            ),
+            (
+                "application/json",
+                r#"{"records":[{"age":12345678901234567890123}]}"#,
+                400,
+                "has more digits than a JSON number keeps: send it as a string",
+            ),
+            (
+                "application/json",
+                r#"{"records":[{"plan":false}]}"#,
+                400,
+                "is true or false, which the training data does not hold",
+            ),
             ("text/plain", "age\n1\n", 415, "application/json or text/csv"),
             ("application/x-www-form-urlencoded", "age=1", 415, "application/json or text/csv"),
         ] {
@@ -250,7 +416,50 @@ mod tests {
             assert!(got == status && detail.contains(part), "{media_type} {text}: {got} {detail}");
         }
         let event: Event = serde_json::from_value(json!({"body": "x"})).unwrap();
-        assert_eq!(body(&event, &[], "y").unwrap_err().status, 415);
+        assert_eq!(body(&event, &model(&[])).unwrap_err().status, 415);
+    }
+
+    #[test]
+    fn numbers_are_written_as_files_write_them() {
+        for (number, text) in [
+            ("94107.0", "94107"),
+            ("-3.0", "-3"),
+            ("-0.0", "0"),
+            ("1e3", "1000"),
+            ("0.5", "0.5"),
+            ("18446744073709551615", "18446744073709551615"),
+        ] {
+            let records = format!(r#"{{"records":[{{"age":{number}}}]}}"#);
+            assert_eq!(json_records(&records).unwrap().0, format!("{text},,,\n"), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_empty_line_of_one_column_is_a_record() {
+        let (text, records) = read("text/csv", "age\n1\n\n3\r\n\r\n").unwrap();
+        assert_eq!((text.as_str(), records), ("1,,,\n,,,\n3,,,\n,,,\n", 4));
+        // Of several columns, it is none.
+        assert_eq!(read("text/csv", "age,plan\n1,a\n\n2,b\n").unwrap().1, 2);
+    }
+
+    #[test]
+    fn no_answer_repeats_what_was_sent() {
+        let secret = "x".repeat(100_000);
+        let odd = "\u{200b}".repeat(100_000);
+        for body in [
+            format!(r#"{{"records":["{secret}"]}}"#),
+            format!(r#"{{"records":[{{"age":"{secret}"#),
+            format!(r#"{{"records":[{{"{odd}":1}}]}}"#),
+            format!(r#"{{"records":[{{"{secret}":1}}]}}"#),
+        ] {
+            let (status, detail) = json_records(&body).unwrap_err();
+            assert_eq!(status, 400);
+            assert!(detail.chars().count() <= 200, "{detail}");
+        }
+        let (_, detail) = json_records(r#"{"records":["Jane Roe"]}"#).unwrap_err();
+        assert!(!detail.contains("Jane"), "{detail}");
+        let (_, detail) = read(&secret, "x").unwrap_err();
+        assert!(detail.len() <= 200, "{detail}");
     }
 
     #[test]
@@ -268,7 +477,7 @@ mod tests {
             let records: Vec<Value> = cells.iter().map(|cell| json!({"age": cell})).collect();
             let (text, count) = json_records(&json!({"records": records}).to_string()).unwrap();
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
-            prop_assert_eq!(reader.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 3)).count(), count);
+            prop_assert_eq!(reader.records().filter(|row| row.as_ref().is_ok_and(|row| row.len() == 4)).count(), count);
         }
 
         #[test]

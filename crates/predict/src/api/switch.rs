@@ -8,12 +8,12 @@ use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Lineup, Serving};
 use crosspilot_core::session::CustomerSession;
-use csv::StringRecord;
 
 use super::event::Event;
 use super::problem::Problem;
 use super::records;
 use crate::Error;
+use crate::answer::Answer;
 use crate::endpoint::{Answered, Endpoint};
 
 /// Requests at most for one answer. An endpoint moves from one model to one
@@ -71,17 +71,17 @@ fn same_columns(one: &Serving, other: &Serving) -> bool {
 }
 
 impl Switch<'_> {
-    /// The lines of the answer, and the model that gave it.
+    /// The answer, and the model that gave it.
     pub(super) async fn ask(
         &self,
         mut lineup: Lineup,
         champion: Serving,
-    ) -> Result<(Vec<StringRecord>, Serving), Problem> {
+    ) -> Result<(Answer, Serving), Problem> {
         let mut ask = Ask::Anyone(champion);
         let mut gone = Vec::new();
         for _ in 0..ATTEMPTS {
             match self.send(&ask).await? {
-                Ok(Answered { lines, variant }) => {
+                Ok(Answered { answer, variant }) => {
                     let known = |lineup: &Lineup| {
                         lineup.models().any(|model| Some(&model.variant) == variant.as_ref())
                     };
@@ -89,7 +89,7 @@ impl Switch<'_> {
                         lineup = self.lineup(ask.model()).await?;
                     }
                     match judge(&ask, variant.as_deref(), &lineup) {
-                        Verdict::Good(by) => return Ok((lines, by)),
+                        Verdict::Good(by) => return Ok((answer, by)),
                         Verdict::Again(next) => ask = next,
                     }
                 }
@@ -122,7 +122,7 @@ impl Switch<'_> {
     /// are a problem of the caller's.
     async fn send(&self, ask: &Ask) -> Result<Result<Answered, Error>, Problem> {
         let model = ask.model();
-        let (body, records) = records::body(self.event, &model.features, &model.target)?;
+        let (body, records) = records::body(self.event, model)?;
         let endpoint = Endpoint {
             runtime: self.session.sagemaker_runtime(),
             name: model.endpoint.clone(),

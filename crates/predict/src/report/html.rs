@@ -25,7 +25,8 @@ fn cut(raw: &str, longest: usize) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            '\0' => out.push('\u{fffd}'),
+            // They would end a line, or turn the text around that follows.
+            c if is_unseen(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -34,6 +35,12 @@ fn cut(raw: &str, longest: usize) -> String {
     }
     out.push_str("</bdi>");
     out
+}
+
+/// Control characters, and the marks that set a text's direction.
+fn is_unseen(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text in quotation marks, so that its spaces show.

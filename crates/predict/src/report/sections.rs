@@ -2,6 +2,7 @@
 
 use crosspilot_metrics::{calibration, roc_curve};
 
+use crosspilot_core::cell::is_missing;
 use crosspilot_core::decision::{Basis, Verdict};
 
 use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
@@ -176,7 +177,9 @@ pub(super) fn surest_mistakes(report: &Report<'_>) -> Option<String> {
     let sureness =
         |row: usize| report.predictions[row].probability_of(report.predictions[row].label());
     let mut wrong: Vec<(usize, f64)> = (0..report.predictions.len())
-        .filter(|&row| !truth[row].is_empty() && truth[row] != report.predictions[row].label())
+        .filter(|&row| {
+            !is_missing(truth[row].as_bytes()) && truth[row] != report.predictions[row].label()
+        })
         .filter_map(|row| Some((row, sureness(row)?)))
         .collect();
     if wrong.is_empty() {
@@ -206,7 +209,7 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
     let row = |&index: &usize| {
         let prediction = &report.predictions[index];
         let mut row = vec![count(index as u64 + 1)];
-        row.extend(cells(&held.rows[index]));
+        row.extend(cells(&held.row(index)));
         row.push(match prediction {
             Prediction::Value(value) => figure(*value),
             Prediction::Label { label, .. } => {
@@ -217,9 +220,9 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
             }
         });
         if let Some(truth) = &report.truth {
-            let actual = truth[index];
+            let actual = truth[index].as_str();
             row.push(match prediction {
-                _ if actual.is_empty() => "–".to_owned(),
+                _ if is_missing(actual.as_bytes()) => "–".to_owned(),
                 Prediction::Value(_) => actual.trim().parse().map_or_else(|_| text(actual), figure),
                 Prediction::Label { label, .. } if label == actual => {
                     format!("<span class=\"yes\">✓ {}</span>", text(actual))

@@ -58,9 +58,9 @@ fn page(
         text.write_record([&(index * 7 % 243).to_string(), plan, "K&R <b>", actual]).unwrap();
     }
     let uri = "s3://acme-ml/crosspilot/churn/test/held-out-2026-01.csv";
-    let table = Table::read(uri, &text.into_inner().unwrap(), true).unwrap();
+    let table = Table::read(uri, text.into_inner().unwrap(), true).unwrap();
     let source = Source { uri: uri.into(), held_out, table };
-    let truth: Vec<&str> = rows.iter().map(|(actual, _)| actual.as_str()).collect();
+    let truth: Vec<String> = rows.iter().map(|(actual, _)| actual.clone()).collect();
     let predictions: Vec<Prediction> =
         rows.iter().map(|(_, prediction)| prediction.clone()).collect();
     let evaluation = Evaluation::new(&truth, &predictions).unwrap();
@@ -69,7 +69,7 @@ fn page(
         target,
         source: &source,
         predictions: &predictions,
-        truth: Some(truth),
+        truth: Some(&truth),
         evaluation: evaluation.as_ref(),
     })
 }

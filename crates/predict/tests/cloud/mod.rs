@@ -111,6 +111,14 @@ impl Cloud {
         self.put(&format!("registry/runs/{tenant}/{model}/{run}.json"), &record.to_string());
     }
 
+    /// Notes that somebody stopped a claimed run.
+    pub fn stop(&self, tenant: &str, model: &str, run: &str) {
+        let path = format!("registry/runs/{tenant}/{model}/{run}.json");
+        let mut record: Value = serde_json::from_str(&self.get(&path)).unwrap();
+        record["stop"] = json!({"by": "eve", "time": "noon"});
+        self.put(&path, &record.to_string());
+    }
+
     /// Endpoints asked, with the bodies they got.
     pub fn asked(&self) -> Vec<(String, String)> {
         self.inner.lock().unwrap().asked.clone()

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crosspilot_core::cell::{Booleans, is_missing};
+
 use super::distinct::{Distinct, hash};
 use super::verdict::Kind;
 
@@ -44,6 +46,27 @@ pub(super) struct Seen {
     ranges: [(f64, f64); CLASSES],
     in_class: [u64; CLASSES],
     line: Line,
+    spelled: Spelled,
+}
+
+/// How the values so far write what is true and what is false.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Spelled {
+    #[default]
+    Unseen,
+    As(Booleans),
+    /// There are other values, or several ways.
+    Otherwise,
+}
+
+impl Spelled {
+    fn and(self, cell: &[u8]) -> Self {
+        match (self, Booleans::of(cell)) {
+            (Spelled::Unseen, Some(booleans)) => Spelled::As(booleans),
+            (Spelled::As(so_far), Some(booleans)) if so_far == booleans => self,
+            _ => Spelled::Otherwise,
+        }
+    }
 }
 
 impl Default for Seen {
@@ -63,6 +86,7 @@ impl Default for Seen {
             ranges: [(f64::INFINITY, f64::NEG_INFINITY); CLASSES],
             in_class: [0; CLASSES],
             line: Line::default(),
+            spelled: Spelled::Unseen,
         }
     }
 }
@@ -76,6 +100,7 @@ impl Seen {
             self.missing += 1;
             return;
         }
+        self.spelled = self.spelled.and(cell);
         self.longest = self.longest.max(cell.len());
         self.length += cell.len() as u64;
         self.distinct.observe(hash);
@@ -108,6 +133,14 @@ impl Seen {
 
     pub(super) fn values(&self) -> u64 {
         self.rows - self.missing
+    }
+
+    /// How it writes what is true and what is false, if that is all it says.
+    pub(super) fn booleans(&self) -> Option<Booleans> {
+        match self.spelled {
+            Spelled::As(booleans) => Some(booleans),
+            Spelled::Unseen | Spelled::Otherwise => None,
+        }
     }
 
     /// Different values, about.
@@ -220,15 +253,6 @@ impl Line {
     }
 }
 
-/// Whether a cell has no value: it is empty, or one of the words by which the
-/// usual readers of CSV mean that.
-pub(super) fn is_missing(cell: &[u8]) -> bool {
-    matches!(
-        cell.trim_ascii(),
-        b"" | b"NA" | b"N/A" | b"NaN" | b"nan" | b"null" | b"NULL" | b"None" | b"#N/A"
-    )
-}
-
 /// The finite number that a cell is.
 pub(super) fn number(cell: &[u8]) -> Option<f64> {
     let cell = cell.trim_ascii();
@@ -275,6 +299,18 @@ mod tests {
         assert_eq!(kind("infinity"), Some(Kind::Categorical));
         assert_eq!(kind("the parcel arrived a day late and open"), Some(Kind::Text));
         assert_eq!(kind(" "), None);
+    }
+
+    #[test]
+    fn a_column_says_true_and_false_in_one_way_or_in_none() {
+        let of = |cells: &[&str]| {
+            let cells: Vec<String> = cells.iter().map(|cell| (*cell).to_owned()).collect();
+            seen(cells.into_iter().map(|cell| (cell, Answer::default()))).booleans()
+        };
+        assert_eq!(of(&["True", "", "False"]), Some(Booleans::Title));
+        assert_eq!(of(&["TRUE", "True"]), None);
+        assert_eq!(of(&["true", "maybe", "true"]), None);
+        assert_eq!(of(&["", "NA"]), None);
     }
 
     #[test]

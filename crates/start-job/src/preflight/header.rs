@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use crosspilot_core::csv_shape::Shape;
+
 use super::column::number;
 use super::format::other_separator;
-use super::verdict::{Finding, Findings, Flaw, listed, quoted};
+use super::verdict::{Finding, Findings, Flaw, grouped, listed, quoted};
 
 /// Columns that are looked at. More make no table but a mistake, and would make
 /// the judgement's memory grow with them.
-const MOST: usize = 5000;
+pub(super) const MOST: usize = 5000;
 
 /// Reads the first line of a file as names. The findings say what is wrong with
 /// it; nothing is returned if it cannot be a header at all.
@@ -39,16 +41,6 @@ pub(super) fn read(
         );
         return None;
     }
-    if names.len() > MOST {
-        error(
-            Flaw::TooManyColumns,
-            format!(
-                "has {} columns, and at most {MOST} are taken: leave out those that do not matter",
-                names.len()
-            ),
-        );
-        return None;
-    }
     if looks_like_data(&names) && target.is_none_or(|target| !names.iter().any(|n| n == target)) {
         // What stands there may be anybody's data: it is not shown.
         error(
@@ -57,6 +49,13 @@ pub(super) fn read(
         );
         return None;
     }
+    must_have_names(file, &names, findings);
+    Some(names)
+}
+
+/// That every column has a name of its own.
+pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findings) {
+    let mut error = |flaw, message: String| findings.error(Finding::in_file(file, flaw, message));
     let mut seen = BTreeSet::new();
     for (index, name) in names.iter().enumerate() {
         if name.trim().is_empty() {
@@ -77,7 +76,20 @@ pub(super) fn read(
             );
         }
     }
-    Some(names)
+}
+
+/// That no line has more fields than a table has columns, told before any reader
+/// keeps them.
+pub(super) fn must_be_narrow(file: &str, shape: &Shape, findings: &mut Findings) {
+    let Shape { widest, widest_line: line, .. } = *shape;
+    if widest <= MOST {
+        return;
+    }
+    let (widest, most) = (grouped(widest as u64), grouped(MOST as u64));
+    let message = format!(
+        "has {widest} columns in line {line}, and at most {most} are taken: leave out those that do not matter"
+    );
+    findings.error(Finding::in_file(file, Flaw::TooManyColumns, message));
 }
 
 /// Names are words. A first line of which a third is numbers is a row.

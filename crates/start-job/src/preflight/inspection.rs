@@ -4,6 +4,8 @@
 use std::io::Read as _;
 use std::ops::Range;
 
+use crosspilot_core::{csv_shape, layout};
+
 use super::distinct::hash;
 use super::format::{self, Magic};
 use super::header;
@@ -15,6 +17,11 @@ use super::verdict::{Channel, Finding, Findings, Flaw, Format, Rows, grouped};
 const HEADS: u64 = 8 << 20;
 /// Head that is read of a file at least, for its header.
 const HEAD: u64 = 128 << 10;
+/// Text that is unpacked of all gzip files together, about: a few kilobytes each
+/// may promise gigabytes.
+const UNPACKED: u64 = 64 << 20;
+/// Footers that are read of all Parquet files together.
+const FOOTERS: u64 = 64 << 20;
 /// Files that are looked into. Of more, these are spread evenly.
 const FILES: usize = 1000;
 /// Pieces that are read from the middle of large files.
@@ -82,6 +89,10 @@ pub(super) struct Inspection<'a> {
     parquet_rows: u64,
     /// Whether every byte of every file has been seen.
     whole: bool,
+    /// Text that may still be unpacked.
+    to_unpack: u64,
+    /// Bytes of long footers that may still be read.
+    to_read: u64,
     /// Stored bytes that the rows seen so far take.
     covered: u64,
     /// One file of each form.
@@ -102,8 +113,7 @@ impl<'a> Inspection<'a> {
         let mut kept = Vec::new();
         for file in files {
             let base = file.key.rsplit('/').next().unwrap_or_default();
-            let stray =
-                base.is_empty() || base.starts_with(['.', '_']) || base.ends_with("_$folder$");
+            let stray = layout::is_leftover(base);
             match (file.size, stray) {
                 (0, true) => {}
                 (0, false) => findings.error(Finding::in_file(&file.name, Flaw::EmptyFile, "is empty: remove it, or upload it again")),
@@ -145,6 +155,8 @@ impl<'a> Inspection<'a> {
             table: None,
             parquet: None,
             parquet_rows: 0,
+            to_unpack: UNPACKED,
+            to_read: FOOTERS,
             covered: 0,
             csv: None,
             gzip: None,
@@ -329,7 +341,7 @@ impl<'a> Inspection<'a> {
 
     /// Decompresses no more than is looked at, whatever the file promises.
     fn gzipped(&mut self, index: usize, bytes: &[u8], whole: bool) {
-        let limit = self.head;
+        let limit = self.head.min(self.to_unpack.max(HEAD));
         let mut decoder = flate2::bufread::MultiGzDecoder::new(bytes);
         let mut text = Vec::new();
         let mut buffer = [0; 16 << 10];
@@ -351,6 +363,7 @@ impl<'a> Inspection<'a> {
                 break false;
             }
         };
+        self.to_unpack = self.to_unpack.saturating_sub(text.len() as u64);
         match format::recognise(&text) {
             Magic::Text => {}
             Magic::Gzip => return self.no_table(index, "compressed twice"),
@@ -376,6 +389,11 @@ impl<'a> Inspection<'a> {
                 return 0;
             }
         };
+        let shape = csv_shape::shape(text);
+        header::must_be_narrow(file, &shape, &mut self.findings);
+        if shape.widest > header::MOST {
+            return 0;
+        }
         let mut reader = table::reader(text);
         let mut record = csv::StringRecord::new();
         if !matches!(reader.read_record(&mut record), Ok(true)) {
@@ -427,12 +445,17 @@ impl<'a> Inspection<'a> {
             Err(reason) => return self.footer(index, Err(reason)),
         };
         let begins = size - bytes.len() as u64;
-        if range.end - range.start > parquet::LARGEST {
+        let name = &self.files[index].name;
+        let length = range.end - range.start;
+        if length > parquet::LARGEST {
             let message =
                 "has a footer of more than 4 MB, which is not looked into: write larger row groups";
-            let name = &self.files[index].name;
+            self.findings.warn(Finding::in_file(name, Flaw::NotAllFiles, message));
+        } else if range.start < begins && length > self.to_read {
+            let message = "has a footer that is not looked into, since those of the files before it have 64 MB already: write fewer files or larger row groups";
             self.findings.warn(Finding::in_file(name, Flaw::NotAllFiles, message));
         } else if range.start < begins {
+            self.to_read -= length;
             self.footers.push((index, range));
         } else {
             let at = |offset: u64| (offset - begins) as usize;
@@ -471,6 +494,7 @@ impl<'a> Inspection<'a> {
                 }
             }
             _ => {
+                header::must_have_names(&name, &names, &mut self.findings);
                 if let (Some(target), false) = (self.wanted.target, self.wanted.unlabelled) {
                     header::must_have_target(&name, &names, target, &mut self.findings);
                 }

@@ -104,6 +104,7 @@ pub(super) fn judge(settings: &ModelSettings, places: &Places<'_>, parts: Parts<
         training: channel,
         validation,
         columns: columns(&training),
+        row: row(&training),
         target: training
             .table
             .as_ref()
@@ -435,8 +436,8 @@ fn judge_held_out(
         findings.error(unfit(error.message.clone()));
         return;
     }
-    if part.is_gzip() || part.format() != Some(Format::Csv) {
-        findings.error(unfit(format!("{file} is no plain CSV file")));
+    if part.format() != Some(Format::Csv) {
+        findings.error(unfit(format!("{file} is no CSV file, plain or in gzip")));
         return;
     }
     let Some(held) = part.names() else { return };
@@ -457,6 +458,23 @@ fn judge_held_out(
     }
 }
 
+/// A row of the data, or, of Parquet, of which no rows are read, each column's
+/// smallest value.
+fn row(training: &Inspection<'_>) -> Option<Vec<String>> {
+    if let Some(table) = &training.table {
+        return Some(table.first.as_ref()?.iter().map(str::to_owned).collect());
+    }
+    let smallest = |column: &super::parquet::ParquetColumn| column.smallest.clone();
+    Some(
+        training
+            .parquet
+            .as_ref()?
+            .iter()
+            .map(|column| smallest(column).unwrap_or_default())
+            .collect(),
+    )
+}
+
 fn columns(training: &Inspection<'_>) -> Vec<Column> {
     if let Some(table) = &training.table {
         let column = |(index, (name, seen)): (usize, (&String, &Seen))| {
@@ -466,6 +484,7 @@ fn columns(training: &Inspection<'_>) -> Vec<Column> {
                 kind: seen.kind(),
                 missing: Some(seen.missing),
                 distinct: Some(seen.different()),
+                booleans: seen.booleans(),
             }
         };
         return table.names.iter().zip(&table.columns).enumerate().map(column).collect();
@@ -475,6 +494,7 @@ fn columns(training: &Inspection<'_>) -> Vec<Column> {
         kind: Some(column.kind),
         missing: column.missing,
         distinct: None,
+        booleans: None,
     };
     training.parquet.iter().flatten().map(column).collect()
 }

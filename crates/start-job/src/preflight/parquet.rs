@@ -4,17 +4,23 @@
 //! It is read by hand, as far as it is needed: the crate `parquet` brings 25
 //! others for this, one of which would have the AWS SDK compiled twice. The
 //! format is Thrift's compact protocol (parquet-format, `parquet.thrift`). The
-//! fields are met by number, unknown ones are skipped, and what is kept never
-//! outgrows the footer.
+//! fields are met by number, unknown ones are skipped, and what is kept is bounded
+//! by the number of columns that are taken.
 
 use std::ops::Range;
 
+use super::header;
 use super::verdict::Kind;
 
 /// The largest footer that is read.
 pub(super) const LARGEST: u64 = 4 << 20;
+/// The columns and the root of the schema's tree. More are a mistake, and would
+/// take a hundred times the footer's room.
+const MOST_ELEMENTS: usize = header::MOST + 1;
 /// Bytes after the footer: its length and the magic.
 pub(super) const TAIL: u64 = 8;
+/// Bytes of a text that is kept as a column's smallest value.
+const LONGEST_VALUE: usize = 1000;
 /// How deep structures may lie in each other.
 const DEEPEST: u8 = 16;
 
@@ -34,7 +40,44 @@ pub(super) struct ParquetColumn {
     pub(super) kind: Kind,
     /// Cells without a value; unknown if a row group does not say.
     pub(super) missing: Option<u64>,
+    /// Its smallest value, as far as the first row group says and it can be written
+    /// as text.
+    pub(super) smallest: Option<String>,
+    plain: Plain,
     values: Values,
+}
+
+/// How a value is written, of those that are written plainly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    I32,
+    I64,
+    F32,
+    F64,
+    Text,
+    /// Moments, decimals, bytes.
+    Other,
+}
+
+impl Plain {
+    /// A value as text.
+    fn text(self, bytes: &[u8]) -> Option<String> {
+        let finite = |value: f64, text: String| value.is_finite().then_some(text);
+        match self {
+            Plain::I32 => Some(i32::from_le_bytes(bytes.try_into().ok()?).to_string()),
+            Plain::I64 => Some(i64::from_le_bytes(bytes.try_into().ok()?).to_string()),
+            Plain::F32 => {
+                let value = f32::from_le_bytes(bytes.try_into().ok()?);
+                finite(value.into(), value.to_string())
+            }
+            Plain::F64 => {
+                let value = f64::from_le_bytes(bytes.try_into().ok()?);
+                finite(value, value.to_string())
+            }
+            Plain::Text if bytes.len() <= LONGEST_VALUE => String::from_utf8(bytes.to_vec()).ok(),
+            Plain::Text | Plain::Other => None,
+        }
+    }
 }
 
 /// What the extremes of its row groups say of a column's values.
@@ -107,7 +150,11 @@ pub(super) fn read(footer: &[u8]) -> Result<Footer, Reason> {
     reader.fields(0, &mut |reader, id, kind| {
         match (id, kind) {
             (2, LIST) => {
-                for _ in 0..reader.list(STRUCT)? {
+                let announced = reader.list(STRUCT)?;
+                if announced > MOST_ELEMENTS {
+                    return Err("has a footer with more than 5,000 columns, which are too many");
+                }
+                for _ in 0..announced {
                     elements.push(element(reader)?);
                 }
             }
@@ -145,6 +192,21 @@ struct Element {
 }
 
 impl Element {
+    fn plain(&self) -> Plain {
+        match (self.physical, self.kind()) {
+            (Some(1), Kind::Numeric) if self.logical != Some(5) && self.converted != Some(5) => {
+                Plain::I32
+            }
+            (Some(2), Kind::Numeric) if self.logical != Some(5) && self.converted != Some(5) => {
+                Plain::I64
+            }
+            (Some(4), _) => Plain::F32,
+            (Some(5), _) => Plain::F64,
+            (Some(6), Kind::Categorical) => Plain::Text,
+            _ => Plain::Other,
+        }
+    }
+
     fn kind(&self) -> Kind {
         const DATE: i64 = 6;
         const TIMESTAMPS: Range<i64> = 9..11;
@@ -197,6 +259,8 @@ fn columns(elements: &[Element], nested: &mut bool) -> Result<Vec<ParquetColumn>
             name: element.name.clone(),
             kind: element.kind(),
             missing: Some(0),
+            smallest: None,
+            plain: element.plain(),
             values: Values::Unseen,
         })
         .collect())
@@ -217,6 +281,9 @@ fn row_group(reader: &mut Thrift<'_>, columns: &mut [ParquetColumn]) -> Result<(
                 (Some(sum), Some(missing)) => sum.checked_add(missing),
                 _ => None,
             };
+            if let (Values::Unseen, Some((low, _))) = (&column.values, &statistics.extremes) {
+                column.smallest = column.plain.text(low);
+            }
             column.values = std::mem::take(&mut column.values).and(statistics.extremes);
         }
         Ok(true)

@@ -12,6 +12,9 @@ const AGREEING: usize = 3;
 /// Line feeds in one row from which a quote is believed to have been forgotten.
 const LINES_OF_A_ROW: usize = 100;
 
+/// Bytes of a row that a model can be asked about.
+const ORDINARY_ROW: usize = 64 << 10;
+
 /// A table's columns, and all that its rows have shown so far.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -28,6 +31,8 @@ pub(super) struct Table {
     pub(super) bytes: u64,
     /// Rows whose weight is missing, no number or negative.
     pub(super) bad_weights: u64,
+    /// The first row of ordinary length.
+    pub(super) first: Option<csv::StringRecord>,
 }
 
 impl Table {
@@ -44,12 +49,16 @@ impl Table {
             usable: 0,
             bytes: 0,
             bad_weights: 0,
+            first: None,
             names,
         }
     }
 
     fn observe(&mut self, row: &csv::StringRecord) {
         self.rows += 1;
+        if self.first.is_none() && row.as_slice().len() <= ORDINARY_ROW {
+            self.first = Some(row.clone());
+        }
         let answer = match self.target.and_then(|target| row.get(target)) {
             Some(cell) => self.labels.observe(cell.as_bytes()),
             None => Some(Answer::default()),

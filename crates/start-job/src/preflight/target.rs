@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use crosspilot_core::cell::is_missing;
 use crosspilot_core::settings::Objective;
 
-use super::column::{Answer, CLASSES, ENOUGH, Seen, is_missing, number};
+use super::column::{Answer, CLASSES, ENOUGH, Seen, number};
 use super::distinct::hash;
 use super::verdict::{Class, Finding, Findings, Flaw, Target, cut, grouped, quoted};
 

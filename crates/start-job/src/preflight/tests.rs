@@ -269,7 +269,7 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
                 "{},Churn?\n",
                 (0..5000).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",")
             )),
-            "data.csv has 5001 columns, and at most 5000 are taken: leave out those that do not matter",
+            "data.csv has 5,001 columns in line 1, and at most 5,000 are taken: leave out those that do not matter",
         ),
         (
             "a short row",
@@ -790,6 +790,64 @@ fn a_file_of_the_rust_parquet_writer_is_read() {
     assert_eq!(columns, expected.map(|(name, kind, missing)| (name.to_owned(), kind, missing)));
     let warned: Vec<Flaw> = verdict.warnings.iter().map(|warning| warning.code).collect();
     assert_eq!(warned, [Flaw::ConstantColumn, Flaw::MissingTargets]);
+}
+
+#[test]
+fn a_row_is_kept_for_the_first_prediction_whatever_the_files_are() {
+    let record = |bytes: Vec<u8>, target: &str| {
+        let (verdict, _) = inspect(json!({"target": target}), vec![("train/part-0000", bytes)]);
+        String::from_utf8(verdict.first_record(target).unwrap()).unwrap()
+    };
+    assert_eq!(record(table(600).into(), "Churn?"), "age,plan\n18,basic\n");
+    assert_eq!(record(gzip(table(600).as_bytes()), "Churn?"), "age,plan\n18,basic\n");
+    // A row that no endpoint would take is passed by.
+    let long = table(600).replacen("18,basic", &format!("18,{}", "x".repeat(1 << 20)), 1);
+    assert_eq!(record(long.into(), "Churn?"), "age,plan\n31,plus\n");
+    // Of Parquet, each column's smallest value.
+    let file = include_bytes!("testdata/two-groups.parquet").to_vec();
+    let (verdict, _) = inspect(json!({"target": "Churn"}), vec![("train/a.parquet", file)]);
+    let row = verdict.row.clone().unwrap();
+    assert_eq!(row.len(), verdict.columns.len());
+    assert!(row.iter().any(|cell| cell.parse::<f64>().is_ok()), "{row:?}");
+    // It is data, and no part of what is told.
+    assert!(serde_json::to_value(&verdict).unwrap().get("row").is_none());
+}
+
+/// Files that promise more than a function holds end in a sentence.
+#[test]
+fn bombs_are_told_and_not_swallowed() {
+    let commas = vec![b','; 8 << 20];
+    let second = [b"a,b,Churn?\n".to_vec(), commas.clone()].concat();
+    for (bytes, line) in [(gzip(&commas), 1), (commas, 1), (gzip(&second), 2)] {
+        let verdict = of(bytes);
+        let expected = format!("columns in line {line}, and at most 5,000 are taken");
+        assert!(messages(&verdict.errors)[0].contains(&expected), "{:?}", verdict.errors);
+    }
+    // A schema of four million elements of one byte each.
+    let elements = 4_000_000_u64;
+    let mut footer = vec![0x29, 0xFC];
+    footer.extend(parquet_files::varint(elements));
+    footer.extend(vec![0; elements as usize]);
+    footer.extend([0x16, 2, 0]);
+    let verdict = inspect(churn(), vec![("train/a.parquet", parquet_files::file(&footer))]).0;
+    assert!(
+        messages(&verdict.errors)[0].contains("more than 5,000 columns"),
+        "{:?}",
+        verdict.errors
+    );
+}
+
+#[test]
+fn a_thousand_small_gzip_files_are_not_unpacked_to_gigabytes() {
+    let rows = format!("{HEADER}\n{}", "18,basic,True.\n19,plus,False.\n".repeat(100_000));
+    let zipped = gzip(rows.as_bytes());
+    let names: Vec<String> = (0..200).map(|file| format!("train/{file}.gz")).collect();
+    let files = names.iter().map(|name| (name.as_str(), zipped.clone())).collect();
+    let (verdict, _) = inspect(churn(), files);
+    assert!(verdict.is_fit(), "{:?}", verdict.errors);
+    let sampled = verdict.training.rows.unwrap().sampled;
+    // 64 MB, and the least of each file beyond.
+    assert!(sampled * 15 < (64 << 20) + 200 * (160 << 10), "{sampled}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What the preflight found: errors that stop a run, warnings that do not, and
 //! what the data looks like.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use crosspilot_core::cell::Booleans;
 use serde::Serialize;
 
 /// Findings that a verdict lists of each severity; a thousand broken files need
@@ -33,12 +35,36 @@ pub struct Verdict {
     /// What is to be predicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Cells of a row, one for each column, that a model can be asked about first:
+    /// a row of the data, or each column's smallest value. It is data: it stays in
+    /// the customer's bucket, and is no part of the answer.
+    #[serde(skip)]
+    pub row: Option<Vec<String>>,
 }
 
 impl Verdict {
     /// Whether training may go on.
     pub fn is_fit(&self) -> bool {
         self.errors.is_empty()
+    }
+
+    /// The columns that say true and false, with the way in which they write it.
+    pub fn booleans(&self, target: &str) -> BTreeMap<String, Booleans> {
+        let features = self.columns.iter().filter(|column| column.name != target);
+        features.filter_map(|column| Some((column.name.clone(), column.booleans?))).collect()
+    }
+
+    /// The row that the model is asked about first, as CSV with its header and
+    /// without the target.
+    pub(crate) fn first_record(&self, target: &str) -> Option<Vec<u8>> {
+        let row = self.row.as_ref()?;
+        let kept = self.columns.iter().zip(row).filter(|(column, _)| column.name != target);
+        let (names, cells): (Vec<&str>, Vec<&str>) =
+            kept.map(|(column, cell)| (column.name.as_str(), cell.as_str())).unzip();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(names).ok()?;
+        writer.write_record(cells).ok()?;
+        writer.into_inner().ok()
     }
 
     /// Names of the columns in order, without the target: what a record of a
@@ -83,6 +109,12 @@ impl Format {
             Format::Parquet => "x-application/vnd.amazon+parquet",
             Format::Images => "image/png",
         }
+    }
+
+    /// The format of a channel with this `Content-Type`.
+    pub(crate) fn of_content_type(content_type: &str) -> Option<Self> {
+        let all = [Format::Csv, Format::Parquet, Format::Images];
+        all.into_iter().find(|format| format.content_type() == content_type)
     }
 }
 
@@ -137,6 +169,9 @@ pub struct Column {
     /// Different values, an estimate from about 500 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distinct: Option<u64>,
+    /// How it writes what is true and what is false, if that is all it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub booleans: Option<Booleans>,
 }
 
 /// What is to be predicted, in the sample.

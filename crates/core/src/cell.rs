@@ -1,0 +1,74 @@
+//! What a cell of a table says: the one definition for whoever judges data, and
+//! whoever judges a model by it.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a cell has no value: it is empty, or one of the words by which the
+/// usual readers of CSV mean that.
+pub fn is_missing(cell: &[u8]) -> bool {
+    matches!(
+        cell.trim_ascii(),
+        b"" | b"NA" | b"N/A" | b"NaN" | b"nan" | b"null" | b"NULL" | b"None" | b"#N/A"
+    )
+}
+
+/// How a column writes what is true and what is false: programs differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Booleans {
+    /// `true` and `false`.
+    Lower,
+    /// `True` and `False`.
+    Title,
+    /// `TRUE` and `FALSE`.
+    Upper,
+}
+
+impl Booleans {
+    /// How a cell is written, if it says true or false.
+    pub fn of(cell: &[u8]) -> Option<Self> {
+        match cell {
+            b"true" | b"false" => Some(Booleans::Lower),
+            b"True" | b"False" => Some(Booleans::Title),
+            b"TRUE" | b"FALSE" => Some(Booleans::Upper),
+            _ => None,
+        }
+    }
+
+    /// What is written for it.
+    pub fn text(self, flag: bool) -> &'static str {
+        match (self, flag) {
+            (Booleans::Lower, true) => "true",
+            (Booleans::Lower, false) => "false",
+            (Booleans::Title, true) => "True",
+            (Booleans::Title, false) => "False",
+            (Booleans::Upper, true) => "TRUE",
+            (Booleans::Upper, false) => "FALSE",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_true_is_written_as_the_column_writes_it() {
+        for booleans in [Booleans::Lower, Booleans::Title, Booleans::Upper] {
+            for flag in [true, false] {
+                assert_eq!(Booleans::of(booleans.text(flag).as_bytes()), Some(booleans));
+            }
+        }
+        assert_eq!(Booleans::of(b"True."), None);
+    }
+
+    #[test]
+    fn blanks_and_the_usual_words_are_no_value() {
+        for cell in ["", "  ", "NA", " NaN ", "null", "None", "#N/A"] {
+            assert!(is_missing(cell.as_bytes()), "{cell:?}");
+        }
+        for cell in ["0", "no", "none of these", "False.", "-"] {
+            assert!(!is_missing(cell.as_bytes()), "{cell:?}");
+        }
+    }
+}

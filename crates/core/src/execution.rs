@@ -1,0 +1,60 @@
+//! How the execution stands that works on a run.
+
+use aws_config::SdkConfig;
+use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
+use aws_sdk_sfn::types::ExecutionStatus;
+
+use crate::error::{CallError, Code, Coded};
+
+/// What is known of whoever has a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It works on the run.
+    Running,
+    /// It has ended, however it did.
+    Ended,
+    /// It is no execution of Step Functions', or not known there any more, or may
+    /// not be looked at.
+    Unknown,
+}
+
+/// Looks at an execution.
+pub async fn life(config: &SdkConfig, execution: &str) -> Result<Life, CallError> {
+    match status(&aws_sdk_sfn::Client::new(config), execution).await {
+        Ok(Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive)) => Ok(Life::Running),
+        Ok(Some(_)) => Ok(Life::Ended),
+        Ok(None) => Ok(Life::Unknown),
+        Err(error) if error.code() == Code::AccessDenied => Ok(Life::Unknown),
+        Err(error) => Err(error),
+    }
+}
+
+/// The status of an execution; nothing if there is none, or it is older than the
+/// 90 days that Step Functions keeps them.
+pub(crate) async fn status(
+    client: &aws_sdk_sfn::Client,
+    execution: &str,
+) -> Result<Option<ExecutionStatus>, CallError> {
+    // What an operator runs by hand has a name, and no ARN.
+    if !execution.starts_with("arn:") {
+        return Ok(None);
+    }
+    Ok(describe(client, execution).await?.map(|found| found.status))
+}
+
+/// An execution as it stands; nothing if there is none. One that was started a
+/// moment ago may not show yet: this is eventually consistent (API reference,
+/// `DescribeExecution`).
+pub async fn describe(
+    client: &aws_sdk_sfn::Client,
+    execution: &str,
+) -> Result<Option<DescribeExecutionOutput>, CallError> {
+    let found = client.describe_execution().execution_arn(execution).send().await;
+    match found.map_err(|e| CallError::new("states:DescribeExecution", execution, &e)) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.aws_code(), "ExecutionDoesNotExist" | "InvalidArn") => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,274 @@
+//! Two runs of one model, runs that are redriven, runs that are stopped.
+
+use std::time::SystemTime;
+
+use crosspilot_core::aws::s3;
+use crosspilot_core::registry::{Lineup, RunRecord, Serving};
+use crosspilot_core::run::{RunId, RunRef};
+use crosspilot_core::session::Sessions;
+use crosspilot_core::settings::{ModelSettings, Traffic};
+use crosspilot_local::LocalCloud;
+use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user, until};
+use serde_json::{Value, json};
+
+use crate::operations::crosspilot;
+
+const TRAIN: &str = "crosspilot/churn/train/data.csv";
+
+fn run_of(output: &Value) -> RunRef {
+    serde_json::from_value(output["run"].clone()).unwrap()
+}
+
+async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
+    let mut settings = ModelSettings::predicting("Churn?");
+    change(&mut settings);
+    let vendor = customer.cloud.vendor();
+    vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
+}
+
+async fn lineup(customer: &Customer) -> Lineup {
+    let registry = &customer.cloud.vendor().registry;
+    registry.lineup(&customer.tenant.tenant, &customer.model).await.unwrap()
+}
+
+/// Uploads training data, which starts a run.
+async fn train(customer: &Customer, text: String) -> String {
+    let before = customer.executions().await;
+    customer.put(TRAIN, text).await;
+    until("the upload starts a run", async || {
+        customer.executions().await.into_iter().find(|arn| !before.contains(arn))
+    })
+    .await
+}
+
+/// Something that this customer's calls meet once.
+async fn inject(customer: &Customer, operation: &str, about: &str, code: &str, status: u16) {
+    let effect = Effect::Fail { code: code.into(), message: "on demand".into(), status };
+    let fault = Fault {
+        operation: operation.into(),
+        about: vec![about.into()],
+        after: 0,
+        times: 1,
+        effect,
+    };
+    customer.cloud.inject(fault).await.unwrap();
+}
+
+#[test]
+fn a_redriven_run_keeps_the_columns_that_its_job_was_trained_on() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "redriven-later").await;
+        let account = customer.tenant.account.as_str();
+        inject(&customer, "CreateEndpointConfig", account, "AccessDeniedException", 400).await;
+        let first = train(&customer, churn(700, 1)).await;
+        assert_eq!(customer.failed(&first).await["stage"], "deploy-best");
+        let registry = &cloud.vendor().registry;
+        let runs = registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
+        let run = runs[0].run.clone();
+        assert_eq!(runs[0].features, ["State", "Calls", "Minutes", "Contract"]);
+
+        // What lies there now has its columns in another order, and too few rows.
+        let reordered: String = churn(100, 2)
+            .lines()
+            .map(|line| {
+                let (a, b) = line.split_once(',').unwrap();
+                let (b, label) = b.rsplit_once(',').unwrap();
+                format!("{b},{a},{label}\n")
+            })
+            .collect();
+        let second = train(&customer, reordered).await;
+        assert_eq!(customer.failed(&second).await["code"], "DataUnfit");
+
+        let execution = cloud.vendor().redrive(&run, false).await.unwrap();
+        let output = customer.succeeded(&execution).await;
+        assert_eq!(run_of(&output), run);
+        let record = registry.run(&run).await.unwrap();
+        assert_eq!(record.features, ["State", "Calls", "Minutes", "Contract"]);
+        assert_eq!(lineup(&customer).await.champion.unwrap().features, record.features);
+    });
+}
+
+#[test]
+fn a_request_to_stop_while_the_endpoint_moves_deploys_nothing_and_stays_on_record() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "stopped-late").await;
+        set(&customer, |settings| {
+            settings.gate.margin = -10.0;
+            let traffic = Traffic::Canary { percent: 50, wait_seconds: 20 };
+            settings.deployment.update.traffic = traffic;
+        })
+        .await;
+        let first = customer.succeeded(&train(&customer, churn(700, 1)).await).await;
+        let first = run_of(&first);
+        let execution = train(&customer, churn(700, 2)).await;
+        let second = until("the endpoint moves", async || {
+            lineup(&customer).await.challenger.map(|challenger| challenger.run)
+        })
+        .await;
+        let said = crosspilot(&customer, &["run", "stop", &execution]).await;
+        assert_eq!((said.code, &said.answer["state"]), (Some(0), &json!("requested")));
+
+        let failure = customer.failed(&execution).await;
+        assert_eq!(failure["code"], "RunStopped", "{failure}");
+        let after = lineup(&customer).await;
+        assert!(after.is_led_by(&first) && after.challenger.is_none(), "{after:?}");
+        let sagemaker = cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
+        let endpoint = sagemaker.describe_endpoint().endpoint_name(first.endpoint_name());
+        let endpoint = endpoint.send().await.unwrap();
+        assert_eq!(endpoint.endpoint_config_name(), Some(first.deployment_name().as_str()));
+
+        let list = crosspilot(&customer, &["run", "list", "stopped-late", "churn"]).await;
+        let listed = list.answer.as_array().unwrap();
+        let listed = listed.iter().find(|run| run["run"] == second.run_id.as_str()).unwrap();
+        assert_eq!(listed["status"], "stopped");
+        // A person stopped it: it does not go on by the way.
+        let redrive = ["run", "redrive", &execution];
+        let refused = crosspilot(&customer, &redrive).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.answer);
+        assert!(refused.errors.contains("stopped the run at"), "{}", refused.errors);
+        assert!(refused.errors.contains("--force"), "{}", refused.errors);
+        let forced = crosspilot(&customer, &[&redrive[..], &["--force"]].concat()).await;
+        assert_eq!(forced.code, Some(0), "{}", forced.errors);
+        assert!(lineup(&customer).await.is_led_by(&second));
+        let record = cloud.vendor().registry.run(&second).await.unwrap();
+        assert!(record.stop.is_none() && record.overruled.len() == 1, "{record:?}");
+        // Its model serves: a request to stop it comes too late, and is not noted.
+        let late = cloud.vendor().stop_run(&second).await.unwrap();
+        assert!(matches!(late, crosspilot_core::vendor::Stopping::Ended(_)), "{late:?}");
+    });
+}
+
+/// A run by hand whose execution is this one.
+async fn claim(customer: &Customer, id: &str, execution: &str) -> RunRef {
+    let record: RunRecord = serde_json::from_value(json!({
+        "tenant": customer.tenant.tenant, "model": customer.model, "run_id": id,
+        "execution": execution, "features": ["State", "Calls", "Minutes", "Contract"],
+        "trigger": {"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": id},
+    }))
+    .unwrap();
+    customer.cloud.vendor().registry.claim_run(&record).await.unwrap();
+    record.run
+}
+
+/// Asks `deploy-best` for the endpoint on behalf of a run that has waited long.
+async fn deploy(cloud: &'static LocalCloud, run: &RunRef) -> Value {
+    let mut app = cloud.vendor().app();
+    app.sessions = Sessions::new(&saas_user(cloud).await);
+    let request = json!({
+        "do": "deploy", "run": run, "job": "j", "candidate": "c", "elapsed_seconds": 1801,
+        "score": {"metric": "F1", "value": 0.99},
+    });
+    let answer = deploy_best::handle(app, serde_json::from_value(request).unwrap()).await;
+    serde_json::to_value(answer.unwrap()).unwrap()
+}
+
+#[test]
+fn a_challenger_is_given_up_when_its_run_has_ended_and_not_because_another_waited() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "given-up").await;
+        let execution = train(&customer, churn(700, 1)).await;
+        let champion = run_of(&customer.succeeded(&execution).await);
+        let registry = &cloud.vendor().registry;
+        let other = claim(&customer, "20260131-00000000aa", "by hand").await;
+        let waits = claim(&customer, "20260131-00000000bb", "by hand").await;
+        let serving = lineup(&customer).await.champion.unwrap();
+        let challenger = Serving { run: other.clone(), ..serving };
+        let claimed = |lineup: &mut Lineup| {
+            lineup.challenge(challenger.clone(), Some(&champion));
+            lineup.renew(&other, SystemTime::now());
+        };
+        registry.change_lineup(&other.tenant, &other.model, claimed).await.unwrap();
+
+        // It claimed the endpoint a moment ago, however long the other has waited.
+        let answer = deploy(cloud, &waits).await;
+        assert_eq!(answer["state"], "waiting", "{answer}");
+        assert!(answer["reason"].as_str().unwrap().contains("is deploying to the same endpoint"));
+        assert!(lineup(&customer).await.is_challenged_by(&other));
+
+        // Nobody works on it any more.
+        let ended = |record: &mut RunRecord| record.execution.clone_from(&execution);
+        registry.change_run(&other, ended).await.unwrap();
+        let answer = deploy(cloud, &waits).await;
+        assert!(
+            answer["reason"].as_str().unwrap().contains("was given up and put back"),
+            "{answer}"
+        );
+        let after = lineup(&customer).await;
+        assert!(after.challenger.is_none() && after.is_led_by(&champion), "{after:?}");
+    });
+}
+
+#[test]
+fn a_request_that_is_repeated_past_midnight_is_the_same_run() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "midnight").await;
+        let trigger = json!({
+            "type": "manual", "time": "2026-01-31T23:59:59Z", "request_id": "nightly",
+        });
+        let (tenant, model) = (customer.tenant.tenant.clone(), customer.model.clone());
+        let of = serde_json::from_value(trigger.clone()).unwrap();
+        let run_id = RunId::derive(&tenant, &model, &of).unwrap();
+        let record = json!({
+            "tenant": tenant, "model": model, "run_id": run_id, "execution": "by hand",
+            "trigger": trigger,
+        });
+        let record: RunRecord = serde_json::from_value(record).unwrap();
+        cloud.vendor().registry.claim_run(&record).await.unwrap();
+        let output = customer.succeeded(&customer.start("nightly").await).await;
+        assert_eq!(output["decision"], "duplicate", "{output}");
+    });
+}
+
+#[test]
+fn a_broken_record_hides_no_other_run() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "broken-record").await;
+        let run = claim(&customer, "20260131-00000000aa", "by hand").await;
+        let broken = "20260101-0000000000";
+        s3::Client::new(&saas_user(cloud).await)
+            .put_object()
+            .bucket(&cloud.vendor().deployment.registry_bucket)
+            .key(format!("runs/broken-record/churn/{broken}.json"))
+            .body(b"{}".to_vec().into())
+            .send()
+            .await
+            .unwrap();
+        let list = crosspilot(&customer, &["run", "list", "broken-record", "churn"]).await;
+        assert_eq!(list.code, Some(0), "{}", list.errors);
+        assert_eq!(list.answer[0]["run"], run.run_id.as_str());
+        assert_eq!(list.answer[1]["run"], broken);
+        let reason = list.answer[1]["broken"].as_str().unwrap();
+        assert!(reason.contains("missing field"), "{reason}");
+        let shown = crosspilot(&customer, &["run", "show", "broken-record", "churn"]).await;
+        assert_eq!(shown.answer["run"]["run_id"], run.run_id.as_str(), "{}", shown.errors);
+        let shown = crosspilot(&customer, &["run", "show", "broken-record", "churn", broken]).await;
+        assert_eq!(shown.code, Some(1));
+        assert!(shown.errors.contains("is broken: missing field"), "{}", shown.errors);
+    });
+}
+
+/// S3 cannot tell yet which of two writes at once counts.
+#[test]
+fn a_conflict_of_two_writes_is_tried_again_everywhere() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "conflicts").await;
+        customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+        let code = "ConditionalRequestConflict";
+        let scoring = format!("{}/crosspilot-results/churn", customer.tenant.bucket);
+        for about in ["runs/conflicts/churn/", "serving/conflicts/churn.json"] {
+            inject(&customer, "s3:PutObject", about, code, 409).await;
+        }
+        let effect = Effect::Fail { code: code.into(), message: "on demand".into(), status: 409 };
+        let about = vec![scoring, "scoring/held-out.csv".to_owned()];
+        let fault = Fault { operation: "s3:PutObject".into(), about, after: 0, times: 1, effect };
+        cloud.inject(fault).await.unwrap();
+        let output = customer.succeeded(&train(&customer, churn(700, 1)).await).await;
+        assert_eq!(output["comparison"]["rows"], 60);
+        let about =
+            ["runs/conflicts/churn/", "serving/conflicts/churn.json", "scoring/held-out.csv"];
+        for about in about {
+            assert_eq!(cloud.faults_to_come(about).await.unwrap(), 0, "{about}");
+        }
+    });
+}

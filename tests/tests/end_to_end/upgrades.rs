@@ -1,0 +1,78 @@
+//! A deployment while executions run.
+
+use crosspilot_core::aws::cloudformation;
+use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
+use crosspilot_core::aws::sfn::types::ExecutionStatus;
+use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
+use crosspilot_local::{LocalCloud, Options};
+use crosspilot_tests::{home, onboarding, until};
+use serde_json::{Value, json};
+
+/// Deploys the vendor's stack anew, with another value of a parameter.
+async fn deploy(cloud: &LocalCloud, trust_proof_seconds: u32) {
+    let config = cloud.customer(&SAAS_ACCOUNT.parse().unwrap());
+    let client = cloudformation::Client::new(&config);
+    let kept = ["JwtIssuer", "JwtAudience", "CreateOperators"]
+        .map(|key| Parameter::builder().parameter_key(key).use_previous_value(true).build());
+    let changed = Parameter::builder().parameter_key("TrustProofSeconds");
+    let changed = changed.parameter_value(trust_proof_seconds.to_string()).build();
+    let update = client.update_stack().stack_name(SAAS_STACK).use_previous_template(true);
+    let update = update.set_parameters(Some([kept.to_vec(), vec![changed]].concat()));
+    let capabilities = [Capability::CapabilityNamedIam, Capability::CapabilityAutoExpand];
+    update.set_capabilities(Some(capabilities.to_vec())).send().await.unwrap();
+    until("the stack is updated", async || {
+        let found = client.describe_stacks().stack_name(SAAS_STACK).send().await.unwrap();
+        let status = found.stacks()[0].stack_status().unwrap().as_str().to_owned();
+        assert!(!status.contains("ROLLBACK") && !status.contains("FAILED"), "{status}");
+        (status == "UPDATE_COMPLETE").then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn an_execution_keeps_the_functions_that_it_started_with() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        // A cloud of its own: the one that tests share is not changed under them.
+        let cloud = LocalCloud::start(&Options::new(home()), |_| {}).await.unwrap();
+        cloud.onboard(&onboarding("upgraded")).await.unwrap();
+        let vendor = cloud.vendor();
+        let client = vendor.step_functions();
+        let machine = &vendor.deployment.verify_state_machine;
+        let described = async || {
+            client.describe_state_machine().state_machine_arn(machine).send().await.unwrap()
+        };
+        let calls = |definition: &str, version: u32| {
+            definition.contains(&format!(":function:crosspilot-assume:{version}\""))
+        };
+        let before = described().await;
+        assert!(calls(before.definition(), 1), "{}", before.definition());
+
+        // No code has changed, but what the function knows has.
+        deploy(&cloud, 7).await;
+        let after = described().await.definition;
+        assert!(calls(&after, 2) && !calls(&after, 1), "{after}");
+
+        // Step Functions runs an execution with the definition that it began with:
+        // what that calls is there, and still allowed.
+        let former = client.create_state_machine().name("begun-before");
+        let former = former.definition(before.definition()).role_arn(before.role_arn());
+        let former = former.send().await.unwrap().state_machine_arn;
+        let start = client.start_execution().state_machine_arn(former);
+        let start = start.input(json!({"tenant": "upgraded"}).to_string());
+        let execution = start.send().await.unwrap().execution_arn;
+        let ended = until("the execution ends", async || {
+            let found = client.describe_execution().execution_arn(&execution).send().await;
+            found.ok().filter(|found| found.status != ExecutionStatus::Running)
+        })
+        .await;
+        let output: Value = serde_json::from_str(ended.output().unwrap_or_default()).unwrap();
+        assert_eq!(output[0]["verdict"], "proven", "{ended:?}");
+
+        // And back: it is a version of its own again.
+        deploy(&cloud, 300).await;
+        let back = described().await.definition;
+        assert!(calls(&back, 3), "{back}");
+        cloud.stop().await;
+    });
+}
