@@ -28,12 +28,16 @@ pub(crate) async fn roll_back(
     let steps = Steps::new();
     let done = vendor.roll_back(&tenant, &model, |doing| steps.step(doing)).await;
     steps.done();
-    let run = done?;
+    let (run, warning) = done?;
+    if let Some(warning) = &warning {
+        eprintln!("{warning}");
+    }
     if json {
         let before = before.map(|champion| champion.run.run_id);
-        show::json(
-            &json!({"tenant": tenant, "model": model, "serves": run.run_id, "served": before}),
-        );
+        show::json(&json!({
+            "tenant": tenant, "model": model, "serves": run.run_id, "served": before,
+            "warning": warning,
+        }));
     } else {
         let before = match before {
             Some(champion) => {

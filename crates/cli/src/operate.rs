@@ -88,7 +88,10 @@ impl Hand {
             })
             .await;
         let outcome = match (trained, settled) {
-            (Ok(outcome), Ok(_)) => Ok(outcome),
+            (Ok(mut outcome), Ok(settled)) => {
+                outcome["warnings"] = settled.get("warnings").cloned().unwrap_or(json!([]));
+                Ok(outcome)
+            }
             (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure),
         };
         // A run without its note is settled all the same.
@@ -107,6 +110,7 @@ impl Hand {
                 reason: text(&outcome["deployment"]["decision"], "reason"),
                 candidate: outcome["deployment"]["candidate"].as_str().map(str::to_owned),
                 report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
+                warnings: strings(&outcome["warnings"]),
             },
             Err(Failure::Handler { stage, code, message }) => Outcome::Failed {
                 time,
@@ -266,6 +270,11 @@ impl Hand {
             }
         }
     }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let texts = value.as_array().into_iter().flatten();
+    texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 fn text(value: &Value, field: &str) -> String {

@@ -184,6 +184,9 @@ fn conclude(verdict: &Verification, tenant: &Tenant, json: bool) -> Result<(), F
     }
     match verdict {
         Verification::Proven { .. } => {
+            if let Some(note) = tenant.note_on_keys() {
+                eprintln!("{note}");
+            }
             if !json {
                 print_status(
                     tenant,

@@ -11,6 +11,7 @@ use crate::aws;
 use crate::error::{CallError, Code};
 use crate::ids::ModelName;
 use crate::layout;
+use crate::listing::Listing;
 use crate::tenant::Tenant;
 
 /// A tenant's bucket.
@@ -34,10 +35,10 @@ impl Bucket<'_> {
         let mut objects = Vec::new();
         let request = self.s3.list_objects_v2().bucket(self.tenant.bucket.as_str()).prefix(prefix);
         let request = request.expected_bucket_owner(self.tenant.account.as_str());
-        let mut pages = request.into_paginator().send();
-        while let Some(page) = pages.next().await {
+        let mut listing = Listing::of(request);
+        while let Some(page) = listing.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
-            objects.extend(page.contents.unwrap_or_default());
+            objects.extend(page);
             if objects.len() > most {
                 break;
             }

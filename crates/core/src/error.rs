@@ -122,7 +122,7 @@ pub trait Coded: fmt::Display {
 /// An AWS call that did not succeed, reduced to what may be shown: never the
 /// request, never credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} on {resource} failed: {aws_code}: {message}{}", advice(*code))]
+#[error("{operation} on {resource} failed: {aws_code}: {message}{}", advice(*code, message))]
 pub struct CallError {
     code: Code,
     operation: &'static str,
@@ -131,8 +131,11 @@ pub struct CallError {
     message: String,
 }
 
-fn advice(code: Code) -> &'static str {
+fn advice(code: Code, message: &str) -> &'static str {
     match code {
+        Code::AccessDenied if message.contains("kms:") => {
+            " (the key's policy must let the account's IAM decide, and VolumeKmsKeyArn and OutputKmsKeyArn of infra/customer.yaml must name the tenant's keys)"
+        }
         Code::AccessDenied => {
             " (compare the role's policies with infra/customer.yaml and infra/saas.yaml)"
         }

@@ -104,6 +104,9 @@ pub enum Report {
         endpoint: String,
         /// The run whose model serves now.
         serves: RunId,
+        /// What is not as it is set, though it serves.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     },
     /// A last look found no endpoint, config or model with our tags, and no such
     /// job at work.

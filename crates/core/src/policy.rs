@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ids::ModelName;
 use crate::layout;
-use crate::run::{NAME_PREFIX, RunRef, endpoint_name, job_prefix};
+use crate::run::{DIGEST_LENGTH, NAME_PREFIX, RunRef, TAGS, endpoint_name, job_prefix};
 use crate::tenant::Tenant;
 
 /// What a session is opened for. One for each thing that a handler does.
@@ -39,6 +39,8 @@ pub enum Purpose<'a> {
     Answer(&'a ModelName),
     /// `deploy-best` removes a model, or all of the tenant's.
     Remove(Option<&'a ModelName>),
+    /// `deploy-best` takes the scaling off a model's endpoint and deletes it.
+    TakeDown(&'a ModelName),
     /// `deploy-best` looks at all that the tenant has.
     TakeStock,
 }
@@ -55,9 +57,11 @@ impl Purpose<'_> {
             | Purpose::Settle(run)
             | Purpose::Score(run)
             | Purpose::Conclude(run) => Some(run),
-            Purpose::ProveTrust | Purpose::Answer(_) | Purpose::Remove(_) | Purpose::TakeStock => {
-                None
-            }
+            Purpose::ProveTrust
+            | Purpose::Answer(_)
+            | Purpose::Remove(_)
+            | Purpose::TakeDown(_)
+            | Purpose::TakeStock => None,
         }
     }
 
@@ -74,7 +78,7 @@ impl Purpose<'_> {
                 let data = layout::data_prefix(&tenant.prefix, &run.model);
                 let results = layout::results_prefix(&tenant.prefix, run);
                 let job = scope.sagemaker("automl-job", &run.job_name());
-                vec![
+                let mut statements = vec![
                     scope.list(&[&train, &validation, &test]),
                     // Written as one, since STS takes 2048 characters.
                     allow(&["s3:GetObject"], json!(scope.objects(&data))),
@@ -90,7 +94,9 @@ impl Purpose<'_> {
                         json!(job),
                     ),
                     scope.pass_role(),
-                ]
+                ];
+                statements.extend(scope.volume_key());
+                statements
             }
             Purpose::CheckStatus(run) => vec![
                 allow(
@@ -139,14 +145,14 @@ impl Purpose<'_> {
             ],
             Purpose::Deploy(run) => {
                 let results = layout::results_prefix(&tenant.prefix, run);
-                vec![
+                let mut statements = vec![
                     allow(
                         &[
                             "sagemaker:CreateEndpointConfig",
-                            "sagemaker:DescribeEndpointConfig",
                             "sagemaker:CreateEndpoint",
                             "sagemaker:DescribeEndpoint",
                             "sagemaker:UpdateEndpoint",
+                            CAPACITY,
                             "sagemaker:DeleteEndpoint",
                             "sagemaker:AddTags",
                         ],
@@ -158,56 +164,53 @@ impl Purpose<'_> {
                     // Of what a moving endpoint no longer has.
                     allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
                     scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
-                    scope.alarms(&["cloudwatch:DescribeAlarms"]),
+                    scope.configs(),
+                    scope.alarms(),
                     allow(&["s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
-                ]
+                ];
+                statements.extend(scope.volume_key());
+                statements
             }
-            Purpose::Settle(run) => vec![
-                allow(
-                    &[
-                        "sagemaker:CreateEndpoint",
-                        "sagemaker:DescribeEndpoint",
-                        "sagemaker:UpdateEndpoint",
-                        "sagemaker:DeleteEndpoint",
-                        "sagemaker:DeleteEndpointConfig",
-                        "sagemaker:DeleteModel",
-                        "sagemaker:AddTags",
-                    ],
-                    json!([
-                        scope.sagemaker("endpoint", &run.endpoint_name()),
-                        scope.of_all_runs("endpoint-config", run),
-                        scope.of_all_runs("model", run),
+            Purpose::Settle(run) => {
+                let mut statements = vec![
+                    allow(
+                        &[
+                            "sagemaker:CreateEndpoint",
+                            "sagemaker:DescribeEndpoint",
+                            "sagemaker:UpdateEndpoint",
+                            CAPACITY,
+                            "sagemaker:DeleteEndpoint",
+                            "sagemaker:DeleteEndpointConfig",
+                            "sagemaker:DeleteModel",
+                            "sagemaker:AddTags",
+                        ],
+                        json!([
+                            scope.sagemaker("endpoint", &run.endpoint_name()),
+                            scope.of_all_runs("endpoint-config", &run.model),
+                            scope.of_all_runs("model", &run.model),
+                        ]),
+                    ),
+                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                    scope.scaling(&[
+                        "application-autoscaling:RegisterScalableTarget",
+                        "application-autoscaling:DeregisterScalableTarget",
+                        "application-autoscaling:PutScalingPolicy",
                     ]),
-                ),
-                allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
-                scope.scaling(&[
-                    "application-autoscaling:RegisterScalableTarget",
-                    "application-autoscaling:DeregisterScalableTarget",
-                    "application-autoscaling:PutScalingPolicy",
-                ]),
-                // Application Auto Scaling does these as whoever asks it.
-                allow(
-                    &["sagemaker:UpdateEndpointWeightsAndCapacities"],
-                    json!(scope.sagemaker("endpoint", &run.endpoint_name())),
-                ),
-                scope.alarms(&[
-                    "cloudwatch:PutMetricAlarm",
-                    "cloudwatch:DescribeAlarms",
-                    "cloudwatch:DeleteAlarms",
-                ]),
-                scope.scaling_role(),
-            ],
+                    scope.configs(),
+                    scope.alarms(),
+                    scope.scaling_role(),
+                ];
+                statements.extend(scope.volume_key());
+                statements
+            }
             Purpose::Score(run) => {
                 let test = layout::test_prefix(&tenant.prefix, &run.model);
                 let scoring = layout::scoring_prefix(&tenant.prefix, run);
-                vec![
+                let mut statements = vec![
                     scope.list(&[&test]),
-                    allow(
-                        &["s3:GetObject"],
-                        json!([scope.objects(&test), scope.objects(&scoring)]),
-                    ),
-                    allow(&["s3:PutObject"], json!(scope.objects(&scoring))),
+                    allow(&["s3:GetObject"], json!(scope.objects(&test))),
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&scoring))),
                     scope.key_through_s3(),
                     allow(
                         &[
@@ -218,7 +221,9 @@ impl Purpose<'_> {
                         json!(scope.scoring_jobs(run)),
                     ),
                     scope.invoke(&run.model),
-                ]
+                ];
+                statements.extend(scope.volume_key());
+                statements
             }
             Purpose::Conclude(run) => {
                 let scoring = layout::scoring_prefix(&tenant.prefix, run);
@@ -242,27 +247,27 @@ impl Purpose<'_> {
                     allow(
                         &[
                             "sagemaker:ListTags",
-                            "sagemaker:DescribeEndpoint",
-                            "sagemaker:DeleteEndpoint",
                             "sagemaker:DeleteEndpointConfig",
                             "sagemaker:DeleteModel",
                         ],
                         json!(scope.named_after(*model)),
                     ),
-                    allow(
-                        &[
-                            "sagemaker:ListTags",
-                            "sagemaker:StopAutoMLJob",
-                            "sagemaker:StopTransformJob",
-                        ],
-                        json!(scope.jobs(*model)),
-                    ),
-                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
-                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                    allow(&["sagemaker:ListTags"], json!(scope.jobs(*model))),
+                    scope.stop_jobs(*model),
                     scope.list(&[&results]),
                     allow(&["s3:DeleteObject"], json!(scope.objects(&results))),
                 ]
             }
+            Purpose::TakeDown(model) => vec![
+                allow(
+                    &["sagemaker:DescribeEndpoint", CAPACITY, "sagemaker:DeleteEndpoint"],
+                    json!(scope.sagemaker("endpoint", &endpoint_name(&tenant.tenant, model))),
+                ),
+                allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
+                scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
+                scope.configs(),
+                scope.alarms(),
+            ],
             Purpose::TakeStock => {
                 let mut list_data = scope.list(&[]);
                 list_data["Condition"] =
@@ -285,6 +290,9 @@ impl Purpose<'_> {
         json!({"Version": "2012-10-17", "Statement": statements}).to_string()
     }
 }
+
+/// Application Auto Scaling sets the number of instances as whoever asks it.
+const CAPACITY: &str = "sagemaker:UpdateEndpointWeightsAndCapacities";
 
 /// Lists, of which AWS lets nobody allow only a part. They show names.
 const LISTS: [&str; 5] = [
@@ -327,8 +335,9 @@ impl<'a> Scope<'a> {
 
     /// The models or configs of all runs of a model. Each name ends in ten
     /// characters of the run, so that no other model of the tenant matches.
-    fn of_all_runs(&self, kind: &str, run: &RunRef) -> String {
-        format!("{}-{}", self.sagemaker(kind, &run.endpoint_name()), "?".repeat(10))
+    fn of_all_runs(&self, kind: &str, model: &ModelName) -> String {
+        let endpoint = endpoint_name(&self.tenant.tenant, model);
+        format!("{}-{}", self.sagemaker(kind, &endpoint), "?".repeat(DIGEST_LENGTH))
     }
 
     /// Scalable targets have ids that nobody knows beforehand: what scales is
@@ -340,13 +349,34 @@ impl<'a> Scope<'a> {
         statement
     }
 
-    /// Alarms are the customer's own or made for a scaling policy.
-    fn alarms(&self, actions: &[&str]) -> Value {
+    /// Any endpoint config, to read: before it registers or deregisters anything,
+    /// Application Auto Scaling tries whether its caller may read one of a name
+    /// that it invents (its User Guide, "Permissions validation").
+    fn configs(&self) -> Value {
+        allow(&["sagemaker:DescribeEndpointConfig"], json!(self.sagemaker("endpoint-config", "*")))
+    }
+
+    /// Alarms are the customer's own or made for a scaling policy. Which ones may
+    /// be changed is the role's say.
+    fn alarms(&self) -> Value {
         let Tenant { region, account, .. } = self.tenant;
         allow(
-            actions,
+            &["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"],
             json!(format!("arn:{}:cloudwatch:{region}:{account}:alarm:*", self.partition)),
         )
+    }
+
+    /// For disks under a key of the customer's: SageMaker is given a grant by
+    /// whoever asks it (Developer Guide, "SageMaker API permissions"). Which key
+    /// is the role's say, and that the grant is for an AWS service.
+    fn volume_key(&self) -> Option<Value> {
+        let region = &self.tenant.region;
+        self.tenant.encryption.as_ref()?.volume_key.as_ref()?;
+        let keys = format!("arn:{}:kms:{region}:*:key/*", self.partition);
+        let mut statement = allow(&["kms:CreateGrant", "kms:DescribeKey"], json!(keys));
+        // Reading a key makes no grant, and so has no such condition key.
+        statement["Condition"] = json!({"BoolIfExists": {"kms:GrantIsForAWSResource": "true"}});
+        Some(statement)
     }
 
     /// The role that Application Auto Scaling makes for itself at first use.
@@ -363,21 +393,35 @@ impl<'a> Scope<'a> {
     /// What serves a model, or any of the tenant's models, whichever run made it.
     fn named_after(&self, model: Option<&ModelName>) -> [String; 3] {
         let tenant = &self.tenant.tenant;
-        let (endpoint, others) = match model {
-            Some(model) => (endpoint_name(tenant, model), endpoint_name(tenant, model) + "-*"),
-            None => (format!("{NAME_PREFIX}{tenant}-*"), format!("{NAME_PREFIX}{tenant}-*")),
-        };
-        [
-            self.sagemaker("endpoint", &endpoint),
-            self.sagemaker("endpoint-config", &others),
-            self.sagemaker("model", &others),
-        ]
+        match model {
+            Some(model) => [
+                self.sagemaker("endpoint", &endpoint_name(tenant, model)),
+                self.of_all_runs("endpoint-config", model),
+                self.of_all_runs("model", model),
+            ],
+            None => ["endpoint", "endpoint-config", "model"]
+                .map(|kind| self.sagemaker(kind, &format!("{NAME_PREFIX}{tenant}-*"))),
+        }
     }
 
-    /// Jobs of a model, or all of ours, whichever run made them.
+    /// Jobs of a model, or all of ours, whichever run made them. Names have room
+    /// for ten letters of the model only: its tags tell it from another one.
     fn jobs(&self, model: Option<&ModelName>) -> [String; 2] {
         let prefix = model.map_or(NAME_PREFIX.to_owned(), job_prefix);
         ["automl-job", "transform-job"].map(|kind| self.sagemaker(kind, &format!("{prefix}*")))
+    }
+
+    /// Stops them, if they carry the tags of the model, or of the tenant.
+    fn stop_jobs(&self, model: Option<&ModelName>) -> Value {
+        let actions = ["sagemaker:StopAutoMLJob", "sagemaker:StopTransformJob"];
+        let mut statement = allow(&actions, json!(self.jobs(model)));
+        let [_, of_tenant, of_model, _] = TAGS.map(|tag| format!("aws:ResourceTag/{tag}"));
+        let mut tags = json!({of_tenant: self.tenant.tenant});
+        if let Some(model) = model {
+            tags[of_model] = json!(model);
+        }
+        statement["Condition"] = json!({"StringEquals": tags});
+        statement
     }
 
     fn objects(&self, prefix: &str) -> String {
@@ -420,11 +464,16 @@ mod tests {
     use super::*;
 
     fn tenant(id: &str, bucket: &str, prefix: &str) -> Tenant {
+        tenant_in("us-east-1", id, bucket, prefix)
+    }
+
+    fn tenant_in(region: &str, id: &str, bucket: &str, prefix: &str) -> Tenant {
         serde_json::from_value(json!({
-            "tenant": id, "account": "222222222222", "region": "us-east-1",
+            "tenant": id, "account": "222222222222", "region": region,
             "role_arn": "arn:aws-us-gov:iam::222222222222:role/customer_trusting_saas",
             "execution_role_arn": "arn:aws-us-gov:iam::222222222222:role/crosspilot-execution",
             "external_id": "cp-0123", "bucket": bucket, "prefix": prefix, "status": "active",
+            "encryption": {"volume_key": "alias/disks"},
         }))
         .unwrap()
     }
@@ -437,7 +486,7 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 13] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 14] {
         [
             Purpose::ProveTrust,
             Purpose::StartJob(run),
@@ -451,6 +500,7 @@ mod tests {
             Purpose::Answer(&run.model),
             Purpose::Remove(Some(&run.model)),
             Purpose::Remove(None),
+            Purpose::TakeDown(&run.model),
             Purpose::TakeStock,
         ]
     }
@@ -458,7 +508,7 @@ mod tests {
     #[test]
     fn the_longest_names_fit_what_sts_takes() {
         let long = "a".repeat(20);
-        let tenant = tenant(&long, &"b".repeat(63), &"p".repeat(100));
+        let tenant = tenant_in("ap-southeast-1", &long, &"b".repeat(63), &"p".repeat(100));
         let run = run(&long, &"m".repeat(20));
         for purpose in purposes(&run) {
             let policy = purpose.policy(&tenant);
@@ -499,11 +549,40 @@ mod tests {
         let ours = "arn:aws-us-gov:sagemaker:us-east-1:222222222222";
         let expected = json!([
             format!("{ours}:endpoint/crosspilot-acme-churn"),
-            format!("{ours}:endpoint-config/crosspilot-acme-churn-*"),
-            format!("{ours}:model/crosspilot-acme-churn-*"),
+            format!("{ours}:endpoint-config/crosspilot-acme-churn-??????????"),
+            format!("{ours}:model/crosspilot-acme-churn-??????????"),
         ]);
         assert_eq!(policy["Statement"][1]["Resource"], expected);
+        // Names of jobs have room for ten letters of the model only.
+        let stop = &policy["Statement"][3];
+        assert_eq!(
+            stop["Action"],
+            json!(["sagemaker:StopAutoMLJob", "sagemaker:StopTransformJob"])
+        );
+        assert_eq!(
+            stop["Condition"],
+            json!({"StringEquals": {"aws:ResourceTag/TenantId": "acme", "aws:ResourceTag/Model": "churn"}})
+        );
         assert!(policy.to_string().contains("s3:::acme-ml/p-results/churn/*"), "{policy}");
+    }
+
+    #[test]
+    fn keys_of_disks_are_granted_where_something_gets_a_disk_and_only_if_there_is_one() {
+        let with = tenant("acme", "acme-ml", "p");
+        let without = Tenant { encryption: None, ..with.clone() };
+        let run = run("acme", "churn");
+        for purpose in purposes(&run) {
+            let gets_disks = matches!(
+                purpose,
+                Purpose::StartJob(_) | Purpose::Score(_) | Purpose::Deploy(_) | Purpose::Settle(_)
+            );
+            assert_eq!(
+                purpose.policy(&with).contains("kms:CreateGrant"),
+                gets_disks,
+                "{purpose:?}"
+            );
+            assert!(!purpose.policy(&without).contains("kms:CreateGrant"), "{purpose:?}");
+        }
     }
 
     #[test]

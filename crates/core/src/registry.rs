@@ -90,6 +90,9 @@ pub enum Outcome {
         /// Address of the report.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<String>,
+        /// What is not as it is set, though the model serves.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// It ended in the failure path.
     Failed {
@@ -152,6 +155,9 @@ struct Versioned<T> {
 
 /// Tries to write a document that others write too.
 const ATTEMPTS: usize = 5;
+/// Tries at reading a document: a body that breaks off is not the SDK's to ask
+/// for again, and whoever waits for a prediction has nobody else who would.
+const READS: usize = 3;
 
 /// What a conditional write expects to find.
 enum Expect<'a> {
@@ -294,28 +300,37 @@ impl Registry {
         &self,
         key: &str,
     ) -> Result<Option<Versioned<T>>, RegistryError> {
-        let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                let error = CallError::new("s3:GetObject", self.address(key), &error);
-                if error.aws_code() == "NoSuchBucket" {
-                    return Err(RegistryError::BucketGone(self.bucket.clone()));
+        let mut broken_off = None;
+        for _ in 0..READS {
+            let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let error = CallError::new("s3:GetObject", self.address(key), &error);
+                    if error.aws_code() == "NoSuchBucket" {
+                        return Err(RegistryError::BucketGone(self.bucket.clone()));
+                    }
+                    let missing = error.code() == Code::NotFound;
+                    return if missing { Ok(None) } else { Err(error.into()) };
                 }
-                return if error.code() == Code::NotFound { Ok(None) } else { Err(error.into()) };
-            }
-        };
-        let etag = answer.e_tag().unwrap_or_default().to_owned();
-        let modified = answer.last_modified().map_or(0, |time| time.secs());
-        let body = answer
-            .body
-            .collect()
-            .await
-            .map_err(|e| CallError::broken_off("s3:GetObject", self.address(key), e))?
-            .into_bytes();
-        let document = serde_json::from_slice(&body)
-            .map_err(|e| RegistryError::Broken { key: key.to_owned(), reason: e.to_string() })?;
-        Ok(Some(Versioned { document, etag, modified }))
+            };
+            let etag = answer.e_tag().unwrap_or_default().to_owned();
+            let modified = answer.last_modified().map_or(0, |time| time.secs());
+            let body = match answer.body.collect().await {
+                Ok(body) => body.into_bytes(),
+                Err(error) => {
+                    broken_off = Some(error);
+                    continue;
+                }
+            };
+            let document = serde_json::from_slice(&body).map_err(|e| RegistryError::Broken {
+                key: key.to_owned(),
+                reason: e.to_string(),
+            })?;
+            return Ok(Some(Versioned { document, etag, modified }));
+        }
+        let why = broken_off.map_or_else(String::new, |error| error.to_string());
+        Err(CallError::broken_off("s3:GetObject", self.address(key), why).into())
     }
 
     /// Writes a document if what is there is what was expected; `false` if not.

@@ -104,10 +104,10 @@ pub struct BadTriggerTime {
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
-/// Digits of the digest: 40 bits, so that a job name stays within 32
+/// Digits of the digest that names of models and configs end in: 40 bits, so that a job name stays within 32
 /// characters. Names live in one account, where two equal ones would need about
 /// a million runs of one model.
-const DIGEST_LENGTH: usize = 10;
+pub const DIGEST_LENGTH: usize = 10;
 
 impl RunId {
     /// The run that `trigger` starts for this tenant and model.

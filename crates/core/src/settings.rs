@@ -177,6 +177,12 @@ pub struct Deployment {
     /// How traffic moves to a new model.
     #[serde(default, skip_serializing_if = "is_default")]
     pub update: Update,
+    /// Whether the endpoint may be replaced, which leaves it gone for some minutes,
+    /// when the model changes between instances and serverless: SageMaker updates
+    /// no endpoint from instances to serverless, so that neither such a change nor
+    /// the way back from the opposite one is possible without.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub replace_endpoint: bool,
     /// Days without a prediction after which the endpoint is removed; never if
     /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,6 +241,25 @@ pub struct Update {
     pub alarms: Vec<String>,
 }
 
+impl Traffic {
+    /// In how many steps, and how long the alarms are watched after each.
+    fn steps(&self) -> (u32, u16) {
+        match *self {
+            Traffic::AllAtOnce => (0, 0),
+            Traffic::Canary { wait_seconds, .. } => (2, wait_seconds),
+            Traffic::Linear { percent, wait_seconds } => {
+                (100_u32.div_ceil(u32::from(percent.max(1))), wait_seconds)
+            }
+        }
+    }
+
+    /// Seconds that all its waits take together.
+    pub fn wait_seconds(&self) -> u32 {
+        let (steps, wait) = self.steps();
+        steps * u32::from(wait)
+    }
+}
+
 /// In which steps traffic moves to the new instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -242,14 +267,15 @@ pub enum Traffic {
     /// All of it, once the new instances are up.
     #[default]
     AllAtOnce,
-    /// A part of it first, then the rest.
+    /// A part of it first, then the rest. Needs two instances.
     Canary {
         /// 1 to 50.
         percent: u8,
-        /// How long the alarms are watched before the rest follows.
+        /// How long the alarms are watched before the rest follows, and once more
+        /// after that.
         wait_seconds: u16,
     },
-    /// The same part again and again.
+    /// The same part again and again. Needs two instances.
     Linear {
         /// 10 to 50.
         percent: u8,
@@ -279,6 +305,35 @@ impl ModelSettings {
         self.training.mode.unwrap_or(match self.deployment.hosting {
             Hosting::Serverless { .. } => Mode::Ensembling,
             Hosting::Instance { .. } => Mode::Auto,
+        })
+    }
+}
+
+impl Hosting {
+    /// Which of the two it is.
+    pub fn kind(&self) -> HostingKind {
+        match self {
+            Hosting::Instance { .. } => HostingKind::Instances,
+            Hosting::Serverless { .. } => HostingKind::Serverless,
+        }
+    }
+}
+
+/// Which of the two an endpoint runs on. SageMaker updates one that runs on
+/// instances to nothing else (Developer Guide, "Serverless Inference").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostingKind {
+    /// Instances of its own.
+    Instances,
+    /// Capacity by request.
+    Serverless,
+}
+
+impl std::fmt::Display for HostingKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            HostingKind::Instances => "instances",
+            HostingKind::Serverless => "serverless",
         })
     }
 }

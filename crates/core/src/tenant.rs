@@ -193,6 +193,18 @@ impl Tenant {
         self.tags.clone().into_iter().chain(ours).collect()
     }
 
+    /// What a customer with keys of its own may not expect, if it is so here.
+    pub fn note_on_keys(&self) -> Option<String> {
+        let keys = self.encryption.as_ref();
+        if keys.is_some_and(|keys| keys.output_key.is_some()) {
+            return None;
+        }
+        Some(format!(
+            "SageMaker encrypts what it writes with the account's default key for Amazon S3, whatever key the bucket has; if it shall be a key of the customer's, its stack names it as OutputKmsKeyArn, and `crosspilot tenant set {} --output-key ARN` the same one here",
+            self.tenant
+        ))
+    }
+
     /// What differs from another registration under the same id, in words: of
     /// all that is said when a tenant is added, and that is kept.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
@@ -248,7 +260,7 @@ impl Tenant {
         }
         for (model, settings) in &self.models {
             settings
-                .validate()
+                .validate_for(self.encryption.as_ref(), self.limits)
                 .map_err(|reason| TenantInvalid::Model { model: model.clone(), reason })?;
         }
         Ok(())
@@ -382,6 +394,44 @@ mod tests {
         }
         tenant.tags = (0..47).map(|n| (n.to_string(), String::new())).collect();
         assert_eq!(tenant.validate(), Err(TenantInvalid::Tags(47)));
+    }
+
+    #[test]
+    fn it_is_told_which_key_results_are_under_unless_that_is_set() {
+        let mut tenant = acme();
+        let note = tenant.note_on_keys().unwrap();
+        assert!(note.contains("`crosspilot tenant set acme --output-key ARN`"), "{note}");
+        tenant.encryption =
+            Some(Encryption { output_key: Some("alias/out".into()), ..Encryption::default() });
+        assert_eq!(tenant.note_on_keys(), None);
+    }
+
+    #[test]
+    fn what_a_model_may_depends_on_its_tenant() {
+        let mut tenant = acme();
+        let settings = |deployment: serde_json::Value| -> ModelSettings {
+            serde_json::from_value(serde_json::json!({"target": "y", "deployment": deployment}))
+                .unwrap()
+        };
+        let own_disk = serde_json::json!({"instance_type": "ml.g4dn.xlarge", "count": 2});
+        let update =
+            serde_json::json!({"traffic": {"canary": {"percent": 10, "wait_seconds": 200}}});
+        let model =
+            settings(serde_json::json!({"hosting": {"instance": own_disk}, "update": update}));
+        tenant.models.insert("churn".parse().unwrap(), model);
+        assert_eq!(tenant.validate(), Ok(()));
+        tenant.limits.max_runtime_seconds = 300;
+        assert_eq!(
+            tenant.validate().unwrap_err().to_string(),
+            "model churn: the waits of update.traffic take 400 s together, and a run of this tenant may take 300 s: shorten them, or raise the tenant's max_runtime_seconds"
+        );
+        tenant.limits = Limits::default();
+        tenant.encryption =
+            Some(Encryption { volume_key: Some("alias/disks".into()), ..Encryption::default() });
+        assert_eq!(
+            tenant.validate().unwrap_err().to_string(),
+            "model churn: instance_type is \"ml.g4dn.xlarge\", whose own disk is encrypted by its hardware and not with the tenant's volume key: choose a type without one, such as ml.m5.large, or take the volume key off the tenant"
+        );
     }
 
     #[test]

@@ -8,10 +8,24 @@ use crosspilot_core::aws::sagemaker::types::{
 use crosspilot_core::error::CallError;
 use crosspilot_core::layout;
 use crosspilot_core::registry::Serving;
-use crosspilot_core::settings::{Deployment, Hosting};
+use crosspilot_core::settings::{Deployment, Hosting, HostingKind};
 use crosspilot_core::tenant::Tenant;
 
 use crate::{Error, existed, tags};
+
+fn kind(variant: &ProductionVariant) -> HostingKind {
+    match variant.serverless_config() {
+        Some(_) => HostingKind::Serverless,
+        None => HostingKind::Instances,
+    }
+}
+
+/// What endpoints of this config run on.
+pub(crate) async fn kind_of(sagemaker: &Client, name: &str) -> Result<HostingKind, CallError> {
+    let found = sagemaker.describe_endpoint_config().endpoint_config_name(name).send().await;
+    let found = found.map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", name, &e))?;
+    Ok(found.production_variants().first().map_or(HostingKind::Instances, kind))
+}
 
 /// The config of one run's model, named after the run.
 pub(crate) struct EndpointConfig<'a> {
@@ -50,11 +64,14 @@ impl EndpointConfig<'_> {
             .await
             .map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", &name, &e))?;
         let first = found.production_variants().first();
+        let kind = first.map(kind);
         let foreign = |what| Error::Foreign { resource: format!("endpoint config {name}"), what };
         if first.and_then(ProductionVariant::model_name) != Some(&name) {
             Err(foreign("model"))
         } else if first.and_then(ProductionVariant::variant_name) != Some(variant) {
             Err(foreign("variant name"))
+        } else if kind != Some(self.deployment.hosting.kind()) {
+            Err(foreign("kind of hosting"))
         } else {
             Ok(())
         }

@@ -12,7 +12,7 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, RegistryError, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{ModelSettings, Traffic};
+use crosspilot_core::settings::{self, ModelSettings, Traffic};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -97,9 +97,11 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
     let name = run.endpoint_name();
     let found = Endpoint::find(&sagemaker, &name).await?;
 
-    // A champion whose endpoint is gone is none.
+    // A champion whose endpoint is gone is none, unless this run is replacing it.
     let serves = found.as_ref().is_some_and(Endpoint::serves);
-    let champion = lineup.champion.as_ref().filter(|champion| serves || champion.run == *run);
+    let replacing = lineup.is_challenged_by(run);
+    let champion =
+        lineup.champion.as_ref().filter(|champion| serves || replacing || champion.run == *run);
     let comparison = request.comparison.clone().unwrap_or_default();
     if comparison.held_out.is_some()
         && champion.is_some_and(|champion| {
@@ -126,6 +128,7 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
     if !deployment.decision.deploys() {
         return Ok(Deployed::Kept(deployment));
     }
+    may_change_to(found.as_ref(), &name, &settings.deployment)?;
     let challenger = Serving {
         run: run.clone(),
         job: request.job.clone(),
@@ -184,6 +187,23 @@ async fn after_other(
     Ok(waiting(reason, request.elapsed_seconds))
 }
 
+/// Instances and serverless do not take turns unless the settings say that the
+/// endpoint may be gone meanwhile: not even where an update would do, since a bad
+/// challenger could not be put back without.
+fn may_change_to(
+    found: Option<&Endpoint>,
+    name: &str,
+    deployment: &settings::Deployment,
+) -> Result<(), Error> {
+    let to = deployment.hosting.kind();
+    match found.filter(|found| found.changes_to(to)).and_then(|found| found.kind) {
+        Some(from) if !deployment.replace_endpoint => {
+            Err(Error::OtherHosting { endpoint: name.to_owned(), from, to })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether nobody works on a challenger any more. A run whose execution goes on
 /// ends by its own limits and puts its challenger back itself; one whose execution
 /// has ended does nothing more. Where that is not known, the challenger's own age
@@ -192,20 +212,10 @@ fn is_given_up(life: Life, age: Option<Duration>, traffic: &Traffic) -> bool {
     match life {
         Life::Running => false,
         Life::Ended => true,
-        Life::Unknown => age.is_none_or(|age| age > ON_ITS_WAY + moving(traffic)),
+        Life::Unknown => age.is_none_or(|age| {
+            age > ON_ITS_WAY + Duration::from_secs(traffic.wait_seconds().into())
+        }),
     }
-}
-
-/// How long traffic takes to move step by step.
-fn moving(traffic: &Traffic) -> Duration {
-    let (steps, wait) = match traffic {
-        Traffic::AllAtOnce => (0, 0),
-        Traffic::Canary { wait_seconds, .. } => (1, *wait_seconds),
-        Traffic::Linear { percent, wait_seconds } => {
-            (100_u64.div_ceil(u64::from(*percent).max(1)), *wait_seconds)
-        }
-    };
-    Duration::from_secs(steps * u64::from(wait))
 }
 
 /// The variant's name says which model answered, so each has its own. But
@@ -293,10 +303,16 @@ impl Plan<'_> {
                 }
             }
             Step::Update => {
+                let kind = self.settings.deployment.hosting.kind();
+                let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
                 let variants = found.map(|found| found.variants).unwrap_or_default();
                 let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
                 self.config().create(&sagemaker, instances).await?;
                 scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
+                if replaced {
+                    endpoint::delete(&sagemaker, name).await?;
+                    return wait(&format!("is being replaced by one that is {kind}"));
+                }
                 let guard = endpoint::guard(&self.settings.deployment)
                     .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
                 match endpoint::update(&sagemaker, name, &config, guard).await {
@@ -377,14 +393,9 @@ mod tests {
         ] {
             assert_eq!(is_given_up(life, age, traffic), expected, "{life:?} {age:?} {traffic:?}");
         }
-        assert_eq!(
-            moving(&Traffic::Canary { percent: 10, wait_seconds: 900 }),
-            Duration::from_secs(900)
-        );
-        assert_eq!(
-            moving(&Traffic::Linear { percent: 30, wait_seconds: 60 }),
-            Duration::from_secs(240)
-        );
+        // The alarms are watched once more when all traffic has moved.
+        assert_eq!(Traffic::Canary { percent: 10, wait_seconds: 900 }.wait_seconds(), 1800);
+        assert_eq!(Traffic::Linear { percent: 30, wait_seconds: 60 }.wait_seconds(), 240);
     }
 
     #[test]

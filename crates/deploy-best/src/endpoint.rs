@@ -8,7 +8,7 @@ use crosspilot_core::aws::sagemaker::types::{
     TrafficRoutingConfigType,
 };
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::settings::{Deployment, Hosting, Traffic, Update};
+use crosspilot_core::settings::{Deployment, Hosting, HostingKind, Traffic, Update};
 use serde::Serialize;
 
 use crate::{existed, is_missing};
@@ -39,6 +39,8 @@ pub struct Endpoint {
     pub pending: Option<String>,
     /// Its variants with the number of their instances.
     pub variants: Vec<(String, Option<i32>)>,
+    /// What it runs on; none before it has served.
+    pub kind: Option<HostingKind>,
 }
 
 impl Endpoint {
@@ -57,7 +59,14 @@ impl Endpoint {
         let variant = |variant: &ProductionVariantSummary| {
             Some((variant.variant_name()?.to_owned(), variant.desired_instance_count()))
         };
+        let serverless = |variant: &ProductionVariantSummary| {
+            variant.current_serverless_config().or(variant.desired_serverless_config()).is_some()
+        };
+        let kind = found.production_variants().first().map(|variant| {
+            if serverless(variant) { HostingKind::Serverless } else { HostingKind::Instances }
+        });
         Self {
+            kind,
             status: found.endpoint_status().map_or("Unknown", EndpointStatus::as_str).to_owned(),
             config: found.endpoint_config_name().unwrap_or_default().to_owned(),
             pending: pending.and_then(|p| p.endpoint_config_name()).map(str::to_owned),
@@ -68,6 +77,17 @@ impl Endpoint {
     /// Whether it answers requests.
     pub fn serves(&self) -> bool {
         !matches!(self.status.as_str(), "Failed" | "OutOfService" | "Creating" | "Deleting")
+    }
+
+    /// Whether it runs on something else than this.
+    pub fn changes_to(&self, kind: HostingKind) -> bool {
+        self.serves() && self.kind.is_some_and(|serving| serving != kind)
+    }
+
+    /// Whether it has to be deleted and created again to run on this: SageMaker
+    /// updates no endpoint from instances to serverless.
+    pub fn is_replaced_for(&self, kind: HostingKind) -> bool {
+        kind == HostingKind::Serverless && self.changes_to(kind)
     }
 }
 
@@ -192,9 +212,12 @@ pub(crate) fn guard(deployment: &Deployment) -> Option<DeploymentConfig> {
             (routing.linear_step_size(size(*percent)), None)
         }
     };
+    let waits = traffic.wait_seconds() + baking.map_or(0, i32::unsigned_abs);
+    let timeout = i32::try_from(Update::timeout_seconds(waits)).ok();
     let policy = BlueGreenUpdatePolicy::builder()
         .traffic_routing_configuration(routing.build())
         .set_termination_wait_in_seconds(baking)
+        .set_maximum_execution_timeout_in_seconds(timeout)
         .build();
     let alarms = alarms.iter().map(|alarm| Alarm::builder().alarm_name(alarm).build());
     let rollback = AutoRollbackConfig::builder().set_alarms(Some(alarms.collect())).build();
@@ -219,7 +242,26 @@ mod tests {
             config: config.into(),
             pending: pending.map(str::to_owned),
             variants: Vec::new(),
+            kind: Some(HostingKind::Instances),
         }
+    }
+
+    #[test]
+    fn only_from_instances_to_serverless_an_endpoint_is_replaced() {
+        use HostingKind::{Instances, Serverless};
+        for (serving, kind, changes, replaced) in [
+            (Some(Instances), Instances, false, false),
+            (Some(Instances), Serverless, true, true),
+            (Some(Serverless), Instances, true, false),
+            (Some(Serverless), Serverless, false, false),
+            (None, Serverless, false, false),
+        ] {
+            let found = Endpoint { kind: serving, ..endpoint("InService", "old", None) };
+            assert_eq!(found.changes_to(kind), changes, "{serving:?} {kind:?}");
+            assert_eq!(found.is_replaced_for(kind), replaced, "{serving:?} {kind:?}");
+        }
+        // What does not serve is cleared away or made anew in any case.
+        assert!(!endpoint("Failed", "old", None).changes_to(Serverless));
     }
 
     #[test]
@@ -262,6 +304,7 @@ mod tests {
         assert_eq!(routing.r#type(), Some(&TrafficRoutingConfigType::Canary));
         assert_eq!(routing.wait_interval_in_seconds(), Some(300));
         assert_eq!(routing.canary_size().unwrap().value(), Some(10));
+        assert_eq!(policy.maximum_execution_timeout_in_seconds(), Some(2 * 300 + 3600));
         let alarms = guarded.auto_rollback_configuration().unwrap().alarms();
         assert_eq!(alarms[0].alarm_name(), Some("errors"));
 
@@ -271,10 +314,12 @@ mod tests {
         let policy = linear.blue_green_update_policy().unwrap();
         let routing = policy.traffic_routing_configuration().unwrap();
         assert_eq!(routing.linear_step_size().unwrap().value(), Some(25));
+        assert_eq!(policy.maximum_execution_timeout_in_seconds(), Some(4 * 60 + 3600));
 
         let watched = guard(&deployment(Traffic::AllAtOnce, &["errors"])).unwrap();
         let policy = watched.blue_green_update_policy().unwrap();
         assert_eq!(policy.termination_wait_in_seconds(), Some(BAKING_SECONDS));
+        assert_eq!(policy.maximum_execution_timeout_in_seconds(), Some(BAKING_SECONDS + 3600));
 
         let hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
         assert_eq!(guard(&Deployment { hosting, ..deployment(canary, &[]) }), None);

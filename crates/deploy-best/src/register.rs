@@ -1,6 +1,7 @@
 //! The model of a job's best candidate: created, or adopted when it exists.
 
 use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::operation::describe_model::DescribeModelOutput;
 use crosspilot_core::aws::sagemaker::types::{ContainerDefinition, VpcConfig};
 use crosspilot_core::decision::Score;
 use crosspilot_core::error::CallError;
@@ -128,16 +129,18 @@ async fn create_or_adopt(
         .send()
         .await
         .map_err(|e| CallError::new("sagemaker:DescribeModel", &name, &e))?;
-    let same_data = found
-        .containers()
-        .iter()
-        .map(ContainerDefinition::model_data_url)
-        .eq(containers.iter().map(|container| container.model_data.as_deref()));
-    if same_data {
+    if model_data(&found).eq(containers.iter().map(|container| container.model_data.as_deref())) {
         Ok(())
     } else {
         Err(Error::Foreign { resource: format!("model {name}"), what: "model data" })
     }
+}
+
+/// Where the data of a model's containers lie, in order. SageMaker may show a model
+/// of one container as one with a primary container.
+fn model_data(model: &DescribeModelOutput) -> impl Iterator<Item = Option<&str>> {
+    let all = model.primary_container().into_iter().chain(model.containers());
+    all.map(ContainerDefinition::model_data_url)
 }
 
 fn vpc(network: &Network) -> VpcConfig {
@@ -150,6 +153,23 @@ fn vpc(network: &Network) -> VpcConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_container_is_the_same_in_either_form() {
+        let container = |url: &str| ContainerDefinition::builder().model_data_url(url).build();
+        let model = DescribeModelOutput::builder;
+        for (found, expected) in [
+            (model().containers(container("s3://a")), vec![Some("s3://a")]),
+            (model().primary_container(container("s3://a")), vec![Some("s3://a")]),
+            (
+                model().containers(container("s3://a")).containers(container("s3://b")),
+                vec![Some("s3://a"), Some("s3://b")],
+            ),
+            (model(), vec![]),
+        ] {
+            assert_eq!(model_data(&found.build()).collect::<Vec<_>>(), expected);
+        }
+    }
 
     #[test]
     fn a_serverless_endpoint_takes_one_container_and_no_frills() {

@@ -1,20 +1,23 @@
 //! Leaves the customer's account as the lineup says, however the run ended: the
 //! champion serves and scales, and what serves no more is removed.
 
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{Hosting, ModelSettings};
+use crosspilot_core::settings::{HostingKind, ModelSettings};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Endpoint, Step};
 use crate::jobs::{self, Job};
-use crate::{Error, Waiting, is_missing, scaling, tags};
+use crate::{Error, Waiting, config, is_missing, scaling, tags};
+
+/// How long it is tried to put scaling on while what keeps it off can heal.
+const SCALING_SECONDS: f64 = 600.0;
 
 /// Which run has ended.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +40,9 @@ pub enum Settled {
     Settled {
         /// Names of the models and configs that were removed.
         removed: Vec<String>,
+        /// What serves all the same, but not as it is set.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// The endpoint is on its way back, or a job stops.
     Waiting(Waiting),
@@ -58,9 +64,8 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
     let scene = Scene { app, tenant: &tenant, settings, session };
 
     let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
-    let to_remove = if let Some(champion) = lineup.champion.as_ref().filter(|c| c.run == run) {
-        scene.scale(champion).await?;
-        lineup.retired
+    let to_remove = if lineup.is_led_by(&run) {
+        lineup.retired.clone()
     } else {
         if lineup.is_challenged_by(&run)
             && let Some(reason) = scene.put_back(&run, lineup.champion.as_ref()).await?
@@ -85,9 +90,32 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
     if let Some(job) = jobs?.iter().find(|job| job.works()) {
         return later(format!("job {} is {}", job.name, job.status));
     }
+    // Last, since it can fail by itself: the champion serves, scaled or not. Every
+    // run tries it, so that what kept it off once does not do so for good.
+    let free = lineup.challenger.as_ref().is_none_or(|challenger| challenger.run == run);
+    let champion = lineup.champion.as_ref().filter(|_| free);
+    let scaled = match champion {
+        Some(champion) => scene.scale(champion).await,
+        None => Ok(()),
+    };
+    let mut warnings = Vec::new();
+    if let Err(error) = scaled {
+        let heals = matches!(error.code(), Code::Throttled | Code::Unavailable);
+        if heals && elapsed_seconds < SCALING_SECONDS {
+            return later(format!("scaling is not put on yet: {error}"));
+        }
+        warnings.push(unscaled(&run.endpoint_name(), &error));
+    }
     app.registry.note_settled(&run).await?;
-    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, "settled");
-    Ok(Settled::Settled { removed })
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, ?warnings, "settled");
+    Ok(Settled::Settled { removed, warnings })
+}
+
+/// What is told when a model serves and does not scale.
+pub(crate) fn unscaled(endpoint: &str, error: &CallError) -> String {
+    format!(
+        "endpoint {endpoint} serves, but does not scale, and keeps the instances that it has: {error}; compare the customer's stack with infra/customer.yaml: the next run tries again"
+    )
 }
 
 async fn stop_jobs(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Vec<Job>, CallError> {
@@ -128,7 +156,6 @@ impl Scene<'_> {
         let config = champion.run.deployment_name();
         match endpoint::step(found.as_ref(), &config) {
             Step::Adopt if found.as_ref().is_some_and(|found| found.status == "InService") => {
-                self.scale(champion).await?;
                 self.withdraw(challenger).await?;
                 return Ok(None);
             }
@@ -141,9 +168,16 @@ impl Scene<'_> {
                 endpoint::create(&sagemaker, &name, &config, tags).await?;
             }
             Step::Update => {
+                // Whatever the settings say: no model that did not pass goes on serving.
+                let kind = config::kind_of(&sagemaker, &config).await?;
+                let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
                 let variants = found.map(|found| found.variants).unwrap_or_default();
                 scaling::deregister(&self.session.auto_scaling(), &name, &variants).await?;
-                endpoint::update(&sagemaker, &name, &config, None).await?;
+                if replaced {
+                    endpoint::delete(&sagemaker, &name).await?;
+                } else {
+                    endpoint::update(&sagemaker, &name, &config, None).await?;
+                }
             }
         }
         moving(&format!("is going back to run {}", champion.run.run_id))
@@ -159,15 +193,16 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Lets the model that serves scale, if it is set so.
-    pub(crate) async fn scale(&self, serving: &Serving) -> Result<(), Error> {
-        let Some(deployment) = self.settings.map(|settings| &settings.deployment) else {
-            return Ok(());
-        };
-        let Some(wanted) = deployment.scaling else { return Ok(()) };
-        if let Hosting::Instance { .. } = deployment.hosting {
+    /// Lets the model that serves scale, if it is set so and has instances: what
+    /// was rolled back to may have none.
+    pub(crate) async fn scale(&self, serving: &Serving) -> Result<(), CallError> {
+        let wanted = self.settings.and_then(|settings| settings.deployment.scaling);
+        let Some(wanted) = wanted else { return Ok(()) };
+        let Serving { endpoint, variant, .. } = serving;
+        let found = Endpoint::find(&self.session.sagemaker(), endpoint).await?;
+        if found.is_some_and(|found| found.kind == Some(HostingKind::Instances)) {
             let client = self.session.auto_scaling();
-            scaling::register(&client, &serving.endpoint, &serving.variant, wanted).await?;
+            scaling::register(&client, endpoint, variant, wanted).await?;
         }
         Ok(())
     }

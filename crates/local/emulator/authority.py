@@ -10,6 +10,7 @@ through untouched.
     POST /_crosspilot/authorize        may the sender of this request do this?
     POST /_crosspilot/service-session  a session of a role, for an AWS service
     POST /_crosspilot/session-may      may the holder of such a session do this?
+    POST /_crosspilot/decisions        which of all this may such a holder do? (for tests)
     POST /_crosspilot/expire-sessions  end a role's sessions now (for tests)
     POST /_crosspilot/issued-secrets   every session's secrets (to search logs for)
     POST /_crosspilot/calls            who called what with a session, so far (for tests)
@@ -102,7 +103,7 @@ def _questions():
     from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4  # noqa: F401
     from ministack.services import iam  # noqa: F401
 
-    return {"authorize": _authorize, "service-session": _service_session, "session-may": _session_may,
+    return {"authorize": _authorize, "service-session": _service_session, "session-may": _session_may, "decisions": _decisions,
             "expire-sessions": _expire_sessions, "issued-secrets": _issued_secrets, "calls": _called,
             "events": _events, "age-metrics": _age_metrics, "fault": faults.add, "faults": faults.to_come, "kill": faults.kill}
 
@@ -305,36 +306,55 @@ def _session_may(question):
 
     For what SageMaker does with a role elsewhere than at the emulator's own port.
     """
+    principal = _holder(question)
+    for check in question["checks"]:
+        _calls.append((principal.arn, "POST", check["action"], check["resource"]))
+        if not _allowed(principal, check, question["region"]):
+            context = {key.lower(): value for key, value in check["context"].items()}
+            raise Refused("AccessDeniedException", _denial(
+                principal, question["access_key_id"], check["action"], check["resource"], context, question["region"]))
+    return {}
+
+
+def _decisions(question):
+    """For each check, whether the holder of a session may do it."""
+    principal = _holder(question)
+    return {"decisions": [_allowed(principal, check, question["region"]) for check in question["checks"]]}
+
+
+def _holder(question):
+    """Who holds the session of this access key; its account becomes the current one."""
     from ministack.core import iam_evaluator as evaluator
     from ministack.core import responses
     from ministack.services import sts
 
-    access_key, region = question["access_key_id"], question["region"]
+    access_key = question["access_key_id"]
     session = sts._sessions.get(access_key)
     if session is None:
         raise Refused("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
     responses.set_request_account_id(session["AccountId"])
-    responses.set_request_region(region)
+    responses.set_request_region(question["region"])
     principal = evaluator.resolve_principal(access_key, session["AccountId"])
     if isinstance(principal, evaluator.AuthError):
         raise Refused(principal.code, principal.message, 403)
-    for check in question["checks"]:
-        context = {key.lower(): value for key, value in check["context"].items()}
-        asked = evaluator.EvalContext(
-            principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
-            action=check["action"], resource_arn=check["resource"], region=region,
-            principal_keys=principal.keys, service_context=context)
-        _calls.append((principal.arn, "POST", check["action"], check["resource"]))
-        service = check["action"].partition(":")[0]
-        result = evaluator.evaluate(asked, principal.policies, *principal.limits)
-        found = evaluator._resource_policy(service, check["resource"])
-        if found is not None:
-            result = evaluator.combine_resource_policy(
-                result, asked, *found, required=service in evaluator._POLICY_REQUIRED, limits=principal.limits)
-        if result.decision != "Allow":
-            message = _denial(principal, access_key, check["action"], check["resource"], context, region)
-            raise Refused("AccessDeniedException", message)
-    return {}
+    return principal
+
+
+def _allowed(principal, check, region):
+    """The evaluator's verdict, with the resource's own policy."""
+    from ministack.core import iam_evaluator as evaluator
+
+    asked = evaluator.EvalContext(
+        principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
+        action=check["action"], resource_arn=check["resource"], region=region, principal_keys=principal.keys,
+        secure_transport=True, service_context={key.lower(): value for key, value in check["context"].items()})
+    service = check["action"].partition(":")[0]
+    result = evaluator.evaluate(asked, principal.policies, *principal.limits)
+    found = evaluator._resource_policy(service, check["resource"])
+    if found is not None:
+        result = evaluator.combine_resource_policy(
+            result, asked, *found, required=service in evaluator._POLICY_REQUIRED, limits=principal.limits)
+    return result.decision == "Allow"
 
 
 def role_allows(role_arn, service, action, resource, account, context=None):

@@ -254,9 +254,6 @@ def private_runtime_apis():
 
     def build(self, generation, pending):
         class Private(handler(self, generation, pending)):
-            # Headers and body are written apart: with Nagle's algorithm an answer waits for an acknowledgement.
-            disable_nagle_algorithm = True
-
             def parse_request(self):
                 if not super().parse_request():
                     return False

@@ -19,8 +19,10 @@ which must allow what they do, IAM groups and access keys in CloudFormation, and
 alarms that watch the metric of their own dimensions only.
 """
 
+import functools
 import json
 import os
+import re
 import signal
 import socketserver
 import sys
@@ -28,6 +30,7 @@ import threading
 import time
 import types
 from datetime import datetime, timezone
+from urllib.parse import quote_plus
 
 # Saving takes well under a second; whoever started this waits a little longer.
 _SAVING_SECONDS = 20
@@ -57,6 +60,8 @@ def main():
     _deliver_across_accounts()
     _provision_identities()
     _watch_own_dimensions()
+    _encode_keys_as_s3_does()
+    _match_every_character()
     failures.patch()
     doors.no_service_is_a_root()
     doors.private_runtime_apis()
@@ -227,6 +232,25 @@ def _watch_own_dimensions():
         types.FunctionType(evaluate.__code__, {**vars(cloudwatch), "_metrics": metrics})(alarm)
 
     cloudwatch._evaluate_alarm = evaluate_own
+
+
+def _encode_keys_as_s3_does():
+    """In listings that ask for it; without, an answer with a control character is no XML, as on AWS."""
+    from ministack.services import s3
+
+    s3._url_encode = lambda key: quote_plus(key, safe="/*")
+
+
+def _match_every_character():
+    """A policy's ``*`` stands for any characters, also for the line break in an object's key."""
+    from ministack.core import iam_evaluator
+
+    def compiled(pattern, ignore_case):
+        parts = {"*": ".*", "?": "."}
+        regex = "".join(parts.get(character) or re.escape(character) for character in pattern)
+        return re.compile(rf"{regex}\Z", re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+
+    iam_evaluator._fnmatch_compile = functools.lru_cache(4096)(compiled)
 
 
 def _with_context(text, schedule, event):

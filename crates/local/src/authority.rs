@@ -205,6 +205,23 @@ impl Authority {
         self.ask("session-may", &question).await.map(|Allowed {}| ())
     }
 
+    /// Which of these checks the holder of the session with this access key
+    /// passes, for tests.
+    pub async fn decisions(
+        &self,
+        access_key_id: &str,
+        region: &str,
+        checks: &[Check],
+    ) -> Result<Vec<bool>, AuthorityError> {
+        #[derive(Deserialize)]
+        struct Decided {
+            decisions: Vec<bool>,
+        }
+        let question =
+            serde_json::json!({"access_key_id": access_key_id, "region": region, "checks": checks});
+        self.ask("decisions", &question).await.map(|answer: Decided| answer.decisions)
+    }
+
     /// End every session whose principal ARN starts like this; how many there
     /// were. A fault for tests: sessions that expire early.
     pub async fn expire_sessions(&self, principal_prefix: &str) -> Result<u64, AuthorityError> {

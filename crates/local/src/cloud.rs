@@ -9,7 +9,7 @@ use crosspilot_core::aws::aws_config::{Region, SdkConfig};
 use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
-use crosspilot_core::tenant::{ACCESS_ROLE, Limits, Network, Tenant, TenantStatus};
+use crosspilot_core::tenant::{ACCESS_ROLE, Encryption, Limits, Network, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Vendor, VendorError};
 
 use crate::administrators::Administrators;
@@ -132,6 +132,8 @@ pub struct Onboarding {
     pub limits: Limits,
     /// The customer's subnets, if everything has to run in them.
     pub network: Option<Network>,
+    /// The customer's keys, by their ARNs, if disks and results are under some.
+    pub encryption: Option<Encryption>,
 }
 
 impl Onboarding {
@@ -145,6 +147,7 @@ impl Onboarding {
             template: CUSTOMER_TEMPLATE.to_owned(),
             limits: Limits { max_candidates: 10, max_runtime_seconds: 900 },
             network: None,
+            encryption: None,
         })
     }
 }
@@ -361,7 +364,8 @@ impl LocalCloud {
     /// external ID, the customer deploys the template with it, the vendor
     /// registers the tenant.
     pub async fn onboard(&self, onboarding: &Onboarding) -> Result<Tenant, CloudError> {
-        let Onboarding { tenant, account, bucket, prefix, template, limits, network } = onboarding;
+        let Onboarding { tenant, account, bucket, prefix, template, limits, .. } = onboarding;
+        let Onboarding { network, encryption, .. } = onboarding;
         let external_id = ExternalId::generate().map_err(|_| CloudError::Random)?;
         let mut parameters = vec![
             ("SaasAccountId", SAAS_ACCOUNT.to_owned()),
@@ -376,6 +380,9 @@ impl LocalCloud {
             parameters.push(("SubnetIds", subnets.join(",")));
             parameters.push(("SecurityGroupIds", security_groups.join(",")));
         }
+        let Encryption { volume_key, output_key, .. } = encryption.clone().unwrap_or_default();
+        parameters.extend(volume_key.map(|key| ("VolumeKmsKeyArn", key)));
+        parameters.extend(output_key.map(|key| ("OutputKmsKeyArn", key)));
         let parameters: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let outputs =
@@ -392,7 +399,7 @@ impl LocalCloud {
             bucket_exists: false,
             prefix: prefix.clone(),
             network: network.clone(),
-            encryption: None,
+            encryption: encryption.clone(),
             tags: Default::default(),
             status: TenantStatus::Active,
             limits: *limits,

@@ -194,9 +194,23 @@ impl Answer {
         }
         if lines == records {
             Ok(answer)
+        } else if lines == 1
+            && let Some(text) = answer.side_by_side()
+        {
+            Ok(Self { text, records })
         } else {
             Err(AnswerInvalid::Count { got: lines, expected: records })
         }
+    }
+
+    /// The numbers of an answer that is one line of nothing but numbers, each as
+    /// a line of its own: SageMaker's XGBoost writes the answers of a tuned
+    /// regression into one line (aws/sagemaker-xgboost-container,
+    /// `algorithm_mode/serve.py`).
+    fn side_by_side(&self) -> Option<Vec<u8>> {
+        let line = self.lines().next()?.ok()?;
+        let numbers = line.len() == self.records && line.iter().all(|it| number(it).is_some());
+        numbers.then(|| line.iter().collect::<Vec<_>>().join("\n").into_bytes())
     }
 
     fn lines(&self) -> impl Iterator<Item = Result<StringRecord, String>> {
@@ -340,6 +354,17 @@ mod tests {
         );
         assert_eq!(json("True.,nan"), r#"{"label":"True."}"#);
         assert_eq!(json("True."), r#"{"label":"True."}"#);
+    }
+
+    #[test]
+    fn numbers_may_stand_side_by_side() {
+        let numbers = |body: &str, records| read(body, records, Some(Kind::Numbers));
+        let two = vec![Prediction::Value(1.5), Prediction::Value(-2.0)];
+        assert_eq!(numbers("1.5,-2.0", 2).unwrap(), two);
+        assert_eq!(numbers("1.5\n-2.0\n", 2).unwrap(), two);
+        assert!(numbers("1.5,-2.0", 3).is_err() && numbers("1.5,x", 2).is_err());
+        // One record of a classification has several columns, too.
+        assert_eq!(json("1,0.91"), r#"{"label":"1","probability":0.91}"#);
     }
 
     #[test]

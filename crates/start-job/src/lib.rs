@@ -103,6 +103,16 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// SageMaker does not find the column to predict, although the preflight did.
+    #[error(
+        "SageMaker refuses the data under {data}: {said} See that every file there begins with a header that has the target, or correct the model's target, then start the run again"
+    )]
+    NoTarget {
+        /// Where the training data lies.
+        data: String,
+        /// SageMaker's own words.
+        said: String,
+    },
     /// The request lacks something; a fault of ours.
     #[error("the job's request is not complete: {0}")]
     Request(#[from] BuildError),
@@ -117,7 +127,7 @@ pub enum Error {
 impl Coded for Error {
     fn code(&self) -> Code {
         match self {
-            Error::Unfit(_) => Code::DataUnfit,
+            Error::Unfit(_) | Error::NoTarget { .. } => Code::DataUnfit,
             Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } => Code::Conflict,
             Error::Request(_) => Code::Internal,
@@ -285,6 +295,13 @@ async fn create_or_adopt(
         Err(error) => error,
     };
     match error.aws_code() {
+        // "Target attribute name y does not exist in header."
+        "ValidationException" if error.message().contains("does not exist in header") => {
+            Err(Error::NoTarget {
+                data: plan.training_data.clone(),
+                said: error.message().chars().take(200).collect(),
+            })
+        }
         // The quota of concurrent jobs frees itself.
         "ResourceLimitExceeded" => Ok(Some(error.message().to_owned())),
         "ResourceInUse" => match find_job(session, &plan.name).await? {

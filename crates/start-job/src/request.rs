@@ -106,20 +106,32 @@ impl JobPlan {
     pub(crate) fn difference(&self, found: &DescribeAutoMlJobV2Output) -> Option<&'static str> {
         let split = found.data_split_config().and_then(|split| split.validation_fraction());
         let asked_split = self.split.as_ref().and_then(|split| split.validation_fraction());
-        let security = found.security_config();
+        let channels = found.auto_ml_job_input_data_config();
+        let output = found.output_data_config();
         let differs = [
             ("execution role", found.role_arn() != Some(self.role.as_str())),
-            ("training or validation data", found.auto_ml_job_input_data_config() != self.channels),
-            ("output location or key", found.output_data_config() != Some(&self.output)),
+            (
+                "training or validation data",
+                channels.len() != self.channels.len()
+                    || self.channels.iter().zip(channels).any(|(a, f)| channel_differs(a, f)),
+            ),
+            (
+                "output location or key",
+                output.and_then(|output| output.s3_output_path()) != self.output.s3_output_path()
+                    || key(output.and_then(|output| output.kms_key_id()))
+                        != key(self.output.kms_key_id()),
+            ),
             (
                 "objective metric",
                 self.objective.is_some()
                     && found.auto_ml_job_objective() != self.objective.as_ref(),
             ),
-            ("validation share", asked_split.is_some() && split != asked_split),
+            ("validation share", differs(asked_split, split)),
             (
                 "network or encryption",
-                self.security.is_some() && security != self.security.as_ref(),
+                self.security
+                    .as_ref()
+                    .is_some_and(|asked| security_differs(asked, found.security_config())),
             ),
         ];
         let plain = differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what);
@@ -292,14 +304,120 @@ fn problem(
     })
 }
 
+/// Whether something that was asked for is not what was found.
+fn differs<T: PartialEq>(asked: Option<T>, found: Option<T>) -> bool {
+    asked.is_some() && asked != found
+}
+
+/// A key that is none may be shown as an empty one.
+fn key(key: Option<&str>) -> Option<&str> {
+    key.filter(|key| !key.is_empty())
+}
+
+fn channel_differs(asked: &AutoMlJobChannel, found: &AutoMlJobChannel) -> bool {
+    let source = |channel: &AutoMlJobChannel| {
+        channel.data_source().and_then(|source| source.s3_data_source()).cloned()
+    };
+    differs(asked.channel_type(), found.channel_type())
+        || differs(asked.content_type(), found.content_type())
+        // None is what is meant where nothing is said.
+        || asked.compression_type().unwrap_or(&CompressionType::None)
+            != found.compression_type().unwrap_or(&CompressionType::None)
+        || source(asked) != source(found)
+}
+
+fn security_differs(asked: &AutoMlSecurityConfig, found: Option<&AutoMlSecurityConfig>) -> bool {
+    let encrypts = |security: &AutoMlSecurityConfig| {
+        security.enable_inter_container_traffic_encryption().unwrap_or(false)
+    };
+    let sorted = |ids: &[String]| {
+        let mut ids = ids.to_vec();
+        ids.sort();
+        ids
+    };
+    let network = |security: &AutoMlSecurityConfig| {
+        let network = security.vpc_config()?;
+        Some((sorted(network.subnets()), sorted(network.security_group_ids())))
+    };
+    found.is_none_or(|found| {
+        key(asked.volume_kms_key_id()) != key(found.volume_kms_key_id())
+            || encrypts(asked) != encrypts(found)
+            || network(asked) != network(found)
+    })
+}
+
+fn criteria_differ(
+    asked: Option<&AutoMlJobCompletionCriteria>,
+    found: Option<&AutoMlJobCompletionCriteria>,
+) -> bool {
+    let Some(asked) = asked else { return false };
+    found.is_none_or(|found| {
+        differs(asked.max_candidates(), found.max_candidates())
+            || differs(
+                asked.max_auto_ml_job_runtime_in_seconds(),
+                found.max_auto_ml_job_runtime_in_seconds(),
+            )
+            || differs(
+                asked.max_runtime_per_training_job_in_seconds(),
+                found.max_runtime_per_training_job_in_seconds(),
+            )
+    })
+}
+
+fn series_differ(
+    asked: &TimeSeriesForecastingJobConfig,
+    found: &TimeSeriesForecastingJobConfig,
+) -> bool {
+    let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
+    let columns = |config: &TimeSeriesForecastingJobConfig| {
+        config.time_series_config().map(|series| {
+            [
+                series.target_attribute_name(),
+                series.timestamp_attribute_name(),
+                series.item_identifier_attribute_name(),
+            ]
+            .map(|name| name.map(str::to_owned))
+        })
+    };
+    let groups = |config: &TimeSeriesForecastingJobConfig| {
+        some(config.time_series_config()?.grouping_attribute_names())
+    };
+    asked.forecast_frequency() != found.forecast_frequency()
+        || asked.forecast_horizon() != found.forecast_horizon()
+        || differs(some(asked.forecast_quantiles()), some(found.forecast_quantiles()))
+        || asked.feature_specification_s3_uri() != found.feature_specification_s3_uri()
+        || columns(asked) != columns(found)
+        || differs(groups(asked), groups(found))
+        || criteria_differ(asked.completion_criteria(), found.completion_criteria())
+}
+
 /// Compares what was asked for; SageMaker may have filled in the rest.
 fn problem_differs(
     asked: &AutoMlProblemTypeConfig,
     found: Option<&AutoMlProblemTypeConfig>,
 ) -> Option<&'static str> {
-    use AutoMlProblemTypeConfig::TabularJobConfig as Tabular;
-    let (Tabular(asked), Some(Tabular(found))) = (asked, found) else {
-        return (Some(asked) != found).then_some("problem");
+    use AutoMlProblemTypeConfig::{
+        ImageClassificationJobConfig as Image, TabularJobConfig as Tabular,
+        TextClassificationJobConfig as Text, TimeSeriesForecastingJobConfig as Series,
+    };
+    let other = |differs: bool| differs.then_some("problem");
+    let (asked, found) = match (asked, found) {
+        (Tabular(asked), Some(Tabular(found))) => (asked, found),
+        (Series(asked), Some(Series(found))) => return other(series_differ(asked, found)),
+        (Text(asked), Some(Text(found))) => {
+            return other(
+                asked.content_column() != found.content_column()
+                    || asked.target_label_column() != found.target_label_column()
+                    || criteria_differ(asked.completion_criteria(), found.completion_criteria()),
+            );
+        }
+        (Image(asked), Some(Image(found))) => {
+            return other(criteria_differ(
+                asked.completion_criteria(),
+                found.completion_criteria(),
+            ));
+        }
+        _ => return Some("problem"),
     };
     let differs = [
         ("target column", found.target_attribute_name() != asked.target_attribute_name()),
@@ -308,7 +426,7 @@ fn problem_differs(
             asked.problem_type().is_some() && found.problem_type() != asked.problem_type(),
         ),
         ("mode", found.mode() != asked.mode()),
-        ("limits", found.completion_criteria() != asked.completion_criteria()),
+        ("limits", criteria_differ(asked.completion_criteria(), found.completion_criteria())),
         (
             "feature types",
             found.feature_specification_s3_uri() != asked.feature_specification_s3_uri(),
@@ -551,6 +669,45 @@ mod tests {
         assert_eq!(other(json!({}), limits, &csv()), Some("limits"));
         let weight = model(json!({"mode": "ensembling", "sample_weight": "w"}));
         assert_eq!(other(json!({}), weight, &csv()), Some("sample weight"));
+    }
+
+    #[test]
+    fn what_sagemaker_fills_in_makes_no_other_job() {
+        let tenant = tenant(json!({
+            "encryption": {"volume_key": "alias/disks"},
+            "network": {"subnets": ["subnet-0123abcd", "subnet-0123abce"], "security_groups": ["sg-0123abcd"]},
+        }));
+        let series = json!({"target": "demand", "problem": {"time_series_forecasting": {
+            "frequency": "1D", "horizon": 14, "item_column": "sku", "timestamp_column": "day",
+        }}});
+        let ours = plan(&tenant, series, &csv());
+        let mut filled = described(&ours);
+        filled.output_data_config = Some(
+            AutoMlOutputDataConfig::builder()
+                .s3_output_path(ours.output.s3_output_path().unwrap())
+                .kms_key_id("")
+                .build(),
+        );
+        let mut channel = ours.channels[0].clone();
+        channel.compression_type = None;
+        filled.auto_ml_job_input_data_config = Some(vec![channel]);
+        let security = filled.security_config.as_mut().unwrap();
+        security.vpc_config.as_mut().unwrap().subnets.as_mut().unwrap().reverse();
+        let mut config = ours.problem.as_time_series_forecasting_job_config().unwrap().clone();
+        config.forecast_quantiles = Some(vec!["p10".into(), "p50".into(), "p90".into()]);
+        config.completion_criteria.as_mut().unwrap().max_runtime_per_training_job_in_seconds =
+            Some(3600);
+        let set = |config: &TimeSeriesForecastingJobConfig| {
+            Some(AutoMlProblemTypeConfig::TimeSeriesForecastingJobConfig(config.clone()))
+        };
+        filled.auto_ml_problem_type_config = set(&config);
+        assert_eq!(ours.difference(&filled), None);
+        // What was asked for is still compared.
+        config.forecast_horizon = Some(7);
+        filled.auto_ml_problem_type_config = set(&config);
+        assert_eq!(ours.difference(&filled), Some("problem"));
+        filled.security_config.as_mut().unwrap().volume_kms_key_id = Some("alias/other".into());
+        assert_eq!(ours.difference(&filled), Some("network or encryption"));
     }
 
     #[test]

@@ -52,20 +52,20 @@ const FIRST: &[&str] = &["Calls", "Minutes", "Contract", "Churn?"];
 const SECOND: &[&str] = &["Minutes", "Calls", "Contract", "Visits", "Churn?"];
 
 /// A customer, and what its administrator and the vendor see.
-struct Scene {
-    customer: Customer,
+pub(super) struct Scene {
+    pub(super) customer: Customer,
 }
 
 impl Scene {
-    async fn new(cloud: &'static LocalCloud, tenant: &str) -> Self {
+    pub(super) async fn new(cloud: &'static LocalCloud, tenant: &str) -> Self {
         Self { customer: Customer::new(cloud, tenant).await }
     }
 
-    fn sagemaker(&self) -> SageMaker {
+    pub(super) fn sagemaker(&self) -> SageMaker {
         self.customer.cloud.endpoints().sagemaker_of(self.customer.tenant.account.as_str())
     }
 
-    async fn set(&self, change: impl FnOnce(&mut ModelSettings)) {
+    pub(super) async fn set(&self, change: impl FnOnce(&mut ModelSettings)) {
         let mut settings = ModelSettings::predicting("Churn?");
         change(&mut settings);
         let vendor = self.customer.cloud.vendor();
@@ -73,12 +73,12 @@ impl Scene {
         vendor.set_model(tenant, model, &settings).await.unwrap();
     }
 
-    async fn hold_out(&self, text: String) {
+    pub(super) async fn hold_out(&self, text: String) {
         self.customer.put("crosspilot/churn/test/held-out.csv", text).await;
     }
 
     /// Uploads training data in place of what is there, which starts a run.
-    async fn train(&self, text: String) -> String {
+    pub(super) async fn train(&self, text: String) -> String {
         let before = self.customer.executions().await;
         self.customer.put("crosspilot/churn/train/data.csv", text).await;
         until("the upload starts a run", async || {
@@ -87,18 +87,18 @@ impl Scene {
         .await
     }
 
-    async fn lineup(&self) -> Lineup {
+    pub(super) async fn lineup(&self) -> Lineup {
         let registry = &self.customer.cloud.vendor().registry;
         registry.lineup(&self.customer.tenant.tenant, &self.customer.model).await.unwrap()
     }
 
     /// The run that serves.
-    async fn champion(&self) -> String {
+    pub(super) async fn champion(&self) -> String {
         self.lineup().await.champion.unwrap().run.run_id.to_string()
     }
 
     /// Names of the models and configs in the customer's account.
-    async fn left(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub(super) async fn left(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let client = self.sagemaker();
         let models = client.list_models().send().await.unwrap();
         let configs = client.list_endpoint_configs().send().await.unwrap();
@@ -109,19 +109,19 @@ impl Scene {
         )
     }
 
-    fn endpoint(&self) -> String {
+    pub(super) fn endpoint(&self) -> String {
         endpoint_name(&self.customer.tenant.tenant, &self.customer.model)
     }
 
     /// The config that the endpoint serves, and its variant.
-    async fn serving(&self) -> (String, String) {
+    pub(super) async fn serving(&self) -> (String, String) {
         let found = self.sagemaker().describe_endpoint().endpoint_name(self.endpoint());
         let found = found.send().await.unwrap();
         let variant = found.production_variants()[0].variant_name().unwrap().to_owned();
         (found.endpoint_config_name().unwrap().to_owned(), variant)
     }
 
-    async fn ask(&self, records: &Value) -> (u16, Value) {
+    pub(super) async fn ask(&self, records: &Value) -> (u16, Value) {
         let token = self.customer.token();
         self.customer.ask(&token, "churn", &records.to_string()).await
     }
@@ -154,7 +154,7 @@ impl Scene {
     }
 }
 
-fn run_of(output: &Value) -> RunRef {
+pub(super) fn run_of(output: &Value) -> RunRef {
     serde_json::from_value(output["run"].clone()).unwrap()
 }
 
@@ -337,6 +337,8 @@ fn an_alarm_rolls_a_canary_back_and_without_one_it_arrives() {
         scene
             .set(|settings| {
                 settings.gate.margin = -10.0;
+                settings.deployment.hosting =
+                    Hosting::Instance { instance_type: "ml.m5.large".into(), count: 2 };
                 settings.deployment.update.traffic =
                     Traffic::Canary { percent: 50, wait_seconds: 20 };
                 settings.deployment.update.alarms = vec!["errors".into()];
@@ -400,7 +402,7 @@ fn scaling_follows_the_model_that_serves() {
     });
 }
 
-fn auto_scaling(scene: &Scene) -> crosspilot_core::aws::applicationautoscaling::Client {
+pub(super) fn auto_scaling(scene: &Scene) -> crosspilot_core::aws::applicationautoscaling::Client {
     let endpoints = scene.customer.cloud.endpoints();
     let config = endpoints.administrator(scene.customer.tenant.account.as_str());
     let config = crosspilot_core::aws::applicationautoscaling::config::Builder::from(&config)

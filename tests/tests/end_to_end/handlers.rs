@@ -150,7 +150,7 @@ fn answers(task: &str) -> Vec<Value> {
             })]
         }
         "Settle" => vec![
-            value(Settled::Settled { removed: vec!["model m".into()] }),
+            value(Settled::Settled { removed: vec!["model m".into()], warnings: Vec::new() }),
             value(Settled::Waiting(waiting())),
         ],
         "NoteCompletion" => {

@@ -2,6 +2,7 @@
 //! machine, with IAM on. Every test has a tenant and an account of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
+mod api_faults;
 mod command_line;
 mod deaths;
 mod deployment;
@@ -9,8 +10,10 @@ mod doors;
 mod failure_path;
 mod faults;
 mod handlers;
+mod hosting;
 mod identities;
 mod local_cloud;
+mod odd_keys;
 mod onboarding;
 mod operations;
 mod preflight;
@@ -19,6 +22,7 @@ mod proving;
 mod python_clients;
 mod rounds;
 mod secrets;
+mod sessions;
 mod state_machine;
 mod tenants;
 mod trust;

@@ -193,9 +193,10 @@ fn a_rollback_brings_the_predecessor_back_and_another_one_the_champion() {
         for _ in 0..2 {
             let report = vendor.manage(id, action(), |_| {}).await.unwrap();
             let serves = first.run_id.clone();
-            assert_eq!(report, Report::RolledBack { endpoint: first.endpoint_name(), serves });
+            let endpoint = first.endpoint_name();
+            assert_eq!(report, Report::RolledBack { endpoint, serves, warning: None });
         }
-        assert_eq!(vendor.roll_back(id, model, |_| {}).await.unwrap(), second);
+        assert_eq!(vendor.roll_back(id, model, |_| {}).await.unwrap(), (second.clone(), None));
         assert_eq!(version(&customer).await, (200, json!(second.run_id)));
 
         // Its config is gone: nothing is changed, and it says why.

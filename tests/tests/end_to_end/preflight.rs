@@ -192,7 +192,12 @@ const NO_ROOM: &str = "The account-level service limit is reached.";
 
 /// The account's quota of concurrent jobs, used up once.
 fn no_room(customer: &Customer) -> Fault {
-    let (code, message) = ("ResourceLimitExceeded".into(), NO_ROOM.into());
+    refusal(customer, "ResourceLimitExceeded", NO_ROOM)
+}
+
+/// One job is not created.
+fn refusal(customer: &Customer, code: &str, message: &str) -> Fault {
+    let (code, message) = (code.to_owned(), message.to_owned());
     Fault {
         operation: "CreateAutoMLJobV2".into(),
         about: vec![customer.tenant.account.to_string()],
@@ -213,6 +218,24 @@ fn a_run_without_room_for_its_job_succeeds_later() {
         let history = customer.history(&execution).await;
         assert!(history.contains("WaitForTurn") && history.contains(NO_ROOM));
         assert_eq!(jobs(&customer).await.len(), 1);
+    });
+}
+
+#[test]
+fn a_target_that_sagemaker_does_not_find_is_unfit_data() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "no-target").await;
+        let said = "Target attribute name Churn? does not exist in header.";
+        cloud.inject(refusal(&customer, "ValidationException", said)).await.unwrap();
+        customer.give_training_data().await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!(
+            (&failure["stage"], &failure["code"]),
+            (&"start-job".into(), &"DataUnfit".into())
+        );
+        let cause = failure["cause"].as_str().unwrap();
+        assert!(cause.contains(said) && cause.contains("correct the model's target"), "{cause}");
+        assert!(jobs(&customer).await.is_empty());
     });
 }
 

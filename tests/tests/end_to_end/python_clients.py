@@ -1,4 +1,5 @@
-"""boto3 and the sagemaker SDK, unmodified, do the seed's whole flow on the local cloud.
+"""boto3 and the sagemaker SDK, unmodified, do the seed's whole flow on the local cloud,
+and what the SDK's own integration tests ask of AutoML jobs holds here, too.
 
     AWS_CONFIG_FILE=... AWS_SHARED_CREDENTIALS_FILE=... AWS_PROFILE=customer_admin python python_clients.py DIRECTORY
 
@@ -17,9 +18,11 @@ import time
 
 import boto3
 import sagemaker
-from sagemaker.automl.automl import AutoML
+from botocore.exceptions import ClientError
+from sagemaker.automl.automl import AutoML, AutoMLInput
 from sagemaker.automl.automlv2 import AutoMLDataChannel, AutoMLTabularConfig, AutoMLV2
-from sagemaker.deserializers import CSVDeserializer
+from sagemaker.automl.candidate_estimator import CandidateEstimator
+from sagemaker.deserializers import CSVDeserializer, JSONDeserializer
 from sagemaker.predictor import Predictor
 from sagemaker.serializers import CSVSerializer
 from sagemaker.transformer import Transformer
@@ -63,11 +66,60 @@ def client_of(endpoint):
 first = AutoML(role=ROLE, target_attribute_name="Churn?", output_path="s3://sdk-ml/out", sagemaker_session=session,
                max_candidates=3)
 first.fit(inputs=uri, wait=False, job_name="sdk-first")
-finish(first)
+found = finish(first)
+source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri}}
+assert found["InputDataConfig"] == [{"DataSource": source, "TargetAttributeName": "Churn?", "ChannelType": "training",
+                                     "ContentType": "text/csv;header=present"}], found
+assert found["AutoMLJobConfig"] == {"CompletionCriteria": {"MaxCandidates": 3}, "SecurityConfig": {
+    "EnableInterContainerTrafficEncryption": False}}, found
+
+
+def same(one, other):
+    """Whether two descriptions are of the same job, apart from what the answers' envelopes say."""
+    return {**one, "ResponseMetadata": None} == {**other, "ResponseMetadata": None}
+
+
+attached = AutoML.attach("sdk-first", sagemaker_session=session)
+assert same(attached.describe_auto_ml_job(), found) and len(attached.list_candidates()) == 3
+best = attached.best_candidate()
+assert (len(best["InferenceContainers"]), len(best["CandidateSteps"]), best["CandidateStatus"]) == (3, 4, "Completed")
+
+
+def kinds(candidate):
+    """The steps of a candidate that can be run again."""
+    return [step.type.split("::")[-1] for step in CandidateEstimator(candidate, session).get_steps()]
+
+
+assert kinds(attached.list_candidates()[1]) == ["TrainingJob", "TransformJob", "TrainingJob"]
+
+# Only what would be tried, from a file on this machine and from an object that names it.
+for name, inputs in [("sdk-plan-file", data), ("sdk-plan-object", AutoMLInput(uri, target_attribute_name="Churn?"))]:
+    plan = AutoML(role=ROLE, target_attribute_name="Churn?", output_path="s3://sdk-ml/plan", sagemaker_session=session,
+                  generate_candidate_definitions_only=True, problem_type="BinaryClassification",
+                  job_objective={"MetricName": "Accuracy"})
+    plan.fit(inputs, wait=False, job_name=name)
+    found = finish(plan)
+    assert found["AutoMLJobSecondaryStatus"] == "CandidateDefinitionsGenerated", found
+    assert (found["ProblemType"], found["AutoMLJobObjective"]) == ("BinaryClassification", {"MetricName": "Accuracy"})
+    assert found["OutputDataConfig"] == {"S3OutputPath": "s3://sdk-ml/plan"}
+    assert found["AutoMLJobArtifacts"]["CandidateDefinitionNotebookLocation"].endswith(".ipynb")
+
+# A column that is not there is told at once.
+try:
+    AutoML(role=ROLE, target_attribute_name="y", output_path="s3://sdk-ml/out", sagemaker_session=session,
+           max_candidates=1).fit(uri, wait=False, job_name="sdk-no-target")
+    raise AssertionError("a job without its target")
+except ClientError as error:
+    assert error.response["Error"]["Code"] == "ValidationException" and error.operation_name == "CreateAutoMLJob"
+    assert "Target attribute name y does not exist in header." in error.response["Error"]["Message"], error
+
 ranked = first.list_candidates(sort_by="FinalObjectiveMetricValue", sort_order="Descending")
 assert len(ranked) == 3 and ranked[0]["CandidateName"] == first.best_candidate()["CandidateName"]
 first.deploy(1, "ml.m5.large", endpoint_name="sdk-first", inference_response_keys=["predicted_label", "probability"])
+assert session.sagemaker_client.describe_endpoint(EndpointName="sdk-first")["EndpointStatus"] == "InService"
 answers = client_of("sdk-first").predict(records[:5])
+in_json = Predictor("sdk-first", session, CSVSerializer(), JSONDeserializer()).predict(records[:5])["predictions"]
+assert [[one["predicted_label"], one["probability"]] for one in in_json] == answers, in_json
 assert len(answers) == 5 and all((label == "True.") == (float(p) > 0.5) for label, p in answers), answers
 
 # Tuning, by the second version, with all response keys: the probabilities of all classes.
@@ -77,7 +129,13 @@ second = AutoMLV2(
 channel = AutoMLDataChannel(s3_data_type="S3Prefix", s3_uri=uri, channel_type="training", compression_type="None",
                             content_type="text/csv;header=present")
 second.fit(inputs=channel, wait=False, job_name="sdk-second")
-assert finish(second)["AutoMLJobSecondaryStatus"] == "MaxCandidatesReached"
+found = finish(second)
+assert found["AutoMLJobSecondaryStatus"] == "MaxCandidatesReached"
+attached = AutoMLV2.attach("sdk-second", sagemaker_session=session)
+assert same(attached.describe_auto_ml_job(), found) and len(attached.list_candidates()) == 2
+assert found["AutoMLProblemTypeConfig"] == second.problem_config.to_request_dict(), found
+assert len(attached.best_candidate()["InferenceContainers"]) == 3
+assert kinds(attached.list_candidates()[1]) == ["TrainingJob", "TransformJob", "TrainingJob"]
 model = second.create_model(
     "sdk-second", inference_response_keys=["predicted_label", "probability", "probabilities", "labels"])
 model.deploy(1, "ml.m5.large", endpoint_name="sdk-second")

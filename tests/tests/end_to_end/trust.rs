@@ -514,7 +514,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 12] = [
+        let allowed: [(Purpose<'_>, &[&str]); 13] = [
             (Purpose::ProveTrust, &[]),
             (
                 Purpose::StartJob(&run),
@@ -537,7 +537,10 @@ fn every_session_policy_is_narrow() {
                 Purpose::Deploy(&run),
                 &["describe config", "describe endpoint", "delete endpoint", "put results"],
             ),
-            (Purpose::Settle(&run), &["describe endpoint", "delete endpoint", "delete model"]),
+            (
+                Purpose::Settle(&run),
+                &["describe config", "describe endpoint", "delete endpoint", "delete model"],
+            ),
             (Purpose::Score(&run), &["list test", "get test", "invoke endpoint"]),
             (
                 Purpose::Conclude(&run),
@@ -549,14 +552,13 @@ fn every_session_policy_is_narrow() {
                 &["list train", "list other model", "describe config", "describe endpoint"],
             ),
             (
+                // The job carries no tags of the model.
                 Purpose::Remove(Some(&run.model)),
-                &[
-                    "stop job",
-                    "delete results",
-                    "describe endpoint",
-                    "delete endpoint",
-                    "delete model",
-                ],
+                &["delete results", "delete model"],
+            ),
+            (
+                Purpose::TakeDown(&run.model),
+                &["describe config", "describe endpoint", "delete endpoint"],
             ),
         ];
         let sessions = Sessions::new(&saas_user(cloud).await);

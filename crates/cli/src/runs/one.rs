@@ -118,11 +118,12 @@ fn what_happened(
         return pairs;
     }
     match outcome {
-        Some(Outcome::Completed { time, reason, candidate, report }) => {
+        Some(Outcome::Completed { time, reason, candidate, report, warnings }) => {
             pairs.push(("ended", time.clone()));
             pairs.push(("decision", reason.clone()));
             pairs.extend(candidate.clone().map(|candidate| ("candidate", candidate)));
             pairs.extend(report.clone().map(|report| ("report", report)));
+            pairs.extend(warnings.iter().map(|warning| ("warning", warning.clone())));
         }
         Some(Outcome::Failed { time, stage, code, cause }) => {
             pairs.push(("ended", time.clone()));

@@ -9,6 +9,7 @@ use super::claims::{Owner, bucket_claim};
 use super::{Expect, Registry, RegistryError, Versioned};
 use crate::error::CallError;
 use crate::ids::{AccountId, BucketName, TenantId};
+use crate::listing::Listing;
 use crate::tenant::{Tenant, TenantStatus};
 
 /// Who changes a tenant, and what for.
@@ -235,10 +236,10 @@ impl Registry {
     pub(super) async fn keys(&self, prefix: &str) -> Result<Vec<String>, RegistryError> {
         let mut keys = Vec::new();
         let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let mut pages = request.into_paginator().send();
-        while let Some(page) = pages.next().await {
+        let mut listing = Listing::of(request);
+        while let Some(page) = listing.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", &self.bucket, &e))?;
-            keys.extend(page.contents().iter().filter_map(|o| o.key().map(str::to_owned)));
+            keys.extend(page.into_iter().filter_map(|object| object.key));
         }
         Ok(keys)
     }

@@ -5,8 +5,10 @@ use crosspilot_metrics::{Metric, ProblemType};
 
 use super::{
     Deployment, Gate, Hosting, Mode, ModelSettings, Objective, Problem, Scaling, Traffic, Training,
-    Validation,
+    Update, Validation,
 };
+use crate::instances::{self, NoInstanceType};
+use crate::tenant::{Encryption, Limits};
 
 /// Why settings are not taken. Each message says which setting, what it is, and
 /// what it could be.
@@ -66,9 +68,11 @@ pub enum SettingsInvalid {
     /// A number of the gate.
     #[error("gate.{0} is no finite number")]
     Gate(&'static str),
-    /// An instance type by its form.
-    #[error("instance_type is {0:?}; such as ml.m5.large")]
-    InstanceType(String),
+    /// An instance type that endpoints do not run on.
+    #[error(
+        "instance_type is {0:?}, which SageMaker runs no endpoints on; {meant}", meant = meant(*.1)
+    )]
+    InstanceType(String, Option<&'static str>),
     /// The number of instances.
     #[error("count is {0}; it must be at least 1")]
     Instances(u16),
@@ -106,6 +110,31 @@ pub enum SettingsInvalid {
     /// The wait between steps.
     #[error("update.traffic.{0}.wait_seconds is {1}; it must be 0 to 3600")]
     Wait(&'static str, u16),
+    /// Steps of what cannot be parted.
+    #[error(
+        "update.traffic.{0} needs two instances, since a step is at most half of them; this model may run on one: raise hosting.instance.count and scaling.min to 2, or let traffic move all_at_once"
+    )]
+    OneInstance(&'static str),
+    /// Steps of what has no instances.
+    #[error(
+        "update.traffic.{0} is for instances; traffic of a serverless endpoint moves all_at_once"
+    )]
+    StepsServerless(&'static str),
+    /// Waits that sum up to too much.
+    #[error(
+        "the waits of update.traffic.{0} take {1} s together; SageMaker gives an update 8 hours, of which one is for starting instances: make it {most} s or less with larger steps or shorter waits", most = LONGEST_WAITS
+    )]
+    Waits(&'static str, u32),
+    /// Waits beyond what a run may take.
+    #[error(
+        "the waits of update.traffic take {0} s together, and a run of this tenant may take {1} s: shorten them, or raise the tenant's max_runtime_seconds"
+    )]
+    WaitsBeyondRun(u32, u32),
+    /// A disk that takes no key.
+    #[error(
+        "instance_type is {0:?}, whose own disk is encrypted by its hardware and not with the tenant's volume key: choose a type without one, such as ml.m5.large, or take the volume key off the tenant"
+    )]
+    OwnDisk(String),
     /// The alarms.
     #[error("update.alarms are at most 10 different names of 1 to 255 characters")]
     Alarms,
@@ -117,10 +146,31 @@ pub enum SettingsInvalid {
     Schedule(String),
 }
 
+fn meant(instance_type: Option<&str>) -> String {
+    match instance_type {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => "such as ml.m5.large".to_owned(),
+    }
+}
+
 /// Metrics of forecasts (API reference, `AutoMLJobObjective`).
 const FORECAST_METRICS: [&str; 5] = ["AverageWeightedQuantileLoss", "MAPE", "MASE", "RMSE", "WAPE"];
 /// Longest name of a column where the service model bounds it.
 const LONGEST_NAME: usize = 256;
+/// The longest `MaximumExecutionTimeoutInSeconds` that SageMaker takes.
+const LONGEST_UPDATE: u32 = 28_800;
+/// The part of an update's time in which instances are started and stopped.
+const STARTING: u32 = 3600;
+/// What is left for waits between the steps of an update.
+const LONGEST_WAITS: u32 = LONGEST_UPDATE - STARTING;
+
+impl Update {
+    /// How long SageMaker may take for the update, with these seconds of waits in
+    /// it, before it rolls it back.
+    pub fn timeout_seconds(waits: u32) -> u32 {
+        waits.saturating_add(STARTING).min(LONGEST_UPDATE)
+    }
+}
 
 impl ModelSettings {
     /// Checks what the types of the fields cannot.
@@ -154,6 +204,30 @@ impl ModelSettings {
             }
             (Hosting::Serverless { .. }, Some(Mode::HyperparameterTuning)) => {
                 Err(SettingsInvalid::ModeServerless("hyperparameter_tuning"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ModelSettings {
+    /// Checks what depends on the tenant whose model it is.
+    pub(crate) fn validate_for(
+        &self,
+        encryption: Option<&Encryption>,
+        limits: Limits,
+    ) -> Result<(), SettingsInvalid> {
+        self.validate()?;
+        let waits = self.deployment.update.traffic.wait_seconds();
+        if waits > limits.max_runtime_seconds {
+            return Err(SettingsInvalid::WaitsBeyondRun(waits, limits.max_runtime_seconds));
+        }
+        match &self.deployment.hosting {
+            Hosting::Instance { instance_type, .. }
+                if encryption.is_some_and(|encryption| encryption.volume_key.is_some())
+                    && instances::has_local_disk(instance_type) =>
+            {
+                Err(SettingsInvalid::OwnDisk(instance_type.clone()))
             }
             _ => Ok(()),
         }
@@ -343,6 +417,16 @@ impl Deployment {
             if wait > 3600 {
                 return Err(SettingsInvalid::Wait(kind, wait));
             }
+            let Hosting::Instance { count, .. } = self.hosting else {
+                return Err(SettingsInvalid::StepsServerless(kind));
+            };
+            if count.min(self.scaling.map_or(count, |scaling| scaling.min)) < 2 {
+                return Err(SettingsInvalid::OneInstance(kind));
+            }
+            let waits = self.update.traffic.wait_seconds();
+            if waits > LONGEST_WAITS {
+                return Err(SettingsInvalid::Waits(kind, waits));
+            }
         }
         let alarms = &self.update.alarms;
         let is_alarm = |alarm: &String| (1..=255).contains(&alarm.trim().chars().count());
@@ -359,10 +443,12 @@ impl Deployment {
 impl Hosting {
     fn validate(&self) -> Result<(), SettingsInvalid> {
         match self {
-            Hosting::Instance { instance_type, .. } if !is_instance_type(instance_type) => {
-                Err(SettingsInvalid::InstanceType(instance_type.clone()))
-            }
             Hosting::Instance { count: 0, .. } => Err(SettingsInvalid::Instances(0)),
+            Hosting::Instance { instance_type, .. } => {
+                instances::check(instance_type).map_err(|NoInstanceType { meant }| {
+                    SettingsInvalid::InstanceType(instance_type.chars().take(40).collect(), meant)
+                })
+            }
             Hosting::Serverless { memory_mb, .. }
                 if !((1024..=6144).contains(memory_mb) && memory_mb.is_multiple_of(1024)) =>
             {
@@ -425,18 +511,6 @@ fn is_quantile(text: &str) -> bool {
     })
 }
 
-/// `ml.` with a family and a size. Which ones a region has, AWS knows.
-fn is_instance_type(text: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    match text.split('.').collect::<Vec<_>>().as_slice() {
-        ["ml", family, size] => part(family) && part(size),
-        _ => false,
-    }
-}
-
 /// An expression of EventBridge Scheduler, by its form; what is within, AWS
 /// checks.
 fn is_schedule(text: &str) -> bool {
@@ -470,6 +544,7 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_message_of_its_own() {
+        let two = json!({"instance": {"instance_type": "ml.m5.large", "count": 2}});
         let cases = [
             (
                 json!({"target": " "}),
@@ -538,7 +613,23 @@ mod tests {
             ),
             (
                 json!({"deployment": {"hosting": {"instance": {"instance_type": "m5.large"}}}}),
-                "instance_type is \"m5.large\"; such as ml.m5.large",
+                "instance_type is \"m5.large\", which SageMaker runs no endpoints on; did you mean ml.m5.large?",
+            ),
+            (
+                json!({"deployment": {"update": {"traffic": {"canary": {"percent": 10, "wait_seconds": 1}}}}}),
+                "update.traffic.canary needs two instances, since a step is at most half of them; this model may run on one: raise hosting.instance.count and scaling.min to 2, or let traffic move all_at_once",
+            ),
+            (
+                json!({"deployment": {"hosting": two, "scaling": {"min": 1, "max": 2, "invocations_per_instance": 9}, "update": {"traffic": {"linear": {"percent": 10, "wait_seconds": 1}}}}}),
+                "update.traffic.linear needs two instances, since a step is at most half of them; this model may run on one: raise hosting.instance.count and scaling.min to 2, or let traffic move all_at_once",
+            ),
+            (
+                json!({"deployment": {"hosting": {"serverless": {"memory_mb": 1024, "max_concurrency": 1}}, "update": {"traffic": {"canary": {"percent": 10, "wait_seconds": 1}}}}}),
+                "update.traffic.canary is for instances; traffic of a serverless endpoint moves all_at_once",
+            ),
+            (
+                json!({"deployment": {"hosting": two, "update": {"traffic": {"linear": {"percent": 10, "wait_seconds": 3600}}}}}),
+                "the waits of update.traffic.linear take 36000 s together; SageMaker gives an update 8 hours, of which one is for starting instances: make it 25200 s or less with larger steps or shorter waits",
             ),
             (
                 json!({"deployment": {"hosting": {"instance": {"instance_type": "ml.m5.large", "count": 0}}}}),

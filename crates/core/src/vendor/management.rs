@@ -183,21 +183,23 @@ impl Vendor {
     }
 
     /// Lets a model's endpoint serve the champion's predecessor again. Gives the
-    /// run that serves then.
+    /// run that serves then, and a warning if it does not do so as it is set.
     pub async fn roll_back(
         &self,
         tenant: &TenantId,
         model: &ModelName,
         report: impl Fn(&str),
-    ) -> Result<RunRef, VendorError> {
+    ) -> Result<(RunRef, Option<String>), VendorError> {
         let lineup = self.registry.lineup(tenant, model).await?;
         let Some(previous) = lineup.previous else {
             return Err(VendorError::NoPredecessor(model.clone()));
         };
         let to = previous.run;
         let action = Action::RollBack { model: model.clone(), to: to.run_id.clone() };
-        self.manage(tenant, action, report).await?;
-        Ok(to)
+        match self.manage(tenant, action, report).await? {
+            Report::RolledBack { warning, .. } => Ok((to, warning)),
+            _ => Err(VendorError::NoAnswer(self.deployment.manage_state_machine.clone())),
+        }
     }
 
     /// Removes a model: its settings first, so that nothing new begins, then what

@@ -9,7 +9,7 @@ use crosspilot_core::aws::sagemaker::primitives::{DateTime, DateTimeFormat};
 use crosspilot_core::aws::sagemaker::types::{AutoMlJobStatus, TransformJobStatus};
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::ModelName;
-use crosspilot_core::run::{NAME_PREFIX, endpoint_name, job_prefix};
+use crosspilot_core::run::{DIGEST_LENGTH, NAME_PREFIX, endpoint_name, job_prefix};
 use crosspilot_core::tenant::Tenant;
 
 use super::found;
@@ -168,7 +168,13 @@ impl Search<'_> {
     fn named_so(self, kind: Kind, name: &str) -> bool {
         match (self.model, kind) {
             (Some(_), Kind::Endpoint) => name == self.name(),
-            (Some(_), _) => name.strip_prefix(&self.name()).is_some_and(|r| r.starts_with('-')),
+            // Another model's name may begin like this one's: the session does not
+            // reach what is named after that.
+            (Some(_), _) => {
+                let digest =
+                    name.strip_prefix(&self.name()).and_then(|rest| rest.strip_prefix('-'));
+                digest.is_some_and(|digest| digest.len() == DIGEST_LENGTH)
+            }
             (None, _) => name.starts_with(&self.name()),
         }
     }

@@ -11,6 +11,7 @@ use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
+use crosspilot_core::listing::Listing;
 use crosspilot_core::manage::{
     DataStock, EndpointStock, Idle, JobStock, ModelStock, Progress, Report, Stock,
 };
@@ -107,9 +108,8 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 /// Removes an endpoint that nobody asks. First it does not serve any more, then
 /// it is gone: an attempt that ends between the two is repeated whole.
 async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<(), Error> {
-    let session = open(app, tenant, Purpose::Remove(Some(&endpoint.model))).await?;
     app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    Ok(removal::take_down(&session, &endpoint.name).await.map(drop)?)
+    removal::take_down(app, tenant, endpoint).await.map(drop)
 }
 
 /// None if it is gone meanwhile.
@@ -183,12 +183,12 @@ async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<Dat
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
     let list = list.expected_bucket_owner(tenant.account.as_str());
-    let mut pages = list.into_paginator().send();
+    let mut listing = Listing::of(list);
     let mut stock = DataStock::default();
-    while let Some(page) = pages.next().await {
+    while let Some(page) = listing.next().await {
         let page =
             page.map_err(|e| CallError::new("s3:ListBucket", layout::uri(tenant, &prefix), &e))?;
-        for object in page.contents() {
+        for object in page {
             // A folder's marker has no bytes.
             let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
             stock.bytes += bytes;

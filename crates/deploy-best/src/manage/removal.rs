@@ -10,9 +10,9 @@ use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
+use crosspilot_core::listing::{Listing, fits_xml};
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::Tenant;
 
 use super::account::{Job, JobKind, Kind, Resource, Search};
@@ -47,7 +47,7 @@ pub(super) async fn remove(
         .into_iter()
         .partition(|resource| resource.kind == Kind::Endpoint);
     for endpoint in &endpoints {
-        take_down(&session, &endpoint.name).await?;
+        take_down(app, tenant, endpoint).await?;
     }
     if let Some(endpoint) = endpoints.first() {
         return Ok(waiting(format!("endpoint {} is being deleted", endpoint.name)));
@@ -70,14 +70,20 @@ pub(super) async fn remove(
 
 /// Takes an endpoint's scaling off and deletes it. One that is still on its way
 /// somewhere is deleted by a later call, as the next look finds it: `false`.
-pub(super) async fn take_down(session: &CustomerSession, name: &str) -> Result<bool, CallError> {
+pub(super) async fn take_down(
+    app: &App,
+    tenant: &Tenant,
+    endpoint: &Resource,
+) -> Result<bool, Error> {
+    let Resource { name, model, .. } = endpoint;
+    let session = open(app, tenant, Purpose::TakeDown(model)).await?;
     let sagemaker = session.sagemaker();
     let Some(endpoint) = Endpoint::find(&sagemaker, name).await? else { return Ok(true) };
     if endpoint.status == "Deleting" {
         return Ok(true);
     }
     scaling::deregister(&session.auto_scaling(), name, &endpoint.variants).await?;
-    endpoint::delete(&sagemaker, name).await
+    Ok(endpoint::delete(&sagemaker, name).await?)
 }
 
 async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
@@ -126,12 +132,21 @@ async fn empty(
     let owner = tenant.account.as_str();
     let started = Instant::now();
     while started.elapsed() < AT_A_TIME {
-        let page = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
-        let page = page.send().await;
+        let list = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
+        let page = Listing::of(list).next().await.transpose();
         let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
-        let keys = page.contents().iter().filter_map(|object| object.key());
+        let keys = page.into_iter().flatten().filter_map(|object| object.key);
+        let (plain, odd): (Vec<String>, Vec<String>) = keys.partition(|key| fits_xml(key));
+        for key in &odd {
+            let delete = s3.delete_object().bucket(bucket).expected_bucket_owner(owner);
+            let deleted = delete.key(key).send().await;
+            deleted.map_err(|e| CallError::new("s3:DeleteObject", layout::uri(tenant, key), &e))?;
+        }
+        if plain.is_empty() && !odd.is_empty() {
+            continue;
+        }
         let objects: Result<Vec<_>, _> =
-            keys.map(|key| ObjectIdentifier::builder().key(key).build()).collect();
+            plain.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
         let refused = |message: String| {
             CallError::refused(Code::Internal, "s3:DeleteObjects", &place, "Invalid", message)
         };

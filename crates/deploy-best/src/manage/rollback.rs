@@ -10,8 +10,8 @@ use crosspilot_core::tenant::Tenant;
 
 use super::{done, open, waiting};
 use crate::endpoint::{self, Endpoint, Step};
-use crate::settle::Scene;
-use crate::{Error, is_missing, scaling, tags};
+use crate::settle::{Scene, unscaled};
+use crate::{Error, config, is_missing, scaling, tags};
 
 /// Moves the endpoint and then the lineup. Done again, it finds it done.
 pub(super) async fn roll_back(
@@ -33,7 +33,6 @@ pub(super) async fn roll_back(
     let found = Endpoint::find(&sagemaker, &name).await?;
     let moved = match next(found.as_ref(), &config, begun).map_err(no_way)? {
         Step::Adopt if found.as_ref().is_some_and(|found| found.status == "InService") => {
-            scene.scale(serving).await?;
             app.registry
                 .change_lineup(&to.tenant, &to.model, |lineup| {
                     if lineup.previous.as_ref().is_some_and(|previous| previous.run == *to) {
@@ -41,8 +40,10 @@ pub(super) async fn roll_back(
                     }
                 })
                 .await?;
+            // It serves, scaled or not.
+            let warning = scene.scale(serving).await.err().map(|error| unscaled(&name, &error));
             let serves = to.run_id.clone();
-            return Ok(done(Report::RolledBack { endpoint: name, serves }));
+            return Ok(done(Report::RolledBack { endpoint: name, serves, warning }));
         }
         Step::Adopt | Step::Wait => Ok(true),
         Step::ClearAway => endpoint::delete(&sagemaker, &name).await,
@@ -50,9 +51,24 @@ pub(super) async fn roll_back(
             endpoint::create(&sagemaker, &name, &config, tags(tenant, to)).await.map(|()| true)
         }
         Step::Update => {
+            let replaced = match config::kind_of(&sagemaker, &config).await {
+                Ok(kind) => found.as_ref().is_some_and(|found| found.is_replaced_for(kind)),
+                // The update tells what is missing.
+                Err(error) if is_missing(&error) => false,
+                Err(error) => return Err(error.into()),
+            };
+            if replaced && !settings.deployment.replace_endpoint {
+                return Err(no_way(
+                    "it runs on instances, that model is serverless, and SageMaker updates no endpoint so: set deployment.replace_endpoint to true if it may be gone for some minutes, then roll back again, or train again with `crosspilot run start`".to_owned(),
+                ));
+            }
             let variants = found.map(|found| found.variants).unwrap_or_default();
             scaling::deregister(&scene.session.auto_scaling(), &name, &variants).await?;
-            endpoint::update(&sagemaker, &name, &config, None).await
+            if replaced {
+                endpoint::delete(&sagemaker, &name).await
+            } else {
+                endpoint::update(&sagemaker, &name, &config, None).await
+            }
         }
     };
     match moved {

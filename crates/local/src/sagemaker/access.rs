@@ -9,7 +9,7 @@ use super::{autoscaling, store::Resources};
 use crate::authority::Check;
 
 /// The operations on one kind of resource, by the member that names it.
-const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
+const ON_RESOURCES: [(&str, &str, &[&str]); 7] = [
     (
         "automl-job",
         "AutoMLJobName",
@@ -33,6 +33,7 @@ const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
         &[
             "CreateEndpoint",
             "UpdateEndpoint",
+            "UpdateEndpointWeightsAndCapacities",
             "DescribeEndpoint",
             "DeleteEndpoint",
             "InvokeEndpoint",
@@ -43,6 +44,8 @@ const ON_RESOURCES: [(&str, &str, &[&str]); 5] = [
         "TransformJobName",
         &["CreateTransformJob", "DescribeTransformJob", "StopTransformJob"],
     ),
+    ("training-job", "TrainingJobName", &["DescribeTrainingJob"]),
+    ("processing-job", "ProcessingJobName", &["DescribeProcessingJob"]),
 ];
 
 /// Everything that the caller must be allowed to do for this request.

@@ -10,9 +10,9 @@ use super::{
     Cloud,
     automl_request::{Plan, v2_of_v1},
     autopilot,
-    candidate::{Candidate, Unfinished},
+    candidate::{Candidate, Step, Unfinished},
     error::ApiError,
-    list::{Row, page},
+    list::{OLDEST_FIRST, Order, Row, page_in},
     operations::{Answer, Call},
     store::now,
     tags,
@@ -67,6 +67,15 @@ pub(super) struct AutoMlJob {
     /// Problem type and objective metric, once they are known.
     pub(super) resolved: Option<(ProblemType, Metric)>,
     pub(super) notebook: Option<String>,
+    /// The notebook of a tuning job that says which candidates it tries.
+    #[serde(default)]
+    pub(super) definitions: Option<String>,
+    /// The child jobs that all candidates of a tuning job have in common.
+    #[serde(default)]
+    pub(super) steps: Vec<Step>,
+    /// The endpoint that the best candidate was deployed to.
+    #[serde(default)]
+    pub(super) deployed: Option<String>,
 }
 
 pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
@@ -78,7 +87,8 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         members.remove("Tags");
     }
     let plan = Plan::read(&request).map_err(ApiError::Validation)?;
-    autopilot::assume_role(cloud, &call.place, &plan.role, &arn).await?;
+    let s3 = autopilot::assume_role(cloud, &call.place, &plan.role, &arn).await?;
+    autopilot::check_target(&s3, &plan).await?;
 
     cloud.store.at(&call.place, |here| {
         if here.automl_jobs.contains_key(&name.to_lowercase()) {
@@ -113,6 +123,7 @@ pub(super) fn resume(cloud: &Arc<Cloud>) {
                 .map(|(name, job)| {
                     job.candidates.clear();
                     job.unfinished.clear();
+                    job.steps.clear();
                     if job.status == Status::Stopping {
                         job.end(Status::Stopped, "Stopped", None);
                     }
@@ -176,7 +187,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
         },
     };
     let rows = cloud.store.at(&call.place, |here| here.automl_jobs.values().map(row).collect());
-    page(&call.input, "AutoMLJobSummaries", rows)
+    page_in(Order { by: "Name", ascending: false }, &call.input, "AutoMLJobSummaries", rows)
 }
 
 pub(super) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
@@ -198,7 +209,7 @@ pub(super) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
         summary: candidate.describe(),
     };
     let rows = job.candidates.iter().map(row).chain(job.unfinished.iter().map(begun));
-    page(&call.input, "Candidates", rows.collect())
+    page_in(OLDEST_FIRST, &call.input, "Candidates", rows.collect())
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {
@@ -231,6 +242,9 @@ impl AutoMlJob {
             best: None,
             resolved: None,
             notebook: None,
+            definitions: None,
+            steps: Vec::new(),
+            deployed: None,
         }
     }
 
@@ -287,17 +301,33 @@ impl AutoMlJob {
         let best =
             self.candidates.iter().find(|candidate| Some(&candidate.name) == self.best.as_ref());
         answer.extend(best.map(|best| ("BestCandidate".to_owned(), best.describe())));
-        if let Some(notebook) = &self.notebook {
-            answer.insert(
-                "AutoMLJobArtifacts".into(),
-                json!({ "DataExplorationNotebookLocation": notebook }),
-            );
+        let mut artifacts = Map::new();
+        let notebook =
+            |name: &str, at: &Option<String>| at.as_ref().map(|at| (name.to_owned(), json!(at)));
+        artifacts.extend(notebook("DataExplorationNotebookLocation", &self.notebook));
+        artifacts.extend(notebook("CandidateDefinitionNotebookLocation", &self.definitions));
+        if !artifacts.is_empty() {
+            answer.insert("AutoMLJobArtifacts".into(), Value::Object(artifacts));
+        }
+        if let Some(endpoint) = &self.deployed {
+            answer.insert("ModelDeployResult".into(), json!({ "EndpointName": endpoint }));
         }
         answer
     }
 
+    /// Every child job, with the candidate that it belongs to if it is one's own.
+    pub(super) fn children(&self) -> impl Iterator<Item = (&Step, Option<&Candidate>)> {
+        let shared = self.steps.iter().map(|step| (step, None));
+        let own = self.candidates.iter().flat_map(|candidate| {
+            let own = candidate.steps.iter().filter(|step| step.name == candidate.name);
+            own.map(move |step| (step, Some(candidate)))
+        });
+        shared.chain(own)
+    }
+
     fn describe_v2(&self) -> Value {
         let mut answer = self.description(&self.request);
+        fill_in(answer.get_mut("AutoMLJobInputDataConfig"));
         answer.insert("AutoMLProblemTypeConfigName".into(), json!("Tabular"));
         if let Some((problem, metric)) = &self.resolved {
             let tabular = json!({ "TabularResolvedAttributes": { "ProblemType": problem } });
@@ -314,6 +344,7 @@ impl AutoMlJob {
 
     fn describe_v1(&self, request: &Value) -> Value {
         let mut answer = self.description(request);
+        fill_in(answer.get_mut("InputDataConfig"));
         if let Some((problem, metric)) = &self.resolved {
             let mut resolved =
                 json!({ "AutoMLJobObjective": { "MetricName": metric }, "ProblemType": problem });
@@ -324,6 +355,17 @@ impl AutoMlJob {
             answer.insert("ResolvedAttributes".into(), resolved);
         }
         Value::Object(answer)
+    }
+}
+
+/// A description says what channels were taken for that did not say it (API
+/// Reference, `AutoMLChannel`; what is there was seen by the SDK's tests).
+fn fill_in(channels: Option<&mut Value>) {
+    for channel in channels.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(channel) = channel.as_object_mut() {
+            channel.entry("ContentType").or_insert(json!("text/csv;header=present"));
+            channel.entry("ChannelType").or_insert(json!("training"));
+        }
     }
 }
 

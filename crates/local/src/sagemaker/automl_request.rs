@@ -45,6 +45,36 @@ pub(super) struct Plan {
     pub(super) max_seconds_per_candidate: Option<u64>,
     /// The column that says how much each row counts.
     pub(super) weight: Option<String>,
+    /// The job ends when it has said which candidates it would try.
+    pub(super) definitions_only: bool,
+    /// Deploy the best candidate.
+    pub(super) deploy: Option<Deploy>,
+}
+
+/// Which endpoint the best candidate is to serve.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Deploy {
+    /// One that is named after the job.
+    Named(String),
+    Anonymous,
+}
+
+impl Deploy {
+    /// What a `ModelDeployConfig` asks for.
+    fn read(config: &Value) -> Result<Option<Self>, String> {
+        let name = config["EndpointName"].as_str();
+        match (config["AutoGenerateEndpointName"].as_bool().unwrap_or(false), name) {
+            _ if config.is_null() => Ok(None),
+            (true, None) => Ok(Some(Self::Anonymous)),
+            (false, Some(name)) => Ok(Some(Self::Named(name.to_owned()))),
+            (true, Some(_)) => {
+                Err("EndpointName cannot be specified if AutoGenerateEndpointName is true.".into())
+            }
+            (false, None) => {
+                Err("EndpointName must be specified if AutoGenerateEndpointName is false.".into())
+            }
+        }
+    }
 }
 
 /// The V2 form of a V1 request: what it says, in the newer members.
@@ -114,7 +144,7 @@ impl Plan {
                 "{given} is not offered by the local SageMaker, which trains on tables only: use TabularJobConfig."
             ));
         };
-        refuse_what_is_not_offered(request, tabular)?;
+        refuse_what_is_not_offered(tabular)?;
 
         let text = |from: &Value, member: &str| {
             from.get(member).and_then(Value::as_str).map(str::to_owned)
@@ -154,6 +184,14 @@ impl Plan {
         if weight.is_some() && mode != Some(Mode::Ensembling) {
             return Err("SampleWeightAttributeName is supported in ENSEMBLING mode only.".into());
         }
+        let definitions_only = tabular["GenerateCandidateDefinitionsOnly"] == json!(true);
+        if definitions_only && mode != Some(Mode::Tuning) {
+            return Err(
+                "GenerateCandidateDefinitionsOnly needs the mode HYPERPARAMETER_TUNING: ensembling has no candidate \
+                 definitions."
+                    .into(),
+            );
+        }
         let (training, validation) = channels(&request["AutoMLJobInputDataConfig"])?;
         let fraction = request["DataSplitConfig"]["ValidationFraction"].as_f64();
         if fraction.is_some_and(|fraction| fraction <= 0.0 || fraction >= 1.0) {
@@ -189,22 +227,17 @@ impl Plan {
             max_seconds: criteria["MaxAutoMLJobRuntimeInSeconds"].as_u64(),
             max_seconds_per_candidate: criteria["MaxRuntimePerTrainingJobInSeconds"].as_u64(),
             weight,
+            definitions_only,
+            deploy: Deploy::read(&request["ModelDeployConfig"])?,
         })
     }
 }
 
 /// Nothing is taken and then left out: what the stand-in cannot do, it refuses.
-fn refuse_what_is_not_offered(request: &Value, tabular: &Value) -> Result<(), String> {
-    let given =
-        |from: &Value, member: &str| from.get(member).is_some_and(|value| *value != json!(false));
-    let refused = [
-        (given(tabular, "FeatureSpecificationS3Uri"), "FeatureSpecificationS3Uri"),
-        (given(tabular, "GenerateCandidateDefinitionsOnly"), "GenerateCandidateDefinitionsOnly"),
-        (given(request, "ModelDeployConfig"), "ModelDeployConfig"),
-        (tabular.get("CandidateGenerationConfig").is_some(), "CandidateGenerationConfig"),
-    ];
-    match refused.iter().find(|(given, _)| *given) {
-        Some((_, member)) => Err(format!("{member} is not offered by the local SageMaker.")),
+fn refuse_what_is_not_offered(tabular: &Value) -> Result<(), String> {
+    let not_offered = ["FeatureSpecificationS3Uri", "CandidateGenerationConfig"];
+    match not_offered.iter().find(|member| tabular.get(**member).is_some()) {
+        Some(member) => Err(format!("{member} is not offered by the local SageMaker.")),
         None => Ok(()),
     }
 }
@@ -293,7 +326,7 @@ mod tests {
 
     #[test]
     fn nothing_is_silently_left_out() {
-        for member in ["FeatureSpecificationS3Uri", "GenerateCandidateDefinitionsOnly"] {
+        for member in ["FeatureSpecificationS3Uri", "CandidateGenerationConfig"] {
             let mut tabular = json!({ "TargetAttributeName": "y" });
             tabular[member] = json!("s3://b/x");
             assert!(Plan::read(&request(tabular)).unwrap_err().contains(member));
@@ -301,6 +334,34 @@ mod tests {
         let mut other = request(json!({}));
         other["AutoMLProblemTypeConfig"] = json!({ "TextGenerationJobConfig": {} });
         assert!(Plan::read(&other).is_err());
+    }
+
+    #[test]
+    fn an_endpoint_is_named_or_made_up() {
+        let deploy = |config: Value| {
+            let mut request = request(json!({ "TargetAttributeName": "y" }));
+            request["ModelDeployConfig"] = config;
+            Plan::read(&request).map(|plan| plan.deploy)
+        };
+        assert_eq!(deploy(json!(null)), Ok(None));
+        assert_eq!(
+            deploy(json!({ "AutoGenerateEndpointName": true })),
+            Ok(Some(Deploy::Anonymous))
+        );
+        assert_eq!(deploy(json!({ "EndpointName": "e" })), Ok(Some(Deploy::Named("e".into()))));
+        assert!(deploy(json!({ "AutoGenerateEndpointName": true, "EndpointName": "e" })).is_err());
+        assert!(deploy(json!({})).is_err());
+    }
+
+    #[test]
+    fn only_tuning_has_candidate_definitions() {
+        let only = |mode: &str| {
+            Plan::read(&request(json!({
+                "TargetAttributeName": "y", "GenerateCandidateDefinitionsOnly": true, "Mode": mode,
+            })))
+        };
+        assert!(only("HYPERPARAMETER_TUNING").unwrap().definitions_only);
+        assert!(only("ENSEMBLING").is_err() && only("AUTO").is_err());
     }
 
     #[test]

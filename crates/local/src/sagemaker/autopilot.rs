@@ -8,19 +8,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
     Cloud,
     automl_job::{AutoMlJob, Status},
-    automl_request::{Channel, Mode, Plan},
+    automl_request::{Channel, Deploy, Mode, Plan},
+    candidate::Step,
+    endpoint, endpoint_config,
     error::ApiError,
+    http::hex,
+    model,
+    operations::Call,
     recipe::{Recipe, put_json},
     report,
     s3::{RoleS3, S3Error, S3Uri},
     store::{Place, now},
-    trainer::{Files, Outcome, Progress, Training},
+    trainer::{Files, Outcome, Progress, Training, header},
 };
 use crate::authority::AuthorityError;
 
@@ -43,6 +49,29 @@ pub(super) async fn assume_role(
     })
 }
 
+/// Whether the data has the target column. SageMaker looks when the job is
+/// created; data that it cannot read then lets the job fail later.
+pub(super) async fn check_target(s3: &RoleS3, plan: &Plan) -> Result<(), ApiError> {
+    // Far more than any header.
+    const BEGINNING: usize = 1 << 20;
+    let Channel { at, manifest: listed, gzip } = &plan.training;
+    let first = async {
+        let objects = match listed {
+            true => manifest(&s3.get(at).await.ok()?).ok()?,
+            false => s3.list(at).await.ok()?,
+        };
+        s3.beginning(objects.first()?, BEGINNING).await.ok()
+    };
+    let header = first.await.and_then(|beginning| header(&beginning, *gzip));
+    match header {
+        Some(columns) if !columns.contains(&plan.target) => Err(ApiError::Validation(format!(
+            "Target attribute name {} does not exist in header.",
+            plan.target
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Work on a job until it ends, one way or another.
 pub(super) async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
     let Some(job) = cloud.store.at(&place, |here| here.automl_jobs.get(&key).cloned()) else {
@@ -58,6 +87,10 @@ pub(super) async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
         // Whatever came of it: who asks for a stop gets one.
         _ if stop.load(Ordering::Acquire) => job.end(Status::Stopped, "Stopped", None),
         Ok(secondary) => job.end(Status::Completed, secondary, None),
+        // The best candidate is there all the same.
+        Err(reason) if job.secondary == DEPLOYING => {
+            job.end(Status::Failed, "ModelDeploymentError", Some(reason));
+        }
         Err(reason) => {
             job.best = None;
             job.end(Status::Failed, "Failed", Some(reason));
@@ -65,6 +98,9 @@ pub(super) async fn run(cloud: Arc<Cloud>, place: Place, key: String) {
     });
     cloud.forget_stop_flag(&job.arn);
 }
+
+/// The stage in which the best candidate gets its endpoint.
+const DEPLOYING: &str = "DeployingModel";
 
 struct Run {
     cloud: Arc<Cloud>,
@@ -102,6 +138,7 @@ impl Run {
             Mode::Tuning => ("AnalyzingData", "ModelTuning", options.default_candidates_tuning),
         };
 
+        let analysed = now();
         self.stage(first).await;
         let candidates = plan.max_candidates.unwrap_or(default_candidates);
         let (read, seed) = (plan.clone(), options.seed);
@@ -118,9 +155,8 @@ impl Run {
             job.resolved = Some((analysis.problem_type, analysis.metric));
             job.notebook = Some(notebook.to_string());
         });
+        let featured = now();
         self.stage("FeatureEngineering").await;
-
-        self.stage(main).await;
         let recipe = Recipe {
             job: job.name.clone(),
             place: self.place.clone(),
@@ -129,6 +165,23 @@ impl Run {
             problem: analysis.problem_type,
             metric: analysis.metric,
         };
+        if mode == Mode::Tuning {
+            let definitions = recipe.output.join(
+                "sagemaker-automl-candidates/notebooks/SageMakerAutopilotCandidateDefinitionNotebook.ipynb",
+            );
+            let text = report::definitions(&job.name, &plan.target, &analysis, candidates);
+            put_json(&s3, &definitions, &text).await?;
+            let steps = recipe.shared_steps((analysed, featured), (featured, now()));
+            self.change(|job| {
+                job.definitions = Some(definitions.to_string());
+                job.steps = steps;
+            });
+        }
+        if plan.definitions_only {
+            return Ok("CandidateDefinitionsGenerated");
+        }
+
+        self.stage(main).await;
         let Outcome { best, training, out_of_time } =
             self.train(training, deadline, plan, job, &recipe).await?;
         if self.stopped() {
@@ -156,6 +209,9 @@ impl Run {
                 best.insights = Some(insights.to_string());
             }
         });
+        if let Some(deploy) = &plan.deploy {
+            self.deploy(plan, job, deploy).await?;
+        }
         let trained =
             self.cloud.store.at(&self.place, |here| here.automl_jobs[&self.key].candidates.len());
         Ok(match mode {
@@ -179,6 +235,9 @@ impl Run {
     ) -> Result<Outcome, String> {
         let (report, mut trained) = mpsc::unbounded_channel();
         let stop = self.stop.clone();
+        let shared: Vec<Step> = self.cloud.store.at(&self.place, |here| {
+            here.automl_jobs.get(&self.key).map(|job| job.steps.clone()).unwrap_or_default()
+        });
         let training = tokio::task::spawn_blocking(move || {
             // Nobody listens any more once the job is aborted.
             training.run(deadline, &stop, |progress| drop(report.send((now(), progress))))
@@ -195,7 +254,7 @@ impl Run {
             // A session of a long job expires: each upload has its own.
             let s3 = self.s3(plan, job).await?;
             let containers = recipe.upload(&s3, &candidate).await?;
-            let candidate = recipe.candidate(&candidate, containers, at);
+            let candidate = recipe.candidate(&candidate, containers, &shared, at);
             self.change(|job| {
                 job.unfinished.retain(|begun| begun.name != candidate.name);
                 job.candidates.push(candidate);
@@ -208,6 +267,54 @@ impl Run {
         let name = recipe.candidate_name(outcome.best.number);
         self.change(|job| job.best = Some(name));
         Ok(outcome)
+    }
+
+    /// Give the best candidate an endpoint, with models and configurations that
+    /// are named as it is.
+    async fn deploy(&self, plan: &Plan, job: &AutoMlJob, deploy: &Deploy) -> Result<(), String> {
+        self.stage(DEPLOYING).await;
+        let best = self.cloud.store.at(&self.place, |here| {
+            let job = here.automl_jobs.get(&self.key)?;
+            job.candidates.iter().find(|it| Some(&it.name) == job.best.as_ref()).cloned()
+        });
+        let best = best.ok_or("There is no best candidate to deploy.")?;
+        let name = match deploy {
+            Deploy::Named(name) => name.clone(),
+            Deploy::Anonymous => {
+                format!("{}-{}", job.name, &hex(&Sha256::digest(&job.arn))[..8])
+            }
+        };
+        let call = |operation, input| Call { operation, place: self.place.clone(), input };
+        let failed = |error: ApiError| error.to_string();
+        let mut model = json!({
+            "ModelName": name, "ExecutionRoleArn": plan.role, "Containers": best.containers,
+        });
+        if let Some(network) = job.request["SecurityConfig"].get("VpcConfig") {
+            model["VpcConfig"] = network.clone();
+        }
+        model::create(&self.cloud, &call("CreateModel", model)).await.map_err(failed)?;
+        let config = json!({ "EndpointConfigName": name, "ProductionVariants": [{
+            "VariantName": "AllTraffic", "ModelName": name,
+            "InstanceType": "ml.m5.large", "InitialInstanceCount": 1,
+        }]});
+        endpoint_config::create(&self.cloud, &call("CreateEndpointConfig", config))
+            .map_err(failed)?;
+        let endpoint = json!({ "EndpointName": name, "EndpointConfigName": name });
+        endpoint::create(&self.cloud, &call("CreateEndpoint", endpoint)).await.map_err(failed)?;
+        self.change(|job| job.deployed = Some(name.clone()));
+        loop {
+            tokio::time::sleep(self.cloud.options.stage).await;
+            let endpoint = self
+                .cloud
+                .store
+                .at(&self.place, |here| here.endpoints.get(&name.to_lowercase()).cloned());
+            match endpoint {
+                Some(endpoint) if endpoint.status == endpoint::Status::Creating => {}
+                Some(endpoint) if endpoint.status != endpoint::Status::Failed => return Ok(()),
+                Some(endpoint) => return Err(endpoint.failure.unwrap_or_default()),
+                None => return Err(format!("Endpoint {name} was deleted while it was created.")),
+            }
+        }
     }
 
     async fn s3(&self, plan: &Plan, job: &AutoMlJob) -> Result<RoleS3, String> {

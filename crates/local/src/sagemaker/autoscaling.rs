@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub(super) use self::access::{checks, deletion_checks, first_time_checks};
+pub(super) use self::access::{checks, deletion_checks, first_time_checks, probes};
 use super::{
     Cloud,
     access::tags_of,

@@ -42,9 +42,24 @@ pub(super) struct Objective {
 /// A child job of a candidate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Step {
-    pub(super) kind: String,
+    pub(super) kind: Child,
     pub(super) arn: String,
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) created: f64,
+    #[serde(default)]
+    pub(super) ended: f64,
+}
+
+/// What kind of job a step is, as a `CandidateStepType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Child {
+    #[serde(rename = "AWS::SageMaker::ProcessingJob")]
+    Processing,
+    #[serde(rename = "AWS::SageMaker::TrainingJob")]
+    Training,
+    #[serde(rename = "AWS::SageMaker::TransformJob")]
+    Transform,
 }
 
 impl Unfinished {

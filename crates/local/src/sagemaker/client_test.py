@@ -36,7 +36,9 @@ assert abs(sum(shares.values()) - 1) < 1e-6 and shares["plan"] > 0.02 and set(sh
 candidates = sagemaker.get_paginator("list_candidates_for_auto_ml_job").paginate(
     AutoMLJobName="crosspilot-churn", SortBy="FinalObjectiveMetricValue", PaginationConfig={"PageSize": 2})
 candidates = list(candidates.search("Candidates"))
-assert len(candidates) == 3 and candidates[0]["CandidateName"] == best["CandidateName"]
+scores = [candidate["FinalAutoMLJobObjectiveMetric"]["Value"] for candidate in candidates]
+assert len(scores) == 3 and scores == sorted(scores), scores  # ascending unless told
+assert scores[-1] == best["FinalAutoMLJobObjectiveMetric"]["Value"]
 
 serve("crosspilot-churn", wanting(best["InferenceContainers"], KEYS))
 answers = predict("crosspilot-Churn")
@@ -98,17 +100,21 @@ refused("ValidationException", sagemaker.describe_auto_ml_job, AutoMLJobName="cr
 
 upload("small/train.csv", TRAIN[:100])
 upload("same/train.csv", [[*record[:-1], "True."] for record in TRAIN])
-s3.put_object(Bucket="acme-ml", Key="binary/train.csv", Body=bytes(range(256)) * 50)
+s3.put_object(Bucket="acme-ml", Key="binary/train.csv", Body=text([HEADER]) + b"\xff,\xfe,\x80,\x81,\xff\n" * 600)
 for i, (uri, more, reason) in enumerate([
         ("small", {}, "500"), ("same", {}, "True."), ("binary", {}, "UTF-8"), ("nothing", {}, "No S3 objects found"),
-        ("train", {"target": "churn"}, "churn"), ("train", {"role": "blind", "by": owner}, "Access denied")]):
+        ("train", {"role": "blind", "by": owner}, "Access denied")]):
     start(f"crosspilot-fails-{i}", f"s3://acme-ml/{uri}", **more)
     failed, seen = finish(f"crosspilot-fails-{i}")
     assert failed["AutoMLJobStatus"] == "Failed" and reason in failed["FailureReason"], failed
     assert "BestCandidate" not in failed
 names = owner.get_paginator("list_auto_ml_jobs").paginate(
     NameContains="fails", StatusEquals="Failed", SortBy="Name", SortOrder="Ascending", PaginationConfig={"PageSize": 4})
-assert [job["AutoMLJobName"][-1] for job in names.search("AutoMLJobSummaries")] == list("012345")
+assert [job["AutoMLJobName"][-1] for job in names.search("AutoMLJobSummaries")] == list("01234")
+assert refused("ValidationException", start, name="crosspilot-no-target", target="churn") == \
+    "Target attribute name churn does not exist in header."
+newest = owner.list_auto_ml_jobs(NameContains="fails")["AutoMLJobSummaries"]
+assert [job["AutoMLJobName"][-1] for job in newest] == list("43210")  # by name, descending
 
 start("crosspilot-stop", candidates=300)
 
@@ -233,7 +239,7 @@ message = refused("ValidationException", sagemaker.create_endpoint, EndpointName
 assert message.startswith("2 validation errors detected: "), message
 message = refused("ValidationException", start, name="crosspilot-rule", ProblemType="BinaryClassification")
 assert "both" in message, message
-refused("UnknownOperationException", sagemaker.list_training_jobs)
+refused("UnknownOperationException", sagemaker.list_notebook_instances)
 tags = sagemaker.list_tags(ResourceArn=ARN + "automl-job/crosspilot-churn")["Tags"]
 assert tags == [{"Key": "ManagedBy", "Value": "crosspilot"}]
 for i in range(4):

@@ -247,6 +247,11 @@ async fn boto3_trains_on_every_kind_of_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn boto3_sees_all_of_a_tuning_job() {
+    run("tuning_test.py", vec![]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn boto3_trains_and_serves_under_keys_and_in_networks() {
     run("security_test.py", vec![]).await;
 }

@@ -14,7 +14,7 @@ import time
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError  # noqa: F401
 
 sys.path.append(sys.argv[3])
 import doors  # noqa: E402 - of the emulator's directory
@@ -79,6 +79,8 @@ iam.create_role(RoleName="access", AssumeRolePolicyDocument=trust(
 iam.put_role_policy(RoleName="access", PolicyName="sagemaker", PolicyDocument=allow(
     statement("sagemaker:*", [ARN + "*/crosspilot-*"]),
     statement("sagemaker:List*", "*"),
+    # Application Auto Scaling tries to read one of a name that it invents.
+    statement("sagemaker:DescribeEndpointConfig", ARN + "endpoint-config/*"),
     statement("application-autoscaling:*", "*"),
     statement(["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"], "*"),
     statement("iam:PassRole", [ROLE + "execution", ROLE + "lambdas"],

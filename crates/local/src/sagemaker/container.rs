@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     artifact::{Artifact, ArtifactError},
@@ -64,6 +65,51 @@ enum Work {
     InverseLabel { labels: Vec<String> },
 }
 
+/// What a pipeline answers.
+#[derive(Debug, PartialEq)]
+pub(super) struct ContainerAnswer {
+    pub(super) body: Vec<u8>,
+    pub(super) content_type: &'static str,
+}
+
+/// How the last container writes its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Csv,
+    Json,
+    JsonLines,
+}
+
+/// Whether a pipeline answers an endpoint's caller or a transform job, which
+/// its containers see in their environment (`SAGEMAKER_BATCH`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Online,
+    InBatch,
+}
+
+impl Written {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Json => JSON,
+            Self::JsonLines => JSON_LINES,
+        }
+    }
+
+    fn named(accept: &str) -> Option<Self> {
+        match accept {
+            "text/csv" => Some(Self::Csv),
+            JSON => Some(Self::Json),
+            JSON_LINES => Some(Self::JsonLines),
+            _ => None,
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+const JSON_LINES: &str = "application/jsonlines";
+
 /// What travels from one container to the next.
 enum Payload {
     Csv(Vec<u8>),
@@ -100,47 +146,130 @@ impl Pipeline {
         &self,
         content_type: &str,
         accept: &str,
+        asked: Asked,
         body: Vec<u8>,
-    ) -> Result<Vec<u8>, ContainerError> {
+    ) -> Result<ContainerAnswer, ContainerError> {
         let mut payload = Payload::Csv(body);
+        let mut written = Written::Csv;
         for (i, container) in self.0.iter().enumerate() {
             let fail = |(status, message)| ContainerError {
                 status,
                 message,
                 container: container.name.clone(),
             };
-            if i == 0 && media_type(content_type) != "text/csv" {
+            // Without a type they take CSV, too.
+            if i == 0 && !matches!(media_type(content_type).as_str(), "text/csv" | "") {
                 return Err(fail((
                     415,
-                    format!("Content type {content_type} is not supported; send text/csv"),
+                    format!("'{content_type}' is an unsupported content type."),
                 )));
             }
-            if i + 1 == self.0.len()
-                && !matches!(media_type(accept), "" | "*/*" | "text/*" | "text/csv")
-            {
-                return Err(fail((
-                    406,
-                    format!("Accept type {accept} is not supported; ask for text/csv"),
-                )));
+            if i + 1 == self.0.len() {
+                written = container.written(accept).map_err(fail)?;
             }
             payload = container.serve(payload).map_err(fail)?;
         }
-        match payload {
-            Payload::Answers(rows) => Ok(write_csv(&rows)),
+        let last = self.0.last();
+        match (payload, last) {
+            (Payload::Answers(rows), Some(last)) => Ok(ContainerAnswer {
+                body: last.write(&rows, written, asked),
+                content_type: written.content_type(),
+            }),
             _ => Err(ContainerError {
                 status: 406,
                 message: "feature-transform answers application/x-recordio-protobuf only".into(),
-                container: self
-                    .0
-                    .last()
-                    .map(|container| container.name.clone())
-                    .unwrap_or_default(),
+                container: last.map(|container| container.name.clone()).unwrap_or_default(),
             }),
         }
     }
 }
 
 impl Container {
+    /// Whether it was told which columns to answer.
+    fn is_selectable(&self) -> bool {
+        self.environment.contains_key(OUTPUT)
+    }
+
+    /// How it writes what is asked for with this `Accept`, as the containers'
+    /// own code has it: `sagemaker_serve.py`, which Autopilot leaves beside its
+    /// data processors, and aws/sagemaker-xgboost-container (`algorithm_mode/serve.py`).
+    /// What the ensemble's container does with other types than CSV is not
+    /// published: it refuses them here.
+    fn written(&self, accept: &str) -> Result<Written, (u16, String)> {
+        let refused = |message: String| Err((406, message));
+        if matches!(accept, "" | "*/*") {
+            return Ok(Written::Csv);
+        }
+        match &self.work {
+            Work::Predictor(_) => {
+                let csv = |accepted: &str| {
+                    matches!(media_type(accepted).as_str(), "text/csv" | "text/*" | "*/*")
+                };
+                match accept.split(',').any(csv) {
+                    true => Ok(Written::Csv),
+                    false => {
+                        refused(format!("Accept type {accept} is not supported; ask for text/csv"))
+                    }
+                }
+            }
+            // It looks the header up as it is.
+            Work::InverseLabel { .. } => match Written::named(accept) {
+                Some(written) if written == Written::Csv || self.is_selectable() => Ok(written),
+                _ => refused(format!(
+                    "Accept type '{accept}' is not supported during inverse label transformation."
+                )),
+            },
+            // It always answers numbers as CSV.
+            Work::Algorithm(_) if !self.is_selectable() => Ok(Written::Csv),
+            Work::Algorithm(_) => match Written::named(&media_type(accept)) {
+                Some(written) => Ok(written),
+                None => refused(format!(
+                    "Accept type {accept} is not supported. Please use supported accept types: \
+                     ['application/json', 'application/jsonlines', 'application/x-recordio-protobuf', 'text/csv']."
+                )),
+            },
+            Work::FeatureTransform { .. } => Ok(Written::Csv),
+        }
+    }
+
+    fn write(&self, rows: &[Vec<String>], written: Written, asked: Asked) -> Vec<u8> {
+        let keys = self.keys(OUTPUT);
+        let object = |row: &Vec<String>| {
+            let field = |(key, field): (&&str, &String)| ((*key).to_owned(), self.json(key, field));
+            Value::Object(keys.iter().zip(row).map(field).collect())
+        };
+        match written {
+            Written::Json => {
+                let predictions: Vec<Value> = rows.iter().map(object).collect();
+                json!({ "predictions": predictions }).to_string().into_bytes()
+            }
+            Written::JsonLines => {
+                let lines = rows.iter().map(|row| format!("{}\n", object(row)));
+                lines.collect::<String>().into_bytes()
+            }
+            // XGBoost answers numbers side by side, however many records there are.
+            Written::Csv if self.answers_numbers() && asked == Asked::Online => {
+                rows.iter().map(|row| row.join(",")).collect::<Vec<_>>().join(",").into_bytes()
+            }
+            Written::Csv => write_csv(rows),
+        }
+    }
+
+    fn answers_numbers(&self) -> bool {
+        matches!(&self.work, Work::Algorithm(predictor) if predictor.labels().is_empty())
+    }
+
+    /// A field in JSON. The algorithm has it as a number or a list; the inverse
+    /// label transform has read it from CSV, and passes on a text.
+    fn json(&self, key: &str, field: &str) -> Value {
+        match (&self.work, key) {
+            (Work::Algorithm(_), "predicted_label" | "probability" | "probabilities") => {
+                serde_json::from_str(field).unwrap_or_else(|_| json!(field))
+            }
+            _ => json!(field),
+        }
+    }
+
     fn keys(&self, variable: &str) -> Vec<&str> {
         let keys = self.environment.get(variable).map_or(DEFAULT_KEY, String::as_str);
         keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect()
@@ -231,8 +360,8 @@ impl Container {
     }
 }
 
-fn media_type(header: &str) -> &str {
-    header.split(';').next().unwrap_or_default().trim()
+fn media_type(header: &str) -> String {
+    header.split(';').next().unwrap_or_default().trim().to_lowercase()
 }
 
 /// The records of a CSV body: no header, no target, one field a feature.
@@ -340,6 +469,29 @@ mod tests {
     }
 
     #[test]
+    fn the_inverse_transform_answers_in_json_what_it_was_told_to() {
+        let keys =
+            [(INPUT, "predicted_label,probability"), (OUTPUT, "predicted_label,probability")];
+        let told = inverse(&keys);
+        let rows = [vec!["it's".to_owned(), "0.9".to_owned()]];
+        let written = |accept: &str| {
+            let written = told.written(accept)?;
+            Ok::<_, (u16, String)>(
+                String::from_utf8(told.write(&rows, written, Asked::Online)).unwrap(),
+            )
+        };
+        let line = r#"{"predicted_label":"it's","probability":"0.9"}"#;
+        assert_eq!(written("application/json").unwrap(), format!(r#"{{"predictions":[{line}]}}"#));
+        assert_eq!(written("application/jsonlines").unwrap(), format!("{line}\n"));
+        assert_eq!(written("*/*").unwrap(), "it's,0.9");
+        for refused in ["text/csv, application/json", "image/png", "Text/CSV"] {
+            assert_eq!(written(refused).unwrap_err().0, 406, "{refused}");
+        }
+        assert_eq!(inverse(&[]).written("application/json").unwrap_err().0, 406);
+        assert_eq!(inverse(&[]).written("text/csv"), Ok(Written::Csv));
+    }
+
+    #[test]
     fn a_pipeline_refuses_what_its_containers_do_not_take() {
         let transform = Container {
             name: "container-1".into(),
@@ -348,10 +500,11 @@ mod tests {
         };
         let pipeline = Pipeline(vec![transform]);
         let status = |content_type: &str, accept: &str, body: &str| {
-            pipeline.invoke(content_type, accept, body.as_bytes().to_vec()).unwrap_err().status
+            let body = body.as_bytes().to_vec();
+            pipeline.invoke(content_type, accept, Asked::Online, body).unwrap_err().status
         };
         assert_eq!(status("application/json", "text/csv", "1,2"), 415);
-        assert_eq!(status("text/csv", "application/json", "1,2"), 406);
+        assert_eq!(status("", "text/csv", "1,2"), 406);
         assert_eq!(status("text/csv", "text/csv", "1,2,3"), 400);
         assert_eq!(status("text/csv", "text/csv", ""), 400);
         assert_eq!(status("text/csv; charset=utf-8", "", "1,2"), 406);

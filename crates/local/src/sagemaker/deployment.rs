@@ -27,6 +27,9 @@ pub(super) struct Deployment {
     pub(super) alarms: Vec<String>,
 }
 
+/// The service model's limit of `MaximumExecutionTimeoutInSeconds`.
+const LONGEST: Duration = Duration::from_secs(28_800);
+
 /// A fleet, as far as rules for deployments look at it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fleet {
@@ -53,6 +56,11 @@ impl Deployment {
     /// Understand a `DeploymentConfig` for a change from `old` (nothing, at the
     /// creation) to `new`; in AWS's place, say why it cannot be done.
     pub(super) fn read(config: &Value, old: Option<&Fleet>, new: &Fleet) -> Result<Self, String> {
+        if old.is_some_and(|old| !old.serverless) && new.serverless {
+            // Developer Guide, "Serverless Inference": the other way round it works,
+            // and cannot be undone.
+            return Err("A real-time endpoint cannot be updated to a serverless endpoint.".into());
+        }
         let policy = |name: &str| config.get(name).filter(|policy| !policy.is_null());
         let deployment = match (policy("BlueGreenUpdatePolicy"), policy("RollingUpdatePolicy")) {
             (Some(_), Some(_)) => {
@@ -73,7 +81,7 @@ impl Deployment {
         }
         let waits: Duration = deployment.steps.iter().map(|step| step.bake).sum::<Duration>()
             + deployment.termination_wait;
-        if deployment.timeout.is_some_and(|timeout| timeout <= waits) {
+        if deployment.timeout.unwrap_or(LONGEST) <= waits {
             return Err(format!(
                 "MaximumExecutionTimeoutInSeconds must be larger than the total waiting time of the deployment, {} \
                  seconds.",
@@ -98,6 +106,13 @@ impl Deployment {
         if kind != "ALL_AT_ONCE" && new.serverless {
             return Err(format!(
                 "The traffic routing type {kind} is not supported for serverless variants."
+            ));
+        }
+        if kind != "ALL_AT_ONCE" && new.instances < 2 {
+            // No part of one instance is at most a half of it.
+            return Err(format!(
+                "The traffic routing type {kind} needs a variant of at least 2 instances: the size of a step must be \
+                 at most 50 % of the variant's total instance count."
             ));
         }
         let shares = match kind {
@@ -219,6 +234,30 @@ mod tests {
         assert!(blue_green(json!({ "Type": "ALL_AT_ONCE" }), &serverless).is_ok());
         let canary = json!({ "Type": "CANARY", "CanarySize": size("CAPACITY_PERCENT", 10) });
         assert!(blue_green(canary, &serverless).unwrap_err().contains("serverless"));
+    }
+
+    #[test]
+    fn instances_do_not_become_serverless() {
+        let serverless = Fleet { serverless: true, ..fleet(0) };
+        let refused = Deployment::read(&Value::Null, Some(&fleet(1)), &serverless).unwrap_err();
+        assert!(refused.contains("serverless"), "{refused}");
+        for (old, new) in [(&serverless, &fleet(1)), (&serverless, &serverless)] {
+            assert!(Deployment::read(&Value::Null, Some(old), new).is_ok());
+        }
+        assert!(Deployment::read(&Value::Null, None, &serverless).is_ok());
+    }
+
+    #[test]
+    fn no_deployment_takes_longer_than_eight_hours() {
+        let linear = |wait: u64| {
+            let routing = json!({ "Type": "LINEAR", "LinearStepSize": size("CAPACITY_PERCENT", 10),
+                "WaitIntervalInSeconds": wait });
+            let config =
+                json!({ "BlueGreenUpdatePolicy": { "TrafficRoutingConfiguration": routing } });
+            Deployment::read(&config, None, &fleet(10))
+        };
+        assert!(linear(2879).is_ok());
+        assert!(linear(2880).unwrap_err().contains("28800 seconds"));
     }
 
     #[test]

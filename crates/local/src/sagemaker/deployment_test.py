@@ -230,6 +230,35 @@ assert "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint" in refused(
 iam.put_role_policy(RoleName="access", PolicyName="scaling", PolicyDocument=allow(
     statement("iam:CreateServiceLinkedRole", ROLE + "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*",
               Condition={"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}})))
+# Before it takes a target, the service tries what it will need, as its caller: to read
+# an endpoint configuration of a name that it invents, too.
+SCALES = [statement("application-autoscaling:*", "*"), statement("iam:CreateServiceLinkedRole", "*")]
+ALARMS = statement(["cloudwatch:PutMetricAlarm", "cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"], "*")
+CAPACITY = statement(["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"],
+                     ARN + "endpoint/crosspilot-*")
+
+
+def scaling_with(*statements):
+    return client("application-autoscaling", session(allow(*SCALES, *statements)), SAGEMAKER)
+
+
+def configs(name):
+    return statement("sagemaker:DescribeEndpointConfig", ARN + f"endpoint-config/{name}")
+
+
+BOTH = {"MinCapacity": 2, "MaxCapacity": 4}
+for given, missing in (((CAPACITY, ALARMS), "sagemaker:DescribeEndpointConfig"),
+                       ((CAPACITY, ALARMS, configs("crosspilot-*")), "sagemaker:DescribeEndpointConfig"),
+                       ((ALARMS, configs("*")), "sagemaker:DescribeEndpoint, sagemaker:UpdateEndpointWeightsAndCapacities"),
+                       ((CAPACITY, configs("*")),
+                        "cloudwatch:PutMetricAlarm, cloudwatch:DescribeAlarms, cloudwatch:DeleteAlarms")):
+    for call, bounds in (("register_scalable_target", BOTH), ("deregister_scalable_target", {})):
+        message = refused("ValidationException", getattr(scaling_with(*given), call), **VARIANT, **bounds)
+        assert message == f"User is missing the following permissions: {missing}", message
+refused("AccessDeniedException", client("application-autoscaling", session(allow(CAPACITY, ALARMS, configs("*"))), SAGEMAKER)
+        .register_scalable_target, **VARIANT, **BOTH)
+scaling_with(CAPACITY, ALARMS, configs("*")).register_scalable_target(**VARIANT, **BOTH)
+scaling_with(CAPACITY, ALARMS, configs("*")).deregister_scalable_target(**VARIANT)
 for wrong in ({"MinCapacity": 5, "MaxCapacity": 4}, {"MinCapacity": 1}, {"MinCapacity": -1, "MaxCapacity": 1},
               {"MinCapacity": 1, "MaxCapacity": 2, "ResourceId": "endpoint/crosspilot-scaled/variant/other"},
               {"MinCapacity": 1, "MaxCapacity": 2, "ResourceId": "endpoint/crosspilot-none/variant/AllTraffic"},
@@ -262,6 +291,11 @@ assert instances() == 3
 update("crosspilot-scaled", "crosspilot-two")
 assert instances() == 2
 serve("crosspilot-sls-scaled", one, ServerlessConfig={"MemorySizeInMB": 2048, "MaxConcurrency": 1})
+scaling.deregister_scalable_target(**VARIANT)
+message = refused("ValidationException", update, name="crosspilot-scaled", config="crosspilot-sls-scaled")
+assert message == "A real-time endpoint cannot be updated to a serverless endpoint.", message
+scaling.register_scalable_target(**VARIANT, MinCapacity=1, MaxCapacity=4)
+scaling.put_scaling_policy(**tracking)
 assert "has no instances" in refused(
     "ValidationException", scaling.register_scalable_target,
     **{**VARIANT, "ResourceId": "endpoint/crosspilot-sls-scaled/variant/AllTraffic"}, MinCapacity=1, MaxCapacity=2)

@@ -12,8 +12,10 @@ use super::{
     endpoint_config,
     error::ApiError,
     list::{Row, page},
+    lock,
     operations::{Answer, Call},
     rollout,
+    serving::Variant,
     store::{Place, now},
     tags,
 };
@@ -110,6 +112,36 @@ impl Deployed {
     }
 }
 
+impl Deployed {
+    /// What a `DesiredWeightAndCapacity` wants of one variant.
+    fn change(&mut self, wanted: &Value) -> Result<(), String> {
+        let name = wanted["VariantName"].as_str().unwrap_or_default();
+        let variant = self.variants.iter_mut().find(|variant| variant["VariantName"] == name);
+        let variant = variant.ok_or_else(|| format!("Could not find variant \"{name}\"."))?;
+        if let Some(weight) = wanted.get("DesiredWeight") {
+            variant["DesiredWeight"] = weight.clone();
+        }
+        if let Some(count) = wanted.get("DesiredInstanceCount") {
+            if variant.get("DesiredInstanceCount").is_none() {
+                return Err(format!("Serverless variant \"{name}\" has no instances."));
+            }
+            variant["DesiredInstanceCount"] = count.clone();
+        }
+        if let Some(serverless) = wanted.get("ServerlessUpdateConfig") {
+            if serverless.get("ProvisionedConcurrency").is_some() {
+                return Err("ProvisionedConcurrency is not offered by the local SageMaker.".into());
+            }
+            let Some(current) = variant.get_mut("CurrentServerlessConfig") else {
+                return Err(format!("Variant \"{name}\" is not serverless."));
+            };
+            if let Some(concurrency) = serverless.get("MaxConcurrency") {
+                current["MaxConcurrency"] = concurrency.clone();
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Endpoint {
     /// A change ends: what was wanted serves now.
     pub(super) fn settle(&mut self) {
@@ -119,8 +151,13 @@ impl Endpoint {
             self.deployment = done.deployment;
         }
         for variant in &mut self.current.variants {
-            if let Some(count) = variant.get("DesiredInstanceCount").cloned() {
-                variant["CurrentInstanceCount"] = count;
+            for (current, desired) in [
+                ("CurrentInstanceCount", "DesiredInstanceCount"),
+                ("CurrentWeight", "DesiredWeight"),
+            ] {
+                if let Some(desired) = variant.get(desired).cloned() {
+                    variant[current] = desired;
+                }
             }
         }
     }
@@ -209,6 +246,56 @@ pub(super) async fn update(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     })?;
     cloud.spawn(rollout::update(cloud.clone(), call.place.clone(), name.to_lowercase()));
     Ok(json!({ "EndpointArn": arn }))
+}
+
+/// Give running variants other weights and sizes, under the same configuration.
+pub(super) fn update_weights(cloud: &Arc<Cloud>, call: &Call) -> Answer {
+    let name = call.text("EndpointName").to_lowercase();
+    let arn = call.place.arn("endpoint", &name);
+    cloud.store.at(&call.place, |here| {
+        let endpoint = here.endpoints.get_mut(&name).ok_or_else(|| missing(&arn))?;
+        if endpoint.status != Status::InService {
+            let status = endpoint.status.name();
+            return Err(ApiError::Validation(if endpoint.status.in_progress() {
+                format!("Cannot update in-progress endpoint \"{arn}\".")
+            } else {
+                format!("Cannot update endpoint \"{arn}\" in status {status}.")
+            }));
+        }
+        let changes = call.input["DesiredWeightsAndCapacities"].as_array();
+        for change in changes.into_iter().flatten() {
+            // All or nothing.
+            endpoint.current.clone().change(change).map_err(ApiError::Validation)?;
+        }
+        for change in changes.into_iter().flatten() {
+            endpoint.current.change(change).map_err(ApiError::Validation)?;
+        }
+        endpoint.status = Status::Updating;
+        endpoint.modified = now();
+        Ok(())
+    })?;
+    cloud.spawn(weigh(cloud.clone(), call.place.clone(), name));
+    Ok(json!({ "EndpointArn": arn }))
+}
+
+/// Let the variants that serve have the weights and sizes that they are to have.
+async fn weigh(cloud: Arc<Cloud>, place: Place, name: String) {
+    tokio::time::sleep(cloud.options.endpoint_change).await;
+    let changed = cloud.store.at(&place, |here| {
+        let endpoint = here.endpoints.get_mut(&name)?;
+        endpoint.settle();
+        endpoint.modified = now();
+        Some(endpoint.clone())
+    });
+    let Some(endpoint) = changed else { return };
+    if let Some(traffic) = lock(&cloud.serving).get_mut(&endpoint.arn) {
+        for variant in &mut traffic.old {
+            let weight = endpoint.variant(&variant.name);
+            if let Some(weight) = weight.and_then(|summary| summary["CurrentWeight"].as_f64()) {
+                *variant = Arc::new(Variant { weight, ..Variant::clone(variant) });
+            }
+        }
+    }
 }
 
 /// Scalable targets keep their variant and its instance type.

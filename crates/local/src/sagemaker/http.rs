@@ -7,13 +7,18 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE, request::Parts},
+    http::{
+        HeaderMap, HeaderValue, Method, StatusCode,
+        header::{CONNECTION, CONTENT_TYPE},
+        request::Parts,
+    },
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -23,7 +28,7 @@ use super::{
     Cloud, access, autoscaling,
     error::ApiError,
     faults::{Effect, Fault},
-    invoke,
+    invoke, keys,
     operations::{self, Call},
     shapes,
     store::Place,
@@ -35,6 +40,8 @@ use crate::{
 
 /// More than any body that SageMaker takes; what is larger is not even read.
 const MAX_BODY: usize = 32 << 20;
+/// Longer than any body takes to arrive on one machine.
+const BODY_LIMIT: Duration = Duration::from_secs(20);
 /// SageMaker's and SageMaker Runtime's name in signatures.
 const SERVICE: &str = "sagemaker";
 const JSON_1_1: &str = "application/x-amz-json-1.1";
@@ -45,10 +52,21 @@ pub(super) fn router(cloud: Arc<Cloud>) -> Router {
 
 async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return refuse_rest(&ApiError::TooLarge(
-            "Request size exceeds the maximum allowed.".into(),
-        ));
+    let body = match tokio::time::timeout(BODY_LIMIT, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            return refuse_rest(&ApiError::TooLarge(
+                "Request size exceeds the maximum allowed.".into(),
+            ));
+        }
+        Err(_) => {
+            let late = ApiError::Coded {
+                code: "RequestTimeoutException".into(),
+                message: Some("The request's body did not arrive in time.".into()),
+                status: 408,
+            };
+            return ([(CONNECTION, "close")], refuse_rest(&late)).into_response();
+        }
     };
     let mut response = match (&parts.method, parts.uri.path()) {
         (&Method::POST, "/") => json_call(&cloud, &parts, body).await,
@@ -79,7 +97,8 @@ async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
     let target = text(&parts.headers, "x-amz-target");
     let (service, operation) = match target.strip_prefix(autoscaling::TARGET) {
         Some(operation) => (autoscaling::SERVICE, operation.to_owned()),
-        None => (SERVICE, target.strip_prefix("SageMaker.").unwrap_or(target).to_owned()),
+        // What has no prefix is no operation.
+        None => (SERVICE, target.strip_prefix("SageMaker.").unwrap_or_default().to_owned()),
     };
     match perform(cloud, service, parts, &operation, body).await {
         Ok(Performed::Struck(response)) => response,
@@ -118,6 +137,11 @@ async fn perform(
     if !later.is_empty() {
         authorize(cloud, &received, &later).await?;
     }
+    let keys = keys::checks(cloud, &place, operation, &input).await;
+    if !keys.is_empty() {
+        authorize(cloud, &received, &keys).await?;
+    }
+    probe(cloud, &received, &autoscaling::probes(operation, &input)).await?;
     let asked = format!("{} {}", place.account, String::from_utf8_lossy(&body));
     let effect = cloud.faults.strike(operation, &asked);
     if let Some(response) = instead(effect.as_ref()).await {
@@ -160,6 +184,10 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
                 accept: text(&parts.headers, "accept"),
                 variant: text(&parts.headers, "x-amzn-sagemaker-target-variant"),
                 inference_id: text(&parts.headers, "x-amzn-sagemaker-inference-id"),
+                foreign: invoke::FOREIGN_HEADERS
+                    .iter()
+                    .find(|(header, _)| parts.headers.contains_key(*header))
+                    .map(|(_, reason)| *reason),
                 body: body.to_vec(),
             };
             invoke::invoke(cloud, &place, request).await
@@ -168,7 +196,7 @@ async fn runtime_call(cloud: &Arc<Cloud>, parts: &Parts, name: &str, body: Bytes
     };
     match outcome {
         Ok(answer) => {
-            let mut response = ([(CONTENT_TYPE, invoke::ANSWER_TYPE)], answer.body).into_response();
+            let mut response = ([(CONTENT_TYPE, answer.content_type)], answer.body).into_response();
             if let Ok(variant) = HeaderValue::from_str(&answer.variant) {
                 response.headers_mut().insert("x-amzn-invoked-production-variant", variant);
             }
@@ -208,6 +236,30 @@ async fn authorize(
     let tags = checks.iter().flat_map(|check| cloud.store.tags_of(&end(check))).collect();
     let caller = cloud.options.authority.authorize(received, checks, &tags).await?;
     Ok(Place::from(&caller))
+}
+
+/// What a service tries as its caller: what is refused, it lists in words of its
+/// own.
+async fn probe(
+    cloud: &Cloud,
+    received: &ReceivedRequest,
+    probes: &[Check],
+) -> Result<(), ApiError> {
+    let mut missing = Vec::new();
+    for probe in probes {
+        match authorize(cloud, received, std::slice::from_ref(probe)).await {
+            Ok(_) => {}
+            Err(ApiError::Coded { code, .. }) if code == "AccessDeniedException" => {
+                missing.push(probe.action.as_str());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(ApiError::Validation(format!("User is missing the following permissions: {missing}")))
 }
 
 fn received(service: &'static str, parts: &Parts, body: &[u8]) -> ReceivedRequest {

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::{
     Cloud,
     capture::Side,
+    container::{Asked, ContainerAnswer},
     error::ApiError,
     lock,
     metrics::Answered,
@@ -20,12 +21,35 @@ use super::{
     store::Place,
 };
 
-/// The content type of every answer.
-pub(super) const ANSWER_TYPE: &str = "text/csv; charset=utf-8";
-
 /// The largest request of an endpoint on instances, and of a serverless one.
 const MAX_BODY: usize = 25 << 20;
 const MAX_BODY_SERVERLESS: usize = 4 << 20;
+
+/// Headers that ask for what an endpoint of Autopilot's does not have, and how
+/// it refuses them. The first text is known from AWS; the others are like it.
+pub(super) const FOREIGN_HEADERS: [(&str, &str); 5] = [
+    (
+        "x-amzn-sagemaker-target-model",
+        "is not a multi-model endpoint and does not support target model header.",
+    ),
+    (
+        "x-amzn-sagemaker-target-container-hostname",
+        "is not a multi-container endpoint with direct invocation and does not support target container hostname \
+         header.",
+    ),
+    (
+        "x-amzn-sagemaker-inference-component",
+        "has no inference components and does not support inference component name header.",
+    ),
+    (
+        "x-amzn-sagemaker-session-id",
+        "does not support stateful sessions and does not support session id header.",
+    ),
+    (
+        "x-amzn-sagemaker-enable-explanations",
+        "has no explainer and does not support enable explanations header.",
+    ),
+];
 
 /// A request for predictions.
 pub(super) struct Invocation<'a> {
@@ -36,12 +60,15 @@ pub(super) struct Invocation<'a> {
     pub(super) variant: &'a str,
     /// The caller's own name for this request, or nothing.
     pub(super) inference_id: &'a str,
+    /// Why the endpoint does not take a header of the request, if there is one.
+    pub(super) foreign: Option<&'static str>,
     pub(super) body: Vec<u8>,
 }
 
 /// Predictions.
 pub(super) struct Predictions {
     pub(super) body: Vec<u8>,
+    pub(super) content_type: &'static str,
     pub(super) variant: String,
 }
 
@@ -58,6 +85,10 @@ pub(super) async fn invoke(
             format!("Endpoint {} of account {} not found.", request.endpoint, place.account);
         return Err(ApiError::RuntimeValidation(message));
     };
+    if let Some(reason) = request.foreign {
+        let message = format!("Endpoint {} {reason}", request.endpoint);
+        return Err(ApiError::RuntimeValidation(message));
+    }
     let traffic = lock(&cloud.serving).get(&arn).cloned();
     // After a restart the containers may still be loading.
     let traffic = traffic.ok_or_else(|| ApiError::Coded {
@@ -82,7 +113,8 @@ pub(super) async fn invoke(
         let pipeline = variant.pipeline.clone();
         let (content_type, accept) = (request.content_type.to_owned(), request.accept.to_owned());
         let body = request.body;
-        tokio::task::spawn_blocking(move || pipeline.invoke(&content_type, &accept, body))
+        let ask = move || pipeline.invoke(&content_type, &accept, Asked::Online, body);
+        tokio::task::spawn_blocking(ask)
     };
     let answer = answer.await.map_err(|error| ApiError::Internal(error.to_string()))?;
     cloud.metrics.count(&Answered {
@@ -98,14 +130,15 @@ pub(super) async fn invoke(
     let answer = answer.map_err(|error| model_error(place, request.endpoint, error))?;
     if let Some((capture, body)) = captured {
         let input = Side { content_type: request.content_type, body: &body };
-        let output = Side { content_type: ANSWER_TYPE, body: &answer };
+        let output = Side { content_type: answer.content_type, body: &answer.body };
         let now = OffsetDateTime::now_utc();
         let record = capture.record(&input, &output, request.inference_id, now);
         let destination =
             capture.destination(place, (&endpoint.name, &arn), &variant.name, &variant.role);
         cloud.captured.add(destination, record);
     }
-    Ok(Predictions { body: answer, variant: variant.name.clone() })
+    let ContainerAnswer { body, content_type } = answer;
+    Ok(Predictions { body, content_type, variant: variant.name.clone() })
 }
 
 /// The variant asked for, or the next by weight. During an update both fleets

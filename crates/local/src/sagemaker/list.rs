@@ -2,10 +2,24 @@
 
 use std::cmp::Ordering;
 
-use serde::Deserialize;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
-use super::error::ApiError;
+use super::{error::ApiError, http::hex};
+
+/// How a listing is sorted where the request does not say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order {
+    pub(super) by: &'static str,
+    pub(super) ascending: bool,
+}
+
+/// The order of most listings (API Reference, `SortBy` and `SortOrder`).
+pub(super) const NEWEST_FIRST: Order = Order { by: "CreationTime", ascending: false };
+/// That of training and processing jobs, and of candidates.
+pub(super) const OLDEST_FIRST: Order = Order { by: "CreationTime", ascending: true };
 
 /// What a listing may filter and sort by, and what it shows.
 pub(super) struct Row {
@@ -34,28 +48,90 @@ struct Query {
     next_token: Option<String>,
 }
 
-/// One page of the rows that the request asks for, under the answer's `member`.
+/// One page of the rows that the request asks for, under the answer's `member`,
+/// the newest first unless it asks otherwise.
 pub(super) fn page(request: &Value, member: &str, rows: Vec<Row>) -> Result<Value, ApiError> {
+    page_in(NEWEST_FIRST, request, member, rows)
+}
+
+/// The same in another order.
+pub(super) fn page_in(
+    default: Order,
+    request: &Value,
+    member: &str,
+    rows: Vec<Row>,
+) -> Result<Value, ApiError> {
     const PAGE: usize = 10;
     let query: Query = serde_json::from_value(request.clone())
         .map_err(|error| ApiError::Serialization(error.to_string()))?;
+    let order = |a: &Row, b: &Row| query.order(default, a, b);
     let mut rows: Vec<Row> = rows.into_iter().filter(|row| query.wants(row)).collect();
-    // By name first: rows that are equal in what is asked for keep one order.
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
-    rows.sort_by(|a, b| query.order(a, b));
-
-    let start: usize = query.next_token.as_deref().map_or(Ok(0), |token| {
-        let offset = token.strip_prefix("page-").and_then(|offset| offset.parse().ok());
-        offset.ok_or_else(|| ApiError::Validation("The NextToken is invalid.".into()))
-    })?;
-    let end = start.saturating_add(query.max_results.unwrap_or(PAGE)).min(rows.len());
-    let mut answer = Map::new();
-    if end < rows.len() {
-        answer.insert("NextToken".into(), json!(format!("page-{end}")));
+    rows.sort_by(order);
+    let listing = listing(request, member);
+    if let Some(token) = &query.next_token {
+        let last = Token::read(token).filter(|token| token.listing == listing);
+        let last = last.ok_or_else(|| ApiError::Validation("The NextToken is invalid.".into()))?;
+        let last = last.row();
+        rows.retain(|row| order(row, &last) == Ordering::Greater);
     }
-    let page = rows.into_iter().take(end).skip(start).map(|row| row.summary).collect();
+
+    let count = query.max_results.unwrap_or(PAGE).min(rows.len());
+    let mut answer = Map::new();
+    if let Some(last) = rows.get(..count).and_then(<[Row]>::last).filter(|_| count < rows.len()) {
+        answer.insert("NextToken".into(), json!(Token::of(listing, last).write()));
+    }
+    let page = rows.into_iter().take(count).map(|row| row.summary).collect();
     answer.insert(member.into(), Value::Array(page));
     Ok(Value::Object(answer))
+}
+
+/// What the pages of one listing have in common: all of the request but which
+/// page it asks for.
+fn listing(request: &Value, member: &str) -> String {
+    let mut asked = request.clone();
+    if let Some(asked) = asked.as_object_mut() {
+        asked.retain(|name, _| name != "NextToken" && name != "MaxResults");
+    }
+    hex(&Sha256::digest(format!("{member} {asked}")))
+}
+
+/// A `NextToken`: the listing that it goes on with, and the last row that was
+/// shown. What is made or deleted meanwhile shifts nothing.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    listing: String,
+    name: String,
+    created: f64,
+    modified: f64,
+    status: Option<String>,
+    value: Option<f64>,
+}
+
+impl Token {
+    fn of(listing: String, last: &Row) -> Self {
+        let Row { name, created, modified, status, value, .. } = last;
+        Self {
+            listing,
+            name: name.clone(),
+            created: *created,
+            modified: *modified,
+            status: status.clone(),
+            value: *value,
+        }
+    }
+
+    fn row(self) -> Row {
+        let Self { name, created, modified, status, value, .. } = self;
+        Row { name, created, modified, status, value, summary: Value::Null }
+    }
+
+    fn write(&self) -> String {
+        BASE64_STANDARD.encode(json!(self).to_string())
+    }
+
+    fn read(token: &str) -> Option<Self> {
+        serde_json::from_slice(&BASE64_STANDARD.decode(token).ok()?).ok()
+    }
 }
 
 impl Query {
@@ -71,22 +147,24 @@ impl Query {
             && before(self.last_modified_time_before, row.modified)
     }
 
-    fn order(&self, a: &Row, b: &Row) -> Ordering {
-        let ascending = match self.sort_by.as_deref() {
-            Some("Name") => a.name.cmp(&b.name),
-            Some("Status") => a.status.cmp(&b.status),
-            Some("LastModifiedTime") => a.modified.total_cmp(&b.modified),
-            Some("FinalObjectiveMetricValue") => {
+    /// Rows that are equal in what is asked for are in the order of their names.
+    fn order(&self, default: Order, a: &Row, b: &Row) -> Ordering {
+        let ascending = match self.sort_by.as_deref().unwrap_or(default.by) {
+            "Name" => a.name.cmp(&b.name),
+            "Status" => a.status.cmp(&b.status),
+            "LastModifiedTime" => a.modified.total_cmp(&b.modified),
+            "FinalObjectiveMetricValue" => {
                 let value = |row: &Row| row.value.unwrap_or(f64::NEG_INFINITY);
                 value(a).total_cmp(&value(b))
             }
             _ => a.created.total_cmp(&b.created),
         };
-        if self.sort_order.as_deref() == Some("Ascending") {
-            ascending
-        } else {
-            ascending.reverse()
-        }
+        let wanted = match self.sort_order.as_deref() {
+            Some(order) => order == "Ascending",
+            None => default.ascending,
+        };
+        let ordered = if wanted { ascending } else { ascending.reverse() };
+        ordered.then_with(|| a.name.cmp(&b.name))
     }
 }
 
@@ -142,12 +220,57 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_token_is_refused() {
-        assert!(matches!(
-            page(&json!({ "NextToken": "x" }), "Rows", vec![]),
-            Err(ApiError::Validation(_))
-        ));
-        let past_the_end = page(&json!({ "NextToken": "page-99" }), "Rows", vec![]).unwrap();
-        assert_eq!(past_the_end, json!({ "Rows": [] }));
+    fn a_token_is_of_one_listing_only() {
+        let (_, token) = names(json!({ "MaxResults": 2 }));
+        let go_on = |request: Value, member: &str| page(&request, member, vec![]).is_ok();
+        assert!(go_on(json!({ "NextToken": token, "MaxResults": 5 }), "Rows"));
+        assert!(!go_on(json!({ "NextToken": token, "NameContains": "1" }), "Rows"));
+        assert!(!go_on(json!({ "NextToken": token }), "Others"));
+        for made_up in ["x", "page-10", ""] {
+            assert!(!go_on(json!({ "NextToken": made_up }), "Rows"));
+        }
+    }
+
+    #[test]
+    fn what_is_made_or_deleted_between_two_pages_shifts_nothing() {
+        let row = |i: usize| Row {
+            name: format!("job-{i}"),
+            created: i as f64,
+            modified: 0.0,
+            status: None,
+            value: None,
+            summary: json!(i),
+        };
+        let first = page(&json!({ "MaxResults": 3 }), "Rows", (0..6).map(row).collect()).unwrap();
+        assert_eq!(first["Rows"], json!([5, 4, 3]));
+        // 6 is new; 3, where the first page ended, is gone.
+        let now = [0, 1, 2, 4, 5, 6].into_iter().map(row).collect();
+        let next = page(&json!({ "NextToken": first["NextToken"] }), "Rows", now).unwrap();
+        assert_eq!(next, json!({ "Rows": [2, 1, 0] }));
+    }
+
+    #[test]
+    fn each_listing_has_its_own_order() {
+        let by_name = Order { by: "Name", ascending: false };
+        let row = |name: &str, created: f64| Row {
+            name: name.into(),
+            created,
+            modified: 0.0,
+            status: None,
+            value: None,
+            summary: json!(name),
+        };
+        let rows = || vec![row("cli", 3.0), row("js", 1.0), row("core", 2.0)];
+        let shown = |order: Order, request: Value| {
+            page_in(order, &request, "Rows", rows()).unwrap()["Rows"].clone()
+        };
+        assert_eq!(shown(by_name, json!({})), json!(["js", "core", "cli"]));
+        assert_eq!(shown(OLDEST_FIRST, json!({})), json!(["js", "core", "cli"]));
+        assert_eq!(
+            shown(by_name, json!({ "SortOrder": "Ascending" })),
+            json!(["cli", "core", "js"])
+        );
+        let by_time = json!({ "SortBy": "CreationTime", "SortOrder": "Descending" });
+        assert_eq!(shown(by_name, by_time), json!(["cli", "core", "js"]));
     }
 }

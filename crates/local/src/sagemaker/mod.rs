@@ -16,6 +16,7 @@ mod candidate;
 mod capture;
 #[cfg(test)]
 mod client_test;
+mod connections;
 mod container;
 mod deployment;
 mod endpoint;
@@ -24,6 +25,7 @@ mod error;
 mod faults;
 mod http;
 mod invoke;
+mod keys;
 mod list;
 mod metrics;
 mod model;
@@ -35,6 +37,7 @@ mod rollout;
 mod s3;
 mod serving;
 mod shapes;
+mod steps;
 mod store;
 mod tags;
 mod trainer;
@@ -53,6 +56,7 @@ use std::{
     time::Duration,
 };
 
+use axum::serve::ListenerExt;
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, JoinSet},
@@ -62,6 +66,7 @@ pub use faults::{Death, Effect, Fault};
 
 use self::{
     capture::Captured,
+    connections::Connections,
     faults::Faults,
     metrics::Metrics,
     neighbours::Neighbours,
@@ -174,6 +179,8 @@ impl SageMaker {
         let (close, closed) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
+            // What is tapped tells its sender's address.
+            let listener = Connections::new(listener).tap_io(|_| ());
             let server = axum::serve(listener, service).with_graceful_shutdown(async {
                 // A dropped handle closes as well.
                 let _ = closed.await;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Cloud, access, automl_job, autoscaling, endpoint, endpoint_config, error::ApiError, model,
-    store::Place, tags, transform_job,
+    steps, store::Place, tags, transform_job,
 };
 
 /// An authorised request.
@@ -52,6 +52,7 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "ListEndpointConfigs" => endpoint_config::list(cloud, call),
         "CreateEndpoint" => endpoint::create(cloud, call).await,
         "UpdateEndpoint" => endpoint::update(cloud, call).await,
+        "UpdateEndpointWeightsAndCapacities" => endpoint::update_weights(cloud, call),
         "DescribeEndpoint" => endpoint::describe(cloud, call),
         "DeleteEndpoint" => endpoint::delete(cloud, call),
         "ListEndpoints" => endpoint::list(cloud, call),
@@ -59,6 +60,10 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "DescribeTransformJob" => transform_job::describe(cloud, call),
         "StopTransformJob" => transform_job::stop(cloud, call),
         "ListTransformJobs" => transform_job::list(cloud, call),
+        "DescribeTrainingJob" => steps::describe_training(cloud, call),
+        "ListTrainingJobs" => steps::list_training(cloud, call),
+        "DescribeProcessingJob" => steps::describe_processing(cloud, call),
+        "ListProcessingJobs" => steps::list_processing(cloud, call),
         "AddTags" => tags::add(cloud, call),
         "ListTags" => tags::list(cloud, call),
         "DeleteTags" => tags::delete(cloud, call),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     artifact::Artifact,
     automl_request::Mode,
-    candidate::{Candidate, Objective, Step},
+    candidate::{Candidate, Child, Objective, Step},
     container::{ContainerDefinition, Environment},
     http::hex,
     s3::{RoleS3, S3Uri},
@@ -33,10 +33,44 @@ impl Recipe {
         match self.mode {
             Mode::Ensembling => format!("{}-trial-t{number}-1", self.job),
             Mode::Tuning => {
-                let id = hex(&Sha256::digest(format!("{}-{number}", self.job)));
-                format!("{}-dpp0-{number:03}-{}", self.job, &id[..8])
+                let id = self.id(&number.to_string());
+                format!("{}TA-{number:03}-{}", self.job, &id[..8])
             }
         }
+    }
+
+    /// The name of a child job that all candidates share; `infix` says which.
+    pub(super) fn child_name(&self, infix: &str) -> String {
+        // The service model's limit for the name of a job.
+        const LONGEST: usize = 63;
+        let name = format!("{}-{infix}-1-{}", self.job, &self.id(infix)[..32]);
+        name.chars().take(LONGEST).collect()
+    }
+
+    fn id(&self, of: &str) -> String {
+        hex(&Sha256::digest(format!("{}-{of}", self.job)))
+    }
+
+    /// The child jobs of a tuning job that come before its candidates: splitting
+    /// the data, learning how to turn it into features, and doing so.
+    pub(super) fn shared_steps(&self, analysed: (f64, f64), featured: (f64, f64)) -> Vec<Step> {
+        if self.mode == Mode::Ensembling {
+            return Vec::new();
+        }
+        vec![
+            self.step(Child::Processing, self.child_name("db"), analysed),
+            self.step(Child::Training, self.child_name("dpp0"), featured),
+            self.step(Child::Transform, self.child_name("dpp0-csv"), featured),
+        ]
+    }
+
+    fn step(&self, kind: Child, name: String, (created, ended): (f64, f64)) -> Step {
+        let resource = match kind {
+            Child::Processing => "processing-job",
+            Child::Training => "training-job",
+            Child::Transform => "transform-job",
+        };
+        Step { kind, arn: self.place.arn(resource, &name), name, created, ended }
     }
 
     /// The name of the best of these.
@@ -57,7 +91,7 @@ impl Recipe {
         let ensembling = self.mode == Mode::Ensembling;
         let at = match self.mode {
             Mode::Ensembling => format!("sagemaker-automl-candidates/model/{name}/model.tar.gz"),
-            Mode::Tuning => format!("tuning/{}-dpp0/{name}/output/model.tar.gz", self.job),
+            Mode::Tuning => format!("tuning/{}-dpp0-xgb/{name}/output/model.tar.gz", self.job),
         };
         let (model, predictor) = (self.output.join(&at), trained.predictor.clone());
         let pack = move || Artifact::pack_model(&predictor.save(), ensembling);
@@ -66,9 +100,10 @@ impl Recipe {
         if ensembling {
             return Ok(vec![self.ensemble_container(trained.algorithm, &model)]);
         }
-        let processor = self
-            .output
-            .join(&format!("data-processor-models/{}-dpp0/output/model.tar.gz", self.job));
+        let processor = self.output.join(&format!(
+            "data-processor-models/{}/output/model.tar.gz",
+            self.child_name("dpp0")
+        ));
         let archive =
             Artifact::pack_processor(trained.predictor.columns(), trained.predictor.labels());
         put(s3, &processor, "application/x-tar", archive.map_err(|error| error.to_string())?)
@@ -141,25 +176,17 @@ impl Recipe {
         &self,
         trained: &Trained,
         containers: Vec<ContainerDefinition>,
+        shared: &[Step],
         ended: f64,
     ) -> Candidate {
         let name = self.candidate_name(trained.number);
-        let step = |kind: &str, resource: &str| Step {
-            kind: format!("AWS::SageMaker::{kind}"),
-            arn: self.place.arn(resource, &name),
-            name: name.clone(),
-        };
-        let steps = match self.mode {
-            Mode::Ensembling => vec![step("TrainingJob", "training-job")],
-            Mode::Tuning => vec![
-                step("ProcessingJob", "processing-job"),
-                step("TrainingJob", "training-job"),
-                step("TransformJob", "transform-job"),
-            ],
-        };
+        let created = ended - trained.seconds;
+        let mut steps = shared.to_vec();
+        // Its own training job has the candidate's name.
+        steps.push(self.step(Child::Training, name.clone(), (created, ended)));
         Candidate {
             name: name.clone(),
-            created: ended - trained.seconds,
+            created,
             ended,
             objective: Objective {
                 name: self.objective_name(trained.algorithm),

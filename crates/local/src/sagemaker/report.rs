@@ -33,6 +33,17 @@ pub(super) fn insights(best: &Trained, analysis: &Analysis) -> Value {
     json!({ "version": 0.0, "dataset": { "item_count": analysis.rows }, section: values })
 }
 
+/// The candidate definition notebook of a tuning job: what its candidates are.
+pub(super) fn definitions(job: &str, target: &str, analysis: &Analysis, candidates: u32) -> Value {
+    let text = format!(
+        "# Candidate definitions of {job}\n\nEach candidate turns the columns into features (`dpp0`), learns \
+         `{target}` from them ({}) with one algorithm and one choice of its hyperparameters, and is judged by {}. \
+         Up to {candidates} are tried.\n",
+        analysis.problem_type, analysis.metric
+    );
+    notebook(text)
+}
+
 /// The data exploration notebook: what each column was taken for.
 pub(super) fn exploration(job: &str, target: &str, analysis: &Analysis) -> Value {
     let mut text = format!(
@@ -48,8 +59,12 @@ pub(super) fn exploration(job: &str, target: &str, analysis: &Analysis) -> Value
             column.missing * 100.0
         ));
     }
+    notebook(text)
+}
+
+fn notebook(text: String) -> Value {
     json!({
-        "cells": [{ "cell_type": "markdown", "id": "columns", "metadata": {}, "source": [text] }],
+        "cells": [{ "cell_type": "markdown", "id": "text", "metadata": {}, "source": [text] }],
         "metadata": {}, "nbformat": 4, "nbformat_minor": 5,
     })
 }

@@ -13,6 +13,7 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::ServerSideEncryption,
 };
+use crosspilot_core::listing::Listing;
 use serde_json::{Value, json};
 
 use super::{neighbours::Neighbours, store::Place};
@@ -117,9 +118,13 @@ impl RoleS3 {
         let Some(key) = key else {
             return Ok(self);
         };
-        let arn = self.neighbours.key_arn(&self.place, key).await.map_err(|error| {
-            S3Error::Other { at: format!("the KMS key {key}"), message: error.to_string() }
-        })?;
+        let at = format!("the KMS key {key}");
+        let arn = self.neighbours.key_arn(&self.place, key).await;
+        let arn =
+            arn.map_err(|error| S3Error::Other { at: at.clone(), message: error.to_string() })?;
+        // The role needs this beside what Amazon S3 asks for (Developer Guide,
+        // "CreateAutoMLJob API: execution role permissions").
+        self.use_key("kms:Encrypt", &arn, &at, BTreeMap::new()).await?;
         Ok(Self { key: Some(arn), ..self })
     }
 
@@ -167,8 +172,17 @@ impl RoleS3 {
     }
 
     pub(super) async fn get(&self, at: &S3Uri) -> Result<Vec<u8>, S3Error> {
-        let object = self.client.get_object().bucket(&at.bucket).key(&at.key).send().await;
-        let object = object.map_err(|error| explain(at, error))?;
+        self.read(at, None).await
+    }
+
+    /// The first bytes of an object, or all if it is shorter.
+    pub(super) async fn beginning(&self, at: &S3Uri, bytes: usize) -> Result<Vec<u8>, S3Error> {
+        self.read(at, Some(format!("bytes=0-{}", bytes.saturating_sub(1)))).await
+    }
+
+    async fn read(&self, at: &S3Uri, range: Option<String>) -> Result<Vec<u8>, S3Error> {
+        let get = self.client.get_object().bucket(&at.bucket).key(&at.key).set_range(range);
+        let object = get.send().await.map_err(|error| explain(at, error))?;
         if let Some(key) = object.ssekms_key_id() {
             self.use_key_for("kms:Decrypt", key, at).await?;
         }
@@ -209,18 +223,12 @@ impl RoleS3 {
     /// The objects under a prefix, in key order, without folder markers.
     pub(super) async fn list(&self, prefix: &S3Uri) -> Result<Vec<S3Uri>, S3Error> {
         let mut found = Vec::new();
-        let mut pages = self
-            .client
-            .list_objects_v2()
-            .bucket(&prefix.bucket)
-            .prefix(&prefix.key)
-            .into_paginator()
-            .send();
-        while let Some(page) = pages.next().await {
+        let mut listing = Listing::under(&self.client, &prefix.bucket, &prefix.key);
+        while let Some(page) = listing.next().await {
             let page = page.map_err(|error| explain(prefix, error))?;
-            let keys = page.contents().iter().filter_map(|object| object.key());
+            let keys = page.into_iter().filter_map(|object| object.key);
             let files = keys.filter(|key| !key.ends_with('/'));
-            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key: key.into() }));
+            found.extend(files.map(|key| S3Uri { bucket: prefix.bucket.clone(), key }));
         }
         Ok(found)
     }

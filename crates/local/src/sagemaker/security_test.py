@@ -11,14 +11,18 @@ kms.create_alias(AliasName="alias/crosspilot", TargetKeyId=key)
 first = RECORDS.splitlines(keepends=True)[0]
 
 
-def execution_may(**actions):
-    """Let the execution role do this with the key, and nothing else."""
+def may(role, **actions):
+    """Let a role do this with the key, and nothing else."""
     statements = [statement(name.replace("_", ":", 1), key, **({"Condition": condition} if condition else {}))
                   for name, condition in actions.items()]
     if statements:
-        iam.put_role_policy(RoleName="execution", PolicyName="key", PolicyDocument=allow(*statements))
+        iam.put_role_policy(RoleName=role, PolicyName="key", PolicyDocument=allow(*statements))
     else:
-        iam.delete_role_policy(RoleName="execution", PolicyName="key")
+        iam.delete_role_policy(RoleName=role, PolicyName="key")
+
+
+def execution_may(**actions):
+    may("execution", **actions)
 
 
 THROUGH_S3 = {"StringEquals": {"kms:ViaService": f"s3.{REGION}.amazonaws.com"}}
@@ -47,9 +51,11 @@ def failure(*arguments, **more):
 
 # -- Artifacts under a key ---------------------------------------------------------
 
-assert "kms:GenerateDataKey" in failure("crosspilot-no-key", output=key)
+assert "kms:Encrypt" in failure("crosspilot-no-key", output=key)
+execution_may(kms_Encrypt=None)
+assert "kms:GenerateDataKey" in failure("crosspilot-no-data-key", output=key)
 assert "NotFound" in failure("crosspilot-no-such-key", output=key[:-1])
-execution_may(kms_GenerateDataKey=THROUGH_S3)
+execution_may(kms_Encrypt=None, kms_GenerateDataKey=THROUGH_S3)
 trained = train("crosspilot-encrypted", output="alias/crosspilot")
 assert trained["AutoMLJobStatus"] == "Completed", trained
 assert trained["OutputDataConfig"]["KmsKeyId"] == "alias/crosspilot"
@@ -63,7 +69,7 @@ configure("crosspilot-encrypted", containers)
 sagemaker.create_endpoint(EndpointName="crosspilot-unreadable", EndpointConfigName="crosspilot-encrypted")
 _, unreadable = statuses("crosspilot-unreadable")
 assert unreadable["EndpointStatus"] == "Failed" and "Failed to download model data" in unreadable["FailureReason"]
-execution_may(kms_GenerateDataKey=THROUGH_S3, kms_Decrypt=THROUGH_S3)
+execution_may(kms_Encrypt=None, kms_GenerateDataKey=THROUGH_S3, kms_Decrypt=THROUGH_S3)
 sagemaker.create_endpoint(EndpointName="crosspilot-encrypted", EndpointConfigName="crosspilot-encrypted")
 assert statuses("crosspilot-encrypted")[0][-1] == "InService"
 assert len(predict("crosspilot-encrypted", first)) == 1
@@ -88,14 +94,47 @@ s3.delete_bucket_encryption(Bucket="acme-ml")
 
 # -- Volumes under a key ---------------------------------------------------------------
 
+def transform(name, **resources):
+    return sagemaker.create_transform_job(
+        TransformJobName=name, ModelName="crosspilot-encrypted",
+        TransformInput={"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://acme-ml/bulk/in"}},
+                        "ContentType": "text/csv", "SplitType": "Line"},
+        TransformOutput={"S3OutputPath": "s3://acme-ml/bulk/out", "Accept": "text/csv", "AssembleWith": "Line"},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1, **resources})
+
+
+# Whoever asks for a disk must see the key and grant it, unless the job's role may.
+for start_one in (train, transform):
+    named = {"volume": key} if start_one is train else {"VolumeKmsKeyId": key}
+    assert "kms:DescribeKey" in refused("AccessDeniedException", start_one, name="crosspilot-no-key-seen", **named)
+may("access", kms_DescribeKey=None)
+assert "kms:CreateGrant" in refused("AccessDeniedException", train, name="crosspilot-no-grant", volume=key)
+# A person's grants are none for AWS.
+may("access", kms_DescribeKey=None, kms_CreateGrant={"Bool": {"kms:GrantIsForAWSResource": "false"}})
+assert "kms:CreateGrant" in refused("AccessDeniedException", train, name="crosspilot-no-grant", volume=key)
+may("access", kms_DescribeKey=None, kms_CreateGrant=FOR_AWS)
+# Autopilot's own jobs are its role's.
 assert "kms:CreateGrant" in failure("crosspilot-no-grant", volume=key)
+may("access")
 configure("crosspilot-volumes", containers, {"KmsKeyId": key})
-sagemaker.create_endpoint(EndpointName="crosspilot-no-grant", EndpointConfigName="crosspilot-volumes")
-assert "kms:CreateGrant" in statuses("crosspilot-no-grant")[1]["FailureReason"]
-execution_may(kms_Decrypt=THROUGH_S3, kms_CreateGrant=FOR_AWS)
+execution_may(kms_Decrypt=THROUGH_S3, kms_DescribeKey=None, kms_CreateGrant=FOR_AWS)
 assert train("crosspilot-grant", volume=key)["AutoMLJobStatus"] == "Completed"
-sagemaker.create_endpoint(EndpointName="crosspilot-grant", EndpointConfigName="crosspilot-volumes")
+transform("crosspilot-grant", VolumeKmsKeyId=key)
+# An endpoint's disks are its caller's affair.
+endpoint = {"EndpointName": "crosspilot-grant", "EndpointConfigName": "crosspilot-volumes"}
+refused("AccessDeniedException", sagemaker.create_endpoint, **endpoint)
+may("access", kms_DescribeKey=None, kms_CreateGrant=FOR_AWS)
+sagemaker.create_endpoint(**endpoint)
 assert statuses("crosspilot-grant")[0][-1] == "InService"
+may("access")
+refused("AccessDeniedException", sagemaker.update_endpoint, **endpoint)
+may("access", kms_DescribeKey=None, kms_CreateGrant=FOR_AWS)
+assert "local storage" in refused("ValidationException", transform, name="crosspilot-nvme",
+                                  VolumeKmsKeyId=key, InstanceType="ml.g5.xlarge")
+# A key policy that leaves nothing to IAM refuses all the same.
+kms.put_key_policy(KeyId=key, PolicyName="default", Policy=allow(
+    {"Effect": "Allow", "Principal": {"AWS": ROLE + "nobody"}, "Action": "kms:*", "Resource": "*"}))
+assert "kms:DescribeKey" in refused("AccessDeniedException", sagemaker.update_endpoint, **endpoint)
 assert sagemaker.describe_endpoint_config(EndpointConfigName="crosspilot-volumes")["KmsKeyId"] == key
 
 # -- Only in the customer's subnets -----------------------------------------------------

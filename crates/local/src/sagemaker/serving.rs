@@ -18,6 +18,7 @@ use super::{
 pub(super) type Serving = Vec<Arc<Variant>>;
 
 /// A production variant at work.
+#[derive(Clone)]
 pub(super) struct Variant {
     pub(super) name: String,
     pub(super) weight: f64,

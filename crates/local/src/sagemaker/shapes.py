@@ -16,9 +16,10 @@ import sys
 SAGEMAKER = """
     AddTags CreateAutoMLJob CreateAutoMLJobV2 CreateEndpoint CreateEndpointConfig CreateModel CreateTransformJob
     DeleteEndpoint DeleteEndpointConfig DeleteModel DeleteTags DescribeAutoMLJob DescribeAutoMLJobV2
-    DescribeEndpoint DescribeEndpointConfig DescribeModel DescribeTransformJob ListAutoMLJobs
-    ListCandidatesForAutoMLJob ListEndpointConfigs ListEndpoints ListModels ListTags ListTransformJobs
-    StopAutoMLJob StopTransformJob UpdateEndpoint
+    DescribeEndpoint DescribeEndpointConfig DescribeModel DescribeProcessingJob DescribeTrainingJob
+    DescribeTransformJob ListAutoMLJobs ListCandidatesForAutoMLJob ListEndpointConfigs ListEndpoints ListModels
+    ListProcessingJobs ListTags ListTrainingJobs ListTransformJobs StopAutoMLJob StopTransformJob UpdateEndpoint
+    UpdateEndpointWeightsAndCapacities
 """.split()
 AUTOSCALING = """
     DeleteScalingPolicy DeregisterScalableTarget DescribeScalableTargets DescribeScalingPolicies PutScalingPolicy
@@ -42,7 +43,7 @@ def keep(model, prefix, name):
     if any(absent in kept.get("pattern", "") for absent in ABSENT):
         del kept["pattern"]
     if "pattern" in kept:
-        kept["pattern"] = kept["pattern"].replace("\\d", "[0-9]")
+        kept["pattern"] = kept["pattern"].replace("\\d", "[0-9]").replace("\\p{Alnum}", "a-zA-Z0-9")
     if "members" in shape:
         kept["members"] = {member: prefix + target["shape"] for member, target in shape["members"].items()}
     for key in ("member", "key", "value"):

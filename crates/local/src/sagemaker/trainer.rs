@@ -199,6 +199,21 @@ impl From<&crosspilot_automl::Candidate> for Trained {
     }
 }
 
+/// The names in the header of a CSV file that begins like this; nothing if that
+/// cannot be told.
+pub(super) fn header(beginning: &[u8], gzip: bool) -> Option<Vec<String>> {
+    let mut text = Vec::new();
+    match gzip {
+        // What is cut off ends in an error, after what was read.
+        true => drop(MultiGzDecoder::new(beginning).read_to_end(&mut text)),
+        false => text.extend_from_slice(beginning),
+    }
+    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_slice());
+    let header = reader.headers().ok()?.iter().map(str::to_owned).collect();
+    // The header is whole if something follows it.
+    (reader.position().byte() < text.len() as u64).then_some(header)
+}
+
 impl Files {
     fn read(self) -> Result<Table, String> {
         let mut whole: Option<Table> = None;
@@ -215,5 +230,29 @@ impl Files {
             }
         }
         whole.ok_or_else(|| "There is no data.".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    #[test]
+    fn a_header_is_told_from_the_beginning_of_its_file() {
+        let names = |text: &str| header(text.as_bytes(), false);
+        assert_eq!(names("\u{feff}a,\"b, c\"\n1,2\n").unwrap(), ["a", "b, c"]);
+        assert_eq!(names("a,b,and so on, to where it was cu"), None);
+        assert_eq!(header(&[0xff, b',', b'a', b'\n', b'1'], false), None);
+        let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
+        let rows: String = (0..9999).map(|i| format!("{i},{}\n", i * 7919 % 10007)).collect();
+        zipped.write_all(format!("a,y\n{rows}").as_bytes()).unwrap();
+        let zipped = zipped.finish().unwrap();
+        assert_eq!(header(&zipped[..zipped.len() / 2], true).unwrap(), ["a", "y"]);
+        assert_eq!(header(b"a,y\n1,2\n", true), None);
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Processing {
     pub(super) join: bool,
     /// Whether each answer ends its line.
     pub(super) assemble_lines: bool,
+    /// Whether answers are records of CSV, which can be filtered and joined.
+    pub(super) answers_csv: bool,
 }
 
 /// A JSONPath over the columns of a record, as far as CSV needs it.
@@ -89,6 +91,12 @@ pub(super) fn transform(
         let body = write(batch.iter().map(|record| processing.input.apply(record)));
         if body.len() > processing.max_payload {
             return Err("ClientError: Too much data for max payload size".into());
+        }
+        if !processing.answers_csv {
+            let mut answer = ask(body)?;
+            end_line(&mut answer, processing);
+            assembled.extend(answer);
+            continue;
         }
         let answers = read(&ask(body)?)?;
         if answers.len() != batch.len() {
@@ -166,6 +174,7 @@ mod tests {
         output: Filter::All,
         join: false,
         assemble_lines: true,
+        answers_csv: true,
     };
 
     fn run(processing: &Processing, content: &str) -> (String, usize) {

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use crosspilot_core::instances;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -12,12 +13,13 @@ use serde_json::{Map, Value, json};
 use super::{
     Cloud, access,
     automl_job::Status,
-    container::{Environment, Pipeline},
+    container::{Asked, Environment, Pipeline},
     error::ApiError,
     list::{Row, page},
     operations::{Answer, Call},
     s3::S3Uri,
     serving::start_model,
+    steps,
     store::{Place, now},
     tags,
     transform::{Filter, Processing, transform},
@@ -90,11 +92,26 @@ impl Plan {
                 "MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into()
             );
         }
+        let resources = &request["TransformResources"];
+        let instance_type = text(&resources["InstanceType"]).unwrap_or_default();
+        if !resources["VolumeKmsKeyId"].is_null() && instances::has_local_disk(&instance_type) {
+            return Err(format!(
+                "VolumeKmsKeyId cannot be specified for the instance type {instance_type}, which has local storage."
+            ));
+        }
         let join = data["JoinSource"].as_str() == Some("Input");
         let (input_filter, output_filter) =
             (filter(&data["InputFilter"])?, filter(&data["OutputFilter"])?);
         if !by_line && (join || input_filter != Filter::All || output_filter != Filter::All) {
             return Err("DataProcessing needs the SplitType Line.".into());
+        }
+        let accept = text(&output["Accept"]).unwrap_or_default();
+        let answers_csv = !accept.starts_with("application/json");
+        if !answers_csv && (join || output_filter != Filter::All) {
+            return Err(
+                "The local SageMaker joins and filters answers in CSV only: ask for text/csv."
+                    .into(),
+            );
         }
         Ok(Self {
             model: text(&request["ModelName"]).unwrap_or_default(),
@@ -104,7 +121,7 @@ impl Plan {
             output_key: text(&output["KmsKeyId"]),
             volume_key: text(&request["TransformResources"]["VolumeKmsKeyId"]),
             content_type: text(&input["ContentType"]).unwrap_or_default(),
-            accept: text(&output["Accept"]).unwrap_or_default(),
+            accept,
             environment: serde_json::from_value(request["Environment"].clone()).unwrap_or_default(),
             processing: Processing {
                 by_line,
@@ -114,6 +131,7 @@ impl Plan {
                 output: output_filter,
                 join,
                 assemble_lines: output["AssembleWith"].as_str() == Some("Line"),
+                answers_csv,
             },
         })
     }
@@ -167,6 +185,9 @@ pub(super) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn describe(cloud: &Cloud, call: &Call) -> Answer {
+    if let Some(step) = steps::describe_transform(cloud, call) {
+        return Ok(step);
+    }
     let job = find(cloud, call)?;
     let mut answer = job.request.as_object().cloned().unwrap_or_default();
     answer.remove("Tags");
@@ -199,7 +220,10 @@ pub(super) fn list(cloud: &Cloud, call: &Call) -> Answer {
         value: None,
         summary: Value::Object(job.state()),
     };
-    let rows = cloud.store.at(&call.place, |here| here.transform_jobs.values().map(row).collect());
+    let rows = cloud.store.at(&call.place, |here| {
+        let own = here.transform_jobs.values().map(row);
+        own.chain(steps::transform_rows(here)).collect()
+    });
     page(&call.input, "TransformJobSummaries", rows)
 }
 
@@ -235,7 +259,11 @@ fn find(cloud: &Cloud, call: &Call) -> Result<TransformJob, ApiError> {
     let name = call.text("TransformJobName");
     let job =
         cloud.store.at(&call.place, |here| here.transform_jobs.get(&name.to_lowercase()).cloned());
-    job.ok_or_else(|| ApiError::ResourceNotFound("Requested resource not found.".into()))
+    // Not ResourceNotFound, as the reference has it: the waiters and AWS's own
+    // controllers count on this code and text.
+    job.ok_or_else(|| {
+        ApiError::Validation(format!("Could not find requested job with name: {name}"))
+    })
 }
 
 fn change(cloud: &Cloud, place: &Place, key: &str, change: impl FnOnce(&mut TransformJob)) {
@@ -298,8 +326,8 @@ async fn work(
             let pipeline: &Pipeline = &pipeline;
             let content = if gzip { unzip(&content)? } else { content };
             transform(&content, &processing, |body| {
-                let answer = pipeline.invoke(&content_type, &accept, body);
-                answer.map_err(|error| {
+                let answer = pipeline.invoke(&content_type, &accept, Asked::InBatch, body);
+                answer.map(|answer| answer.body).map_err(|error| {
                     format!("ClientError: {} answered {}: {error}", error.container, error.status)
                 })
             })
@@ -347,6 +375,18 @@ mod tests {
     }
 
     #[test]
+    fn disks_that_encrypt_themselves_take_no_key() {
+        let with = |instance_type: &str| {
+            let mut request = request("s3://b/in");
+            request["TransformResources"] =
+                json!({ "InstanceType": instance_type, "VolumeKmsKeyId": "alias/disks" });
+            Plan::read(&request).map(drop)
+        };
+        assert!(with("ml.m5.large").is_ok());
+        assert!(with("ml.g5.xlarge").unwrap_err().contains("local storage"));
+    }
+
+    #[test]
     fn rules_of_batch_transform_hold() {
         let mut big = request("s3://b/in");
         big["MaxPayloadInMB"] = json!(50);
@@ -355,6 +395,9 @@ mod tests {
         let mut join = request("s3://b/in");
         join["DataProcessing"] = json!({ "JoinSource": "Input", "InputFilter": "$[1:]" });
         assert!(Plan::read(&join).is_ok());
+        join["TransformOutput"]["Accept"] = json!("application/jsonlines");
+        assert!(Plan::read(&join).is_err());
+        join["TransformOutput"]["Accept"] = json!("text/csv");
         join["TransformInput"]["SplitType"] = json!("None");
         assert!(Plan::read(&join).is_err());
     }

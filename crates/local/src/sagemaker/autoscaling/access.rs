@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{
         access::{tag_context, tags_of},
+        http::unique_id,
         store::Resources,
     },
     DIMENSION, LINKED_ROLE, NAMESPACE, Resource, SERVICE,
@@ -14,8 +15,7 @@ use super::{
 use crate::authority::Check;
 
 /// Everything that the caller must be allowed to do for this request: the
-/// operation itself and what it does to endpoints and alarms on the caller's
-/// behalf (SageMaker Developer Guide, "Auto scaling prerequisites").
+/// operation itself and what it does to alarms on the caller's behalf.
 pub(in super::super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     let text = |member: &str| request.get(member).and_then(Value::as_str).unwrap_or_default();
     let Some(resource) =
@@ -37,17 +37,8 @@ pub(in super::super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
         resource.text
     );
     match operation {
-        "RegisterScalableTarget" => {
-            let endpoint = resource.endpoint.to_lowercase();
-            let endpoint = format!("arn:aws:sagemaker:{{region}}:{{account}}:endpoint/{endpoint}");
-            for action in
-                ["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpointWeightsAndCapacities"]
-            {
-                checks.push(check(action, endpoint.clone(), BTreeMap::new()));
-            }
-            if !tags_of(request).is_empty() {
-                checks.push(check(&format!("{SERVICE}:TagResource"), target, context));
-            }
+        "RegisterScalableTarget" if !tags_of(request).is_empty() => {
+            checks.push(check(&format!("{SERVICE}:TagResource"), target, context));
         }
         "PutScalingPolicy" => {
             checks.push(check("cloudwatch:PutMetricAlarm", alarms, BTreeMap::new()));
@@ -58,6 +49,39 @@ pub(in super::super) fn checks(operation: &str, request: &Value) -> Vec<Check> {
         _ => {}
     }
     checks
+}
+
+/// What Application Auto Scaling tries as its caller before it takes or lets go of
+/// a target, so that it can do its work later (its User Guide, "Permissions
+/// validation for API calls on target resources"; SageMaker Developer Guide, "Auto
+/// scaling prerequisites"). The endpoint config has a name that it invents, as
+/// CloudTrail shows (aws-controllers-k8s/community#2110).
+pub(in super::super) fn probes(operation: &str, request: &Value) -> Vec<Check> {
+    let resource = request.get("ResourceId").and_then(Value::as_str).and_then(Resource::parse);
+    let Some(resource) = resource
+        .filter(|_| matches!(operation, "RegisterScalableTarget" | "DeregisterScalableTarget"))
+    else {
+        return Vec::new();
+    };
+    let sagemaker = |kind: &str, name: &str| {
+        format!("arn:aws:sagemaker:{{region}}:{{account}}:{kind}/{}", name.to_lowercase())
+    };
+    let endpoint = sagemaker("endpoint", resource.endpoint);
+    let alarm = format!(
+        "arn:aws:cloudwatch:{{region}}:{{account}}:alarm:TargetTracking-{}-AlarmHigh-{}",
+        resource.text,
+        unique_id()
+    );
+    [
+        ("sagemaker:DescribeEndpoint", &endpoint),
+        ("sagemaker:DescribeEndpointConfig", &sagemaker("endpoint-config", &unique_id())),
+        ("sagemaker:UpdateEndpointWeightsAndCapacities", &endpoint),
+        ("cloudwatch:PutMetricAlarm", &alarm),
+        ("cloudwatch:DescribeAlarms", &alarm),
+        ("cloudwatch:DeleteAlarms", &alarm),
+    ]
+    .map(|(action, resource)| check(action, resource.clone(), BTreeMap::new()))
+    .into()
 }
 
 /// What the caller must be allowed to do besides, now that it is known where:
