@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::s3::Client as S3;
-use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
+use crosspilot_core::aws::s3::types::EncodingType;
 use crosspilot_core::aws::{self, applicationautoscaling, sagemaker};
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::{AccountId, ExternalId, RegionName, RoleArn, TenantId};
+use crosspilot_core::listing::decoded;
 use crosspilot_core::tenant::{ACCESS_ROLE, EXECUTION_ROLE, Limits, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Deployment, Invitation, Removal, Vendor, VendorError};
 use crosspilot_core::{ids, session};
@@ -157,7 +158,7 @@ impl Site {
         let invited = async {
             self.vendor.add_tenant(&self.tenant).await?;
             let bus = &self.vendor.deployment.event_bus;
-            let invitation = Invitation::new(&self.tenant, bus, false);
+            let invitation = Invitation::new(&self.tenant, bus);
             let parameters: Vec<(&str, &str)> = invitation.parameters().collect();
             let config = &self.customer.config;
             stacks::deploy(config, CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
@@ -216,13 +217,14 @@ impl Site {
 }
 
 fn tenant(ask: &Ask, account: AccountId, region: RegionName) -> Result<Tenant, Failure> {
-    let role = |name| RoleArn::new(&account, name).map_err(CloudError::from);
+    let role = |name| RoleArn::new(&region, &account, name).map_err(CloudError::from);
     let id: TenantId = ask.tenant.clone();
     Ok(Tenant {
         role_arn: role(ACCESS_ROLE)?,
         execution_role_arn: role(EXECUTION_ROLE)?,
         external_id: ExternalId::generate().map_err(|_| CloudError::Random)?,
         bucket: format!("crosspilot-{id}-{account}").parse().map_err(CloudError::from)?,
+        bucket_exists: false,
         prefix: "crosspilot".parse().map_err(CloudError::from)?,
         network: None,
         encryption: None,
@@ -281,10 +283,12 @@ async fn clear_vendor(
     left
 }
 
-/// Deletes a bucket with all versions of all that it holds; one that is gone is fine.
+/// Deletes a bucket with all versions of all that it holds, one by one: what XML
+/// cannot name is not deleted in bulk. A bucket that is gone is fine.
 async fn delete_bucket(s3: &S3, bucket: &str) -> Result<(), CallError> {
     loop {
-        let listed = s3.list_object_versions().bucket(bucket).send().await;
+        let listed = s3.list_object_versions().bucket(bucket).encoding_type(EncodingType::Url);
+        let listed = listed.send().await;
         let listed = match listed.map_err(|e| CallError::new("s3:ListBucketVersions", bucket, &e)) {
             Ok(listed) => listed,
             Err(error) if error.code() == Code::NotFound => return Ok(()),
@@ -292,32 +296,16 @@ async fn delete_bucket(s3: &S3, bucket: &str) -> Result<(), CallError> {
         };
         let versions = listed.versions().iter().map(|v| (v.key(), v.version_id()));
         let markers = listed.delete_markers().iter().map(|m| (m.key(), m.version_id()));
-        let objects: Vec<ObjectIdentifier> = versions
-            .chain(markers)
-            .filter_map(|(key, version)| {
-                let version = version.map(str::to_owned);
-                ObjectIdentifier::builder().key(key?).set_version_id(version).build().ok()
-            })
-            .collect();
+        let objects: Vec<_> = versions.chain(markers).collect();
         if objects.is_empty() {
             break;
         }
-        let all = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-        let all = all.map_err(|e| {
-            CallError::refused(Code::Internal, "s3:DeleteObject", bucket, "Builder", e.to_string())
-        })?;
-        let deleted = s3.delete_objects().bucket(bucket).delete(all).send().await;
-        let deleted = deleted.map_err(|e| CallError::new("s3:DeleteObject", bucket, &e))?;
-        if let Some(error) = deleted.errors().first() {
-            let (code, message) =
-                (error.code().unwrap_or_default(), error.message().unwrap_or_default());
-            return Err(CallError::refused(
-                Code::AccessDenied,
-                "s3:DeleteObject",
-                format!("{bucket}/{}", error.key().unwrap_or_default()),
-                code,
-                message.to_owned(),
-            ));
+        for (key, version) in objects {
+            let key = decoded(key.unwrap_or_default());
+            let version = version.map(str::to_owned);
+            let deleted = s3.delete_object().bucket(bucket).key(&key).set_version_id(version);
+            let deleted = deleted.send().await;
+            deleted.map_err(|e| CallError::new("s3:DeleteObjectVersion", bucket, &e))?;
         }
     }
     s3.delete_bucket()

@@ -11,6 +11,7 @@ use crosspilot_core::aws::sagemaker::types::{
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::layout;
+use crosspilot_core::listing::Listing;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{Mode, ModelSettings, Objective, Scaling};
 use crosspilot_core::vendor::Verification;
@@ -80,7 +81,7 @@ pub(super) async fn run(
     );
 
     steps.step("rolling back");
-    let back =
+    let (back, _) =
         site.vendor.roll_back(&site.tenant.tenant, &model, |doing| steps.step(doing)).await?;
     let serves = serving(site, &first).await?;
     findings.judge(
@@ -129,28 +130,16 @@ async fn odd_key(site: &Site, findings: &mut Findings) -> Result<(), Failure> {
     let bucket = site.tenant.bucket.as_str();
     let key = "prove/odd\u{1b}[31m";
     put(site, key, b"x").await?;
-    let listed = site
-        .customer
-        .s3
-        .list_objects_v2()
-        .bucket(bucket)
-        .prefix("prove/")
-        .encoding_type(crosspilot_core::aws::s3::types::EncodingType::Url)
-        .send()
-        .await;
-    match listed {
-        Ok(listed) => {
-            let found = listed.contents().first().and_then(|object| object.key());
-            findings.judge(
-                "odd-key",
-                found == Some("prove/odd%1B%5B31m"),
-                format!("it is listed as {found:?}"),
-            );
+    match Listing::under(&site.customer.s3, bucket, "prove/").next().await {
+        Some(Ok(listed)) => {
+            let found = listed.iter().any(|object| object.key() == Some(key));
+            findings.judge("odd-key", found, format!("{} keys are listed", listed.len()));
         }
-        Err(error) => {
+        Some(Err(error)) => {
             let error = CallError::new("s3:ListBucket", bucket, &error);
             findings.judge("odd-key", false, error.to_string());
         }
+        None => findings.judge("odd-key", false, "no answer"),
     }
     let gone = site.customer.s3.delete_object().bucket(bucket).key(key).send().await;
     gone.map_err(|e| CallError::new("s3:DeleteObject", bucket, &e))?;
@@ -338,9 +327,11 @@ fn as_asked(site: &Site, run: &RunRef, found: &DescribeAutoMlJobV2Output) -> (bo
 async fn results_key(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
     let bucket = site.tenant.bucket.as_str();
     let prefix = layout::automl_prefix(&site.tenant.prefix, run);
-    let listed = site.customer.s3.list_objects_v2().bucket(bucket).prefix(&prefix).max_keys(1);
-    let listed = listed.send().await.map_err(|e| CallError::new("s3:ListBucket", bucket, &e))?;
-    let Some(key) = listed.contents().first().and_then(|object| object.key()) else {
+    let mut listing = Listing::under(&site.customer.s3, bucket, &prefix);
+    let listed = listing.next().await.transpose();
+    let listed = listed.map_err(|e| CallError::new("s3:ListBucket", bucket, &e))?;
+    let listed = listed.unwrap_or_default();
+    let Some(key) = listed.first().and_then(|object| object.key()) else {
         findings.judge("results-key", false, format!("nothing lies under {prefix}"));
         return Ok(());
     };
