@@ -148,13 +148,14 @@ async fn odd_key(site: &Site, findings: &mut Findings) -> Result<(), Failure> {
 
 /// A job that is taken all the same is stopped at once.
 async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> Result<(), Failure> {
-    let key = "prove/unknown-target/data.csv";
-    put(site, key, &data.training).await?;
+    // Where the execution role may read, and where no upload starts a run.
+    let prefix = format!("{}/unknown-target/", site.tenant.prefix);
+    put(site, &format!("{prefix}data.csv"), &data.training).await?;
     let uri = |key: &str| layout::uri(&site.tenant, key);
     let job = format!("{}-target", site.tenant.tenant);
     let source = AutoMls3DataSource::builder()
         .s3_data_type(AutoMls3DataType::S3Prefix)
-        .s3_uri(uri("prove/unknown-target/"))
+        .s3_uri(uri(&prefix))
         .build();
     let channel = AutoMlJobChannel::builder()
         .channel_type(AutoMlChannelType::Training)
@@ -168,7 +169,9 @@ async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> R
         .auto_ml_job_name(&job)
         .auto_ml_job_input_data_config(channel)
         .output_data_config(
-            AutoMlOutputDataConfig::builder().s3_output_path(uri("prove/out/")).build(),
+            AutoMlOutputDataConfig::builder()
+                .s3_output_path(uri(&layout::all_results_prefix(&site.tenant.prefix)))
+                .build(),
         )
         .auto_ml_problem_type_config(AutoMlProblemTypeConfig::TabularJobConfig(problem))
         .role_arn(site.tenant.execution_role_arn.to_string())
