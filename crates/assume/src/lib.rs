@@ -1,9 +1,12 @@
-//! `assume`: which tenant is this run for, does its trust still hold, and is
-//! the run ours? It never returns credentials: every later handler assumes the
-//! customer's role itself. When a run has ended, it notes how. It also answers
-//! for the state machine that proves trust: whether a tenant's holds, and what
-//! follows from a round over all of them.
+//! `assume`: which tenant is this run for, does its trust still hold, is the run
+//! ours, and is it its turn? It never returns credentials: every later handler
+//! assumes the customer's role itself. Before any run, it is the door for uploads.
+//! When a run has ended, it notes how. It also answers for the state machine that
+//! proves trust: whether a tenant's holds, and what follows from a round over all
+//! of them.
 
+mod door;
+mod gather;
 mod note;
 mod request;
 mod round;
@@ -12,17 +15,20 @@ mod verify;
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
+use crosspilot_core::gathering::{Entered, Place};
 use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
-use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
+use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
 use crosspilot_core::vendor::Verification;
 use serde::Serialize;
 
+pub use door::Kept;
+pub use gather::Answer;
 pub use note::Note;
-pub use request::{Input, Request, Start, UploadEvent};
+pub use request::{Asking, Input, Message, Request, Start, UploadEvent};
 pub use round::{Held, Round, Seen, judge_round};
 pub use trust::{TrustError, Verdict, judge};
 
@@ -32,6 +38,10 @@ pub use trust::{TrustError, Verdict, judge};
 pub enum Response {
     /// Whether a run begins.
     Started(Started),
+    /// Whether a run may train now.
+    Turn(Answer),
+    /// What the queue of uploads keeps.
+    Taken(Kept),
     /// Whether a tenant's trust holds.
     Verified(Verification),
     /// What a round of probes saw of a tenant.
@@ -73,6 +83,14 @@ pub enum Started {
         /// ARN of that execution.
         execution: String,
     },
+    /// Another run waits to train, and will see all that this one would have:
+    /// one trains and one waits, not more.
+    Joined {
+        /// The run that waits.
+        run: RunRef,
+        /// ARN of its execution.
+        execution: String,
+    },
     /// The uploaded object is not training data.
     Ignored {
         /// Its key.
@@ -94,6 +112,9 @@ pub enum Error {
     /// The trigger's time cannot be read.
     #[error(transparent)]
     Time(#[from] BadTriggerTime),
+    /// Somebody wants the run to stop.
+    #[error("{} stopped the run at {}; no job was started", .0.by, .0.time)]
+    Stopped(Stop),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -112,6 +133,7 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::Key { .. } | Error::Time(_) => Code::TriggerInvalid,
+            Error::Stopped(_) => Code::RunStopped,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
             Error::Held(_) => Code::TrustRoundHeld,
@@ -120,10 +142,12 @@ impl Coded for Error {
     }
 }
 
-/// Begins a run, or answers what the verification asks.
+/// Begins a run, or answers what else is asked.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
+        Request::Gather(asking) => Response::Turn(gather::turn(&app, *asking).await?),
+        Request::Uploads(messages) => Response::Taken(door::uploads(&app, &messages).await),
         Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
         Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
         Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
@@ -151,24 +175,51 @@ async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, 
     })
 }
 
-/// Finds the tenant, proves the trust, claims the run.
+/// Finds the tenant, proves the trust, takes a place, claims the run.
 async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     let key = match &request.input {
         Input::Upload(event) => event.key().to_owned(),
         Input::Named { .. } => String::new(),
     };
+    // Before all else, so that a run that may not begin gives its place back.
     let Some((tenant, model, trigger)) = identify(app, request.input).await? else {
         return Ok(Started::Ignored { key });
     };
-    let tenant = registry::active(tenant)?;
-    let own_limit = model_settings(&tenant, &model)?.training.max_runtime_seconds;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
+    let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+    let begun = begin_run(app, tenant, &run, &request.execution, trigger).await;
+    let own = |place: &Place| place.run == run.run_id && place.execution == request.execution;
+    if let Err(error) = &begun
+        && !matches!(error.code(), Code::Throttled | Code::Unavailable)
+        && let Err(error) = gather::leave(app, &run, own).await
+    {
+        tracing::warn!(tenant = %run.tenant, model = %run.model, "its place is kept: {error}");
+    }
+    begun
+}
+
+async fn begin_run(
+    app: &App,
+    tenant: Tenant,
+    run: &RunRef,
+    execution: &str,
+    trigger: Trigger,
+) -> Result<Started, Error> {
+    let tenant = registry::active(tenant)?;
+    let own_limit = model_settings(&tenant, &run.model)?.training.max_runtime_seconds;
     verify::before_run(app, &tenant).await?;
 
-    let run = RunRef { tenant: tenant.tenant.clone(), model, run_id };
+    // A run that was claimed before is a duplicate, or was handed over.
+    if app.registry.find_run(run).await?.is_none()
+        && let Entered::Joins(place) = gather::enter(app, run, execution, &trigger).await?
+    {
+        tracing::info!(tenant = %run.tenant, model = %run.model, run = %place.run, "joined");
+        let run = RunRef { run_id: place.run, ..run.clone() };
+        return Ok(Started::Joined { run, execution: place.execution });
+    }
     let record = RunRecord {
         run: run.clone(),
-        execution: request.execution,
+        execution: execution.to_owned(),
         earlier: Vec::new(),
         trigger,
         features: Vec::new(),
@@ -179,18 +230,18 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     };
     let claim = app.registry.claim_run(&record).await?;
     if claim == Claim::Held {
-        app.registry.note_unsettled(&run).await?;
+        app.registry.note_unsettled(run).await?;
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?claim, "trust proven");
     Ok(match claim {
         Claim::Held => Started::Run {
-            run,
+            run: run.clone(),
             account: tenant.account,
             region: tenant.region,
             max_runtime_seconds: own_limit
                 .unwrap_or(u32::MAX)
                 .min(tenant.limits.max_runtime_seconds),
         },
-        Claim::Duplicate { execution } => Started::Duplicate { run, execution },
+        Claim::Duplicate { execution } => Started::Duplicate { run: run.clone(), execution },
     })
 }

@@ -3,6 +3,7 @@
 //! error as it came.
 
 use crosspilot_core::failure::Failure;
+use crosspilot_core::gathering::Place;
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Outcome, RegistryError, RunRecord};
 use crosspilot_core::run::{RunId, RunRef};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::request::Input;
+use crate::{Error, gather};
 
 /// How an execution ended.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,8 +38,9 @@ pub(crate) struct Noted {
     pub(crate) failure: Option<Failure>,
 }
 
-/// A failure is read whether it can be noted or not.
-pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, RegistryError> {
+/// A failure is read whether it can be noted or not. The next run of the model may
+/// train then.
+pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, Error> {
     let Note { run, input, execution, mut outcome } = note;
     let failure = read(&mut outcome);
     let known = run.is_some();
@@ -55,8 +58,10 @@ pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, RegistryError> 
         Ok(record) => record.execution == execution,
         // It was never claimed.
         Err(RegistryError::Broken { .. }) if !known => false,
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
+    let own = |place: &Place| place.run == run.run_id && (held || place.execution == execution);
+    gather::leave(app, &run, own).await?;
     Ok(Noted { run: held.then_some(run), failure })
 }
 

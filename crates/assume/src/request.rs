@@ -1,7 +1,7 @@
-//! The three ways in, as one request, and what the verification asks.
+//! The ways in, as one request, and what the state machines ask besides.
 
 use crosspilot_core::ids::{AccountId, BucketName, ModelName, TenantId};
-use crosspilot_core::run::Trigger;
+use crosspilot_core::run::{RunRef, Trigger};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,6 +14,10 @@ use crate::round::Seen;
 pub enum Request {
     /// May this run begin?
     Start(Box<Start>),
+    /// May this run train now?
+    Gather(Box<Asking>),
+    /// What do these uploads start?
+    Uploads(Vec<Message>),
     /// How did this run end?
     Note(Box<Note>),
     /// Does this tenant's trust hold?
@@ -27,10 +31,15 @@ pub enum Request {
 impl TryFrom<Value> for Request {
     type Error = serde_json::Error;
 
-    /// The state machines compose the request: a key at its top is never
-    /// anything that a trigger brought along, which lies under `input`.
+    /// The state machines and the queue compose the request: a key at its top is
+    /// never anything that a trigger brought along, which lies under `input` or,
+    /// as text, in a message's body.
     fn try_from(value: Value) -> Result<Self, serde_json::Error> {
-        if let Some(tenant) = value.get("verify") {
+        if let Some(messages) = value.get("Records") {
+            Vec::deserialize(messages).map(Request::Uploads)
+        } else if let Some(asking) = value.get("gather") {
+            Asking::deserialize(asking).map(|asking| Request::Gather(Box::new(asking)))
+        } else if let Some(tenant) = value.get("verify") {
             TenantId::deserialize(tenant).map(Request::Verify)
         } else if let Some(tenant) = value.get("look") {
             TenantId::deserialize(tenant).map(Request::Look)
@@ -42,6 +51,26 @@ impl TryFrom<Value> for Request {
             Start::deserialize(value).map(|start| Request::Start(Box::new(start)))
         }
     }
+}
+
+/// A message of the queue of uploads, as Lambda reads it. Source: Lambda
+/// Developer Guide, "Using Lambda with Amazon SQS".
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// Its id, by which it is given back.
+    pub message_id: String,
+    /// The event, as EventBridge wrote it.
+    pub body: String,
+}
+
+/// The run that wants to train, and the execution that works on it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Asking {
+    /// Which run.
+    pub run: RunRef,
+    /// ARN of the execution.
+    pub execution: String,
 }
 
 /// The state machine's input together with the execution it started.
@@ -58,10 +87,12 @@ pub struct Start {
 #[serde(untagged)]
 pub enum Input {
     /// An event of Amazon S3, as EventBridge delivers it. It cannot name its
-    /// tenant: what else it holds is not even read.
+    /// tenant: what else it holds is not even read. An upload that can start no
+    /// run comes so, to be refused where operators look; before uploads went
+    /// through a queue, all of them did.
     Upload(UploadEvent),
-    /// A schedule or a person. Only the SaaS account's own principals can say
-    /// a tenant's name.
+    /// A schedule, a person, or the upload that leads a run. Only the SaaS
+    /// account's own principals can say a tenant's name.
     Named {
         /// Whose run it shall be.
         tenant: TenantId,
@@ -105,6 +136,8 @@ struct Bucket {
 struct Object {
     key: String,
     #[serde(default)]
+    size: Option<u64>,
+    #[serde(default)]
     etag: String,
     #[serde(default, rename = "version-id")]
     version_id: Option<String>,
@@ -125,6 +158,11 @@ impl UploadEvent {
             version_id: self.detail.object.version_id.unwrap_or_default(),
             sequencer: self.detail.object.sequencer,
         }
+    }
+
+    /// Whether the object is known to hold nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.detail.object.size == Some(0)
     }
 
     pub(crate) fn account(&self) -> &AccountId {
@@ -182,8 +220,12 @@ mod tests {
     fn what_a_trigger_brings_along_is_never_another_question() {
         let mut event = upload();
         event["verify"] = "globex".into();
+        event["Records"] = json!([]);
         let start = json!({"execution": "arn", "input": event});
         assert!(matches!(serde_json::from_value(start), Ok(Request::Start(_))));
+        let batch =
+            json!({"Records": [{"messageId": "1", "body": "{}", "eventSource": "aws:sqs"}]});
+        assert!(matches!(serde_json::from_value(batch), Ok(Request::Uploads(_))));
         let verify = json!({"verify": "acme"});
         assert!(matches!(serde_json::from_value(verify), Ok(Request::Verify(_))));
         let look = json!({"look": "acme"});

@@ -542,6 +542,9 @@ pub(crate) struct SettingsOptions {
     /// When to retrain, such as 'rate(7 days)' or 'cron(0 3 ? * MON *)'
     #[arg(long, value_name = "EXPRESSION")]
     pub(crate) schedule: Option<String>,
+    /// Seconds without an upload after which those that came are trained on, all in one run
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) quiet_seconds: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -137,8 +137,8 @@ async fn main_job(
     steps.step("waiting for the upload to start a run");
     let is_ours = |input: &Value| {
         let field = |pointer: &str| input.pointer(pointer).and_then(Value::as_str);
-        field("/detail/bucket/name") == Some(tenant.bucket.as_str())
-            && field("/detail/object/key") == Some(&training)
+        field("/trigger/bucket") == Some(tenant.bucket.as_str())
+            && field("/trigger/key") == Some(&training)
     };
     let arn = watch::find(&site.vendor, since, is_ours).await?;
     let ended = watch::follow(&site.vendor, &arn, |now| steps.step(now)).await?;

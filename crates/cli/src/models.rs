@@ -83,6 +83,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
     if options.schedule.is_some() {
         settings.schedule = options.schedule;
     }
+    settings.quiet_seconds = options.quiet_seconds.or(settings.quiet_seconds);
     settings.validate()?;
     Ok(settings)
 }
@@ -99,8 +100,16 @@ pub(crate) fn hosting(hosting: &Hosting) -> String {
 }
 
 fn print(settings: &ModelSettings) {
-    let ModelSettings { target, problem, objective, training, gate, deployment, schedule } =
-        settings;
+    let ModelSettings {
+        target,
+        problem,
+        objective,
+        training,
+        gate,
+        deployment,
+        schedule,
+        quiet_seconds,
+    } = settings;
     let mut rows = vec![("target", target.clone())];
     rows.push((
         "problem",
@@ -179,6 +188,9 @@ fn print(settings: &ModelSettings) {
         rows.push(("removed after", format!("{days} idle days")));
     }
     rows.push(("schedule", schedule.clone().unwrap_or_else(|| "-".to_owned())));
+    if let Some(seconds) = quiet_seconds {
+        rows.push(("trains after", format!("{seconds} s without an upload")));
+    }
     let rows: Vec<(&str, &str)> =
         rows.iter().map(|(name, value)| (*name, value.as_str())).collect();
     show::pairs(&rows);

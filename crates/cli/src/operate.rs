@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use assume::{Input, Request, Response, Start, Started};
+use assume::{Asking, Input, Request, Response, Start, Started};
 use check_status::{Phase, Watched};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ModelName, TenantId};
@@ -132,6 +132,8 @@ impl Hand {
     }
 
     async fn train(&self) -> Result<Value, Failure> {
+        self.steps.step("waiting for its turn");
+        self.repeat(async |_| self.gather().await).await?;
         self.steps.step("starting the AutoML job");
         let started = self.repeat(async |elapsed| self.start_job(elapsed).await).await?;
         let job = text(&started, "job");
@@ -199,6 +201,12 @@ impl Hand {
             watched => watched?,
         }
         self.predict(json!({"do": "compare", "score": score})).await
+    }
+
+    async fn gather(&self) -> Result<Value, Failure> {
+        let asking = Asking { run: self.run.clone(), execution: EXECUTION.to_owned() };
+        let asked = assume::handle(self.app.clone(), Request::Gather(Box::new(asking))).await;
+        Ok(serde_json::to_value(asked.map_err(at("gather"))?)?)
     }
 
     async fn start_job(&self, elapsed: f64) -> Result<Value, Failure> {

@@ -109,11 +109,13 @@ async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
     let part = |pointer: &str| ended.output.pointer(pointer).and_then(Value::as_str);
     let said = match part("/decision") {
         Some("duplicate") => "another execution works on this run already",
+        Some("joined") => "another run waits to train and will see all the data that is there now",
         Some("ignored") => "nothing to do: the uploaded object is no training data",
         _ => part("/deployment/decision/reason").unwrap_or("done"),
     };
     let mut pairs = vec![("status", ended.status.as_str()), ("outcome", said)];
     for (name, pointer) in [
+        ("run", "/run/run_id"),
         ("candidate", "/deployment/candidate"),
         ("endpoint", "/deployment/endpoint"),
         ("report", "/prediction/report_uri"),

@@ -32,6 +32,7 @@ pub(crate) struct Ended {
 fn stage(state: &str) -> Option<&'static str> {
     Some(match state {
         "Assume" | "Decision" => "assume",
+        "Gather" | "GatherState" | "WaitToGather" => "gather",
         "StartJob" | "JobState" | "WaitForTurn" => "start-job",
         "WaitForJob" | "CheckJob" | "JobPhase" => "train",
         "RegisterModel" | "Score" | "ScoreState" | "WaitToScore" | "WaitForScores"
@@ -284,7 +285,7 @@ async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>,
             *total.entry(stage).or_default() += to - from;
         }
     }
-    let order = ["assume", "start-job", "train", "score", "deploy", "predict", "settle"];
+    let order = ["assume", "gather", "start-job", "train", "score", "deploy", "predict", "settle"];
     Ok(order.into_iter().filter_map(|stage| Some((stage, *total.get(stage)?))).collect())
 }
 

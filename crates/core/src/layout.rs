@@ -78,15 +78,19 @@ pub fn uri(tenant: &Tenant, key: &str) -> String {
 }
 
 /// Whether what lies under this path is what a program left behind and nobody means
-/// as data: hidden files, checkpoints, markers, locks. The path begins below a
-/// model's folder.
+/// as data: hidden files, checkpoints, markers, locks, backups, files in progress.
+/// The path begins below a model's folder; any part of it may say so, as Hadoop and
+/// Spark read folders.
 pub fn is_leftover(path: &str) -> bool {
     let hidden =
         |part: &str| part.starts_with(['.', '_']) || part.starts_with("~$") || part.ends_with('~');
-    path.is_empty()
-        || path.ends_with('/')
-        || path.ends_with("_$folder$")
+    let base = path.rsplit('/').next().unwrap_or_default();
+    base.is_empty()
         || path.split('/').any(hidden)
+        || ["_$folder$", ".tmp", ".crc", ".part", ".crdownload"]
+            .iter()
+            .any(|ending| base.ends_with(ending))
+        || ["thumbs.db", "desktop.ini"].contains(&base.to_ascii_lowercase().as_str())
 }
 
 /// What an uploaded key asks for.
@@ -94,12 +98,13 @@ pub fn is_leftover(path: &str) -> bool {
 pub enum Upload {
     /// Training data for this model.
     Training(ModelName),
-    /// A folder marker or a key elsewhere: nothing to do.
+    /// A folder marker, a leftover or a key elsewhere: nothing to do.
     Nothing,
 }
 
 /// Reads an uploaded key. Only `<prefix>/<model>/train/<file>` is training
-/// data; a key of that form whose model is no model name is an error.
+/// data, unless it is a leftover of another program; a key of that form whose
+/// model is no model name is an error.
 pub fn parse_upload(prefix: &Prefix, key: &str) -> Result<Upload, InvalidId> {
     let parts = key
         .strip_prefix(prefix.as_str())
@@ -107,9 +112,7 @@ pub fn parse_upload(prefix: &Prefix, key: &str) -> Result<Upload, InvalidId> {
         .and_then(|rest| rest.split_once('/'));
     match parts {
         Some((model, rest)) => match rest.strip_prefix("train/") {
-            Some(file) if !file.is_empty() && !file.ends_with('/') => {
-                Ok(Upload::Training(model.parse()?))
-            }
+            Some(file) if !is_leftover(file) => Ok(Upload::Training(model.parse()?)),
             _ => Ok(Upload::Nothing),
         },
         None => Ok(Upload::Nothing),
@@ -161,6 +164,43 @@ mod tests {
             assert_eq!(parse_upload(&prefix, key), Ok(Upload::Nothing), "{key}");
         }
         assert!(parse_upload(&prefix, "team/ml/../train/a.csv").is_err());
+    }
+
+    #[test]
+    fn what_other_programs_leave_is_no_data() {
+        for name in [
+            "_SUCCESS",
+            ".DS_Store",
+            ".ipynb_checkpoints/t-checkpoint.csv",
+            "t.csv~",
+            "~$t.csv",
+            ".git/t.csv",
+            "_temporary/0/t.csv",
+            "2026/_SUCCESS",
+            "day_$folder$",
+            "t.csv.crc",
+            "t.csv.part",
+            "Thumbs.db",
+            "2026/",
+            "",
+            "._h.csv",
+        ] {
+            assert!(is_leftover(name), "{name}");
+            let key = format!("p/churn/train/{name}");
+            assert_eq!(parse_upload(&"p".parse().unwrap(), &key), Ok(Upload::Nothing), "{name}");
+        }
+        for name in [
+            "t.csv",
+            "0000_part_00",
+            "part-00000-c000.snappy.parquet",
+            "day=2026-01-31/t.csv",
+            "a~b.csv",
+            "my.data/t.csv.gz",
+            "a_b/t",
+            "t",
+        ] {
+            assert!(!is_leftover(name), "{name}");
+        }
     }
 
     proptest! {

@@ -13,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod execution;
 pub mod failure;
+pub mod gathering;
 pub mod ids;
 pub mod instances;
 pub mod lambda;

@@ -8,6 +8,7 @@
 //! left/claims/roles/<account>/<role>.json   the tenant has left: its account is not heard
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
+//! gathering/<tenant>/<model>.json          the run that trains, and the one that gathers uploads
 //! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! ```
@@ -16,6 +17,7 @@
 
 mod claims;
 mod error;
+mod gathering;
 mod lineup;
 mod tenants;
 mod unsettled;
@@ -245,12 +247,15 @@ impl Registry {
 
     /// A run that was claimed.
     pub async fn run(&self, run: &RunRef) -> Result<RunRecord, RegistryError> {
-        let key = run_key(run);
-        let found = self.read(&key).await?;
-        found.map(|versioned| versioned.document).ok_or(RegistryError::Broken {
-            key,
+        self.find_run(run).await?.ok_or_else(|| RegistryError::Broken {
+            key: run_key(run),
             reason: "it is missing although the run has been claimed".into(),
         })
+    }
+
+    /// A run, if it was claimed.
+    pub async fn find_run(&self, run: &RunRef) -> Result<Option<RunRecord>, RegistryError> {
+        Ok(self.read(&run_key(run)).await?.map(|versioned| versioned.document))
     }
 
     /// Hands a run over from one execution, which has ended, to another. A

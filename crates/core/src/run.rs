@@ -196,6 +196,16 @@ pub struct RunRef {
 }
 
 impl RunRef {
+    /// Name of the execution that an upload's run is started with at this attempt
+    /// (from 1): at most 80 characters. Starting one twice is starting it once.
+    pub fn execution_name(&self, attempt: u32) -> String {
+        let name = format!("{}-{}-{}", self.tenant, self.model, self.run_id);
+        match attempt {
+            1 => name,
+            later => format!("{name}-{later}"),
+        }
+    }
+
     /// Name of the AutoML job: at most 32 characters.
     pub fn job_name(&self) -> String {
         format!("{}{}", job_prefix(&self.model), self.run_id.digest())
@@ -305,7 +315,7 @@ mod tests {
             let run_id = RunId::derive(&tenant, &model, &trigger).unwrap();
             prop_assert_eq!(&run_id.as_str().parse::<RunId>().unwrap(), &run_id);
             let run = RunRef { tenant, model, run_id };
-            for (name, limit) in [(run.job_name(), 32), (run.deployment_name(), 63), (run.endpoint_name(), 63)] {
+            for (name, limit) in [(run.execution_name(u32::MAX), 80), (run.job_name(), 32), (run.deployment_name(), 63), (run.endpoint_name(), 63)] {
                 prop_assert!(name.len() <= limit, "{name}");
                 prop_assert!(!name.contains("--") && !name.ends_with('-'), "{name}");
             }

@@ -33,6 +33,10 @@ pub struct ModelSettings {
     /// EventBridge Scheduler expression, such as `rate(7 days)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// Seconds without an upload after which those that came are trained on, all
+    /// in one run: 1 to 3600. The deployment's own if left out, 60 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_seconds: Option<u32>,
 }
 
 /// What kind of problem a model solves. Only tables are scored and answered by
@@ -295,6 +299,7 @@ impl ModelSettings {
             gate: Gate::default(),
             deployment: Deployment::default(),
             schedule: None,
+            quiet_seconds: None,
         }
     }
 
@@ -383,6 +388,7 @@ mod tests {
                 "remove_after_idle_days": 30,
             },
             "schedule": "rate(7 days)",
+            "quiet_seconds": 300,
         });
         let settings: ModelSettings = serde_json::from_value(document.clone()).unwrap();
         assert_eq!(serde_json::to_value(settings).unwrap(), document);

@@ -17,6 +17,7 @@ Distributed Maps (``machines.py``), an event bus as target in another account, t
 context attributes of EventBridge Scheduler, the roles of rules and schedules,
 which must allow what they do, IAM groups and access keys in CloudFormation, and
 alarms that watch the metric of their own dimensions only.
+``queues.py`` fills those of queues that functions read.
 """
 
 import functools
@@ -46,6 +47,7 @@ def main():
     import failures
     import machines
     import principals
+    import queues
     import resources
 
     functions = doors.within_limits(os.path.join(os.path.dirname(os.path.abspath(__file__)), "emulator.log"))
@@ -58,6 +60,7 @@ def main():
     resources.patch()
     machines.patch()
     _deliver_across_accounts()
+    queues.install()
     _provision_identities()
     _watch_own_dimensions()
     _encode_keys_as_s3_does()

@@ -256,6 +256,8 @@ impl LocalCloud {
                 ("JwtIssuer", signer.issuer()),
                 ("JwtAudience", identity::AUDIENCE),
                 ("CreateOperators", "true"),
+                // The product's default is a minute.
+                ("QuietSeconds", "1"),
             ],
         )
         .await?;

@@ -86,7 +86,15 @@ fn answers(task: &str) -> Vec<Value> {
                 max_runtime_seconds: 900,
             }),
             value(Started::Duplicate { run: run(), execution: "arn".into() }),
+            value(Started::Joined { run: run(), execution: "arn".into() }),
             value(Started::Ignored { key: "k".into() }),
+        ],
+        "Gather" => vec![
+            value(assume::Answer::Go),
+            value(assume::Answer::Waiting {
+                wait_seconds: 60,
+                reason: "uploads still come".into(),
+            }),
         ],
         "StartJob" => vec![
             value(start_job::Response::Started(start_job::Started {
@@ -326,7 +334,8 @@ fn every_state_that_an_answer_names_is_told_apart() {
             // One kind may be what is left.
             let left = matches!(
                 (name.as_str(), kind),
-                ("StartJob", "started")
+                ("Gather", "go")
+                    | ("StartJob", "started")
                     | ("Score", "waiting")
                     | ("DeployBest", "waiting")
                     | ("Settle", "settled")

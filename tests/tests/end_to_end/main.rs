@@ -9,6 +9,7 @@ mod deployment;
 mod doors;
 mod failure_path;
 mod faults;
+mod gathering;
 mod handlers;
 mod hosting;
 mod identities;

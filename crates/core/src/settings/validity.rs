@@ -3,6 +3,8 @@
 
 use crosspilot_metrics::{Metric, ProblemType};
 
+use crate::gathering::{LONGEST_QUIET, SHORTEST_QUIET};
+
 use super::{
     Deployment, Gate, Hosting, Mode, ModelSettings, Objective, Problem, Scaling, Traffic, Training,
     Update, Validation,
@@ -144,6 +146,9 @@ pub enum SettingsInvalid {
     /// The schedule, by its form.
     #[error("schedule is {0:?}; it must be rate(...), cron(...) or at(...), such as rate(7 days)")]
     Schedule(String),
+    /// The quiet period.
+    #[error("quiet_seconds is {0}; it must be 1 to 3600")]
+    Quiet(u32),
 }
 
 fn meant(instance_type: Option<&str>) -> String {
@@ -185,6 +190,10 @@ impl ModelSettings {
         self.training.validate(&self.problem, &self.target)?;
         self.gate.validate()?;
         self.deployment.validate()?;
+        let possible = SHORTEST_QUIET..=LONGEST_QUIET;
+        if let Some(quiet) = self.quiet_seconds.filter(|quiet| !possible.contains(quiet)) {
+            return Err(SettingsInvalid::Quiet(quiet));
+        }
         self.serves_what_it_trains()?;
         match &self.schedule {
             Some(schedule) if !is_schedule(schedule) => {
@@ -691,6 +700,8 @@ mod tests {
                 json!({"schedule": "weekly"}),
                 "schedule is \"weekly\"; it must be rate(...), cron(...) or at(...), such as rate(7 days)",
             ),
+            (json!({"quiet_seconds": 0}), "quiet_seconds is 0; it must be 1 to 3600"),
+            (json!({"quiet_seconds": 3601}), "quiet_seconds is 3601; it must be 1 to 3600"),
         ];
         for (changes, sentence) in cases {
             assert_eq!(refused(changes.clone()), sentence, "{changes}");

@@ -44,6 +44,17 @@ pub struct File {
     pub archived: bool,
 }
 
+/// A key below the folder that holds the data; the name alone of a file that lies
+/// in none.
+fn inside(key: &str) -> &str {
+    let below = |folder: &&str| match key.strip_prefix(folder) {
+        Some(below) => Some(below),
+        None => key.find(&format!("/{folder}")).map(|at| &key[at + 1 + folder.len()..]),
+    };
+    let mut folders = ["train/", "validation/", "test/"].iter();
+    folders.find_map(below).unwrap_or_else(|| key.rsplit('/').next().unwrap_or_default())
+}
+
 /// A part of a file that should be read next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Read {
@@ -112,9 +123,7 @@ impl<'a> Inspection<'a> {
         let mut findings = Findings::default();
         let mut kept = Vec::new();
         for file in files {
-            let base = file.key.rsplit('/').next().unwrap_or_default();
-            let stray = layout::is_leftover(base);
-            match (file.size, stray) {
+            match (file.size, layout::is_leftover(inside(&file.key))) {
                 (0, true) => {}
                 (0, false) => findings.error(Finding::in_file(&file.name, Flaw::EmptyFile, "is empty: remove it, or upload it again")),
                 (_, true) => findings.error(Finding::in_file(&file.name, Flaw::StrayFile, "is a leftover of another program, and SageMaker reads every file there as data: remove it")),

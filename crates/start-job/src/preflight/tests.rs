@@ -355,6 +355,7 @@ fn files_that_do_not_go_together_get_a_sentence_of_their_own() {
         ("train/b.csv", row(1).into_bytes(), "b.csv has no header: its first line holds numbers, not names; put a line with the columns' names first".into()),
         ("train/b.csv", gzip(&good()), "b.csv is compressed with gzip, and a.csv is not: all files of a model must be of one form".into()),
         ("train/b.csv", vec![], "b.csv is empty: remove it, or upload it again".into()),
+        ("train/.ipynb_checkpoints/a-checkpoint.csv", vec![1; 10], ".ipynb_checkpoints/a-checkpoint.csv is a leftover of another program, and SageMaker reads every file there as data: remove it".into()),
         ("train/.DS_Store", vec![1; 10], ".DS_Store is a leftover of another program, and SageMaker reads every file there as data: remove it".into()),
         ("train/glacier.csv", good(), "glacier.csv lies in an archive storage class and cannot be read now: restore it, or upload it again".into()),
         ("train/b.parquet", parquet_files::churn(600), "a.csv is CSV, and b.parquet is Parquet: all files of a model must be of one form".into()),
