@@ -61,6 +61,11 @@ pub(crate) enum Command {
     Idle(IdleOptions),
     /// Train, deploy and predict by hand, with an operator's own identity instead of the functions
     Operate(OperateOptions),
+    /// Settle on real accounts what no document says about AWS, and leave nothing
+    #[command(
+        long_about = "Settle on real accounts what no document says about AWS: deploy both stacks, run the smallest AutoML job, deploy, predict, scale, roll back and remove, and print what was found by name (docs/aws-proving.md). Says beforehand what it costs. Without --profile it runs on a local cloud of its own"
+    )]
+    Prove(ProveOptions),
 }
 
 #[derive(Debug, Subcommand)]
@@ -224,6 +229,43 @@ pub(crate) struct OperateOptions {
     pub(crate) tenant: TenantId,
     /// The model's name
     pub(crate) model: ModelName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveOptions {
+    /// Profile of the customer's account; the vendor's account is both if left out
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) customer_profile: Option<String>,
+    /// Issuer of the API's tokens, which API Gateway must reach (on AWS)
+    #[arg(long, value_name = "URL", requires = "audience")]
+    pub(crate) issuer: Option<String>,
+    /// Audience of the API's tokens (on AWS)
+    #[arg(long, value_name = "TEXT", requires = "issuer")]
+    pub(crate) audience: Option<String>,
+    /// A token of that issuer whose tenant claim is the tenant's id (on AWS)
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "CROSSPILOT_TOKEN",
+        hide_env_values = true,
+        requires = "tenant"
+    )]
+    pub(crate) token: Option<String>,
+    /// The tenant's id; a new one if left out
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<TenantId>,
+    /// Where `cargo lambda build --release --arm64` left the functions (on AWS)
+    #[arg(long, value_name = "DIR", default_value = "target/lambda")]
+    pub(crate) functions: PathBuf,
+    /// List the doubts and what settles each, and do nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print one JSON value
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -54,6 +54,28 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// What `crosspilot prove` may cost: two of the smallest jobs, each with an
+/// endpoint and a transform job on the default instance, for some hours together.
+pub(crate) fn of_a_proof() -> Result<String, Failure> {
+    const HOURS: f64 = 3.0;
+    let prices = Prices::built_in()?;
+    let bounds =
+        Bounds { mode: Mode::Ensembling, bytes: 1 << 20, candidates: 1, runtime_seconds: 7200 };
+    let unknown = |unknown: NoPrice| Failure::Unfit(unknown.to_string());
+    let run = prices.run(bounds).map_err(unknown)?;
+    let hosting = match prices.endpoint(&Hosting::default()).map_err(unknown)? {
+        EndpointCost::Hour { hour, .. } => hour * HOURS,
+        EndpointCost::Request { .. } => 0.0,
+    };
+    Ok(format!(
+        "it deploys both stacks, trains twice, serves for an hour or two, and removes it all: {} typically, {} at most with the prices of {} ({})",
+        dollars(2.0 * run.typical + hosting),
+        dollars(2.0 * (run.most + hosting)),
+        prices.region,
+        prices.as_of
+    ))
+}
+
 /// One line before a run starts. Whatever is in its way, the run is not.
 pub(crate) async fn announce(vendor: &Vendor, tenant: &TenantId, model: &ModelName) {
     let said = match estimate_one(vendor, tenant, model).await {

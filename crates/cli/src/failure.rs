@@ -81,12 +81,37 @@ pub(crate) enum Failure {
     NothingOfModel(TenantId, ModelName),
     #[error("{0}: {1}; the form is that of crates/cli/prices.json")]
     Prices(PathBuf, serde_json::Error),
-    #[error("nothing was removed: say yes, or give --yes where nobody can be asked")]
+    #[error("nothing was removed or begun: say yes, or give --yes where nobody can be asked")]
     NotConfirmed,
+    #[error(
+        "stack {0} is deployed there already: prove in an account that nobody uses, since the proof removes what it deploys"
+    )]
+    Occupied(&'static str),
+    #[error(
+        "name an issuer that API Gateway can reach: --issuer URL --audience TEXT; `curl URL/.well-known/openid-configuration` must answer"
+    )]
+    NoIssuer,
+    #[error(
+        "cannot read function {0}: {1}; build it with `cargo lambda build --release --arm64`, or name its place with --functions"
+    )]
+    NoFunctions(PathBuf, std::io::Error),
+    #[error("{0} of the doubts turned out as feared: see the table, and docs/aws-proving.md")]
+    Disproven(usize),
+    #[error("all was asked, but something is left that may bill: {}", .0.join("; "))]
+    Left(Vec<String>),
+    #[error("{failure}{}", left_behind(.left))]
+    NotCleared { failure: Box<Failure>, left: Vec<String> },
     #[error("the system clock shows a time that RFC 3339 cannot hold")]
     Clock,
     #[error("interrupted")]
     Interrupted,
+}
+
+fn left_behind(left: &[String]) -> String {
+    match left {
+        [] => String::new(),
+        some => format!("\n       left behind, remove it by hand: {}", some.join("; ")),
+    }
 }
 
 impl Failure {
@@ -96,6 +121,7 @@ impl Failure {
             Failure::NoModel(_) => ExitCode::from(2),
             Failure::RunFailed { .. } => ExitCode::from(3),
             Failure::Interrupted => ExitCode::from(130),
+            Failure::NotCleared { failure, .. } => failure.exit_code(),
             _ => ExitCode::FAILURE,
         }
     }

@@ -12,6 +12,7 @@ mod models;
 mod operate;
 mod place;
 mod preflight;
+mod prove;
 mod runs;
 mod show;
 mod tenants;
@@ -37,6 +38,7 @@ async fn main() -> ExitCode {
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
         Command::Preflight(options) => preflight::run(options).await,
+        Command::Prove(options) => prove::run(&home, arguments.aws, options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };
     match done {

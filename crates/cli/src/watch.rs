@@ -2,13 +2,14 @@
 //! all that a vendor's operator needs to see.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crosspilot_core::aws::sfn::Client;
 use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
 use crosspilot_core::error::CallError;
 use crosspilot_core::execution::describe;
 use crosspilot_core::failure::Failure as ReadFailure;
+use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::vendor::Vendor;
 use serde_json::{Value, json};
@@ -43,6 +44,26 @@ fn stage(state: &str) -> Option<&'static str> {
         "NoteFailure" | "ReportFailure" | "NoteCompletion" | "ReportCompletion" => "report",
         _ => return None,
     })
+}
+
+/// Waits for a model's first run and gives its execution: an upload is heard of
+/// within seconds, and waits for more of its kind for the model's quiet period.
+pub(crate) async fn first_run(
+    vendor: &Vendor,
+    tenant: &TenantId,
+    model: &ModelName,
+) -> Result<String, Failure> {
+    const LIMIT: Duration = Duration::from_secs(300);
+    let started = Instant::now();
+    loop {
+        if let Some(record) = vendor.registry.runs(tenant, model).await?.pop() {
+            return Ok(record.execution);
+        }
+        if started.elapsed() > LIMIT {
+            return Err(Failure::NoRun(LIMIT.as_secs()));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Waits for an execution, started since `since` (seconds since 1970), that

@@ -46,8 +46,8 @@ impl Listing {
     }
 }
 
-/// A key that S3 encoded as forms are: a plus is a space.
-fn decoded(key: &str) -> String {
+/// Decodes a key that S3 encoded as forms are: a plus is a space.
+pub fn decoded(key: &str) -> String {
     let mut bytes = Vec::with_capacity(key.len());
     let mut rest = key.as_bytes();
     while let [first, others @ ..] = rest {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crosspilot_core::aws;
 use crosspilot_core::aws::aws_config::{Region, SdkConfig};
 use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
-use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
 use crosspilot_core::tenant::{ACCESS_ROLE, Encryption, Limits, Network, Tenant, TenantStatus};
@@ -36,12 +35,8 @@ pub const SAAS_STACK: &str = "crosspilot";
 const CUSTOMER_STACK: &str = "crosspilot-customer";
 const ARTIFACTS: &str = "crosspilot-artifacts-111111111111";
 
-const SAAS_TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
 /// The template that customers deploy, as it is.
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");
-const TRAIN_DEFINITION: &str = include_str!("../../../statemachine/train.asl.json");
-const MANAGE_DEFINITION: &str = include_str!("../../../statemachine/manage.asl.json");
-const VERIFY_DEFINITION: &str = include_str!("../../../statemachine/verify.asl.json");
 const OPERATOR_KEY_TEMPLATE: &str = include_str!("../emulator/operator-key.yaml");
 
 /// Why the local cloud is not up.
@@ -251,7 +246,7 @@ impl LocalCloud {
         report("deploying infra/saas.yaml");
         let administrators = Administrators::of(token.as_str());
         let saas = root_config(&url, &administrators.key(SAAS_ACCOUNT));
-        let template = upload(&saas, packages).await?;
+        let template = stacks::package(&saas, ARTIFACTS, packages).await?;
         let signer = &identity.signer;
         let outputs = stacks::deploy(
             &saas,
@@ -435,43 +430,6 @@ impl LocalCloud {
         self.sagemaker.stop().await;
         self.emulator.stop().await;
     }
-}
-
-/// Packages the vendor's template: uploads what it refers to.
-async fn upload(saas: &SdkConfig, packages: Vec<functions::Package>) -> Result<String, CloudError> {
-    let s3 = aws::s3::Client::new(saas);
-    s3.create_bucket()
-        .bucket(ARTIFACTS)
-        .send()
-        .await
-        .map_err(|e| CallError::new("s3:CreateBucket", ARTIFACTS, &e))?;
-    let put = async |key: &str, body: Vec<u8>| -> Result<String, CloudError> {
-        s3.put_object()
-            .bucket(ARTIFACTS)
-            .key(key)
-            .body(ByteStream::from(body))
-            .send()
-            .await
-            .map_err(|e| CallError::new("s3:PutObject", key, &e))?;
-        Ok(format!("s3://{ARTIFACTS}/{key}"))
-    };
-    // As `sam package` does, without comments: CloudFormation takes 51,200 bytes.
-    let kept = SAAS_TEMPLATE.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let mut template: String = kept.flat_map(|line| [line, "\n"]).collect();
-    for (name, definition) in [
-        ("train.asl.json", TRAIN_DEFINITION),
-        ("verify.asl.json", VERIFY_DEFINITION),
-        ("manage.asl.json", MANAGE_DEFINITION),
-    ] {
-        let uploaded = put(name, definition.into()).await?;
-        template = stacks::point_to(&template, &format!("../statemachine/{name}"), &uploaded)?;
-    }
-    for package in packages {
-        let reference = format!("../target/lambda/{}/", package.function);
-        let uploaded = put(&package.key, package.zip).await?;
-        template = stacks::point_to(&template, &reference, &uploaded)?;
-    }
-    Ok(template)
 }
 
 /// A service at this address, asked with an administrator's key.

@@ -25,7 +25,7 @@ pub enum FunctionsError {
 }
 
 /// A function as it is uploaded.
-pub(crate) struct Package {
+pub struct Package {
     pub(crate) function: &'static str,
     /// Changes when the binary does.
     pub(crate) key: String,
@@ -35,11 +35,16 @@ pub(crate) struct Package {
 /// Packages the binaries that lie beside this one.
 pub(crate) fn package() -> Result<Vec<Package>, FunctionsError> {
     let directory = binaries()?;
+    package_from(|function| directory.join(function))
+}
+
+/// Packages the binary of each function that lies where `path` says.
+pub fn package_from(path: impl Fn(&str) -> PathBuf) -> Result<Vec<Package>, FunctionsError> {
     std::thread::scope(|scope| {
         let jobs: Vec<_> = FUNCTIONS
             .iter()
             .map(|function| {
-                let path = directory.join(function);
+                let path = path(function);
                 scope.spawn(move || package_one(function, &path))
             })
             .collect();

@@ -9,6 +9,7 @@
 //!   so the permissions that count are the ones deployed from our templates.
 //! - [`administrators`] have keys of their own, and nobody is root without one.
 //! - [`identity`] stands for the vendor's identity provider.
+//! - [`stacks`] packages and deploys the templates, here and on AWS.
 //! - [`state`] is what a running cloud leaves on disk for other commands.
 
 pub mod administrators;
@@ -22,7 +23,7 @@ pub mod identity;
 pub mod install;
 mod kept;
 pub mod sagemaker;
-mod stacks;
+pub mod stacks;
 pub mod state;
 
 pub use kept::KeptError;

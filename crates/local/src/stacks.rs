@@ -1,4 +1,5 @@
-//! Deploys templates through CloudFormation, as a person would.
+//! Packages and deploys templates through CloudFormation, as a person would, on
+//! the local cloud and on AWS alike.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,10 +9,26 @@ use crosspilot_core::aws::cloudformation::Client;
 use crosspilot_core::aws::cloudformation::error::ProvideErrorMetadata;
 use crosspilot_core::aws::cloudformation::operation::create_stack::CreateStackError;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
+use crosspilot_core::aws::s3;
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::aws::s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use crosspilot_core::error::CallError;
 
-/// The emulator takes a few seconds for the largest stack.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::functions::Package;
+
+/// The emulator takes a few seconds for the largest stack, AWS some minutes.
+const LIMIT: Duration = Duration::from_secs(1800);
+/// Looks at a stack: soon at first, for the emulator, then as AWS likes it.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+
+const SAAS_TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
+/// The state machines by the name of their file, as the vendor's template refers to them.
+pub const DEFINITIONS: [(&str, &str); 3] = [
+    ("train.asl.json", include_str!("../../../statemachine/train.asl.json")),
+    ("verify.asl.json", include_str!("../../../statemachine/verify.asl.json")),
+    ("manage.asl.json", include_str!("../../../statemachine/manage.asl.json")),
+];
 
 /// Why a stack is not deployed.
 #[derive(Debug, thiserror::Error)]
@@ -51,20 +68,67 @@ pub enum StackError {
 
 /// Replaces a local path in a template by where it was uploaded to, as
 /// `sam package` does.
-pub(crate) fn point_to(
-    template: &str,
-    reference: &str,
-    uploaded: &str,
-) -> Result<String, StackError> {
+fn point_to(template: &str, reference: &str, uploaded: &str) -> Result<String, StackError> {
     match template.matches(reference).count() {
         1 => Ok(template.replace(reference, uploaded)),
         found => Err(StackError::Reference { reference: reference.to_owned(), found }),
     }
 }
 
+/// What a failed task looks like to Step Functions: errors with their causes, as a
+/// JSON array of objects with `Error`, `Cause` and how often the cause is repeated (`times`).
+pub const ERRORS: &str = include_str!("../../../statemachine/errors.json");
+
+/// Packages the vendor's template: makes the bucket, uploads the functions and
+/// the state machines, and gives the template that refers to them.
+pub async fn package(
+    config: &SdkConfig,
+    bucket: &str,
+    packages: Vec<Package>,
+) -> Result<String, StackError> {
+    let client = s3::Client::new(config);
+    // S3 takes the region's name everywhere but in us-east-1 (API reference, CreateBucket).
+    let region = config.region().map(AsRef::as_ref).filter(|region| *region != "us-east-1");
+    let place = region.map(|region| {
+        let place = BucketLocationConstraint::from(region);
+        CreateBucketConfiguration::builder().location_constraint(place).build()
+    });
+    client
+        .create_bucket()
+        .bucket(bucket)
+        .set_create_bucket_configuration(place)
+        .send()
+        .await
+        .map_err(|e| CallError::new("s3:CreateBucket", bucket, &e))?;
+    let put = async |key: &str, body: Vec<u8>| -> Result<String, StackError> {
+        client
+            .put_object()
+            .bucket(bucket)
+            .key(key)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map_err(|e| CallError::new("s3:PutObject", key, &e))?;
+        Ok(format!("s3://{bucket}/{key}"))
+    };
+    // As `sam package` does, without comments: CloudFormation takes 51,200 bytes.
+    let kept = SAAS_TEMPLATE.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let mut template: String = kept.flat_map(|line| [line, "\n"]).collect();
+    for (name, definition) in DEFINITIONS {
+        let uploaded = put(name, definition.into()).await?;
+        template = point_to(&template, &format!("../statemachine/{name}"), &uploaded)?;
+    }
+    for package in packages {
+        let reference = format!("../target/lambda/{}/", package.function);
+        let uploaded = put(&package.key, package.zip).await?;
+        template = point_to(&template, &reference, &uploaded)?;
+    }
+    Ok(template)
+}
+
 /// Creates a stack, or updates the one that is there, and waits for it. Gives
 /// its outputs.
-pub(crate) async fn deploy(
+pub async fn deploy(
     config: &SdkConfig,
     stack: &str,
     template: &str,
@@ -110,6 +174,7 @@ pub(crate) async fn deploy(
 /// Waits until nothing happens to a stack any more. Gives its outputs.
 async fn settled(client: &Client, stack: &str) -> Result<HashMap<String, String>, StackError> {
     let started = Instant::now();
+    let mut pause = FIRST_LOOK;
     loop {
         let answer = client
             .describe_stacks()
@@ -132,7 +197,8 @@ async fn settled(client: &Client, stack: &str) -> Result<HashMap<String, String>
             "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"
                 if started.elapsed() < LIMIT =>
             {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3 / 2).min(LONGEST_LOOK);
             }
             _ => {
                 let reasons = failures(client, stack).await;
@@ -141,6 +207,45 @@ async fn settled(client: &Client, stack: &str) -> Result<HashMap<String, String>
                     status: status.to_owned(),
                     reasons,
                 });
+            }
+        }
+    }
+}
+
+/// Deletes a stack and waits until it is gone; one that is gone already is fine.
+pub async fn delete(config: &SdkConfig, stack: &str) -> Result<(), StackError> {
+    let client = Client::new(config);
+    let deleted = client.delete_stack().stack_name(stack).send().await;
+    deleted.map_err(|e| CallError::new("cloudformation:DeleteStack", stack, &e))?;
+    let started = Instant::now();
+    let mut pause = FIRST_LOOK;
+    loop {
+        let found = match client.describe_stacks().stack_name(stack).send().await {
+            Ok(answer) => answer.stacks.unwrap_or_default().into_iter().next(),
+            // A stack that was deleted is known by its id only.
+            Err(error) if error.message().is_some_and(|text| text.contains("does not exist")) => {
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(CallError::new("cloudformation:DescribeStacks", stack, &error).into());
+            }
+        };
+        let status = found.as_ref().and_then(|s| s.stack_status()).map_or("", |s| s.as_str());
+        match status {
+            "" | "DELETE_COMPLETE" => return Ok(()),
+            "DELETE_FAILED" => {
+                let reasons = failures(&client, stack).await;
+                let status = status.to_owned();
+                return Err(StackError::Failed { stack: stack.to_owned(), status, reasons });
+            }
+            _ if started.elapsed() > LIMIT => {
+                let reasons = "it takes too long".to_owned();
+                let status = status.to_owned();
+                return Err(StackError::Failed { stack: stack.to_owned(), status, reasons });
+            }
+            _ => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3 / 2).min(LONGEST_LOOK);
             }
         }
     }

@@ -19,6 +19,7 @@ mod onboarding;
 mod operations;
 mod preflight;
 mod problem_types;
+mod proving;
 mod python_clients;
 mod rounds;
 mod secrets;

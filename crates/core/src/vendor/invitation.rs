@@ -45,6 +45,11 @@ impl Invitation {
         Self { region: tenant.region.clone(), parameters }
     }
 
+    /// The template's parameters, by name.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// The link that opens CloudFormation's console with everything filled in.
     /// `template_url` is where S3 serves the template to the customer.
     pub fn quick_create_link(&self, template_url: &str) -> String {

@@ -1,0 +1,144 @@
+//! The questions about AWS that no document settles, each with a name, and what
+//! came of asking them.
+
+use serde::Serialize;
+
+/// A question about AWS on which the product rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Doubt {
+    /// Its name, in `docs/aws-proving.md` as well.
+    pub(crate) name: &'static str,
+    /// What has to hold.
+    pub(crate) claim: &'static str,
+    /// The command that settles it, if it is not `crosspilot prove`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by_hand: Option<&'static str>,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", content = "evidence", rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// It holds, as this shows.
+    Holds(String),
+    /// It does not, as this shows.
+    Fails(String),
+    /// It was not asked, for this reason.
+    Open(String),
+}
+
+/// Every doubt, in the order in which the command comes to them.
+pub(crate) const DOUBTS: &[Doubt] = &[
+    asked("machines-run", "Step Functions' own interpreter takes every state, with its errors"),
+    asked("trust-holds", "the role admits the functions with the external ID and nobody else"),
+    asked("odd-key", "S3 lists a key with a control character if asked to encode keys"),
+    asked("unknown-target", "CreateAutoMLJobV2 refuses a target that the header lacks"),
+    asked("unknown-transform-job", "an unknown transform job is a ValidationException"),
+    asked("upload-starts-run", "an upload in one account starts a run in the other"),
+    asked("execution-role", "Autopilot takes the execution role and its SourceAccount condition"),
+    asked("job-as-asked", "a described job shows what was asked for, so that it is adopted"),
+    asked("one-container", "ENSEMBLING gives models of one container"),
+    asked("container-form", "a described model is recognised in whichever form it is shown"),
+    asked("instance-memory", "the default instance type loads the model and answers"),
+    asked("session-policies", "STS packs the session policy of every purpose"),
+    asked("results-key", "results are encrypted as the bucket says"),
+    asked("scaling-registered", "the narrow permissions suffice to register a scalable target"),
+    asked("api-token", "the API refuses a caller without a token"),
+    asked("api-answers", "the API answers a caller with a token"),
+    asked("retraining-moves", "a second run moves the endpoint while it serves"),
+    asked("rollback", "a rollback moves the endpoint back"),
+    asked("serverless-update", "an endpoint with instances is not updated to serverless"),
+    asked("nothing-left", "a removal leaves no endpoint, config, model or scalable target"),
+    by_hand(
+        "denied-probes",
+        "the customer's CloudTrail shows the trust's probes as denied",
+        "aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=AssumeRole",
+    ),
+    by_hand(
+        "training-metrics",
+        "the training instances' metrics arrive in the customer's CloudWatch",
+        "aws cloudwatch list-metrics --namespace /aws/sagemaker/TrainingJobs",
+    ),
+    by_hand(
+        "volume-key",
+        "training, transform and endpoint start with a customer-managed volume key",
+        "crosspilot tenant set TENANT --volume-key KEY && crosspilot run start TENANT MODEL",
+    ),
+    by_hand(
+        "one-instance-canary",
+        "SageMaker refuses a canary on one instance, as Crosspilot does before it",
+        "aws sagemaker update-endpoint --endpoint-name NAME --endpoint-config-name OTHER --deployment-config file://canary.json",
+    ),
+    by_hand(
+        "function-time-out",
+        "a function that times out is Lambda.Unknown with a cause that is no JSON",
+        "aws lambda update-function-configuration --function-name crosspilot-check-status --timeout 1 && crosspilot run start TENANT MODEL",
+    ),
+];
+
+const fn asked(name: &'static str, claim: &'static str) -> Doubt {
+    Doubt { name, claim, by_hand: None }
+}
+
+const fn by_hand(name: &'static str, claim: &'static str, command: &'static str) -> Doubt {
+    Doubt { name, claim, by_hand: Some(command) }
+}
+
+/// What is known of each doubt so far.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Vec<(&'static str, Verdict)>);
+
+impl Findings {
+    /// Notes what came of asking. The name is one of [`DOUBTS`].
+    pub(crate) fn note(&mut self, name: &'static str, verdict: Verdict) {
+        debug_assert!(DOUBTS.iter().any(|doubt| doubt.name == name), "{name} is no doubt");
+        self.0.push((name, verdict));
+    }
+
+    /// Notes that it holds, or that it does not.
+    pub(crate) fn judge(&mut self, name: &'static str, holds: bool, evidence: impl Into<String>) {
+        let evidence = evidence.into();
+        self.note(name, if holds { Verdict::Holds(evidence) } else { Verdict::Fails(evidence) });
+    }
+
+    /// Every doubt with its verdict. One that was not reached is open: `stopped`
+    /// says why.
+    pub(crate) fn table(&self, stopped: &str) -> Vec<(Doubt, Verdict)> {
+        let verdict = |doubt: &Doubt| {
+            if let Some(command) = doubt.by_hand {
+                return Verdict::Open(format!("by hand: {command}"));
+            }
+            let found = self.0.iter().rev().find(|(name, _)| *name == doubt.name);
+            found.map_or_else(|| Verdict::Open(stopped.to_owned()), |(_, verdict)| verdict.clone())
+        };
+        DOUBTS.iter().map(|doubt| (*doubt, verdict(doubt))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../../docs/aws-proving.md");
+
+    #[test]
+    fn the_page_lists_every_doubt_and_no_other() {
+        let listed: Vec<&str> = PAGE
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name))
+            .collect();
+        let known: Vec<&str> = DOUBTS.iter().map(|doubt| doubt.name).collect();
+        assert_eq!(listed, known, "docs/aws-proving.md and DOUBTS differ");
+    }
+
+    #[test]
+    fn a_doubt_that_was_not_reached_stays_open() {
+        let mut findings = Findings::default();
+        findings.judge("rollback", true, "serves");
+        let table = findings.table("the run failed");
+        let of = |name: &str| &table.iter().find(|(doubt, _)| doubt.name == name).expect("known").1;
+        assert_eq!(of("rollback"), &Verdict::Holds("serves".into()));
+        assert_eq!(of("one-container"), &Verdict::Open("the run failed".into()));
+        assert!(matches!(of("volume-key"), Verdict::Open(text) if text.starts_with("by hand: ")));
+    }
+}

@@ -1,0 +1,490 @@
+//! What the proof does, in order, and which doubt each step settles.
+
+use crosspilot_core::aws::applicationautoscaling::types::{ScalableDimension, ServiceNamespace};
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
+use crosspilot_core::aws::sagemaker::types::{
+    AutoMlChannelType, AutoMlDataSource, AutoMlJobChannel, AutoMlOutputDataConfig,
+    AutoMlProblemTypeConfig, AutoMls3DataSource, AutoMls3DataType, ProductionVariant,
+    ProductionVariantServerlessConfig, TabularJobConfig,
+};
+use crosspilot_core::error::CallError;
+use crosspilot_core::ids::ModelName;
+use crosspilot_core::layout;
+use crosspilot_core::listing::Listing;
+use crosspilot_core::run::RunRef;
+use crosspilot_core::settings::{Mode, ModelSettings, Objective, Scaling};
+use crosspilot_core::vendor::Verification;
+use crosspilot_local::CloudError;
+use serde_json::{Map, Value, json};
+
+use super::doubts::{Findings, Verdict};
+use super::machines;
+use super::site::Site;
+use crate::data::{self, Split};
+use crate::failure::Failure;
+use crate::show::Steps;
+use crate::watch;
+
+/// Seed of the data that is made.
+const SEED: u64 = 7;
+
+/// Asks every doubt that can be asked, cheapest first: what costs nothing before
+/// what trains. An error ends it; what was found until then stands.
+pub(super) async fn run(
+    site: &Site,
+    findings: &mut Findings,
+    steps: &Steps,
+) -> Result<(), Failure> {
+    let data = data::prepare(None, SEED).await?;
+    let model: ModelName = data.model.parse().map_err(CloudError::from)?;
+
+    steps.step("putting the state machines through Step Functions' own interpreter");
+    machines::judge(site, findings).await?;
+
+    steps.step("proving the trust");
+    let (verdict, tenant) = site.vendor.verify_and_activate(&site.tenant.tenant).await?;
+    let proven = matches!(verdict, Verification::Proven { .. });
+    findings.judge("trust-holds", proven, format!("the tenant is {}", tenant.status.as_str()));
+    if !proven {
+        return Ok(());
+    }
+
+    steps.step("asking what costs nothing");
+    odd_key(site, findings).await?;
+    unknown_target(site, findings, &data).await?;
+    unknown_transform_job(site, findings).await;
+    api_without_token(site, findings, &model).await?;
+
+    site.vendor.set_model(&site.tenant.tenant, &model, &settings(&data)).await?;
+    steps.step("uploading the data to the customer's bucket");
+    let test = format!("{}held-out.csv", layout::test_prefix(&site.tenant.prefix, &model));
+    put(site, &test, &data.held_out).await?;
+    let training = format!("{}training.csv", layout::train_prefix(&site.tenant.prefix, &model));
+    put(site, &training, &data.training).await?;
+
+    steps.step("waiting for the upload to start a run");
+    let first = first_run(site, findings, &model, steps).await?;
+    trained(site, findings, &first).await?;
+    served(site, findings, &first).await?;
+    api_with_token(site, findings, &model, &data).await?;
+
+    steps.step("training again");
+    let again = site.vendor.start_run(&site.tenant.tenant, &model, "prove-again").await?;
+    let ended = watch::follow(&site.vendor, &again, |now| steps.step(now)).await?;
+    let second = run_of(&ended.output)?;
+    let serves = serving(site, &second).await?;
+    findings.judge(
+        "retraining-moves",
+        serves.as_deref() == Some(second.deployment_name().as_str()),
+        format!("the endpoint's config is {}", serves.unwrap_or_default()),
+    );
+
+    steps.step("rolling back");
+    let (back, _) =
+        site.vendor.roll_back(&site.tenant.tenant, &model, |doing| steps.step(doing)).await?;
+    let serves = serving(site, &first).await?;
+    findings.judge(
+        "rollback",
+        back == first && serves.as_deref() == Some(first.deployment_name().as_str()),
+        format!("the endpoint's config is {}", serves.unwrap_or_default()),
+    );
+    serverless_update(site, findings, &first).await?;
+
+    steps.step("removing the model");
+    site.vendor.remove_model(&site.tenant.tenant, &model, true, |doing| steps.step(doing)).await?;
+    nothing_left(site, findings, &first).await?;
+    findings.judge(
+        "session-policies",
+        true,
+        "every purpose was assumed: prove, start, check, register, score, deploy, conclude, settle, stock, remove",
+    );
+    Ok(())
+}
+
+/// The smallest job, and everything of the product that a doubt is about. A newer
+/// model is preferred whatever its value, so that the endpoint moves.
+fn settings(data: &Split) -> ModelSettings {
+    let mut settings = ModelSettings::predicting(&data.target);
+    settings.objective =
+        Some(Objective { problem_type: "BinaryClassification".into(), metric: "F1".into() });
+    settings.training.mode = Some(Mode::Ensembling);
+    settings.training.max_candidates = Some(1);
+    settings.gate.margin = -1.0;
+    settings.deployment.scaling = Some(Scaling { min: 1, max: 2, invocations_per_instance: 1000 });
+    settings
+}
+
+async fn put(site: &Site, key: &str, body: &[u8]) -> Result<(), Failure> {
+    let put = site.customer.s3.put_object().bucket(site.tenant.bucket.as_str()).key(key);
+    put.body(ByteStream::from(body.to_vec()))
+        .send()
+        .await
+        .map_err(|e| CallError::new("s3:PutObject", layout::uri(&site.tenant, key), &e))?;
+    Ok(())
+}
+
+/// XML cannot carry a control character: a list that does not ask for encoded keys
+/// cannot be read.
+async fn odd_key(site: &Site, findings: &mut Findings) -> Result<(), Failure> {
+    let bucket = site.tenant.bucket.as_str();
+    let key = "prove/odd\u{1b}[31m";
+    put(site, key, b"x").await?;
+    match Listing::under(&site.customer.s3, bucket, "prove/").next().await {
+        Some(Ok(listed)) => {
+            let found = listed.iter().any(|object| object.key() == Some(key));
+            findings.judge("odd-key", found, format!("{} keys are listed", listed.len()));
+        }
+        Some(Err(error)) => {
+            let error = CallError::new("s3:ListBucket", bucket, &error);
+            findings.judge("odd-key", false, error.to_string());
+        }
+        None => findings.judge("odd-key", false, "no answer"),
+    }
+    let gone = site.customer.s3.delete_object().bucket(bucket).key(key).send().await;
+    gone.map_err(|e| CallError::new("s3:DeleteObject", bucket, &e))?;
+    Ok(())
+}
+
+/// A job that is taken all the same is stopped at once.
+async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> Result<(), Failure> {
+    // Where the execution role may read, and where no upload starts a run.
+    let prefix = format!("{}/unknown-target/", site.tenant.prefix);
+    put(site, &format!("{prefix}data.csv"), &data.training).await?;
+    let uri = |key: &str| layout::uri(&site.tenant, key);
+    let job = format!("{}-target", site.tenant.tenant);
+    let source = AutoMls3DataSource::builder()
+        .s3_data_type(AutoMls3DataType::S3Prefix)
+        .s3_uri(uri(&prefix))
+        .build();
+    let channel = AutoMlJobChannel::builder()
+        .channel_type(AutoMlChannelType::Training)
+        .data_source(AutoMlDataSource::builder().s3_data_source(source).build())
+        .build();
+    let problem = TabularJobConfig::builder().target_attribute_name("no such column").build();
+    let created = site
+        .customer
+        .sagemaker
+        .create_auto_ml_job_v2()
+        .auto_ml_job_name(&job)
+        .auto_ml_job_input_data_config(channel)
+        .output_data_config(
+            AutoMlOutputDataConfig::builder()
+                .s3_output_path(uri(&layout::all_results_prefix(&site.tenant.prefix)))
+                .build(),
+        )
+        .auto_ml_problem_type_config(AutoMlProblemTypeConfig::TabularJobConfig(problem))
+        .role_arn(site.tenant.execution_role_arn.to_string())
+        .send()
+        .await;
+    match created {
+        Err(error) => {
+            let error = CallError::new("sagemaker:CreateAutoMLJobV2", &job, &error);
+            let holds = error.aws_code() == "ValidationException"
+                && error.message().contains("does not exist in header");
+            findings.judge("unknown-target", holds, error.to_string());
+        }
+        Ok(_) => {
+            let stopped =
+                site.customer.sagemaker.stop_auto_ml_job().auto_ml_job_name(&job).send().await;
+            stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", &job, &e))?;
+            findings.judge("unknown-target", false, "the job was created; it is stopped again");
+        }
+    }
+    Ok(())
+}
+
+async fn unknown_transform_job(site: &Site, findings: &mut Findings) {
+    let name = "crosspilot-no-such-job";
+    let found = site.customer.sagemaker.describe_transform_job().transform_job_name(name);
+    match found.send().await {
+        Ok(_) => findings.judge("unknown-transform-job", false, "there is one"),
+        Err(error) => {
+            let error = CallError::new("sagemaker:DescribeTransformJob", name, &error);
+            let holds = error.aws_code() == "ValidationException";
+            findings.judge("unknown-transform-job", holds, error.to_string());
+        }
+    }
+}
+
+fn predictions(site: &Site, model: &ModelName) -> String {
+    format!("{}/v1/models/{model}/predictions", site.api)
+}
+
+async fn api_without_token(
+    site: &Site,
+    findings: &mut Findings,
+    model: &ModelName,
+) -> Result<(), Failure> {
+    let asked = reqwest::Client::new().post(predictions(site, model)).json(&json!({"records": []}));
+    let status = asked.send().await?.status().as_u16();
+    findings.judge("api-token", status == 401, format!("it answers {status}"));
+    Ok(())
+}
+
+async fn api_with_token(
+    site: &Site,
+    findings: &mut Findings,
+    model: &ModelName,
+    data: &Split,
+) -> Result<(), Failure> {
+    let Some(token) = &site.token else {
+        let reason = format!(
+            "no token: give --token with one of the issuer whose tenant claim is {}, and --tenant",
+            site.tenant.tenant
+        );
+        findings.note("api-answers", Verdict::Open(reason));
+        return Ok(());
+    };
+    let record: Map<String, Value> = data
+        .header
+        .iter()
+        .zip(&data.example)
+        .filter(|(column, _)| **column != data.target)
+        .map(|(column, value)| (column.clone(), Value::from(value.as_str())))
+        .collect();
+    let asked = reqwest::Client::new()
+        .post(predictions(site, model))
+        .bearer_auth(token)
+        .json(&json!({"records": [record]}));
+    let answer = asked.send().await?;
+    let status = answer.status().as_u16();
+    let body: Value = serde_json::from_str(&answer.text().await?).unwrap_or_default();
+    let label = body.pointer("/predictions/0/label").and_then(Value::as_str);
+    findings.judge(
+        "api-answers",
+        status == 200 && label.is_some(),
+        format!("it answers {status} with {} label", if label.is_some() { "a" } else { "no" }),
+    );
+    Ok(())
+}
+
+fn run_of(output: &Value) -> Result<RunRef, Failure> {
+    Ok(serde_json::from_value(output.get("run").cloned().unwrap_or_default())?)
+}
+
+async fn first_run(
+    site: &Site,
+    findings: &mut Findings,
+    model: &ModelName,
+    steps: &Steps,
+) -> Result<RunRef, Failure> {
+    let arn = match watch::first_run(&site.vendor, &site.tenant.tenant, model).await {
+        Ok(arn) => arn,
+        Err(failure) => {
+            findings.judge("upload-starts-run", false, failure.to_string());
+            return Err(failure);
+        }
+    };
+    findings.judge("upload-starts-run", true, &arn);
+    let ended = watch::follow(&site.vendor, &arn, |now| steps.step(now)).await?;
+    run_of(&ended.output)
+}
+
+/// What the first job shows.
+async fn trained(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+    let job = run.job_name();
+    let found = site.customer.sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job);
+    let found = found.send().await;
+    let found = found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
+    let status = found.auto_ml_job_status().map_or("unknown", |status| status.as_str());
+    findings.judge("execution-role", status == "Completed", format!("the job is {status}"));
+    let (holds, evidence) = as_asked(site, run, &found);
+    findings.judge("job-as-asked", holds, evidence);
+    let containers = found.best_candidate().map_or(0, |best| best.inference_containers().len());
+    findings.judge("one-container", containers == 1, format!("{containers} containers"));
+    results_key(site, findings, run).await
+}
+
+/// What was asked for stands in the answer; what SageMaker filled in is told.
+fn as_asked(site: &Site, run: &RunRef, found: &DescribeAutoMlJobV2Output) -> (bool, String) {
+    let tenant = &site.tenant;
+    let output = found.output_data_config();
+    let channel = found.auto_ml_job_input_data_config().first();
+    let source = channel.and_then(|channel| channel.data_source()?.s3_data_source()?.s3_uri());
+    let automl = layout::uri(tenant, &layout::automl_prefix(&tenant.prefix, run));
+    let asked = [
+        (
+            "execution role",
+            found.role_arn() == Some(tenant.execution_role_arn.to_string().as_str()),
+        ),
+        (
+            "output",
+            output
+                .and_then(|output| output.s3_output_path())
+                .map(|path| path.trim_end_matches('/'))
+                == Some(automl.trim_end_matches('/')),
+        ),
+        ("training data", source.is_some_and(|uri| uri.starts_with(&layout::uri(tenant, "")))),
+    ];
+    let differs: Vec<&str> =
+        asked.iter().filter(|(_, same)| !same).map(|(what, _)| *what).collect();
+    if !differs.is_empty() {
+        return (false, format!("it shows otherwise: {}", differs.join(", ")));
+    }
+    let key = output.and_then(|output| output.kms_key_id());
+    (true, format!("role, data and output as asked; output key as shown: {key:?}"))
+}
+
+/// Whether what Autopilot wrote has the bucket's own encryption.
+async fn results_key(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+    let bucket = site.tenant.bucket.as_str();
+    let prefix = layout::automl_prefix(&site.tenant.prefix, run);
+    let mut listing = Listing::under(&site.customer.s3, bucket, &prefix);
+    let listed = listing.next().await.transpose();
+    let listed = listed.map_err(|e| CallError::new("s3:ListBucket", bucket, &e))?;
+    let listed = listed.unwrap_or_default();
+    let Some(key) = listed.first().and_then(|object| object.key()) else {
+        findings.judge("results-key", false, format!("nothing lies under {prefix}"));
+        return Ok(());
+    };
+    let of = async |key: &str| -> Result<String, CallError> {
+        let head = site.customer.s3.head_object().bucket(bucket).key(key).send().await;
+        let head = head.map_err(|e| CallError::new("s3:GetObject", key, &e))?;
+        let algorithm =
+            head.server_side_encryption().map_or("none", |algorithm| algorithm.as_str());
+        Ok(format!("{algorithm} {}", head.ssekms_key_id().unwrap_or_default()).trim().to_owned())
+    };
+    let ours = format!("{}training.csv", layout::train_prefix(&site.tenant.prefix, &run.model));
+    let (theirs, ours) = (of(key).await?, of(&ours).await?);
+    findings.judge("results-key", theirs == ours, format!("results {theirs}, uploads {ours}"));
+    Ok(())
+}
+
+/// What the endpoint shows after the first run.
+async fn served(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+    let name = run.deployment_name();
+    let found = site.customer.sagemaker.describe_model().model_name(&name).send().await;
+    let found = found.map_err(|e| CallError::new("sagemaker:DescribeModel", &name, &e))?;
+    let form = match (found.primary_container(), found.containers()) {
+        (Some(_), _) => "PrimaryContainer",
+        (None, [_, ..]) => "Containers",
+        _ => "no container",
+    };
+    findings.judge("container-form", form != "no container", format!("it shows {form}"));
+    let serves = serving(site, run).await?;
+    findings.judge(
+        "instance-memory",
+        serves.as_deref() == Some(name.as_str()),
+        format!("the endpoint's config is {}", serves.unwrap_or_default()),
+    );
+    let targets = scalable_targets(site, run).await?;
+    findings.judge("scaling-registered", targets == 1, format!("{targets} scalable targets"));
+    Ok(())
+}
+
+async fn scalable_targets(site: &Site, run: &RunRef) -> Result<usize, Failure> {
+    let endpoint = run.endpoint_name();
+    let found = site
+        .customer
+        .scaling
+        .describe_scalable_targets()
+        .service_namespace(ServiceNamespace::Sagemaker)
+        .send()
+        .await
+        .map_err(|e| {
+            CallError::new("application-autoscaling:DescribeScalableTargets", &endpoint, &e)
+        })?;
+    let of = format!("endpoint/{endpoint}/variant/");
+    let targets = found.scalable_targets().iter();
+    Ok(targets.filter(|target| target.resource_id().starts_with(&of)).count())
+}
+
+/// The config of the endpoint if it is in service; none if it is gone.
+async fn serving(site: &Site, run: &RunRef) -> Result<Option<String>, Failure> {
+    let name = run.endpoint_name();
+    match site.customer.sagemaker.describe_endpoint().endpoint_name(&name).send().await {
+        Ok(found) => {
+            let status = found.endpoint_status().map_or("", |status| status.as_str());
+            let config = found.endpoint_config_name().unwrap_or_default();
+            Ok(Some(if status == "InService" {
+                config.to_owned()
+            } else {
+                format!("{config}, but it is {status}")
+            }))
+        }
+        Err(error) => {
+            let error = CallError::new("sagemaker:DescribeEndpoint", &name, &error);
+            if error.message().contains("ould not find") { Ok(None) } else { Err(error.into()) }
+        }
+    }
+}
+
+/// The last thing before the removal: were it taken, the endpoint goes anyway.
+async fn serverless_update(
+    site: &Site,
+    findings: &mut Findings,
+    run: &RunRef,
+) -> Result<(), Failure> {
+    let sagemaker = &site.customer.sagemaker;
+    let config = format!("{}-serverless", site.tenant.tenant);
+    let serverless = ProductionVariantServerlessConfig::builder()
+        .memory_size_in_mb(2048)
+        .max_concurrency(1)
+        .build();
+    let variant = ProductionVariant::builder()
+        .variant_name("serverless")
+        .model_name(run.deployment_name())
+        .serverless_config(serverless)
+        .build();
+    let made = sagemaker
+        .create_endpoint_config()
+        .endpoint_config_name(&config)
+        .production_variants(variant)
+        .send()
+        .await;
+    made.map_err(|e| CallError::new("sagemaker:CreateEndpointConfig", &config, &e))?;
+    let endpoint = run.endpoint_name();
+    // A scalable target is a refusal of its own, which would hide this one.
+    let target = format!("endpoint/{endpoint}/variant/{}", run.variant_name());
+    let scaling = site.customer.scaling.deregister_scalable_target();
+    let scaling = scaling.service_namespace(ServiceNamespace::Sagemaker).resource_id(&target);
+    let gone = scaling
+        .scalable_dimension(ScalableDimension::SageMakerVariantDesiredInstanceCount)
+        .send()
+        .await;
+    gone.map_err(|e| {
+        CallError::new("application-autoscaling:DeregisterScalableTarget", &target, &e)
+    })?;
+    let updated =
+        sagemaker.update_endpoint().endpoint_name(&endpoint).endpoint_config_name(&config);
+    match updated.send().await {
+        Ok(_) => findings.judge("serverless-update", false, "the update was taken"),
+        Err(error) => {
+            let error = CallError::new("sagemaker:UpdateEndpoint", &endpoint, &error);
+            let holds = error.aws_code() == "ValidationException"
+                && !error.message().contains("scalable target");
+            findings.judge("serverless-update", holds, error.to_string());
+        }
+    }
+    let gone = sagemaker.delete_endpoint_config().endpoint_config_name(&config).send().await;
+    gone.map_err(|e| CallError::new("sagemaker:DeleteEndpointConfig", &config, &e))?;
+    Ok(())
+}
+
+async fn nothing_left(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+    let sagemaker = &site.customer.sagemaker;
+    let name = run.endpoint_name();
+    let mut left = Vec::new();
+    let endpoints = sagemaker.list_endpoints().name_contains(&name).send().await;
+    let endpoints = endpoints.map_err(|e| CallError::new("sagemaker:ListEndpoints", &name, &e))?;
+    left.extend(endpoints.endpoints().iter().filter_map(|found| found.endpoint_name()));
+    let configs = sagemaker.list_endpoint_configs().name_contains(&name).send().await;
+    let configs =
+        configs.map_err(|e| CallError::new("sagemaker:ListEndpointConfigs", &name, &e))?;
+    left.extend(configs.endpoint_configs().iter().filter_map(|found| found.endpoint_config_name()));
+    let models = sagemaker.list_models().name_contains(&name).send().await;
+    let models = models.map_err(|e| CallError::new("sagemaker:ListModels", &name, &e))?;
+    left.extend(models.models().iter().filter_map(|found| found.model_name()));
+    let targets = scalable_targets(site, run).await?;
+    findings.judge(
+        "nothing-left",
+        left.is_empty() && targets == 0,
+        if left.is_empty() {
+            format!("{targets} scalable targets, nothing else")
+        } else {
+            left.join(", ")
+        },
+    );
+    Ok(())
+}
