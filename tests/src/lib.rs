@@ -245,7 +245,8 @@ impl Customer {
     /// The whole history of an execution, as AWS sends it: the SDK's own types
     /// hide states' inputs and outputs in Debug.
     pub async fn history(&self, arn: &str) -> String {
-        let question = json!({"executionArn": arn, "includeExecutionData": true});
+        let question =
+            json!({"executionArn": arn, "includeExecutionData": true, "maxResults": 1000});
         ask_emulator(self.cloud, "AWSStepFunctions.GetExecutionHistory", "states", &question).await
     }
 

@@ -346,13 +346,13 @@ fn a_function_that_dies_for_one_tenant_leaves_the_round_of_proofs_to_the_others(
 #[test]
 fn an_operators_run_that_fails_while_it_trains_has_its_job_stopped_and_its_outcome_noted() {
     on_local_cloud(async |cloud| {
-        let mut onboarding = onboarding("by-hand");
+        let mut onboarding = onboarding("unfinished");
         onboarding.limits = Limits { max_candidates: 100, max_runtime_seconds: 600 };
         let customer = Customer::with(cloud, onboarding).await;
         let id = &customer.tenant.tenant;
         // The upload's own run must not train.
         cloud.vendor().set_status(id, TenantStatus::Suspended).await.unwrap();
-        customer.put("crosspilot/churn/train/data.csv", churn(4000, 1)).await;
+        customer.put("crosspilot/churn/train/data.csv", churn(30_000, 1)).await;
         customer.failed(&customer.first_execution().await).await;
         cloud.vendor().set_status(id, TenantStatus::Active).await.unwrap();
         let fault = Fault {
@@ -369,7 +369,7 @@ fn an_operators_run_that_fails_while_it_trains_has_its_job_stopped_and_its_outco
         cloud.inject(fault).await.unwrap();
         let home = home_of(cloud);
         let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
-        command.args(["--profile", "saas_user", "operate", "by-hand", "churn"]);
+        command.args(["--profile", "saas_user", "operate", "unfinished", "churn"]);
         command.env("AWS_CONFIG_FILE", home.join("aws/config"));
         command.env("AWS_SHARED_CREDENTIALS_FILE", home.join("aws/credentials"));
         let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

@@ -233,11 +233,13 @@ fn each_session_may_do_exactly_what_it_is_for() {
                 let reads = action.contains(":List")
                     || action.contains(":Describe")
                     || action.contains(":Get");
+                // Application Auto Scaling asks, as the caller, for a config of an invented name.
+                let probed = action == "sagemaker:DescribeEndpointConfig";
                 let never = cell.to.contains("elsewhere")
                     || cell.to.contains("admin")
                     || cell.to.contains("beside")
                     || (cell.to.contains("theirs") && (!reads || action.starts_with("s3:")))
-                    || (cell.to.contains("sibling") && one_model);
+                    || (cell.to.contains("sibling") && one_model && !probed);
                 assert!(!never, "{name} {action} on {}", cell.to);
             }
             for (action, to) in allowed {
