@@ -2,11 +2,12 @@
 
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::gathering::Gathering;
 use crosspilot_core::registry::RunRecord;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
-use crosspilot_core::tenant::Limits;
+use crosspilot_core::tenant::{Limits, Tenant};
 use crosspilot_core::vendor::Stopping;
 use crosspilot_local::cloud::SAAS_ACCOUNT;
 use crosspilot_local::sagemaker::{Effect, Fault};
@@ -188,6 +189,30 @@ fn a_leader_that_dies_is_replaced_with_the_next_upload() {
         assert_eq!(jobs(&customer).await, [run_of(&output).job_name()]);
         let handed_over = runs(&customer).await.into_iter().find(|r| !r.earlier.is_empty());
         assert_eq!(handed_over.unwrap().earlier, [leader]);
+    });
+}
+
+#[test]
+fn a_run_that_died_while_it_trained_keeps_no_other_waiting() {
+    on_local_cloud(async |cloud| {
+        // Its first job takes long enough to be seen at work.
+        let mut onboarding = onboarding("dead");
+        onboarding.limits = Limits { max_candidates: 100, max_runtime_seconds: 600 };
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.put("crosspilot/churn/train/data.csv", churn(30_000, 1)).await;
+        let training = until("it trains", async || gathering(&customer).await.training).await;
+        let first = training.execution;
+        let client = cloud.vendor().step_functions();
+        client.stop_execution().execution_arn(&first).send().await.unwrap();
+        assert!(gathering(&customer).await.training.is_some());
+        let few = |tenant: &mut Tenant| tenant.limits.max_candidates = 2;
+        cloud.vendor().change_tenant(&customer.tenant.tenant, "set", few).await.unwrap();
+        let second = customer.start("next").await;
+        let output = customer.succeeded(&second).await;
+        assert_eq!(output["deployment"]["decision"]["verdict"], "deploy", "{output}");
+        assert_eq!(gathering(&customer).await.training, None);
+        let first = client.describe_execution().execution_arn(&first).send().await.unwrap();
+        assert_eq!(first.status, ExecutionStatus::Aborted);
     });
 }
 
