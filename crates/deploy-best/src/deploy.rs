@@ -20,7 +20,7 @@ use crate::config::EndpointConfig;
 use crate::endpoint::{self, Action, Endpoint, Step};
 use crate::gate::{Contest, decide};
 use crate::settle::Scene;
-use crate::{Error, Waiting, is_missing, scaling, tags};
+use crate::{Error, Waiting, scaling, tags};
 
 /// How long a challenger may be on its way before it counts as given up, if it
 /// cannot be told whether its run still works on it, and besides the time that its
@@ -298,7 +298,7 @@ impl Plan<'_> {
                 match endpoint::create(&sagemaker, name, &config, tags).await {
                     Ok(()) => Ok(Ok(Action::Created)),
                     // SageMaker may not see yet what it has just made.
-                    Err(error) if is_missing(&error) => wait("waits for its new config to show"),
+                    Err(error) if error.is_missing() => wait("waits for its new config to show"),
                     Err(error) => Err(error.into()),
                 }
             }
@@ -318,7 +318,7 @@ impl Plan<'_> {
                 match endpoint::update(&sagemaker, name, &config, guard).await {
                     Ok(true) => Ok(Ok(Action::Updated)),
                     Ok(false) => wait("has to end first what it is doing"),
-                    Err(error) if is_missing(&error) => wait("waits for its new config to show"),
+                    Err(error) if error.is_missing() => wait("waits for its new config to show"),
                     Err(error) => Err(error.into()),
                 }
             }

@@ -11,7 +11,7 @@ use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind, Traffic, Update};
 use serde::Serialize;
 
-use crate::{existed, is_missing};
+use crate::existed;
 
 /// How long SageMaker watches the alarms after all traffic has moved at once.
 const BAKING_SECONDS: i32 = 300;
@@ -49,7 +49,7 @@ impl Endpoint {
         let found = sagemaker.describe_endpoint().endpoint_name(name).send().await;
         match found.map_err(|e| CallError::new("sagemaker:DescribeEndpoint", name, &e)) {
             Ok(found) => Ok(Some(Self::of(&found))),
-            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -162,7 +162,7 @@ pub(crate) async fn update(
 pub(crate) async fn delete(sagemaker: &Client, name: &str) -> Result<bool, CallError> {
     let deleted = sagemaker.delete_endpoint().endpoint_name(name).send().await;
     match deleted.map_err(|e| CallError::new("sagemaker:DeleteEndpoint", name, &e)) {
-        Err(error) if is_missing(&error) => Ok(true),
+        Err(error) if error.is_missing() => Ok(true),
         deleted => unless_busy(deleted),
     }
 }

@@ -5,8 +5,6 @@ use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
 use crosspilot_core::session::CustomerSession;
 
-use crate::is_missing;
-
 /// A job of a run, after it was told to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Job {
@@ -113,7 +111,7 @@ async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bo
 fn there<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -182,8 +182,3 @@ fn existed<T>(created: Result<T, CallError>) -> Result<bool, CallError> {
         Err(error) => Err(error),
     }
 }
-
-/// Whether SageMaker says that something does not exist.
-fn is_missing(error: &CallError) -> bool {
-    error.code() == Code::NotFound || error.message().contains("ould not find")
-}

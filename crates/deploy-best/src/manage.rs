@@ -19,7 +19,7 @@ use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 
-use crate::{Error, is_missing};
+use crate::Error;
 
 /// Seconds until the next look at what SageMaker takes minutes for.
 const WAIT_SECONDS: u32 = 15;
@@ -74,7 +74,7 @@ fn waiting(doing: impl Into<String>) -> Progress {
 fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
 }

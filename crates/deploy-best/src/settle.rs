@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Endpoint, Step};
 use crate::jobs::{self, Job};
-use crate::{Error, Waiting, config, is_missing, scaling, tags};
+use crate::{Error, Waiting, config, scaling, tags};
 
 /// How long it is tried to put scaling on while what keeps it off can heal.
 const SCALING_SECONDS: f64 = 600.0;
@@ -220,7 +220,7 @@ impl Scene<'_> {
         for (kind, deleted) in [("endpoint config", config.map(drop)), ("model", model.map(drop))] {
             match deleted {
                 Ok(()) => removed.push(format!("{kind} {name}")),
-                Err(error) if is_missing(&error) => {}
+                Err(error) if error.is_missing() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -151,7 +151,7 @@ fn without_a_job(error: CallError, elapsed_seconds: f64) -> Result<Scored, CallE
         Ok(Scored::Waiting { reason, wait_seconds })
     };
     // SageMaker may not see yet what it has just made.
-    if names_missing(error.message()) && elapsed_seconds < LAG_SECONDS {
+    if error.is_missing() && elapsed_seconds < LAG_SECONDS {
         return waiting(format!("the model does not show yet: {}", error.message()));
     }
     if error.aws_code() != "ResourceLimitExceeded" {
@@ -199,11 +199,6 @@ pub(crate) fn named(run: &RunRef, features: Vec<String>) -> Result<Vec<String>, 
         return Err(Error::NoFeatures { run, model });
     }
     Ok(features)
-}
-
-/// Whether SageMaker says that something does not exist.
-fn names_missing(message: &str) -> bool {
-    message.contains("ould not find")
 }
 
 /// These cells of a row. Batch Transform splits its input at every line end, also

@@ -13,7 +13,7 @@ use crosspilot_core::tenant::Tenant;
 use super::{done, open, waiting};
 use crate::endpoint::{self, Endpoint, Step};
 use crate::settle::{Scene, unscaled};
-use crate::{Error, config, is_missing, scaling, tags};
+use crate::{Error, config, scaling, tags};
 
 /// Moves the endpoint and then the lineup. Done again, it finds it done.
 pub(super) async fn roll_back(
@@ -63,7 +63,7 @@ pub(super) async fn roll_back(
             let replaced = match config::kind_of(&sagemaker, &config).await {
                 Ok(kind) => found.as_ref().is_some_and(|found| found.is_replaced_for(kind)),
                 // The update tells what is missing.
-                Err(error) if is_missing(&error) => false,
+                Err(error) if error.is_missing() => false,
                 Err(error) => return Err(error.into()),
             };
             if replaced && !settings.deployment.replace_endpoint {
@@ -83,7 +83,7 @@ pub(super) async fn roll_back(
     match moved {
         Ok(_) => Ok(waiting(format!("endpoint {name} is moving to {config}"))),
         // The endpoint was there a moment ago.
-        Err(error) if is_missing(&error) => Err(no_way(format!(
+        Err(error) if error.is_missing() => Err(no_way(format!(
             "its endpoint config {config} is gone; train again with `crosspilot run start`"
         ))),
         Err(error) => Err(error.into()),
