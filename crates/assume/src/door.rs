@@ -62,7 +62,9 @@ pub(crate) async fn uploads(app: &App, messages: &[Message]) -> Kept {
                 buckets.entry(bucket).or_default().push(Delivery { message, event });
             }
             Err(error) => {
-                tracing::warn!("an event that is no upload was dropped: {error}");
+                // What is wrong may quote the event, which may be long.
+                let why: String = error.to_string().chars().take(200).collect();
+                tracing::warn!("an event that is no upload was dropped: {why}");
                 *refused.entry("Malformed").or_default() += 1;
             }
         }

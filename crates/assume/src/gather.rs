@@ -4,6 +4,7 @@
 use crosspilot_core::aws::sfn;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::error::CallError;
+use crosspilot_core::execution::describe;
 use crosspilot_core::gathering::{
     DEFAULT_QUIET, Entered, Gathering, LONGEST_QUIET, Moment, Place, SHORTEST_QUIET, Turn, Waiting,
 };
@@ -212,16 +213,12 @@ async fn life(app: &App, place: &Place) -> Result<Life, CallError> {
         let old = Moment::now().seconds_since(place.since) > LONGEST_BY_HAND;
         return Ok(if old { Life::Dead } else { Life::Lives });
     }
-    let client = sfn::Client::new(&app.config);
-    let found = client.describe_execution().execution_arn(arn).send().await;
-    match found.map_err(|e| CallError::new("states:DescribeExecution", arn, &e)) {
-        Ok(found) => Ok(match found.status {
-            ExecutionStatus::Running | ExecutionStatus::PendingRedrive => Life::Lives,
-            _ => Life::Dead,
-        }),
-        Err(error) if error.aws_code() == "ExecutionDoesNotExist" => Ok(Life::Unborn),
-        Err(error) => Err(error),
-    }
+    let found = describe(&sfn::Client::new(&app.config), arn).await?;
+    Ok(match found.map(|found| found.status) {
+        None => Life::Unborn,
+        Some(ExecutionStatus::Running | ExecutionStatus::PendingRedrive) => Life::Lives,
+        Some(_) => Life::Dead,
+    })
 }
 
 /// Whether nobody works on the run that has this place.
