@@ -242,16 +242,8 @@ pub(crate) struct ProveOptions {
     /// Audience of the API's tokens (on AWS)
     #[arg(long, value_name = "TEXT", requires = "issuer")]
     pub(crate) audience: Option<String>,
-    /// A token of that issuer whose tenant claim is the tenant's id (on AWS)
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "CROSSPILOT_TOKEN",
-        hide_env_values = true,
-        requires = "tenant"
-    )]
-    pub(crate) token: Option<String>,
-    /// The tenant's id; a new one if left out
+    /// The tenant's id; a new one if left out. With it, CROSSPILOT_TOKEN may hold a token
+    /// of the issuer that names it, and the API is asked with that, too
     #[arg(long, value_name = "ID")]
     pub(crate) tenant: Option<TenantId>,
     /// Where `cargo lambda build --release --arm64` left the functions (on AWS)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crosspilot_core::settings::ModelSettings;
 use fastrand::Rng;
+use serde_json::{Map, Value};
 use start_job::preflight::{self, Data, File, Source};
 
 use crate::failure::Failure;
@@ -28,6 +29,18 @@ pub(crate) struct Split {
     pub(crate) held_out_rows: usize,
     /// The first held-out row, for one prediction through the API.
     pub(crate) example: Vec<String>,
+}
+
+impl Split {
+    /// The first held-out row as a record for the prediction API, without its target.
+    pub(crate) fn record(&self) -> Map<String, Value> {
+        self.header
+            .iter()
+            .zip(&self.example)
+            .filter(|(column, _)| **column != self.target)
+            .map(|(column, value)| (column.clone(), Value::from(value.as_str())))
+            .collect()
+    }
 }
 
 /// Reads or makes the data, checks that it can be trained on, and splits it 80

@@ -20,7 +20,7 @@ use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::identity::Signer;
 use crosspilot_local::state::{Endpoints, Running};
 use crosspilot_local::{CloudError, Options as CloudOptions};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::args::DemoOptions;
 use crate::data::{self, Split};
@@ -257,18 +257,11 @@ async fn ask(
     model: &ModelName,
     data: &Split,
 ) -> Result<Value, Failure> {
-    let record: Map<String, Value> = data
-        .header
-        .iter()
-        .zip(&data.example)
-        .filter(|(column, _)| **column != data.target)
-        .map(|(column, value)| (column.clone(), Value::from(value.as_str())))
-        .collect();
     let token = site.signer.token(tenant.tenant.as_str())?;
     let answer = reqwest::Client::new()
         .post(format!("{}/v1/models/{model}/predictions", site.endpoints.api))
         .bearer_auth(token)
-        .json(&json!({"records": [record]}))
+        .json(&json!({"records": [data.record()]}))
         .send()
         .await?;
     let status = answer.status().as_u16();

@@ -18,7 +18,11 @@ use crate::show::Steps;
 use crate::{cost, local, show};
 
 use doubts::{DOUBTS, Doubt, Findings, Verdict};
-use site::Site;
+use site::Ground;
+
+/// Environment variable with a token for the prediction API: an argument would show
+/// in the list of processes.
+const TOKEN_VARIABLE: &str = "CROSSPILOT_TOKEN";
 
 /// What is asked for.
 struct Ask {
@@ -51,18 +55,18 @@ pub(crate) async fn run(
         customer_profile: options.customer_profile,
         issuer: options.issuer,
         audience: options.audience,
-        token: options.token,
+        token: std::env::var(TOKEN_VARIABLE).ok(),
         functions: options.functions,
     };
     let steps = Steps::new();
-    let site = Site::deploy(home, profile.as_deref(), &ask, &steps).await?;
+    let ground = Ground::find(home, profile.as_deref(), ask, &steps).await?;
     let mut findings = Findings::default();
     // Whatever ends it, what it made is cleared away.
     let ended = tokio::select! {
-        ended = stages::run(&site, &mut findings, &steps) => ended,
+        ended = prove(&ground, &mut findings, &steps) => ended,
         () = local::interrupted() => Err(Failure::Interrupted),
     };
-    let left = site.clear_away(&steps).await;
+    let left = ground.clear_away(&steps).await;
     steps.done();
     let table = findings.table("not reached");
     print(&table, &left, options.json);
@@ -77,6 +81,11 @@ pub(crate) async fn run(
             }
         }
     }
+}
+
+async fn prove(ground: &Ground, findings: &mut Findings, steps: &Steps) -> Result<(), Failure> {
+    let site = ground.deploy(steps).await?;
+    stages::run(&site, findings, steps).await
 }
 
 /// Says what it may cost, and asks on a terminal.

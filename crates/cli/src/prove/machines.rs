@@ -42,13 +42,13 @@ struct Case {
 }
 
 /// Judges all machines on AWS; the emulator's TestState evaluates no JSONata.
-pub(super) async fn judge(site: &Site, findings: &mut Findings) -> Result<(), Failure> {
-    if site.is_local() {
+pub(super) async fn judge(site: &Site<'_>, findings: &mut Findings) -> Result<(), Failure> {
+    if site.ground.is_local() {
         let reason = "only on AWS: the emulator's TestState evaluates no JSONata".to_owned();
         findings.note("machines-run", Verdict::Open(reason));
         return Ok(());
     }
-    let client = sfn::Client::new(site.vendor_config());
+    let client = sfn::Client::new(site.ground.vendor_config());
     let mut tested = 0_u32;
     let mut refused = Vec::new();
     let errors: Vec<TaskError> = serde_json::from_str(ERRORS)?;

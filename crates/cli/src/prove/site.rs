@@ -1,7 +1,7 @@
 //! Where the proof is made: the vendor's and a customer's account, on AWS or on
 //! a local cloud of its own, deployed for it and cleared away after it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::s3::Client as S3;
@@ -10,10 +10,11 @@ use crosspilot_core::aws::{self, applicationautoscaling, sagemaker};
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::{AccountId, ExternalId, RegionName, RoleArn, TenantId};
 use crosspilot_core::listing::decoded;
+use crosspilot_core::registry::RegistryError;
 use crosspilot_core::tenant::{ACCESS_ROLE, EXECUTION_ROLE, Limits, Tenant, TenantStatus};
 use crosspilot_core::vendor::{Deployment, Invitation, Removal, Vendor, VendorError};
 use crosspilot_core::{ids, session};
-use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, SAAS_STACK};
+use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::functions::{self, FunctionsError};
 use crosspilot_local::{CloudError, LocalCloud, Options, stacks};
 
@@ -26,19 +27,36 @@ const CUSTOMER_STACK: &str = "crosspilot-prove-customer";
 /// Account of the customer on a local cloud.
 const LOCAL_CUSTOMER: &str = "299999999999";
 
-/// Both accounts, with the stacks deployed.
-pub(super) struct Site {
-    pub(super) vendor: Vendor,
+/// Both accounts as they are before anything is made, and the names of all that
+/// will be: so whatever an attempt made is found again, however it ended.
+pub(super) struct Ground {
     pub(super) tenant: Tenant,
     pub(super) customer: Customer,
+    vendor: SdkConfig,
+    host: Host,
+}
+
+/// What the accounts are accounts of.
+enum Host {
+    Aws {
+        issuer: String,
+        audience: String,
+        functions: PathBuf,
+        /// The bucket that the functions' packages are uploaded to.
+        packages: String,
+        token: Option<String>,
+    },
+    Local(Box<LocalCloud>),
+}
+
+/// The vendor's side, deployed, with the tenant invited.
+pub(super) struct Site<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) vendor: Vendor,
     /// Address of the prediction API.
     pub(super) api: String,
     /// A token for the prediction API that names the tenant, if there is one.
     pub(super) token: Option<String>,
-    vendor_config: SdkConfig,
-    /// The bucket that the functions' packages were uploaded to.
-    packages: Option<String>,
-    local: Option<LocalCloud>,
 }
 
 /// The customer's account as its administrator, who looks at what the functions did.
@@ -52,173 +70,177 @@ pub(super) struct Customer {
 /// What could not be cleared away, and why.
 pub(super) type Left = Vec<String>;
 
-impl Site {
-    /// Deploys what the proof needs: on AWS both stacks, on a local cloud of its
-    /// own the customer's beside the vendor's.
-    pub(super) async fn deploy(
+impl Ground {
+    /// Finds both accounts: on AWS with a profile, on a local cloud of its own
+    /// without one. On AWS, nothing is made yet, and what would be in the way is said.
+    pub(super) async fn find(
         home: &Path,
         profile: Option<&str>,
-        ask: &Ask,
+        ask: Ask,
         steps: &Steps,
     ) -> Result<Self, Failure> {
         match profile {
-            Some(profile) => Self::on_aws(profile, ask, steps).await,
+            Some(profile) => Self::on_aws(profile, ask).await,
             None => Self::on_local_cloud(home, ask, steps).await,
         }
     }
 
-    async fn on_local_cloud(home: &Path, ask: &Ask, steps: &Steps) -> Result<Self, Failure> {
-        let options = Options::new(home);
-        let cloud = LocalCloud::start(&options, |step| steps.step(step)).await?;
+    async fn on_local_cloud(home: &Path, ask: Ask, steps: &Steps) -> Result<Self, Failure> {
+        let cloud = LocalCloud::start(&Options::new(home), |step| steps.step(step)).await?;
         let account: AccountId = LOCAL_CUSTOMER.parse().map_err(CloudError::from)?;
-        let config = cloud.customer(&account);
+        let region = RegionName::try_from(REGION.to_owned()).map_err(CloudError::from)?;
         let endpoints = cloud.endpoints();
+        let config = cloud.customer(&account);
         let scaling = config.clone().into_builder();
         let scaling = scaling.endpoint_url(&endpoints.application_auto_scaling).build();
-        let customer = Customer {
-            s3: S3::new(&config),
-            sagemaker: endpoints.sagemaker_of(account.as_str()),
-            scaling: applicationautoscaling::Client::new(&scaling),
-            config,
-        };
-        let vendor = cloud.vendor().clone();
-        let api = endpoints.api.clone();
-        let token = Some(cloud.signer().token(ask.tenant.as_str())?);
-        let region = RegionName::try_from(crosspilot_local::cloud::REGION.to_owned())
-            .map_err(CloudError::from)?;
-        let tenant = tenant(ask, account, region)?;
-        let vendor_config = endpoints.administrator(crosspilot_local::cloud::SAAS_ACCOUNT);
-        let site = Self {
+        let sagemaker = endpoints.sagemaker_of(account.as_str());
+        let vendor = endpoints.administrator(SAAS_ACCOUNT);
+        Ok(Self {
+            tenant: tenant(ask.tenant, account, region)?,
+            customer: Customer::new(config, sagemaker, &scaling),
             vendor,
-            tenant,
-            customer,
-            api,
-            token,
-            vendor_config,
-            packages: None,
-            local: Some(cloud),
-        };
-        site.invite(steps).await
+            host: Host::Local(Box::new(cloud)),
+        })
     }
 
-    async fn on_aws(profile: &str, ask: &Ask, steps: &Steps) -> Result<Self, Failure> {
-        let load = async |name: &str| aws::loader().profile_name(name).load().await;
-        let vendor_config = load(profile).await;
-        let config = load(ask.customer_profile.as_deref().unwrap_or(profile)).await;
-        let account = account_of(&config).await?;
-        let region = vendor_config.region().map(|region| region.to_string()).unwrap_or_default();
-        let region = RegionName::try_from(region).map_err(CloudError::from)?;
-        if stack_exists(&vendor_config).await? {
-            return Err(Failure::Occupied(SAAS_STACK));
-        }
-        let tenant = tenant(ask, account, region)?;
-        steps.step("uploading the functions");
-        let packages = tokio::task::block_in_place(|| packages(&ask.functions))?;
-        let bucket =
-            format!("{SAAS_STACK}-{}-{}", tenant.tenant, account_of(&vendor_config).await?);
-        let (issuer, audience) = (ask.issuer.as_deref(), ask.audience.as_deref());
-        let (Some(issuer), Some(audience)) = (issuer, audience) else {
+    async fn on_aws(profile: &str, ask: Ask) -> Result<Self, Failure> {
+        let (Some(issuer), Some(audience)) = (ask.issuer, ask.audience) else {
             return Err(Failure::NoIssuer);
         };
-        let template = stacks::package(&vendor_config, &bucket, packages).await;
-        let template = template.map_err(CloudError::from)?;
-        steps.step("deploying infra/saas.yaml");
-        let parameters = [("JwtIssuer", issuer), ("JwtAudience", audience)];
-        let deployed = stacks::deploy(&vendor_config, SAAS_STACK, &template, &parameters).await;
-        if let Err(error) = deployed {
-            let left = clear_vendor(&vendor_config, Some(&bucket), None, steps).await;
-            let failure = Box::new(CloudError::from(error).into());
-            return Err(Failure::NotCleared { failure, left });
+        let load = async |name: &str| aws::loader().profile_name(name).load().await;
+        let vendor = load(profile).await;
+        let config = load(ask.customer_profile.as_deref().unwrap_or(profile)).await;
+        let account = account_of(&config).await?;
+        let region = config.region().map(|region| region.to_string()).unwrap_or_default();
+        let region = RegionName::try_from(region).map_err(CloudError::from)?;
+        if stack_exists(&vendor).await? {
+            return Err(Failure::Occupied(SAAS_STACK));
         }
-        let vendor = Vendor::connect(vendor_config.clone(), SAAS_STACK).await?;
-        let customer = Customer {
-            s3: S3::new(&config),
-            sagemaker: sagemaker::Client::new(&config),
-            scaling: applicationautoscaling::Client::new(&config),
-            config,
-        };
-        let api = vendor.deployment.api_url.trim_end_matches('/').to_owned();
-        let token = ask.token.clone();
-        let site = Self {
+        let packages = format!("{SAAS_STACK}-{}-{}", ask.tenant, account_of(&vendor).await?);
+        let sagemaker = sagemaker::Client::new(&config);
+        let scaling = config.clone();
+        Ok(Self {
+            tenant: tenant(ask.tenant, account, region)?,
+            customer: Customer::new(config, sagemaker, &scaling),
             vendor,
-            tenant,
-            customer,
-            api,
-            token,
-            vendor_config,
-            packages: Some(bucket),
-            local: None,
-        };
-        site.invite(steps).await
+            host: Host::Aws {
+                issuer,
+                audience,
+                functions: ask.functions,
+                packages,
+                token: ask.token,
+            },
+        })
     }
 
-    /// Does what vendor and customer do together; what fails is cleared away.
-    async fn invite(self, steps: &Steps) -> Result<Self, Failure> {
-        steps.step("deploying infra/customer.yaml");
-        let invited = async {
-            self.vendor.add_tenant(&self.tenant).await?;
-            let bus = &self.vendor.deployment.event_bus;
-            let invitation = Invitation::new(&self.tenant, bus);
-            let parameters: Vec<(&str, &str)> = invitation.parameters().collect();
-            let config = &self.customer.config;
-            stacks::deploy(config, CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
-                .await
-                .map_err(CloudError::from)?;
-            Ok::<_, Failure>(())
-        };
-        match invited.await {
-            Ok(()) => Ok(self),
-            Err(error) => {
-                let left = self.clear_away(steps).await;
-                Err(Failure::NotCleared { failure: Box::new(error), left })
+    /// Deploys what the proof needs: the vendor's stack, which a local cloud has
+    /// already, and the customer's, as an invited customer does.
+    pub(super) async fn deploy(&self, steps: &Steps) -> Result<Site<'_>, Failure> {
+        let site = match &self.host {
+            Host::Aws { issuer, audience, functions, packages, token } => {
+                steps.step("uploading the functions");
+                let zipped = tokio::task::block_in_place(|| zipped(functions))?;
+                let template = stacks::package(&self.vendor, packages, zipped).await;
+                let template = template.map_err(CloudError::from)?;
+                steps.step("deploying infra/saas.yaml");
+                let parameters = [("JwtIssuer", issuer.as_str()), ("JwtAudience", audience)];
+                stacks::deploy(&self.vendor, SAAS_STACK, &template, &parameters)
+                    .await
+                    .map_err(CloudError::from)?;
+                let vendor = Vendor::connect(self.vendor.clone(), SAAS_STACK).await?;
+                let api = vendor.deployment.api_url.trim_end_matches('/').to_owned();
+                Site { ground: self, vendor, api, token: token.clone() }
             }
-        }
+            Host::Local(cloud) => Site {
+                ground: self,
+                vendor: cloud.vendor().clone(),
+                api: cloud.endpoints().api.clone(),
+                token: Some(cloud.signer().token(self.tenant.tenant.as_str())?),
+            },
+        };
+        steps.step("deploying infra/customer.yaml");
+        site.vendor.add_tenant(&self.tenant).await?;
+        let invitation = Invitation::new(&self.tenant, &site.vendor.deployment.event_bus);
+        let parameters: Vec<(&str, &str)> = invitation.parameters().collect();
+        stacks::deploy(&self.customer.config, CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
+            .await
+            .map_err(CloudError::from)?;
+        Ok(site)
     }
 
     /// Whether it is on this machine, where nothing costs anything.
     pub(super) fn is_local(&self) -> bool {
-        self.local.is_some()
+        matches!(self.host, Host::Local(_))
     }
 
     /// The vendor's account, as an operator reaches it.
     pub(super) fn vendor_config(&self) -> &SdkConfig {
-        &self.vendor_config
+        &self.vendor
     }
 
-    /// Removes everything that was made, and says what could not be.
+    /// Removes everything that was made, whatever that is, and says what could not be.
     pub(super) async fn clear_away(self, steps: &Steps) -> Left {
         let mut left = Left::new();
-        steps.step("removing the tenant");
-        let removal = Removal { artifacts: true, force: false };
-        let known = self.vendor.registry.tenant(&self.tenant.tenant).await;
-        if known.is_ok_and(|tenant| tenant.status != TenantStatus::Deleted)
-            && let Err(error) =
-                self.vendor.remove_tenant(&self.tenant.tenant, removal, |_| {}).await
-        {
-            left.push(format!("tenant {}: {error}", self.tenant.tenant));
+        let mut registry = None;
+        // Without a whole stack of the vendor's, there is no tenant.
+        if let Ok(vendor) = Vendor::connect(self.vendor.clone(), SAAS_STACK).await {
+            steps.step("removing the tenant");
+            left.extend(remove_tenant(&vendor, &self.tenant.tenant).await);
+            registry = Some(vendor.deployment.registry_bucket);
         }
-        if let Some(cloud) = self.local {
-            cloud.stop().await;
-            return left;
-        }
+        let packages = match self.host {
+            Host::Aws { packages, .. } => packages,
+            Host::Local(cloud) => {
+                cloud.stop().await;
+                return left;
+            }
+        };
+        let mut gone = |what: String, done: Result<(), Failure>| {
+            if let Err(error) = done {
+                left.push(format!("{what}: {error}"));
+            }
+        };
+        let Tenant { account, bucket, .. } = &self.tenant;
         steps.step("deleting the customer's stack");
-        if let Err(error) = stacks::delete(&self.customer.config, CUSTOMER_STACK).await {
-            left.push(format!("stack {CUSTOMER_STACK} in {}: {error}", self.tenant.account));
+        let deleted = stacks::delete(&self.customer.config, CUSTOMER_STACK).await;
+        let deleted = deleted.map_err(|error| CloudError::from(error).into());
+        gone(format!("stack {CUSTOMER_STACK} in {account}"), deleted);
+        let deleted = delete_bucket(&self.customer.s3, bucket.as_str()).await;
+        gone(format!("bucket {bucket} in {account}"), deleted.map_err(Failure::from));
+        steps.step("deleting the vendor's stack");
+        let deleted = stacks::delete(&self.vendor, SAAS_STACK).await;
+        let deleted = deleted.map_err(|error| CloudError::from(error).into());
+        gone(format!("stack {SAAS_STACK}"), deleted);
+        let s3 = S3::new(&self.vendor);
+        for bucket in [Some(packages), registry].into_iter().flatten() {
+            let deleted = delete_bucket(&s3, &bucket).await;
+            gone(format!("bucket {bucket}"), deleted.map_err(Failure::from));
         }
-        let bucket = self.tenant.bucket.as_str();
-        if let Err(error) = delete_bucket(&self.customer.s3, bucket).await {
-            left.push(format!("bucket {bucket} in {}: {error}", self.tenant.account));
-        }
-        let registry = &self.vendor.deployment.registry_bucket;
-        let packages = self.packages.as_deref();
-        left.extend(clear_vendor(&self.vendor_config, packages, Some(registry), steps).await);
         left
     }
 }
 
-fn tenant(ask: &Ask, account: AccountId, region: RegionName) -> Result<Tenant, Failure> {
+impl Customer {
+    fn new(config: SdkConfig, sagemaker: sagemaker::Client, scaling: &SdkConfig) -> Self {
+        let scaling = applicationautoscaling::Client::new(scaling);
+        Self { s3: S3::new(&config), sagemaker, scaling, config }
+    }
+}
+
+/// Removes the tenant with all that its runs made, if there is one.
+async fn remove_tenant(vendor: &Vendor, id: &TenantId) -> Option<String> {
+    match vendor.registry.tenant(id).await {
+        Ok(tenant) if tenant.status != TenantStatus::Deleted => {}
+        Ok(_) | Err(RegistryError::UnknownTenant(_)) => return None,
+        Err(error) => return Some(format!("tenant {id}: {error}")),
+    }
+    let removal = Removal { artifacts: true, force: false };
+    let removed = vendor.remove_tenant(id, removal, |_| {}).await;
+    removed.err().map(|error| format!("tenant {id}: {error}"))
+}
+
+fn tenant(id: TenantId, account: AccountId, region: RegionName) -> Result<Tenant, Failure> {
     let role = |name| RoleArn::new(&region, &account, name).map_err(CloudError::from);
-    let id: TenantId = ask.tenant.clone();
     Ok(Tenant {
         role_arn: role(ACCESS_ROLE)?,
         execution_role_arn: role(EXECUTION_ROLE)?,
@@ -254,33 +276,13 @@ async fn stack_exists(config: &SdkConfig) -> Result<bool, Failure> {
 }
 
 /// The functions as `cargo lambda build` leaves them.
-fn packages(directory: &Path) -> Result<Vec<functions::Package>, Failure> {
+fn zipped(directory: &Path) -> Result<Vec<functions::Package>, Failure> {
     functions::package_from(|function| directory.join(function).join("bootstrap")).map_err(
         |error| match error {
             FunctionsError::Missing(path, reason) => Failure::NoFunctions(path, reason),
             other => CloudError::from(other).into(),
         },
     )
-}
-
-async fn clear_vendor(
-    config: &SdkConfig,
-    packages: Option<&str>,
-    registry: Option<&String>,
-    steps: &Steps,
-) -> Left {
-    let mut left = Left::new();
-    steps.step("deleting the vendor's stack");
-    if let Err(error) = stacks::delete(config, SAAS_STACK).await {
-        left.push(format!("stack {SAAS_STACK}: {error}"));
-    }
-    let s3 = S3::new(config);
-    for bucket in [packages, registry.map(String::as_str)].into_iter().flatten() {
-        if let Err(error) = delete_bucket(&s3, bucket).await {
-            left.push(format!("bucket {bucket}: {error}"));
-        }
-    }
-    left
 }
 
 /// Deletes a bucket with all versions of all that it holds, one by one: what XML

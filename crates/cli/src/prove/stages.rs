@@ -16,7 +16,7 @@ use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{Mode, ModelSettings, Objective, Scaling};
 use crosspilot_core::vendor::Verification;
 use crosspilot_local::CloudError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::doubts::{Findings, Verdict};
 use super::machines;
@@ -32,7 +32,7 @@ const SEED: u64 = 7;
 /// Asks every doubt that can be asked, cheapest first: what costs nothing before
 /// what trains. An error ends it; what was found until then stands.
 pub(super) async fn run(
-    site: &Site,
+    site: &Site<'_>,
     findings: &mut Findings,
     steps: &Steps,
 ) -> Result<(), Failure> {
@@ -43,7 +43,7 @@ pub(super) async fn run(
     machines::judge(site, findings).await?;
 
     steps.step("proving the trust");
-    let (verdict, tenant) = site.vendor.verify_and_activate(&site.tenant.tenant).await?;
+    let (verdict, tenant) = site.vendor.verify_and_activate(&site.ground.tenant.tenant).await?;
     let proven = matches!(verdict, Verification::Proven { .. });
     findings.judge("trust-holds", proven, format!("the tenant is {}", tenant.status.as_str()));
     if !proven {
@@ -56,11 +56,12 @@ pub(super) async fn run(
     unknown_transform_job(site, findings).await;
     api_without_token(site, findings, &model).await?;
 
-    site.vendor.set_model(&site.tenant.tenant, &model, &settings(&data)).await?;
+    site.vendor.set_model(&site.ground.tenant.tenant, &model, &settings(&data)).await?;
     steps.step("uploading the data to the customer's bucket");
-    let test = format!("{}held-out.csv", layout::test_prefix(&site.tenant.prefix, &model));
+    let test = format!("{}held-out.csv", layout::test_prefix(&site.ground.tenant.prefix, &model));
     put(site, &test, &data.held_out).await?;
-    let training = format!("{}training.csv", layout::train_prefix(&site.tenant.prefix, &model));
+    let training =
+        format!("{}training.csv", layout::train_prefix(&site.ground.tenant.prefix, &model));
     put(site, &training, &data.training).await?;
 
     steps.step("waiting for the upload to start a run");
@@ -70,7 +71,7 @@ pub(super) async fn run(
     api_with_token(site, findings, &model, &data).await?;
 
     steps.step("training again");
-    let again = site.vendor.start_run(&site.tenant.tenant, &model, "prove-again").await?;
+    let again = site.vendor.start_run(&site.ground.tenant.tenant, &model, "prove-again").await?;
     let ended = watch::follow(&site.vendor, &again, |now| steps.step(now)).await?;
     let second = run_of(&ended.output)?;
     let serves = serving(site, &second).await?;
@@ -81,8 +82,10 @@ pub(super) async fn run(
     );
 
     steps.step("rolling back");
-    let (back, _) =
-        site.vendor.roll_back(&site.tenant.tenant, &model, |doing| steps.step(doing)).await?;
+    let (back, _) = site
+        .vendor
+        .roll_back(&site.ground.tenant.tenant, &model, |doing| steps.step(doing))
+        .await?;
     let serves = serving(site, &first).await?;
     findings.judge(
         "rollback",
@@ -92,7 +95,9 @@ pub(super) async fn run(
     serverless_update(site, findings, &first).await?;
 
     steps.step("removing the model");
-    site.vendor.remove_model(&site.tenant.tenant, &model, true, |doing| steps.step(doing)).await?;
+    site.vendor
+        .remove_model(&site.ground.tenant.tenant, &model, true, |doing| steps.step(doing))
+        .await?;
     nothing_left(site, findings, &first).await?;
     findings.judge(
         "session-policies",
@@ -115,22 +120,23 @@ fn settings(data: &Split) -> ModelSettings {
     settings
 }
 
-async fn put(site: &Site, key: &str, body: &[u8]) -> Result<(), Failure> {
-    let put = site.customer.s3.put_object().bucket(site.tenant.bucket.as_str()).key(key);
+async fn put(site: &Site<'_>, key: &str, body: &[u8]) -> Result<(), Failure> {
+    let put =
+        site.ground.customer.s3.put_object().bucket(site.ground.tenant.bucket.as_str()).key(key);
     put.body(ByteStream::from(body.to_vec()))
         .send()
         .await
-        .map_err(|e| CallError::new("s3:PutObject", layout::uri(&site.tenant, key), &e))?;
+        .map_err(|e| CallError::new("s3:PutObject", layout::uri(&site.ground.tenant, key), &e))?;
     Ok(())
 }
 
 /// XML cannot carry a control character: a list that does not ask for encoded keys
 /// cannot be read.
-async fn odd_key(site: &Site, findings: &mut Findings) -> Result<(), Failure> {
-    let bucket = site.tenant.bucket.as_str();
+async fn odd_key(site: &Site<'_>, findings: &mut Findings) -> Result<(), Failure> {
+    let bucket = site.ground.tenant.bucket.as_str();
     let key = "prove/odd\u{1b}[31m";
     put(site, key, b"x").await?;
-    match Listing::under(&site.customer.s3, bucket, "prove/").next().await {
+    match Listing::under(&site.ground.customer.s3, bucket, "prove/").next().await {
         Some(Ok(listed)) => {
             let found = listed.iter().any(|object| object.key() == Some(key));
             findings.judge("odd-key", found, format!("{} keys are listed", listed.len()));
@@ -141,18 +147,22 @@ async fn odd_key(site: &Site, findings: &mut Findings) -> Result<(), Failure> {
         }
         None => findings.judge("odd-key", false, "no answer"),
     }
-    let gone = site.customer.s3.delete_object().bucket(bucket).key(key).send().await;
+    let gone = site.ground.customer.s3.delete_object().bucket(bucket).key(key).send().await;
     gone.map_err(|e| CallError::new("s3:DeleteObject", bucket, &e))?;
     Ok(())
 }
 
 /// A job that is taken all the same is stopped at once.
-async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> Result<(), Failure> {
+async fn unknown_target(
+    site: &Site<'_>,
+    findings: &mut Findings,
+    data: &Split,
+) -> Result<(), Failure> {
     // Where the execution role may read, and where no upload starts a run.
-    let prefix = format!("{}/unknown-target/", site.tenant.prefix);
+    let prefix = format!("{}/unknown-target/", site.ground.tenant.prefix);
     put(site, &format!("{prefix}data.csv"), &data.training).await?;
-    let uri = |key: &str| layout::uri(&site.tenant, key);
-    let job = format!("{}-target", site.tenant.tenant);
+    let uri = |key: &str| layout::uri(&site.ground.tenant, key);
+    let job = format!("{}-target", site.ground.tenant.tenant);
     let source = AutoMls3DataSource::builder()
         .s3_data_type(AutoMls3DataType::S3Prefix)
         .s3_uri(uri(&prefix))
@@ -163,6 +173,7 @@ async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> R
         .build();
     let problem = TabularJobConfig::builder().target_attribute_name("no such column").build();
     let created = site
+        .ground
         .customer
         .sagemaker
         .create_auto_ml_job_v2()
@@ -170,11 +181,11 @@ async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> R
         .auto_ml_job_input_data_config(channel)
         .output_data_config(
             AutoMlOutputDataConfig::builder()
-                .s3_output_path(uri(&layout::all_results_prefix(&site.tenant.prefix)))
+                .s3_output_path(uri(&layout::all_results_prefix(&site.ground.tenant.prefix)))
                 .build(),
         )
         .auto_ml_problem_type_config(AutoMlProblemTypeConfig::TabularJobConfig(problem))
-        .role_arn(site.tenant.execution_role_arn.to_string())
+        .role_arn(site.ground.tenant.execution_role_arn.to_string())
         .send()
         .await;
     match created {
@@ -185,8 +196,14 @@ async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> R
             findings.judge("unknown-target", holds, error.to_string());
         }
         Ok(_) => {
-            let stopped =
-                site.customer.sagemaker.stop_auto_ml_job().auto_ml_job_name(&job).send().await;
+            let stopped = site
+                .ground
+                .customer
+                .sagemaker
+                .stop_auto_ml_job()
+                .auto_ml_job_name(&job)
+                .send()
+                .await;
             stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", &job, &e))?;
             findings.judge("unknown-target", false, "the job was created; it is stopped again");
         }
@@ -194,9 +211,9 @@ async fn unknown_target(site: &Site, findings: &mut Findings, data: &Split) -> R
     Ok(())
 }
 
-async fn unknown_transform_job(site: &Site, findings: &mut Findings) {
+async fn unknown_transform_job(site: &Site<'_>, findings: &mut Findings) {
     let name = "crosspilot-no-such-job";
-    let found = site.customer.sagemaker.describe_transform_job().transform_job_name(name);
+    let found = site.ground.customer.sagemaker.describe_transform_job().transform_job_name(name);
     match found.send().await {
         Ok(_) => findings.judge("unknown-transform-job", false, "there is one"),
         Err(error) => {
@@ -207,12 +224,12 @@ async fn unknown_transform_job(site: &Site, findings: &mut Findings) {
     }
 }
 
-fn predictions(site: &Site, model: &ModelName) -> String {
+fn predictions(site: &Site<'_>, model: &ModelName) -> String {
     format!("{}/v1/models/{model}/predictions", site.api)
 }
 
 async fn api_without_token(
-    site: &Site,
+    site: &Site<'_>,
     findings: &mut Findings,
     model: &ModelName,
 ) -> Result<(), Failure> {
@@ -223,30 +240,23 @@ async fn api_without_token(
 }
 
 async fn api_with_token(
-    site: &Site,
+    site: &Site<'_>,
     findings: &mut Findings,
     model: &ModelName,
     data: &Split,
 ) -> Result<(), Failure> {
     let Some(token) = &site.token else {
         let reason = format!(
-            "no token: give --token with one of the issuer whose tenant claim is {}, and --tenant",
-            site.tenant.tenant
+            "no token: set CROSSPILOT_TOKEN to one of the issuer whose tenant claim is {}, and give --tenant",
+            site.ground.tenant.tenant
         );
         findings.note("api-answers", Verdict::Open(reason));
         return Ok(());
     };
-    let record: Map<String, Value> = data
-        .header
-        .iter()
-        .zip(&data.example)
-        .filter(|(column, _)| **column != data.target)
-        .map(|(column, value)| (column.clone(), Value::from(value.as_str())))
-        .collect();
     let asked = reqwest::Client::new()
         .post(predictions(site, model))
         .bearer_auth(token)
-        .json(&json!({"records": [record]}));
+        .json(&json!({"records": [data.record()]}));
     let answer = asked.send().await?;
     let status = answer.status().as_u16();
     let body: Value = serde_json::from_str(&answer.text().await?).unwrap_or_default();
@@ -264,12 +274,12 @@ fn run_of(output: &Value) -> Result<RunRef, Failure> {
 }
 
 async fn first_run(
-    site: &Site,
+    site: &Site<'_>,
     findings: &mut Findings,
     model: &ModelName,
     steps: &Steps,
 ) -> Result<RunRef, Failure> {
-    let arn = match watch::first_run(&site.vendor, &site.tenant.tenant, model).await {
+    let arn = match watch::first_run(&site.vendor, &site.ground.tenant.tenant, model).await {
         Ok(arn) => arn,
         Err(failure) => {
             findings.judge("upload-starts-run", false, failure.to_string());
@@ -282,9 +292,9 @@ async fn first_run(
 }
 
 /// What the first job shows.
-async fn trained(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+async fn trained(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
     let job = run.job_name();
-    let found = site.customer.sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job);
+    let found = site.ground.customer.sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job);
     let found = found.send().await;
     let found = found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
     let status = found.auto_ml_job_status().map_or("unknown", |status| status.as_str());
@@ -297,8 +307,8 @@ async fn trained(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(
 }
 
 /// What was asked for stands in the answer; what SageMaker filled in is told.
-fn as_asked(site: &Site, run: &RunRef, found: &DescribeAutoMlJobV2Output) -> (bool, String) {
-    let tenant = &site.tenant;
+fn as_asked(site: &Site<'_>, run: &RunRef, found: &DescribeAutoMlJobV2Output) -> (bool, String) {
+    let tenant = &site.ground.tenant;
     let output = found.output_data_config();
     let channel = found.auto_ml_job_input_data_config().first();
     let source = channel.and_then(|channel| channel.data_source()?.s3_data_source()?.s3_uri());
@@ -327,10 +337,14 @@ fn as_asked(site: &Site, run: &RunRef, found: &DescribeAutoMlJobV2Output) -> (bo
 }
 
 /// Whether what Autopilot wrote has the bucket's own encryption.
-async fn results_key(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
-    let bucket = site.tenant.bucket.as_str();
-    let prefix = layout::automl_prefix(&site.tenant.prefix, run);
-    let mut listing = Listing::under(&site.customer.s3, bucket, &prefix);
+async fn results_key(
+    site: &Site<'_>,
+    findings: &mut Findings,
+    run: &RunRef,
+) -> Result<(), Failure> {
+    let bucket = site.ground.tenant.bucket.as_str();
+    let prefix = layout::automl_prefix(&site.ground.tenant.prefix, run);
+    let mut listing = Listing::under(&site.ground.customer.s3, bucket, &prefix);
     let listed = listing.next().await.transpose();
     let listed = listed.map_err(|e| CallError::new("s3:ListBucket", bucket, &e))?;
     let listed = listed.unwrap_or_default();
@@ -339,22 +353,23 @@ async fn results_key(site: &Site, findings: &mut Findings, run: &RunRef) -> Resu
         return Ok(());
     };
     let of = async |key: &str| -> Result<String, CallError> {
-        let head = site.customer.s3.head_object().bucket(bucket).key(key).send().await;
+        let head = site.ground.customer.s3.head_object().bucket(bucket).key(key).send().await;
         let head = head.map_err(|e| CallError::new("s3:GetObject", key, &e))?;
         let algorithm =
             head.server_side_encryption().map_or("none", |algorithm| algorithm.as_str());
         Ok(format!("{algorithm} {}", head.ssekms_key_id().unwrap_or_default()).trim().to_owned())
     };
-    let ours = format!("{}training.csv", layout::train_prefix(&site.tenant.prefix, &run.model));
+    let ours =
+        format!("{}training.csv", layout::train_prefix(&site.ground.tenant.prefix, &run.model));
     let (theirs, ours) = (of(key).await?, of(&ours).await?);
     findings.judge("results-key", theirs == ours, format!("results {theirs}, uploads {ours}"));
     Ok(())
 }
 
 /// What the endpoint shows after the first run.
-async fn served(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+async fn served(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
     let name = run.deployment_name();
-    let found = site.customer.sagemaker.describe_model().model_name(&name).send().await;
+    let found = site.ground.customer.sagemaker.describe_model().model_name(&name).send().await;
     let found = found.map_err(|e| CallError::new("sagemaker:DescribeModel", &name, &e))?;
     let form = match (found.primary_container(), found.containers()) {
         (Some(_), _) => "PrimaryContainer",
@@ -373,9 +388,10 @@ async fn served(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<()
     Ok(())
 }
 
-async fn scalable_targets(site: &Site, run: &RunRef) -> Result<usize, Failure> {
+async fn scalable_targets(site: &Site<'_>, run: &RunRef) -> Result<usize, Failure> {
     let endpoint = run.endpoint_name();
     let found = site
+        .ground
         .customer
         .scaling
         .describe_scalable_targets()
@@ -391,9 +407,9 @@ async fn scalable_targets(site: &Site, run: &RunRef) -> Result<usize, Failure> {
 }
 
 /// The config of the endpoint if it is in service; none if it is gone.
-async fn serving(site: &Site, run: &RunRef) -> Result<Option<String>, Failure> {
+async fn serving(site: &Site<'_>, run: &RunRef) -> Result<Option<String>, Failure> {
     let name = run.endpoint_name();
-    match site.customer.sagemaker.describe_endpoint().endpoint_name(&name).send().await {
+    match site.ground.customer.sagemaker.describe_endpoint().endpoint_name(&name).send().await {
         Ok(found) => {
             let status = found.endpoint_status().map_or("", |status| status.as_str());
             let config = found.endpoint_config_name().unwrap_or_default();
@@ -405,19 +421,19 @@ async fn serving(site: &Site, run: &RunRef) -> Result<Option<String>, Failure> {
         }
         Err(error) => {
             let error = CallError::new("sagemaker:DescribeEndpoint", &name, &error);
-            if error.message().contains("ould not find") { Ok(None) } else { Err(error.into()) }
+            if error.is_missing() { Ok(None) } else { Err(error.into()) }
         }
     }
 }
 
 /// The last thing before the removal: were it taken, the endpoint goes anyway.
 async fn serverless_update(
-    site: &Site,
+    site: &Site<'_>,
     findings: &mut Findings,
     run: &RunRef,
 ) -> Result<(), Failure> {
-    let sagemaker = &site.customer.sagemaker;
-    let config = format!("{}-serverless", site.tenant.tenant);
+    let sagemaker = &site.ground.customer.sagemaker;
+    let config = format!("{}-serverless", site.ground.tenant.tenant);
     let serverless = ProductionVariantServerlessConfig::builder()
         .memory_size_in_mb(2048)
         .max_concurrency(1)
@@ -437,7 +453,7 @@ async fn serverless_update(
     let endpoint = run.endpoint_name();
     // A scalable target is a refusal of its own, which would hide this one.
     let target = format!("endpoint/{endpoint}/variant/{}", run.variant_name());
-    let scaling = site.customer.scaling.deregister_scalable_target();
+    let scaling = site.ground.customer.scaling.deregister_scalable_target();
     let scaling = scaling.service_namespace(ServiceNamespace::Sagemaker).resource_id(&target);
     let gone = scaling
         .scalable_dimension(ScalableDimension::SageMakerVariantDesiredInstanceCount)
@@ -462,8 +478,12 @@ async fn serverless_update(
     Ok(())
 }
 
-async fn nothing_left(site: &Site, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
-    let sagemaker = &site.customer.sagemaker;
+async fn nothing_left(
+    site: &Site<'_>,
+    findings: &mut Findings,
+    run: &RunRef,
+) -> Result<(), Failure> {
+    let sagemaker = &site.ground.customer.sagemaker;
     let name = run.endpoint_name();
     let mut left = Vec::new();
     let endpoints = sagemaker.list_endpoints().name_contains(&name).send().await;
