@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crosspilot_metrics::ProblemType;
+use crosspilot_table::number::number;
 
-use crate::cells;
 use crate::error::{TableError, TrainError};
 use crate::rng::Rng;
 use crate::schema::Schema;
@@ -85,7 +85,7 @@ impl<'a> Prepared<'a> {
             _ => counts.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect(),
         };
         let is_valid = |row: &usize| match table.cell(*row, target) {
-            Some(cell) => problem_type.is_classification() || cells::number(cell).is_some(),
+            Some(cell) => problem_type.is_classification() || number(cell.as_bytes()).is_some(),
             None => false,
         };
         let kept: Vec<usize> = (0..table.rows()).filter(is_valid).collect();
@@ -168,7 +168,7 @@ impl<'a> Prepared<'a> {
                     classes.push(label as u32);
                 }
                 Target::Value(_) => {
-                    let Some(value) = cells::number(cell) else {
+                    let Some(value) = number(cell.as_bytes()) else {
                         continue;
                     };
                     numbers.push((value - self.unit.0) / self.unit.1);
@@ -249,10 +249,10 @@ fn infer(
     if counts.len() <= 2 {
         return Ok(ProblemType::BinaryClassification);
     }
-    let numbers: Vec<f64> = counts.keys().filter_map(|label| cells::number(label)).collect();
+    let numbers: Vec<f64> = counts.keys().filter_map(|label| number(label.as_bytes())).collect();
     let numeric: usize = counts
         .iter()
-        .filter(|(label, _)| cells::number(label).is_some())
+        .filter(|(label, _)| number(label.as_bytes()).is_some())
         .map(|(_, count)| count)
         .sum();
     if numeric as f64 >= 0.99 * rows as f64 {
@@ -293,7 +293,9 @@ fn fits(
             counts.len(),
             5 * MAX_LABELS
         )),
-        ProblemType::Regression if !counts.keys().any(|label| cells::number(label).is_some()) => {
+        ProblemType::Regression
+            if !counts.keys().any(|label| number(label.as_bytes()).is_some()) =>
+        {
             wrong("none of its values is a number".to_owned())
         }
         _ => Ok(()),
@@ -312,7 +314,7 @@ fn labels_of(table: &Table, target: usize, analysis: &Analysis) -> Target {
 
 fn values(table: &Table, target: usize, name: &str) -> Result<(Target, (f64, f64)), TrainError> {
     let mut values: Vec<f64> = (0..table.rows())
-        .filter_map(|row| table.cell(row, target).and_then(cells::number))
+        .filter_map(|row| table.cell(row, target).and_then(|cell| number(cell.as_bytes())))
         .collect();
     let count = values.len().max(1) as f64;
     let mean = values.iter().map(|value| value / count).sum::<f64>();
@@ -353,7 +355,7 @@ fn weights(table: &Table, column: usize, settings: &Settings) -> Result<Vec<f32>
     let name = settings.weight_column.clone().unwrap_or_default();
     let weight = |row: usize| {
         let cell = table.cell(row, column).unwrap_or_default();
-        cells::number(cell).filter(|weight| *weight >= 0.0).ok_or_else(|| TrainError::Weight {
+        number(cell.as_bytes()).filter(|weight| *weight >= 0.0).ok_or_else(|| TrainError::Weight {
             name: name.clone(),
             reason: format!("`{cell}` in record {} is no number of at least 0", row + 1),
         })

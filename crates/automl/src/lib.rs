@@ -36,7 +36,6 @@
 mod analysis;
 mod boost;
 mod calibrate;
-mod cells;
 mod deep;
 mod dense;
 mod encode;

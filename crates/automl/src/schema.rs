@@ -6,10 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use crosspilot_table::date::{DateOrder, date};
+use crosspilot_table::number::{amount, number};
+use crosspilot_table::{Kind, Profile};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::cells::{self, DateOrder};
 use crate::table::Table;
 
 /// What a column was taken for.
@@ -50,6 +52,10 @@ enum Reader {
     Date(DateOrder),
     /// Frequent words, sorted; a feature each, then the length.
     Words(Vec<String>),
+    /// Numbers in some dress: money, percent, thousands.
+    Amount {
+        decimal_comma: bool,
+    },
 }
 
 /// The columns of the training data without the target, in their order.
@@ -108,7 +114,7 @@ impl Schema {
             };
             let count = match reader {
                 Reader::Skip => 0,
-                Reader::Number | Reader::Levels(_) => 1,
+                Reader::Number | Reader::Amount { .. } | Reader::Levels(_) => 1,
                 Reader::Date(_) => 4,
                 Reader::Words(words) => words.len() + 1,
             };
@@ -151,7 +157,12 @@ impl Reader {
         match self {
             Self::Skip => Vec::new(),
             Self::Number => {
-                vec![cells.map(|cell| cell.and_then(cells::number).unwrap_or(f64::NAN)).collect()]
+                let read = |cell: &str| number(cell.as_bytes());
+                vec![cells.map(|cell| cell.and_then(read).unwrap_or(f64::NAN)).collect()]
+            }
+            Self::Amount { decimal_comma } => {
+                let read = |cell: &str| amount(cell.as_bytes(), *decimal_comma);
+                vec![cells.map(|cell| cell.and_then(read).unwrap_or(f64::NAN)).collect()]
             }
             Self::Levels(levels) => {
                 let position = |cell: &str| {
@@ -164,7 +175,7 @@ impl Reader {
             Self::Date(order) => {
                 let mut out = vec![Vec::new(); 4];
                 for cell in cells {
-                    let parts = match cell.and_then(|cell| cells::date(cell, *order)) {
+                    let parts = match cell.and_then(|cell| date(cell, *order)) {
                         Some(at) => [
                             f64::from(at.day) + at.hour / 24.0,
                             f64::from(at.month),
@@ -184,7 +195,7 @@ impl Reader {
                         out.iter_mut().for_each(|column| column[row] = f64::NAN);
                         continue;
                     };
-                    for word in cells::words(cell) {
+                    for word in words(cell) {
                         if let Ok(position) = vocabulary.binary_search(&word) {
                             out[position][row] = 1.0;
                         }
@@ -212,32 +223,26 @@ fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
     if missing == 0 && cells.iter().all(|cell| *cell == cells[0]) {
         return (ColumnKind::Constant, Reader::Skip);
     }
-    let mut words_for_missing = 0;
-    let mut number = |cell: &&str| {
-        let number = cells::number(cell);
-        words_for_missing += usize::from(number.is_none() && cells::is_missing_word(cell));
-        number
-    };
-    let numbers: Vec<f64> = cells.iter().filter_map(&mut number).collect();
-    // A stray text does not turn a column of numbers into categories.
-    if !numbers.is_empty()
-        && (numbers.len() + words_for_missing) as f64 >= 0.99 * cells.len() as f64
-    {
-        return match is_row_counter(&numbers, cells.len()) {
-            true => (ColumnKind::Identifier, Reader::Skip),
-            false => (ColumnKind::Number, Reader::Number),
-        };
-    }
-    for order in [DateOrder::DayFirst, DateOrder::MonthFirst] {
-        let dates = cells.iter().filter(|cell| cells::date(cell, order).is_some()).count();
-        if dates as f64 >= 0.95 * cells.len() as f64 {
-            return (ColumnKind::Date, Reader::Date(order));
+    let mut profile = Profile::default();
+    let numbers: Vec<f64> =
+        cells.iter().filter_map(|cell| profile.observe(cell.as_bytes())).collect();
+    match profile.kind() {
+        Some(Kind::Numeric) if is_row_counter(&numbers, cells.len()) => {
+            return (ColumnKind::Identifier, Reader::Skip);
         }
+        Some(Kind::Numeric) => return (ColumnKind::Number, Reader::Number),
+        _ => {}
+    }
+    if let Some(decimal_comma) = profile.amounts() {
+        return (ColumnKind::Number, Reader::Amount { decimal_comma });
+    }
+    if let Some(order) = profile.date_order() {
+        return (ColumnKind::Date, Reader::Date(order));
     }
     let distinct: HashSet<&str> = cells.iter().copied().collect();
-    let words: usize = cells.iter().map(|cell| cell.split_whitespace().count()).sum();
+    let length: usize = cells.iter().map(|cell| cell.split_whitespace().count()).sum();
     let many = distinct.len() as f64 > 0.5 * cells.len() as f64 && distinct.len() > 20;
-    if many && words >= 3 * cells.len() {
+    if many && length >= 3 * cells.len() {
         return (ColumnKind::Text, Reader::Words(vocabulary(&cells)));
     }
     if many {
@@ -276,11 +281,16 @@ fn levels(table: &Table, column: usize) -> Vec<String> {
     levels
 }
 
+/// The words of a text, in lower case.
+fn words(cell: &str) -> impl Iterator<Item = String> + '_ {
+    cell.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1).map(str::to_lowercase)
+}
+
 /// The words that occur in the most cells, but not in nearly all, sorted.
 fn vocabulary(cells: &[&str]) -> Vec<String> {
     let mut counts: HashMap<String, usize> = HashMap::new();
     for cell in cells {
-        for word in cells::words(cell).collect::<HashSet<_>>() {
+        for word in words(cell).collect::<HashSet<_>>() {
             *counts.entry(word).or_default() += 1;
         }
     }

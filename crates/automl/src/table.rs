@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::io::Read;
 
+use crosspilot_table::is_missing;
+
 use crate::error::TableError;
 
-/// Named columns of text cells, where an empty cell is a missing value.
+/// Named columns of text cells, some of which are missing values.
 ///
 /// Each column is one run of text with the end of each cell: a cell costs its
 /// length and four bytes, so a million rows of twenty columns stay near 200 MB.
@@ -26,7 +28,7 @@ impl Column {
     fn get(&self, row: usize) -> Option<&str> {
         let end = *self.ends.get(row)? as usize;
         let start = if row == 0 { 0 } else { self.ends[row - 1] as usize };
-        self.text.get(start..end).filter(|cell| !cell.is_empty())
+        self.text.get(start..end).filter(|cell| !is_missing(cell.as_bytes()))
     }
 
     fn push(&mut self, cell: &str) -> Result<(), TableError> {

@@ -6,8 +6,6 @@
 
 pub mod aws;
 pub mod bucket;
-pub mod cell;
-pub mod csv_shape;
 pub mod decision;
 pub mod error;
 pub mod events;

@@ -32,12 +32,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::cell::Booleans;
 use crate::error::{CONFLICT, CallError, Code, Coded};
 use crate::ids::{ModelName, TenantId};
 use crate::run::{RunRef, Trigger};
 use crate::settings::ModelSettings;
 use crate::tenant::Tenant;
+use crosspilot_table::Booleans;
 
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};

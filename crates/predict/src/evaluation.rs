@@ -1,9 +1,9 @@
 //! How good predictions of held-out rows are.
 
-use crosspilot_core::cell::is_missing;
 use crosspilot_metrics::{
     ClassificationReport, Metric, MetricsError, ProbabilityTable, RegressionReport,
 };
+use crosspilot_table::is_missing;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_row_whose_label_is_missing_is_no_class_of_its_own() {
         let predictions = [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6)];
-        for missing in ["NA", " ", "null", "None"] {
+        for missing in ["NA", "", "null", "None"] {
             let evaluation = Evaluation::new(&["True.", "False.", missing], &predictions);
             let summary = evaluation.unwrap().unwrap().summary(false);
             assert_eq!((summary.rows, summary.unlabelled), (2, 1), "{missing:?}");

@@ -1,6 +1,6 @@
 //! A table of held-out rows: read as it is, every cell a raw string.
 
-use crosspilot_core::csv_shape::{self, Shape};
+use crosspilot_table::shape::{self, Shape};
 use csv::{ByteRecord, StringRecord};
 
 /// Rows that are read: more make the figures no truer, only the function slower
@@ -83,7 +83,7 @@ impl Table {
             }
             text.truncate(error.valid_up_to());
         }
-        let Shape { widest, widest_line, open_quote } = csv_shape::shape(&text);
+        let Shape { widest, widest_line, open_quote, .. } = shape::shape(&text);
         if widest > MAX_COLUMNS {
             return Err(not_csv(format!("line {widest_line} has {widest} fields")));
         }

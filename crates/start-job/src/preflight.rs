@@ -6,7 +6,6 @@
 
 mod column;
 mod distinct;
-mod format;
 mod header;
 mod images;
 mod inspection;
@@ -25,9 +24,10 @@ use futures_util::stream::{self, StreamExt as _};
 use inspection::{Inspection, Wanted};
 use judge::{Parts, Places};
 
+pub use crosspilot_table::Kind;
 pub use inspection::File;
 pub use judge::MINIMUM_ROWS;
-pub use verdict::{Channel, Class, Column, Finding, Flaw, Format, Kind, Rows, Target, Verdict};
+pub use verdict::{Channel, Class, Column, Finding, Flaw, Format, Rows, Target, Verdict};
 
 /// Files that are taken. More could not be listed in the time there is.
 pub const MOST_FILES: usize = 100_000;

@@ -10,9 +10,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::own_calls::own_calls_key;
 use super::{ATTEMPTS, Expect, Registry, RegistryError, Versioned};
-use crate::cell::Booleans;
 use crate::ids::{ModelName, TenantId};
 use crate::run::RunRef;
+use crosspilot_table::Booleans;
 
 /// A model that a run trained, as its endpoint serves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crosspilot_core::cell::Booleans;
-use crosspilot_core::csv_shape;
 use crosspilot_core::registry::Serving;
+use crosspilot_table::Booleans;
+use crosspilot_table::shape;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -226,7 +226,7 @@ fn of_object(
 
 fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     let bad = |e: csv::Error| Problem::bad_request(format!("the body is not CSV: {e}"));
-    if let Some(line) = csv_shape::shape(body).open_quote {
+    if let Some(line) = shape::shape(body).open_quote {
         let detail =
             format!("the double quote in line {line} is not closed: close it, or write two");
         return Err(Problem::bad_request(detail));
@@ -237,7 +237,7 @@ fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     let rows = &body[head.position().byte() as usize..];
     // A record of one column that is missing is an empty line, which readers skip.
     let rows = match header.len() {
-        1 => csv_shape::with_blank_lines(rows),
+        1 => shape::with_blank_lines(rows),
         _ => rows.to_vec(),
     };
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);

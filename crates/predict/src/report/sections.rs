@@ -2,8 +2,8 @@
 
 use crosspilot_metrics::{calibration, roc_curve};
 
-use crosspilot_core::cell::is_missing;
 use crosspilot_core::decision::{Basis, Verdict};
+use crosspilot_table::is_missing;
 
 use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
 use super::words::{held_up, shown};

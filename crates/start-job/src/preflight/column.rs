@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use crosspilot_core::cell::{Booleans, is_missing};
+use crosspilot_table::{Kind, Profile, is_missing};
 
 use super::distinct::{Distinct, hash};
-use super::verdict::Kind;
 
 /// Classes of the target that a column is held against.
 pub(super) const CLASSES: usize = 10;
@@ -13,10 +12,6 @@ pub(super) const CLASSES: usize = 10;
 const VALUES: usize = 64;
 /// Rows from which something that holds for all of them is no accident.
 pub(super) const ENOUGH: u64 = 100;
-/// Share of a column's values that must be of one kind to make the column so.
-const NEARLY_ALL: f64 = 0.95;
-/// Mean length from which words are language.
-const TEXT_LENGTH: u64 = 30;
 
 /// What the target says in one row.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,15 +25,7 @@ pub(super) struct Answer {
 /// One column of the sample.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) rows: u64,
-    pub(super) missing: u64,
-    pub(super) numbers: u64,
-    pub(super) integers: u64,
-    pub(super) negative: u64,
-    pub(super) dates: u64,
-    pub(super) longest: usize,
-    length: u64,
-    spaced: u64,
+    pub(super) profile: Profile,
     distinct: Distinct,
     /// Rows of each class by value; given up with too many values.
     by_value: Option<HashMap<u64, [u32; CLASSES]>>,
@@ -46,72 +33,31 @@ pub(super) struct Seen {
     ranges: [(f64, f64); CLASSES],
     in_class: [u64; CLASSES],
     line: Line,
-    spelled: Spelled,
-}
-
-/// How the values so far write what is true and what is false.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-enum Spelled {
-    #[default]
-    Unseen,
-    As(Booleans),
-    /// There are other values, or several ways.
-    Otherwise,
-}
-
-impl Spelled {
-    fn and(self, cell: &[u8]) -> Self {
-        match (self, Booleans::of(cell)) {
-            (Spelled::Unseen, Some(booleans)) => Spelled::As(booleans),
-            (Spelled::As(so_far), Some(booleans)) if so_far == booleans => self,
-            _ => Spelled::Otherwise,
-        }
-    }
 }
 
 impl Default for Seen {
     fn default() -> Self {
         Self {
-            rows: 0,
-            missing: 0,
-            numbers: 0,
-            integers: 0,
-            negative: 0,
-            dates: 0,
-            longest: 0,
-            length: 0,
-            spaced: 0,
+            profile: Profile::default(),
             distinct: Distinct::default(),
             by_value: Some(HashMap::new()),
             ranges: [(f64::INFINITY, f64::NEG_INFINITY); CLASSES],
             in_class: [0; CLASSES],
             line: Line::default(),
-            spelled: Spelled::Unseen,
         }
     }
 }
 
 impl Seen {
     pub(super) fn observe(&mut self, cell: &[u8], answer: Answer) {
-        self.rows += 1;
         let hash = hash(cell);
         self.hold_against_class(hash, answer);
+        let number = self.profile.observe(cell);
         if is_missing(cell) {
-            self.missing += 1;
             return;
         }
-        self.spelled = self.spelled.and(cell);
-        self.longest = self.longest.max(cell.len());
-        self.length += cell.len() as u64;
         self.distinct.observe(hash);
-        let Some(number) = number(cell) else {
-            self.dates += u64::from(is_date(cell));
-            self.spaced += u64::from(cell.trim_ascii().contains(&b' '));
-            return;
-        };
-        self.numbers += 1;
-        self.integers += u64::from(number.fract() == 0.0);
-        self.negative += u64::from(number < 0.0);
+        let Some(number) = number else { return };
         if let Some(class) = answer.class {
             let (low, high) = &mut self.ranges[class];
             (*low, *high) = (low.min(number), high.max(number));
@@ -132,15 +78,7 @@ impl Seen {
     }
 
     pub(super) fn values(&self) -> u64 {
-        self.rows - self.missing
-    }
-
-    /// How it writes what is true and what is false, if that is all it says.
-    pub(super) fn booleans(&self) -> Option<Booleans> {
-        match self.spelled {
-            Spelled::As(booleans) => Some(booleans),
-            Spelled::Unseen | Spelled::Otherwise => None,
-        }
+        self.profile.values()
     }
 
     /// Different values, about.
@@ -154,19 +92,7 @@ impl Seen {
 
     /// What it seems to hold; nothing without a value.
     pub(super) fn kind(&self) -> Option<Kind> {
-        let values = self.values();
-        let nearly_all = |count: u64| count as f64 >= values as f64 * NEARLY_ALL;
-        if values == 0 {
-            None
-        } else if nearly_all(self.numbers) {
-            Some(Kind::Numeric)
-        } else if nearly_all(self.dates) {
-            Some(Kind::Datetime)
-        } else if self.length / values >= TEXT_LENGTH && self.spaced * 2 > values {
-            Some(Kind::Text)
-        } else {
-            Some(Kind::Categorical)
-        }
+        self.profile.kind()
     }
 
     /// Whether it has another value in every row, as identifiers do and as
@@ -174,11 +100,11 @@ impl Seen {
     pub(super) fn is_identifier(&self) -> bool {
         let values = self.values();
         values >= ENOUGH
-            && values * 2 > self.rows
+            && values * 2 > self.profile.rows
             && self.distinct.all_once()
             && self.kind() != Some(Kind::Datetime)
             && self.kind() != Some(Kind::Text)
-            && (self.numbers == 0 || self.integers == self.numbers)
+            && (self.profile.numbers == 0 || self.profile.integers == self.profile.numbers)
     }
 
     /// Whether it gives the answer away: its value tells the class in all but a
@@ -209,7 +135,7 @@ impl Seen {
     /// Whether so many rows speak for nearly all: only the first classes are
     /// looked at.
     fn covers(&self, rows: u64) -> bool {
-        rows >= ENOUGH && rows * 10 >= self.rows * 9
+        rows >= ENOUGH && rows * 10 >= self.profile.rows * 9
     }
 
     fn ranges_tell(&self) -> bool {
@@ -253,26 +179,6 @@ impl Line {
     }
 }
 
-/// The finite number that a cell is.
-pub(super) fn number(cell: &[u8]) -> Option<f64> {
-    let cell = cell.trim_ascii();
-    let first = *cell.first()?;
-    if !(first.is_ascii_digit() || matches!(first, b'+' | b'-' | b'.')) {
-        return None;
-    }
-    std::str::from_utf8(cell).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
-}
-
-/// Whether a cell begins like a day: `2026-01-31`, `31.1.2026` or `1/31/26`.
-fn is_date(cell: &[u8]) -> bool {
-    let day = cell.trim_ascii().split(|b| matches!(b, b'T' | b' ')).next().unwrap_or_default();
-    let separator = |b: &u8| matches!(b, b'-' | b'/' | b'.');
-    let digits = |part: &[u8]| (1..=4).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
-    (6..=10).contains(&day.len())
-        && day.split(separator).count() == 3
-        && day.split(separator).all(digits)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -287,30 +193,6 @@ mod tests {
 
     fn class(class: usize) -> Answer {
         Answer { class: Some(class), number: None }
-    }
-
-    #[test]
-    fn a_kind_is_what_nearly_all_values_are() {
-        let kind = |cell: &str| seen((0..100).map(|_| (cell.into(), Answer::default()))).kind();
-        assert_eq!(kind("-1.5e3"), Some(Kind::Numeric));
-        assert_eq!(kind("2026-01-31T12:00:00Z"), Some(Kind::Datetime));
-        assert_eq!(kind("1/31/2026"), Some(Kind::Datetime));
-        assert_eq!(kind("415-0199"), Some(Kind::Categorical));
-        assert_eq!(kind("infinity"), Some(Kind::Categorical));
-        assert_eq!(kind("the parcel arrived a day late and open"), Some(Kind::Text));
-        assert_eq!(kind(" "), None);
-    }
-
-    #[test]
-    fn a_column_says_true_and_false_in_one_way_or_in_none() {
-        let of = |cells: &[&str]| {
-            let cells: Vec<String> = cells.iter().map(|cell| (*cell).to_owned()).collect();
-            seen(cells.into_iter().map(|cell| (cell, Answer::default()))).booleans()
-        };
-        assert_eq!(of(&["True", "", "False"]), Some(Booleans::Title));
-        assert_eq!(of(&["TRUE", "True"]), None);
-        assert_eq!(of(&["true", "maybe", "true"]), None);
-        assert_eq!(of(&["", "NA"]), None);
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crosspilot_core::csv_shape::Shape;
+use crosspilot_table::shape::Shape;
 
-use super::column::number;
-use super::format::other_separator;
 use super::verdict::{Finding, Findings, Flaw, grouped, listed, quoted};
+use crosspilot_table::format::other_separator;
+use crosspilot_table::number::number;
 
 /// Columns that are looked at. More make no table but a mistake, and would make
 /// the judgement's memory grow with them.

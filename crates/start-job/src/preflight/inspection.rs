@@ -4,13 +4,14 @@
 use std::io::Read as _;
 use std::ops::Range;
 
-use crosspilot_core::{csv_shape, layout};
+use crosspilot_core::layout;
+use crosspilot_table::format::{self, Magic, NoText};
+use crosspilot_table::shape;
 
 use super::distinct::hash;
-use super::format::{self, Magic};
 use super::header;
 use super::parquet::{self, Footer, ParquetColumn};
-use super::table::{self, Table};
+use super::table::Table;
 use super::verdict::{Channel, Finding, Findings, Flaw, Format, Rows, grouped};
 
 /// Heads that are read of all files together, about. Less data is read whole.
@@ -53,6 +54,15 @@ fn inside(key: &str) -> &str {
     };
     let mut folders = ["train/", "validation/", "test/"].iter();
     folders.find_map(below).unwrap_or_else(|| key.rsplit('/').next().unwrap_or_default())
+}
+
+/// The flaw of bytes that are no text.
+fn flaw(no_text: NoText) -> Flaw {
+    match no_text {
+        NoText::Wide { .. } => Flaw::WideText,
+        NoText::Nul { .. } => Flaw::BinaryData,
+        NoText::NotUtf8 { .. } => Flaw::NotUtf8,
+    }
 }
 
 /// A part of a file that should be read next.
@@ -391,19 +401,26 @@ impl<'a> Inspection<'a> {
         self.csv.get_or_insert(index);
         let file = self.files[index].name.clone();
         let file = file.as_str();
-        let text = match format::text(file, bytes, whole) {
+        let text = match format::text(bytes, whole) {
             Ok(text) => text,
-            Err(finding) => {
-                self.findings.error(*finding);
+            Err(no_text) => {
+                self.fault(index, flaw(no_text), no_text);
                 return 0;
             }
         };
-        let shape = csv_shape::shape(text);
+        let shape = shape::shape(text);
         header::must_be_narrow(file, &shape, &mut self.findings);
         if shape.widest > header::MOST {
             return 0;
         }
-        let mut reader = table::reader(text);
+        if let Some(line) = shape.lone_return {
+            let message = format!(
+                "ends line {line} with a carriage return only, as old Macintosh computers did, and readers differ on that: save it with line feeds"
+            );
+            self.fault(index, Flaw::CarriageReturns, message);
+            return 0;
+        }
+        let mut reader = crosspilot_table::reader(text);
         let mut record = csv::StringRecord::new();
         if !matches!(reader.read_record(&mut record), Ok(true)) {
             self.fault(

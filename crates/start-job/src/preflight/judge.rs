@@ -1,14 +1,13 @@
 //! From what was seen to a verdict: the rules of Autopilot, and of good sense.
 
 use crosspilot_core::settings::{FeatureType, ModelSettings, Objective, Problem, Validation};
+use crosspilot_table::{Kind, Profile};
 
 use super::MOST_FILES;
 use super::column::{ENOUGH, Seen};
 use super::inspection::{Inspection, Wanted};
 use super::table::Table;
-use super::verdict::{
-    Column, Finding, Findings, Flaw, Format, Kind, Rows, Verdict, grouped, quoted,
-};
+use super::verdict::{Column, Finding, Findings, Flaw, Format, Rows, Verdict, grouped, quoted};
 
 /// Rows below which Autopilot refuses a training set (API reference,
 /// `AutoMLJobInputDataConfig`).
@@ -228,6 +227,7 @@ fn table_columns(settings: &ModelSettings, table: &Table, exact: bool, findings:
     };
     if table.target.is_some() {
         table.labels.judge(&settings.target, objective, exact, findings);
+        readings(&settings.target, &table.labels.cells.profile, findings);
     }
     let weight = settings.training.sample_weight.as_deref();
     for (index, (name, seen)) in table.names.iter().zip(&table.columns).enumerate() {
@@ -283,9 +283,9 @@ fn other_kind(name: &str, set: FeatureType, seen: &Seen, findings: &mut Findings
 fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
     let mut warn = |flaw, message: String| findings.warn(Finding::of_column(name, flaw, message));
     let values = seen.values();
-    let rows = grouped(seen.rows);
+    let rows = grouped(seen.profile.rows);
     if values == 0 {
-        if seen.rows > 0 {
+        if seen.profile.rows > 0 {
             warn(Flaw::EmptyColumn, format!("has no value in any of {rows} rows: leave it out"));
         }
         return;
@@ -299,7 +299,7 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
             ),
         );
     }
-    if values >= ENOUGH && seen.missing == 0 && seen.different() == 1 {
+    if values >= ENOUGH && seen.profile.missing == 0 && seen.different() == 1 {
         warn(
             Flaw::ConstantColumn,
             format!(
@@ -314,7 +314,9 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
             ),
         );
     }
-    let words = values - seen.numbers;
+    readings(name, &seen.profile, findings);
+    let mut warn = |flaw, message: String| findings.warn(Finding::of_column(name, flaw, message));
+    let words = seen.profile.words();
     if seen.kind() == Some(Kind::Numeric) && words > 0 {
         warn(
             Flaw::MixedColumn,
@@ -325,12 +327,45 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
             ),
         );
     }
-    if seen.longest > LONG_CELL {
+    if seen.profile.longest > LONG_CELL {
         warn(
             Flaw::LongCells,
             format!(
                 "has a cell of {} bytes: check that no quote is missing, and shorten it",
-                grouped(seen.longest as u64)
+                grouped(seen.profile.longest as u64)
+            ),
+        );
+    }
+}
+
+/// Warns of values that are read otherwise than people mean them. The words stand in
+/// lists of our own: no cell is quoted.
+fn readings(name: &str, profile: &Profile, findings: &mut Findings) {
+    let mut warn = |flaw, message: String| findings.warn(Finding::of_column(name, flaw, message));
+    let values = grouped(profile.values());
+    if profile.look_missing > 0 {
+        let words: Vec<String> = profile
+            .looks_missing
+            .iter()
+            .map(|(word, count)| format!("{word} {}", grouped(*count)))
+            .collect();
+        warn(
+            Flaw::LooksMissing,
+            format!(
+                "has {} of {values} values that look like missing ones ({}), and SageMaker Autopilot takes them for values: leave these cells empty",
+                grouped(profile.look_missing),
+                words.join(", ")
+            ),
+        );
+    }
+    if profile.dressed * 2 > profile.words() {
+        let dress: Vec<&str> = profile.dress.iter().map(|(dress, _)| dress.remedy()).collect();
+        warn(
+            Flaw::DressedNumbers,
+            format!(
+                "has numbers in {} of {values} values that SageMaker Autopilot takes for words, because of {}",
+                grouped(profile.dressed),
+                dress.join("; ")
             ),
         );
     }
@@ -482,9 +517,9 @@ fn columns(training: &Inspection<'_>) -> Vec<Column> {
             Column {
                 name: name.clone(),
                 kind: seen.kind(),
-                missing: Some(seen.missing),
+                missing: Some(seen.profile.missing),
                 distinct: Some(seen.different()),
-                booleans: seen.booleans(),
+                booleans: seen.profile.booleans(),
             }
         };
         return table.names.iter().zip(&table.columns).enumerate().map(column).collect();

@@ -9,8 +9,9 @@
 
 use std::ops::Range;
 
+use crosspilot_table::Kind;
+
 use super::header;
-use super::verdict::Kind;
 
 /// The largest footer that is read.
 pub(super) const LARGEST: u64 = 4 << 20;

@@ -1,7 +1,10 @@
 //! Rows of CSV: read from the heads of files and from pieces of their middle,
 //! and added up column by column.
 
-use super::column::{Answer, Seen, number};
+use crosspilot_table::number::number;
+use crosspilot_table::reader;
+
+use super::column::{Answer, Seen};
 use super::target::Labels;
 use super::verdict::{Finding, Findings, Flaw};
 
@@ -175,9 +178,4 @@ fn open_quote(file: &str, line: u64) -> Finding {
         "has a double quote in line {line} that is not closed there, and swallows the lines after it: close it, or write two for one that is meant"
     );
     Finding::in_file(file, Flaw::OpenQuote, message)
-}
-
-/// A reader of rows, header or not.
-pub(super) fn reader(text: &[u8]) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text)
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use crosspilot_core::cell::is_missing;
 use crosspilot_core::settings::Objective;
+use crosspilot_table::is_missing;
+use crosspilot_table::number::number;
 
-use super::column::{Answer, CLASSES, ENOUGH, Seen, number};
+use super::column::{Answer, CLASSES, ENOUGH, Seen};
 use super::distinct::hash;
 use super::verdict::{Class, Finding, Findings, Flaw, Target, cut, grouped, quoted};
 
@@ -71,7 +72,7 @@ impl Labels {
     }
 
     fn is_numeric(&self) -> bool {
-        self.cells.numbers == self.usable()
+        self.cells.profile.numbers == self.usable()
     }
 
     /// Whether it is meant as classes: the settings say so, or its values are
@@ -114,12 +115,12 @@ impl Labels {
             return;
         }
         let about = |flaw, message: String| Finding::of_column(target, flaw, message);
-        let missing = self.cells.missing;
+        let missing = self.cells.profile.missing;
         if missing > 0 {
-            let share = missing as f64 / self.cells.rows as f64 * 100.0;
+            let share = missing as f64 / self.cells.profile.rows as f64 * 100.0;
             findings.warn(about(
                 Flaw::MissingTargets,
-                format!("has no value in {} of {} rows ({share:.1} %): SageMaker Autopilot leaves them out; fill them in if they should count", grouped(missing), grouped(self.cells.rows)),
+                format!("has no value in {} of {} rows ({share:.1} %): SageMaker Autopilot leaves them out; fill them in if they should count", grouped(missing), grouped(self.cells.profile.rows)),
             ));
         }
         let different = self.different();
@@ -163,7 +164,7 @@ impl Labels {
     /// What the settings say of the target and its values deny.
     fn contradictions(&self, target: &str, objective: Option<&Objective>, findings: &mut Findings) {
         let Some(Objective { problem_type, metric }) = objective else { return };
-        let words = self.usable() - self.cells.numbers;
+        let words = self.usable() - self.cells.profile.numbers;
         let different = self.different();
         let message = match problem_type.as_str() {
             "Regression" if words > 0 => format!(

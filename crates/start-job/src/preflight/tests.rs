@@ -206,7 +206,7 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "carriage returns",
             text(good.replace('\n', "\r")),
-            "data.csv ends its lines with carriage returns only, as old Macintosh computers did: save it with line feeds",
+            "data.csv ends line 1 with a carriage return only, as old Macintosh computers did, and readers differ on that: save it with line feeds",
         ),
         (
             "semicolons",
@@ -311,7 +311,7 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "Parquet cut off",
-            b"PAR1 and nothing more".to_vec(),
+            b"PAR1\x15\x04\x15 and nothing more".to_vec(),
             "data.csv is a Parquet file that does not end as Parquet files do: it was cut off or is still being written: write it again",
         ),
         (

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crosspilot_core::cell::Booleans;
+use crosspilot_table::{Booleans, Kind};
 use serde::Serialize;
 
 /// Findings that a verdict lists of each severity; a thousand broken files need
@@ -127,32 +127,6 @@ pub struct Rows {
     pub exact: bool,
     /// Rows whose cells were looked at.
     pub sampled: u64,
-}
-
-/// What a column seems to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Numbers.
-    Numeric,
-    /// One of some values.
-    Categorical,
-    /// Language.
-    Text,
-    /// Moments.
-    Datetime,
-}
-
-impl Kind {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Numeric => "numeric",
-            Kind::Categorical => "categorical",
-            Kind::Text => "text",
-            Kind::Datetime => "datetime",
-        }
-    }
 }
 
 /// One column of the sample.
@@ -327,6 +301,10 @@ pub enum Flaw {
     LeakyColumn,
     /// Numbers with a few words in between.
     MixedColumn,
+    /// Values that people mean as missing and pandas does not read so.
+    LooksMissing,
+    /// Numbers with signs or separators, which are read as words.
+    DressedNumbers,
     /// Cells of extraordinary length.
     LongCells,
     /// More data than SageMaker takes.

@@ -10,6 +10,9 @@ pub struct Shape {
     pub widest_line: u64,
     /// The line in which a quote was opened that nothing closes, from 1.
     pub open_quote: Option<u64>,
+    /// The first line that ends with a carriage return alone, from 1: readers differ
+    /// on whether a record ends there.
+    pub lone_return: Option<u64>,
 }
 
 /// Where the pass stands within a field, as RFC 4180 has it: a quote means
@@ -28,7 +31,11 @@ pub fn shape(text: &[u8]) -> Shape {
     let mut found = Shape::default();
     let (mut at, mut fields, mut line) = (At::Start, 1, 1);
     let (mut begin, mut opened) = (1, 0);
-    for &byte in text {
+    for (index, &byte) in text.iter().enumerate() {
+        if byte == b'\r' && at != At::Quoted && found.lone_return.is_none() {
+            let alone = text.get(index + 1).is_some_and(|next| *next != b'\n');
+            found.lone_return = alone.then_some(line);
+        }
         at = match (at, byte) {
             (At::Quoted, b'"') => At::Closing,
             (At::Quoted, _) => At::Quoted,
@@ -84,7 +91,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> (usize, u64, Option<u64>) {
-        let Shape { widest, widest_line, open_quote } = shape(text.as_bytes());
+        let Shape { widest, widest_line, open_quote, .. } = shape(text.as_bytes());
         (widest, widest_line, open_quote)
     }
 
@@ -102,6 +109,15 @@ mod tests {
         assert_eq!(of("a,b\n1,\"2\n3,4\n"), (2, 1, Some(2)));
         assert_eq!(of("a,b\n1,\"2\"\n").2, None);
         assert_eq!(of("a,b\n1,\"2\"\"").2, Some(2));
+    }
+
+    #[test]
+    fn a_carriage_return_alone_is_found_outside_of_quotes() {
+        let lone = |text: &str| shape(text.as_bytes()).lone_return;
+        assert_eq!(lone("a,b\r1,2\r"), Some(1));
+        assert_eq!(lone("a,b\n1,2\r3,\"x\ny\"\n"), Some(2));
+        assert_eq!(lone("a,b\r\n1,\"x\ry\"\r\n"), None);
+        assert_eq!(lone("a,b\r"), None);
     }
 
     #[test]

@@ -1,16 +1,6 @@
-//! What a cell of a table says: the one definition for whoever judges data, and
-//! whoever judges a model by it.
+//! How a column writes what is true and what is false.
 
 use serde::{Deserialize, Serialize};
-
-/// Whether a cell has no value: it is empty, or one of the words by which the
-/// usual readers of CSV mean that.
-pub fn is_missing(cell: &[u8]) -> bool {
-    matches!(
-        cell.trim_ascii(),
-        b"" | b"NA" | b"N/A" | b"NaN" | b"nan" | b"null" | b"NULL" | b"None" | b"#N/A"
-    )
-}
 
 /// How a column writes what is true and what is false: programs differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,15 +50,5 @@ mod tests {
             }
         }
         assert_eq!(Booleans::of(b"True."), None);
-    }
-
-    #[test]
-    fn blanks_and_the_usual_words_are_no_value() {
-        for cell in ["", "  ", "NA", " NaN ", "null", "None", "#N/A"] {
-            assert!(is_missing(cell.as_bytes()), "{cell:?}");
-        }
-        for cell in ["0", "no", "none of these", "False.", "-"] {
-            assert!(!is_missing(cell.as_bytes()), "{cell:?}");
-        }
     }
 }

@@ -1,48 +1,38 @@
-//! Reading one cell of text: numbers, dates, words.
-
-/// Texts that people write into numeric columns where a value is missing.
-const MISSING: [&str; 11] =
-    ["na", "n/a", "nan", "null", "none", "nil", "?", "-", ".", "#n/a", "missing"];
-
-/// Whether a cell says in words that its value is missing.
-pub(crate) fn is_missing_word(cell: &str) -> bool {
-    let cell = cell.trim();
-    cell.is_empty() || MISSING.iter().any(|word| cell.eq_ignore_ascii_case(word))
-}
-
-/// A finite number, spaces around it allowed.
-pub(crate) fn number(cell: &str) -> Option<f64> {
-    cell.trim().parse::<f64>().ok().filter(|value| value.is_finite())
-}
+//! Reads a cell as a date, with or without a time of day.
 
 /// Which of day and month comes first when the year is last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum DateOrder {
+pub enum DateOrder {
+    /// As most of the world writes.
     DayFirst,
+    /// As the United States write.
     MonthFirst,
 }
 
-/// A point in time: days since 1970-01-01 and the hour of the day.
+/// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Instant {
-    pub(crate) day: i32,
-    pub(crate) month: u8,
+pub struct Instant {
+    /// Days since 1970-01-01.
+    pub day: i32,
+    /// 1 to 12.
+    pub month: u8,
     /// 0 is Monday.
-    pub(crate) weekday: u8,
+    pub weekday: u8,
     /// 0 up to 24, with minutes as a fraction.
-    pub(crate) hour: f64,
+    pub hour: f64,
 }
 
-/// Reads `2026-01-31`, `2026/01/31`, `31.01.2026` or `01/31/2026`, alone or
+/// Reads `2026-01-31`, `2026/01/31`, `31.01.2026`, `01/31/2026` or `1/31/26`, alone or
 /// followed by a time of day after a space or `T`. A zone is ignored: within one
-/// column it is nearly always the same.
-pub(crate) fn date(cell: &str, order: DateOrder) -> Option<Instant> {
+/// column it is nearly always the same. A year of two digits is one from 1969 to 2068
+/// (POSIX, `strptime`).
+pub fn date(cell: &str, order: DateOrder) -> Option<Instant> {
     let cell = cell.trim();
     let (day, clock) = match cell.split_once(['T', ' ']) {
         Some((day, clock)) => (day, Some(clock)),
         None => (cell, None),
     };
-    if !(8..=10).contains(&day.len()) {
+    if !(6..=10).contains(&day.len()) {
         return None;
     }
     let separator = day.chars().find(|c| !c.is_ascii_digit()).filter(|c| "-/.".contains(*c))?;
@@ -60,6 +50,12 @@ pub(crate) fn date(cell: &str, order: DateOrder) -> Option<Instant> {
         (4, _) => (a.0, b.0, c.0),
         (_, 4) if order == DateOrder::DayFirst => (c.0, b.0, a.0),
         (_, 4) => (c.0, a.0, b.0),
+        // Versions such as 1.2.15 are no dates.
+        (first, 2) if separator == '.' && (first, b.1) != (2, 2) => return None,
+        (1 | 2, 2) => {
+            let year = if c.0 < 69 { 2000 + c.0 } else { 1900 + c.0 };
+            if order == DateOrder::DayFirst { (year, b.0, a.0) } else { (year, a.0, b.0) }
+        }
         _ => return None,
     };
     let month = time::Month::try_from(u8::try_from(month).ok()?).ok()?;
@@ -84,11 +80,6 @@ fn hour(clock: &str) -> Option<f64> {
     Some(f64::from(hour) + f64::from(minute) / 60.0)
 }
 
-/// The words of a text, in lower case.
-pub(crate) fn words(cell: &str) -> impl Iterator<Item = String> + '_ {
-    cell.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1).map(str::to_lowercase)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -103,20 +94,18 @@ mod tests {
         assert_eq!(date("02/28/2026", DateOrder::MonthFirst).unwrap().day, 20_512);
         assert_eq!(date("2026-02-30", DateOrder::DayFirst), None);
         assert_eq!(date("403-2562", DateOrder::DayFirst), None);
-    }
-
-    #[test]
-    fn only_finite_numbers_are_numbers() {
-        assert_eq!(number(" 39"), Some(39.0));
-        assert_eq!(number("1e3"), Some(1000.0));
-        assert_eq!(number("inf"), None);
-        assert!(is_missing_word(" NaN "));
+        let short = |cell, order| date(cell, order).map(|at| at.day);
+        assert_eq!(short("2/28/26", DateOrder::MonthFirst), Some(20_512));
+        assert_eq!(short("28.02.26", DateOrder::DayFirst), Some(20_512));
+        assert_eq!(short("1/1/70", DateOrder::DayFirst), Some(0));
+        assert_eq!(short("1.2.15", DateOrder::DayFirst), None);
+        assert_eq!(short("415-01-99", DateOrder::DayFirst), None);
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_not(text in ".{0,30}") {
-            let _ = (number(&text), date(&text, DateOrder::DayFirst), words(&text).count());
+            let _ = date(&text, DateOrder::DayFirst);
         }
     }
 }
