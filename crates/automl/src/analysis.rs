@@ -72,8 +72,8 @@ impl<'a> Prepared<'a> {
             Some(problem) => problem,
             None => infer(&name, &counts, present)?,
         };
-        if let (1, Some(label)) = (counts.len(), counts.keys().next()) {
-            return Err(TrainError::OneClass { target: name, label: (*label).to_owned() });
+        if counts.len() == 1 {
+            return Err(TrainError::OneClass { target: name });
         }
         fits(&name, problem_type, &counts)?;
         let metric = settings.metric.unwrap_or(problem_type.default_metric());
@@ -84,8 +84,15 @@ impl<'a> Prepared<'a> {
             ProblemType::Regression => Vec::new(),
             _ => counts.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect(),
         };
+        // Rows with an invalid weight or none are left out (API reference,
+        // `TabularJobConfig`, `SampleWeightAttributeName`).
+        let is_weighed =
+            |row: usize| weight.is_none_or(|column| weight_of(table, row, column).is_some());
         let is_valid = |row: &usize| match table.cell(*row, target) {
-            Some(cell) => problem_type.is_classification() || number(cell.as_bytes()).is_some(),
+            Some(cell) => {
+                (problem_type.is_classification() || number(cell.as_bytes()).is_some())
+                    && is_weighed(*row)
+            }
             None => false,
         };
         let kept: Vec<usize> = (0..table.rows()).filter(is_valid).collect();
@@ -328,7 +335,7 @@ fn values(table: &Table, target: usize, name: &str) -> Result<(Target, (f64, f64
         });
     }
     if deviation == 0.0 {
-        return Err(TrainError::OneClass { target: name.to_owned(), label: mean.to_string() });
+        return Err(TrainError::OneClass { target: name.to_owned() });
     }
     values.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
     Ok((Target::Value(values), (mean, deviation)))
@@ -350,14 +357,18 @@ fn weight_column(
     }
 }
 
+/// A row's weight, if it is one.
+fn weight_of(table: &Table, row: usize, column: usize) -> Option<f64> {
+    number(table.cell(row, column)?.as_bytes()).filter(|weight| *weight >= 0.0)
+}
+
 /// The weights, brought to a mean of 1.
 fn weights(table: &Table, column: usize, settings: &Settings) -> Result<Vec<f32>, TrainError> {
     let name = settings.weight_column.clone().unwrap_or_default();
     let weight = |row: usize| {
-        let cell = table.cell(row, column).unwrap_or_default();
-        number(cell.as_bytes()).filter(|weight| *weight >= 0.0).ok_or_else(|| TrainError::Weight {
+        weight_of(table, row, column).ok_or_else(|| TrainError::Weight {
             name: name.clone(),
-            reason: format!("`{cell}` in record {} is no number of at least 0", row + 1),
+            reason: format!("record {} has no number of at least 0", row + 1),
         })
     };
     let weights: Vec<f64> = (0..table.rows()).map(weight).collect::<Result<_, _>>()?;

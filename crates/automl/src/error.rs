@@ -102,12 +102,10 @@ pub enum TrainError {
         minimum: usize,
     },
     /// Every row has one and the same label.
-    #[error("every row has the same value `{label}` in `{target}`; there is nothing to learn")]
+    #[error("every row has the same value in `{target}`; there is nothing to learn")]
     OneClass {
         /// The target column.
         target: String,
-        /// The only label.
-        label: String,
     },
     /// The target fits no problem type.
     #[error(

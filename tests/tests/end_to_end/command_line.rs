@@ -39,7 +39,11 @@ fn bad_data_is_one_clear_sentence_and_nothing_is_started() {
     let header = "age,plan,left\n";
     let cases = [
         ("few.csv", format!("{header}{}", rows(499, either)), "has 499 rows"),
-        ("one-class.csv", format!("{header}{}", rows(600, |_| "yes")), "\"yes\" in every row"),
+        (
+            "one-class.csv",
+            format!("{header}{}", rows(600, |_| "yes")),
+            "has the same value in every row",
+        ),
         (
             "no-target.csv",
             format!("age,plan,gone\n{}", rows(600, either)),

@@ -72,7 +72,7 @@ fn unfit_data_ends_the_run_with_every_error_in_the_stored_verdict() {
         );
         let cause = failure["cause"].as_str().unwrap();
         let file = format!("s3://{}/{TRAIN}data.csv", customer.tenant.bucket);
-        let sentence = format!("{file} has the name \"State\" twice in its header");
+        let sentence = format!("{file} has the same name for columns 1 and 2 in its header");
         assert!(cause.starts_with(&sentence), "{cause}");
         assert!(cause.contains("preflight.json"), "{cause}");
         let verdict = verdict(&customer).await;

@@ -1,10 +1,14 @@
 //! A table's header: names, once each, the same in every file.
+//!
+//! The first line of a file without a header is somebody's data. So a finding names
+//! a column by a name that the settings or a file that was believed have given, and
+//! by its place otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crosspilot_table::shape::Shape;
 
-use super::verdict::{Finding, Findings, Flaw, grouped, listed, quoted};
+use super::verdict::{Finding, Findings, Flaw, grouped, quoted};
 use crosspilot_table::format::other_separator;
 use crosspilot_table::number::number;
 
@@ -56,7 +60,7 @@ pub(super) fn read(
 /// That every column has a name of its own.
 pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findings) {
     let mut error = |flaw, message: String| findings.error(Finding::in_file(file, flaw, message));
-    let mut seen = BTreeSet::new();
+    let mut seen = BTreeMap::new();
     for (index, name) in names.iter().enumerate() {
         if name.trim().is_empty() {
             error(
@@ -66,12 +70,12 @@ pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findi
                     index + 1
                 ),
             );
-        } else if !seen.insert(name) {
+        } else if let Some(first) = seen.insert(name, index + 1) {
             error(
                 Flaw::DuplicateColumn,
                 format!(
-                    "has the name {} twice in its header: give every column a name of its own",
-                    quoted(name)
+                    "has the same name for columns {first} and {} in its header: give every column a name of its own",
+                    index + 1
                 ),
             );
         }
@@ -114,9 +118,9 @@ pub(super) fn must_have_target(
         None => String::new(),
     };
     let message = format!(
-        "has no column {} to predict; its columns are {}{hint}: name the target as it stands in the header",
+        "has no column {} to predict among the {} that its first line names{hint}: name the target as it stands in the header, or put a line with the columns' names first",
         quoted(target),
-        listed(names),
+        grouped(names.len() as u64),
     );
     findings.error(Finding::in_file(file, Flaw::NoTarget, message).column(target));
 }
@@ -134,18 +138,22 @@ pub(super) fn must_equal(
     let missing = first.iter().find(|name| !names.contains(name));
     let added = names.iter().find(|name| !first.contains(name));
     let (column, difference) = match (missing, added) {
-        (Some(missing), Some(added)) => {
-            (missing, format!("it has {} but not {}", quoted(added), quoted(missing)))
+        (Some(missing), _) => (Some(missing), format!("it lacks {}", quoted(missing))),
+        (None, Some(added)) => {
+            let place = names.iter().position(|name| name == added).unwrap_or_default() + 1;
+            (None, format!("its column {place} is none of them"))
         }
-        (Some(missing), None) => (missing, format!("it lacks {}", quoted(missing))),
-        (None, Some(added)) => (added, format!("it has {} besides", quoted(added))),
         (None, None) => match first.iter().zip(names).find(|(a, b)| a != b) {
-            Some((name, _)) => (name, format!("{} stands at another place", quoted(name))),
+            Some((name, _)) => (Some(name), format!("{} stands at another place", quoted(name))),
             None => return,
         },
     };
     let message = format!(
         "has another header than {first_file}: {difference}; all files of a model must have the same columns in the same order"
     );
-    findings.error(Finding::in_file(file, Flaw::HeadersDiffer, message).column(column));
+    let finding = Finding::in_file(file, Flaw::HeadersDiffer, message);
+    findings.error(match column {
+        Some(column) => finding.column(column),
+        None => finding,
+    });
 }

@@ -8,7 +8,7 @@ use crosspilot_table::number::number;
 
 use super::column::{Answer, CLASSES, ENOUGH, Seen};
 use super::distinct::hash;
-use super::verdict::{Class, Finding, Findings, Flaw, Target, cut, grouped, quoted};
+use super::verdict::{Class, Finding, Findings, Flaw, Target, cut, grouped};
 
 /// Labels that are counted one by one.
 const COUNTED: usize = 2000;
@@ -125,13 +125,9 @@ impl Labels {
         }
         let different = self.different();
         if different == 1 {
-            let label = self.counts.values().next().map(|(label, _)| label.as_str());
-            let message = format!(
-                "has {} in every row: at least two different values are needed to learn from",
-                quoted(label.unwrap_or_default())
-            );
             if exact {
-                findings.error(about(Flaw::OneClass, message));
+                let message = "has the same value in every row: at least two different values are needed to learn from";
+                findings.error(about(Flaw::OneClass, message.to_owned()));
             } else {
                 let message = format!(
                     "has one value in all {} rows that were looked at: check that the data holds others, too",
@@ -190,14 +186,14 @@ impl Labels {
         if let Some(rarest) = rare.last() {
             findings.warn(about(
                 Flaw::RareClasses,
-                format!("has {} of {} classes with fewer than {RARE} rows, such as {} with {}: too few to learn and to validate; give more rows of them or join them", rare.len(), classes.len(), quoted(&rarest.label), rarest.rows),
+                format!("has {} of {} classes with fewer than {RARE} rows, the rarest with {}: too few to learn and to validate; give more rows of them or join them", rare.len(), classes.len(), rarest.rows),
             ));
         } else if let (Some(most), Some(least)) = (classes.first(), classes.last())
             && least.rows * classes.len() as u64 * SKEWED < usable
         {
             findings.warn(about(
                 Flaw::Imbalance,
-                format!("has {} in {:.1} % of the rows and {} in {:.1} %: set an objective metric such as F1 or AUC, since accuracy is high for always saying the same", quoted(&most.label), most.rows as f64 / usable as f64 * 100.0, quoted(&least.label), least.rows as f64 / usable as f64 * 100.0),
+                format!("has its commonest value in {:.1} % of the rows and its rarest in {:.1} %: set an objective metric such as F1 or AUC, since accuracy is high for always saying the same", most.rows as f64 / usable as f64 * 100.0, least.rows as f64 / usable as f64 * 100.0),
             ));
         }
     }

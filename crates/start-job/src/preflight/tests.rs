@@ -251,17 +251,17 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "a name twice",
             text(good.replacen("plan", "age", 1)),
-            "data.csv has the name \"age\" twice in its header: give every column a name of its own",
+            "data.csv has the same name for columns 1 and 2 in its header: give every column a name of its own",
         ),
         (
             "no target",
             text(good.replacen("Churn?", "Left", 1)),
-            "data.csv has no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"Left\": name the target as it stands in the header",
+            "data.csv has no column \"Churn?\" to predict among the 3 that its first line names: name the target as it stands in the header, or put a line with the columns' names first",
         ),
         (
             "the target in other case",
             text(good.replacen("Churn?", "churn? ", 1)),
-            "data.csv has no column \"Churn?\" to predict; its columns are \"age\", \"plan\", \"churn? \"; \"churn? \" is another name, since case and spaces count: name the target as it stands in the header",
+            "data.csv has no column \"Churn?\" to predict among the 3 that its first line names; \"churn? \" is another name, since case and spaces count: name the target as it stands in the header, or put a line with the columns' names first",
         ),
         (
             "too many columns",
@@ -299,7 +299,7 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "one class",
             text(good.replace("False.", "True.")),
-            "column \"Churn?\" has \"True.\" in every row: at least two different values are needed to learn from",
+            "column \"Churn?\" has the same value in every row: at least two different values are needed to learn from",
         ),
         (
             "an identifier as target",
@@ -332,6 +332,54 @@ fn every_broken_file_gets_a_sentence_of_its_own() {
     }
 }
 
+/// A cell that stands for a customer's data.
+const CANARY: &str = "Jane Canary 555-0100";
+
+#[test]
+fn no_finding_shows_a_cell() {
+    let row = |label: &str| format!("7,{CANARY},{label}\n");
+    let rows = |label: fn(usize) -> String| -> String {
+        (0..600).map(|n| format!("{n},plan {n},{}\n", label(n))).collect()
+    };
+    let header = format!("{HEADER}\n");
+    let half = |n: usize| if n.is_multiple_of(2) { "True.".into() } else { "False.".to_owned() };
+    let cases = [
+        ("no header", row(CANARY).repeat(600)),
+        ("no header, doubled", format!("{CANARY},{CANARY},Churn?\n") + &rows(half)),
+        ("one class", header.clone() + &row(CANARY).repeat(600)),
+        (
+            "a rare class",
+            header.clone() + &rows(|n| if n == 5 { CANARY.into() } else { format!("{}", n % 2) }),
+        ),
+        (
+            "an imbalance",
+            header.clone()
+                + &(0..6000)
+                    .map(|n| row(if n % 600 == 0 { CANARY } else { "no" }))
+                    .collect::<String>(),
+        ),
+        ("an identifier", header.clone() + &rows(|n| format!("{CANARY} {n}"))),
+        ("a ragged row", header.clone() + &rows(half) + &format!("1,{CANARY},{CANARY},x\n")),
+        ("an open quote", header + &rows(half) + &format!("1,\"{CANARY},x\n")),
+    ];
+    for (name, text) in cases {
+        let verdict = of(text);
+        let findings: Vec<_> = verdict.errors.iter().chain(&verdict.warnings).collect();
+        assert!(!findings.is_empty(), "{name}");
+        assert!(!format!("{findings:?}").contains("Canary"), "{name}: {findings:?}");
+    }
+}
+
+#[test]
+fn no_finding_shows_a_cell_of_a_second_file_without_a_header() {
+    let second = format!("7,{CANARY},True.\n").repeat(600);
+    let files =
+        vec![("train/a.csv", table(600).into_bytes()), ("train/b.csv", second.into_bytes())];
+    let (verdict, _) = inspect(churn(), files);
+    assert!(!verdict.errors.is_empty());
+    assert!(!format!("{:?}", verdict.errors).contains("Canary"), "{:?}", verdict.errors);
+}
+
 #[test]
 fn all_errors_are_told_and_not_only_the_first() {
     let verdict = of(table(600).replacen("age,plan", "age,age,,", 1));
@@ -349,9 +397,9 @@ fn files_that_do_not_go_together_get_a_sentence_of_their_own() {
     let same = "all files of a model must have the same columns in the same order";
     let cases: Vec<(&str, Vec<u8>, String)> = vec![
         ("train/b.csv", other("age,Churn?,plan"), format!("b.csv has another header than a.csv: \"plan\" stands at another place; {same}")),
-        ("train/b.csv", other("years,plan,Churn?"), format!("b.csv has another header than a.csv: it has \"years\" but not \"age\"; {same}")),
+        ("train/b.csv", other("years,plan,Churn?"), format!("b.csv has another header than a.csv: it lacks \"age\"; {same}")),
         ("train/b.csv", b"age,Churn?\n".to_vec(), format!("b.csv has another header than a.csv: it lacks \"plan\"; {same}")),
-        ("train/b.csv", b"age,plan,more,Churn?\n".to_vec(), format!("b.csv has another header than a.csv: it has \"more\" besides; {same}")),
+        ("train/b.csv", b"age,plan,more,Churn?\n".to_vec(), format!("b.csv has another header than a.csv: its column 3 is none of them; {same}")),
         ("train/b.csv", row(1).into_bytes(), "b.csv has no header: its first line holds numbers, not names; put a line with the columns' names first".into()),
         ("train/b.csv", gzip(&good()), "b.csv is compressed with gzip, and a.csv is not: all files of a model must be of one form".into()),
         ("train/b.csv", vec![], "b.csv is empty: remove it, or upload it again".into()),
@@ -460,11 +508,11 @@ fn what_looks_strange_is_a_warning_with_a_sentence_of_its_own() {
         ),
         (
             table(600) + &"30,pro,Maybe\n".repeat(3),
-            "column \"Churn?\" has 1 of 3 classes with fewer than 5 rows, such as \"Maybe\" with 3: too few to learn and to validate; give more rows of them or join them",
+            "column \"Churn?\" has 1 of 3 classes with fewer than 5 rows, the rarest with 3: too few to learn and to validate; give more rows of them or join them",
         ),
         (
             table(2000).replace("False.", "True.") + &"30,pro,False.\n".repeat(6),
-            "column \"Churn?\" has \"True.\" in 99.7 % of the rows and \"False.\" in 0.3 %: set an objective metric such as F1 or AUC, since accuracy is high for always saying the same",
+            "column \"Churn?\" has its commonest value in 99.7 % of the rows and its rarest in 0.3 %: set an objective metric such as F1 or AUC, since accuracy is high for always saying the same",
         ),
         (
             format!("{HEADER}\n")
@@ -531,7 +579,7 @@ fn validation_and_held_out_data_are_judged_too() {
     assert_eq!(
         messages(&with("validation/w.csv", other.clone()).errors),
         [
-            "w.csv has another header than v.csv: it has \"years\" but not \"age\"; all files of a model must have the same columns in the same order"
+            "w.csv has another header than v.csv: it lacks \"age\"; all files of a model must have the same columns in the same order"
         ]
     );
     assert_eq!(
