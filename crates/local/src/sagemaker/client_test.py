@@ -102,7 +102,7 @@ upload("small/train.csv", TRAIN[:100])
 upload("same/train.csv", [[*record[:-1], "True."] for record in TRAIN])
 s3.put_object(Bucket="acme-ml", Key="binary/train.csv", Body=text([HEADER]) + b"\xff,\xfe,\x80,\x81,\xff\n" * 600)
 for i, (uri, more, reason) in enumerate([
-        ("small", {}, "500"), ("same", {}, "True."), ("binary", {}, "UTF-8"), ("nothing", {}, "No S3 objects found"),
+        ("small", {}, "500"), ("same", {}, "the same value"), ("binary", {}, "UTF-8"), ("nothing", {}, "No S3 objects found"),
         ("train", {"role": "blind", "by": owner}, "Access denied")]):
     start(f"crosspilot-fails-{i}", f"s3://acme-ml/{uri}", **more)
     failed, seen = finish(f"crosspilot-fails-{i}")
