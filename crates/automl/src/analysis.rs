@@ -95,6 +95,12 @@ impl<'a> Prepared<'a> {
             }
             None => false,
         };
+        if let (Some(column), Some(name)) = (weight, &settings.weight_column)
+            && !(0..table.rows()).any(|row| weight_of(table, row, column).is_some())
+        {
+            let reason = "no record has a number of at least 0".to_owned();
+            return Err(TrainError::Weight { name: name.clone(), reason });
+        }
         let kept: Vec<usize> = (0..table.rows()).filter(is_valid).collect();
         if kept.len() < settings.min_rows.max(10) {
             return Err(too_few(kept.len()));

@@ -208,12 +208,30 @@ fn unfit_data_is_refused_in_words() {
     assert!(fails(&data, &regression).contains("none of its values is a number"));
     assert!(
         fails(&data, &|settings| settings.weight_column = Some("plan".into()))
-            .contains("in record 1 is no number")
+            .contains("no record has a number of at least 0")
     );
     assert!(
         fails(&data, &|settings| settings.validation_fraction = 0.9)
             .starts_with("validation_fraction is 0.9")
     );
+}
+
+#[test]
+fn rows_without_a_valid_weight_are_left_out() {
+    let mut data = Table::new(["x", "weight", "y"]).unwrap();
+    for row in 0..700 {
+        let weight = ["1", "2.5", "none of them", "-1", ""][row % 5];
+        let label = if row % 2 == 0 { "a" } else { "b" };
+        data.push_row(&[&(row * 37 % 101).to_string()[..], weight, label]).unwrap();
+    }
+    let mut settings = settings(3);
+    settings.target = "y".into();
+    settings.weight_column = Some("weight".into());
+    settings.problem_type = None;
+    settings.metric = None;
+    settings.min_rows = 100;
+    let analysis = analyze(&data, &settings).unwrap();
+    assert_eq!((analysis.rows, analysis.dropped_rows), (280, 420));
 }
 
 #[test]
