@@ -102,15 +102,16 @@ fn looks_like_data(names: &[String]) -> bool {
     numbers * 3 >= names.len()
 }
 
-/// That the target is a column.
+/// That the target is a column. Tells whether it is: only a line that names it is
+/// believed to be a header, whose names other findings may show.
 pub(super) fn must_have_target(
     file: &str,
     names: &[String],
     target: &str,
     findings: &mut Findings,
-) {
+) -> bool {
     if names.iter().any(|name| name == target) {
-        return;
+        return true;
     }
     let alike = |name: &&String| name.trim().eq_ignore_ascii_case(target.trim());
     let hint = match names.iter().find(alike) {
@@ -123,6 +124,7 @@ pub(super) fn must_have_target(
         grouped(names.len() as u64),
     );
     findings.error(Finding::in_file(file, Flaw::NoTarget, message).column(target));
+    false
 }
 
 /// That a file has the same columns in the same order as the first.

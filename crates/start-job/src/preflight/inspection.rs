@@ -446,8 +446,10 @@ impl<'a> Inspection<'a> {
                 return 0;
             }
         } else {
-            if let (Some(target), false) = (target, self.wanted.unlabelled) {
-                header::must_have_target(file, &names, target, &mut self.findings);
+            if let (Some(target), false) = (target, self.wanted.unlabelled)
+                && !header::must_have_target(file, &names, target, &mut self.findings)
+            {
+                return 0;
             }
             if text.len() < bytes.len() && bytes.starts_with(b"\xEF\xBB\xBF") {
                 let message = "begins with a byte order mark, which some readers take for a part of the first column's name: save it as UTF-8 without one";

@@ -190,6 +190,8 @@ fn enough_rows(
 ) {
     let target = &settings.target;
     let usable = match &training.table {
+        // The weights are told of by themselves.
+        Some(table) if table.rows > 0 && table.bad_weights == table.rows => return,
         Some(table) => training.estimate(table.usable),
         None => {
             let column = training.parquet.iter().flatten().find(|column| column.name == *target);
@@ -201,18 +203,20 @@ fn enough_rows(
         [only] => only.name.as_str(),
         _ => "the training data",
     };
+    let what = match &settings.training.sample_weight {
+        Some(weight) => format!("{} and a weight in {}", quoted(target), quoted(weight)),
+        None => quoted(target),
+    };
     // An estimate may be off by as much as rows differ in length.
     if rows.exact && usable < MINIMUM_ROWS || usable * 2 < MINIMUM_ROWS {
         let about = if rows.exact { "" } else { "about " };
         let message = format!(
-            "{file} has {about}{usable} rows with a value in {}; SageMaker Autopilot needs at least {MINIMUM_ROWS}: give more",
-            quoted(target)
+            "{file} has {about}{usable} rows with a value in {what}; SageMaker Autopilot needs at least {MINIMUM_ROWS}: give more"
         );
         findings.error(Finding::new(Flaw::TooFewRows, message));
     } else if !rows.exact && usable < 2 * MINIMUM_ROWS {
         let message = format!(
-            "{file} has about {usable} rows with a value in {} by an estimate; SageMaker Autopilot needs at least {MINIMUM_ROWS}: make sure there are enough",
-            quoted(target)
+            "{file} has about {usable} rows with a value in {what} by an estimate; SageMaker Autopilot needs at least {MINIMUM_ROWS}: make sure there are enough"
         );
         findings.warn(Finding::new(Flaw::RowsUncertain, message));
     }

@@ -66,16 +66,16 @@ impl Table {
             Some(cell) => self.labels.observe(cell.as_bytes()),
             None => Some(Answer::default()),
         };
-        self.usable += u64::from(answer.is_some());
         for (index, (seen, cell)) in self.columns.iter_mut().zip(row).enumerate() {
             if Some(index) != self.target {
                 seen.observe(cell.as_bytes(), answer.unwrap_or_default());
             }
         }
-        if let Some(cell) = self.weight.and_then(|weight| row.get(weight)) {
-            let is_good = number(cell.as_bytes()).is_some_and(|weight| weight >= 0.0);
-            self.bad_weights += u64::from(!is_good);
-        }
+        let weight = self.weight.and_then(|weight| row.get(weight));
+        let is_weighed =
+            weight.is_none_or(|cell| number(cell.as_bytes()).is_some_and(|weight| weight >= 0.0));
+        self.bad_weights += u64::from(!is_weighed);
+        self.usable += u64::from(answer.is_some() && is_weighed);
     }
 
     /// Reads the rows at the beginning of a file, after its header. `whole` says

@@ -311,7 +311,7 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         (
             "Parquet cut off",
-            b"PAR1\x15\x04\x15 and nothing more".to_vec(),
+            b"PAR1 and nothing more".to_vec(),
             "data.csv is a Parquet file that does not end as Parquet files do: it was cut off or is still being written: write it again",
         ),
         (
@@ -367,6 +367,18 @@ fn no_finding_shows_a_cell() {
         let findings: Vec<_> = verdict.errors.iter().chain(&verdict.warnings).collect();
         assert!(!findings.is_empty(), "{name}");
         assert!(!format!("{findings:?}").contains("Canary"), "{name}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_first_line_without_the_target_lends_its_words_to_no_finding() {
+    let words = format!("{CANARY},pro,True.\n").repeat(600).into_bytes();
+    for other in ["train/b.csv", "test/h.csv", "validation/v.csv"] {
+        let settings = json!({"target": "Churn?", "training": {"validation": "channel"}});
+        let files = vec![("train/a.csv", words.clone()), (other, table(600).into_bytes())];
+        let (verdict, _) = inspect(settings, files);
+        assert!(verdict.errors.iter().any(|error| error.code == Flaw::NoTarget), "{other}");
+        assert!(!format!("{verdict:?}").contains("Canary"), "{other}: {verdict:?}");
     }
 }
 
@@ -495,6 +507,14 @@ fn what_looks_strange_is_a_warning_with_a_sentence_of_its_own() {
             "column \"c\" holds numbers, but 12 of 600 values are none: leave these empty, or the whole column may be taken for words",
         ),
         (
+            with("c", |n| if n % 5 == 0 { "\\N".into() } else { (n % 7).to_string() }),
+            "column \"c\" has 120 of 600 values that look like missing ones (\"\\N\" 120), and SageMaker Autopilot takes them for values: leave these cells empty",
+        ),
+        (
+            with("c", |n| format!("\"${},00{}.50\"", n % 7 + 1, n % 9)),
+            "column \"c\" has numbers in 600 of 600 values that SageMaker Autopilot takes for words, because of signs of a currency: write the amount alone; separators between thousands: write 1234567.8",
+        ),
+        (
             with("c", |n| if n == 3 { "x".repeat(40_000) } else { (n % 7).to_string() + "x" }),
             "column \"c\" has a cell of 40,000 bytes: check that no quote is missing, and shorten it",
         ),
@@ -541,6 +561,21 @@ fn kinds_and_weights_that_are_not_as_set_are_warnings() {
         [
             "column \"age\" has weights that are missing, negative or no numbers in 1 of 601 rows: SageMaker Autopilot leaves these out; give numbers from 0 on",
             "column \"plan\" is set as numeric, but its values look categorical: correct the model's settings or the data",
+        ]
+    );
+}
+
+#[test]
+fn rows_without_a_weight_do_not_count() {
+    let settings = json!({"target": "Churn?", "training": {
+        "mode": "ensembling", "sample_weight": "age",
+    }});
+    let text = table(450) + &"-1,pro,True.\n".repeat(150);
+    let (verdict, _) = inspect(settings, vec![("train/data.csv", text.into())]);
+    assert_eq!(
+        messages(&verdict.errors),
+        [
+            "data.csv has 450 rows with a value in \"Churn?\" and a weight in \"age\"; SageMaker Autopilot needs at least 500: give more"
         ]
     );
 }
