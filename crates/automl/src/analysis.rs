@@ -84,24 +84,19 @@ impl<'a> Prepared<'a> {
             ProblemType::Regression => Vec::new(),
             _ => counts.iter().map(|(label, count)| ((*label).to_owned(), *count)).collect(),
         };
-        // Rows with an invalid weight or none are left out (API reference,
-        // `TabularJobConfig`, `SampleWeightAttributeName`).
-        let is_weighed =
-            |row: usize| weight.is_none_or(|column| weight_of(table, row, column).is_some());
         let is_valid = |row: &usize| match table.cell(*row, target) {
-            Some(cell) => {
-                (problem_type.is_classification() || number(cell.as_bytes()).is_some())
-                    && is_weighed(*row)
-            }
+            Some(cell) => problem_type.is_classification() || number(cell.as_bytes()).is_some(),
             None => false,
         };
-        if let (Some(column), Some(name)) = (weight, &settings.weight_column)
-            && !(0..table.rows()).any(|row| weight_of(table, row, column).is_some())
-        {
-            let reason = "no record has a number of at least 0".to_owned();
-            return Err(TrainError::Weight { name: name.clone(), reason });
+        let mut kept: Vec<usize> = (0..table.rows()).filter(is_valid).collect();
+        if let Some(column) = weight {
+            // Rows with an invalid weight or none are left out (API reference,
+            // `TabularJobConfig`, `SampleWeightAttributeName`).
+            kept.retain(|row| weight_of(table, *row, column).is_some());
+            if kept.is_empty() {
+                return Err(bad_weights(settings, "no record has a number of at least 0"));
+            }
         }
-        let kept: Vec<usize> = (0..table.rows()).filter(is_valid).collect();
         if kept.len() < settings.min_rows.max(10) {
             return Err(too_few(kept.len()));
         }
@@ -355,12 +350,16 @@ fn weight_column(
     let Some(name) = &settings.weight_column else {
         return Ok(None);
     };
-    let fail = |reason: String| Err(TrainError::Weight { name: name.clone(), reason });
     match table.position(name) {
-        Err(error) => fail(error.to_string()),
-        Ok(column) if column == target => fail("it is the target".to_owned()),
+        Err(error) => Err(bad_weights(settings, error)),
+        Ok(column) if column == target => Err(bad_weights(settings, "it is the target")),
         Ok(column) => Ok(Some(column)),
     }
+}
+
+fn bad_weights(settings: &Settings, reason: impl ToString) -> TrainError {
+    let name = settings.weight_column.clone().unwrap_or_default();
+    TrainError::Weight { name, reason: reason.to_string() }
 }
 
 /// A row's weight, if it is one.
@@ -368,19 +367,13 @@ fn weight_of(table: &Table, row: usize, column: usize) -> Option<f64> {
     number(table.cell(row, column)?.as_bytes()).filter(|weight| *weight >= 0.0)
 }
 
-/// The weights, brought to a mean of 1.
+/// The weights of rows that have one, brought to a mean of 1.
 fn weights(table: &Table, column: usize, settings: &Settings) -> Result<Vec<f32>, TrainError> {
-    let name = settings.weight_column.clone().unwrap_or_default();
-    let weight = |row: usize| {
-        weight_of(table, row, column).ok_or_else(|| TrainError::Weight {
-            name: name.clone(),
-            reason: format!("record {} has no number of at least 0", row + 1),
-        })
-    };
-    let weights: Vec<f64> = (0..table.rows()).map(weight).collect::<Result<_, _>>()?;
+    let weights: Vec<f64> =
+        (0..table.rows()).filter_map(|row| weight_of(table, row, column)).collect();
     let mean = weights.iter().map(|weight| weight / weights.len() as f64).sum::<f64>();
     if mean <= 0.0 || !mean.is_finite() {
-        return Err(TrainError::Weight { name, reason: "its sum is zero or too large".to_owned() });
+        return Err(bad_weights(settings, "its sum is zero or too large"));
     }
     Ok(weights.iter().map(|weight| (weight / mean) as f32).collect())
 }

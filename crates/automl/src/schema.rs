@@ -321,6 +321,16 @@ mod tests {
             kind(|row| if row % 9 == 0 { "n/a".into() } else { format!("{}.5", row % 50) }),
             ColumnKind::Number
         );
+        assert_eq!(
+            kind(|row| if row % 5 == 0 { "\\N".into() } else { (row * 7 % 50).to_string() }),
+            ColumnKind::Number
+        );
+        assert_eq!(kind(|row| format!("${},{:03}.50", row % 7 + 1, row)), ColumnKind::Number);
+        assert_eq!(kind(|row| format!("{},5 %", row * 7 % 50)), ColumnKind::Number);
+        assert_eq!(
+            kind(|row| format!("{}/{}/{:02}", row % 12 + 1, row % 28 + 1, row % 30)),
+            ColumnKind::Date
+        );
         assert_eq!(kind(|row| format!("s{}", row % 40)), ColumnKind::Category);
         assert_eq!(kind(|row| format!("{:03}-{:04}", row % 900, row)), ColumnKind::Identifier);
         assert_eq!(kind(|row| format!("{}", row + 1)), ColumnKind::Identifier);
