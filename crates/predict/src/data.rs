@@ -10,6 +10,7 @@ use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CONFLICT, CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
+use crosspilot_table::format::{self, Magic};
 use flate2::write::MultiGzDecoder;
 
 use crate::Error;
@@ -71,11 +72,11 @@ impl Text {
     fn take(&mut self, file: &str, part: &[u8]) -> Result<(), Unfit> {
         if let Text::Unknown = self {
             let no_text = |what| Err(Unfit::NoText { file: file.to_owned(), what });
-            *self = match part {
-                [0x1F, 0x8B, ..] => Text::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-                [b'P', b'A', b'R', b'1', ..] => return no_text("a Parquet file"),
-                [b'P', b'K', 3, 4, ..] => return no_text("an Excel workbook or another archive"),
-                _ => Text::Plain(Vec::new()),
+            *self = match format::recognise(part) {
+                Magic::Text => Text::Plain(Vec::new()),
+                Magic::Gzip => Text::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
+                Magic::Parquet => return no_text("a Parquet file"),
+                Magic::Other(what) => return no_text(what),
             };
         }
         match self {
@@ -221,6 +222,7 @@ mod tests {
         assert_eq!(text(&[head, tail], true).unwrap(), b"a,b\n1,2\n");
         assert_eq!(text(&[b"a,b\n", b"1,2\n"], true).unwrap(), b"a,b\n1,2\n");
         assert_eq!(text(&[], true).unwrap(), b"");
+        assert_eq!(text(&[b"PAR1,BZh\n1,2\n"], true).unwrap(), b"PAR1,BZh\n1,2\n");
         let parquet = text(&[b"PAR1...."], true).unwrap_err().to_string();
         assert!(
             parquet.starts_with("h is a Parquet file: give the held-out rows as CSV"),

@@ -1,5 +1,6 @@
 //! A table of held-out rows: read as it is, every cell a raw string.
 
+use crosspilot_table::reader;
 use crosspilot_table::shape::{self, Shape};
 use csv::{ByteRecord, StringRecord};
 
@@ -190,11 +191,6 @@ impl Table {
     pub(crate) fn position(&self, column: &str) -> Option<usize> {
         self.positions(&[column.to_owned()]).ok()?.first().copied()
     }
-}
-
-/// A reader of records, the header among them.
-fn reader(text: &[u8]) -> csv::Reader<&[u8]> {
-    csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text)
 }
 
 /// CSV text without a header, as endpoints take it: RFC 4180 quoting, a missing

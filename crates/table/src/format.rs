@@ -26,7 +26,7 @@ const BINARY: [(&[u8], &str); 9] = [
     (b"\x80\x04\x95", "a Python pickle"),
 ];
 
-/// First bytes that a column's name may begin with, too: what follows tells.
+/// First bytes that a column's name may begin with, too: a line of several names tells.
 const PRINTABLE: [(&[u8], &str); 5] = [
     (b"BZh", "compressed with bzip2"),
     (b"Rar!", "a RAR archive"),
@@ -53,8 +53,10 @@ pub fn recognise(bytes: &[u8]) -> Magic {
     if let Some(what) = known(&BINARY) {
         return Magic::Other(what);
     }
-    let head = &bytes[..bytes.len().min(LOOK)];
-    if !is_text(head) {
+    let text = without_mark(bytes).trim_ascii_start();
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_header = line.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|'));
+    if !is_header || !is_text(&bytes[..bytes.len().min(LOOK)]) {
         if bytes.starts_with(b"PAR1") {
             return Magic::Parquet;
         }
@@ -65,14 +67,12 @@ pub fn recognise(bytes: &[u8]) -> Magic {
     if bytes.starts_with(b"%PDF-") {
         return Magic::Other("a PDF document");
     }
-    let text = without_mark(bytes).trim_ascii_start();
-    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let after = |skip: usize| text.get(skip..).unwrap_or_default().trim_ascii_start().first();
     match text.first() {
         Some(b'<')
             if matches!(text.get(1), Some(b'!' | b'?'))
                 || text.len() >= 5 && text[..5].eq_ignore_ascii_case(b"<html")
-                || !line.contains(&b',') =>
+                || !is_header =>
         {
             Magic::Other("a web page or another XML document")
         }

@@ -3,13 +3,6 @@
 //! <https://github.com/pandas-dev/pandas>). No kinder than that: a word that a
 //! person means so and pandas does not know trains as a value of its own.
 
-/// Cells that pandas reads as missing, as they stand: neither case nor blanks are
-/// forgiven.
-const MISSING: [&str; 19] = [
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
-    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
-];
-
 /// Words by which people and programs mean a missing value and pandas reads a value,
 /// in lower case and without blanks around them.
 const MEANT: [&str; 32] = [
@@ -47,9 +40,29 @@ const MEANT: [&str; 32] = [
     "#null!",
 ];
 
-/// Tells whether a cell has no value.
+/// Tells whether a cell has no value, as it stands: neither case nor blanks are forgiven.
 pub fn is_missing(cell: &[u8]) -> bool {
-    cell.len() <= 8 && MISSING.iter().any(|word| word.as_bytes() == cell)
+    matches!(
+        cell,
+        b"" | b"#N/A"
+            | b"#N/A N/A"
+            | b"#NA"
+            | b"-1.#IND"
+            | b"-1.#QNAN"
+            | b"-NaN"
+            | b"-nan"
+            | b"1.#IND"
+            | b"1.#QNAN"
+            | b"<NA>"
+            | b"N/A"
+            | b"NA"
+            | b"NULL"
+            | b"NaN"
+            | b"None"
+            | b"n/a"
+            | b"nan"
+            | b"null"
+    )
 }
 
 /// A value that looks like a missing one.

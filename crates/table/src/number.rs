@@ -127,7 +127,7 @@ pub fn dressed(cell: &[u8]) -> Option<Dressed> {
     }
     let plain = undress(rest, &mut wears)?;
     let value: f64 = plain.parse().ok().filter(|value: &f64| value.is_finite())?;
-    // Half a cell that happens to be a number is none: a word, a date, a code.
+    // A sign apart from its digits, as in `- 5`, is no dress that people give.
     (!dress.is_empty()).then(|| Dressed { value: if negative { -value } else { value }, dress })
 }
 
