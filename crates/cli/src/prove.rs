@@ -47,6 +47,8 @@ pub(crate) async fn run(
     if profile.is_some() {
         confirm(options.yes)?;
     }
+    // A token names a tenant: it says nothing of a new one.
+    let token = options.tenant.as_ref().and_then(|_| std::env::var(TOKEN_VARIABLE).ok());
     let ask = Ask {
         tenant: match options.tenant {
             Some(tenant) => tenant,
@@ -55,7 +57,7 @@ pub(crate) async fn run(
         customer_profile: options.customer_profile,
         issuer: options.issuer,
         audience: options.audience,
-        token: std::env::var(TOKEN_VARIABLE).ok(),
+        token,
         functions: options.functions,
     };
     let steps = Steps::new();
