@@ -7,6 +7,9 @@
 //! as those of a model that was not set up, are refused by an execution that fails
 //! where operators look, one a minute and tenant. Events about buckets of nobody
 //! are counted.
+//!
+//! Executions that ended outside their failure path are told of here, too: the one
+//! that waited with uploads is replaced, whether or not another upload comes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -25,7 +28,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::gather;
-use crate::request::{Message, UploadEvent};
+use crate::request::{EndedEvent, Message, UploadEvent};
 
 /// What the queue keeps, to bring it again. Source: Lambda Developer Guide,
 /// "Reporting batch item failures".
@@ -50,6 +53,9 @@ struct Delivery<'a> {
 /// Tries to do what AWS did not do at first, before the queue is left to it.
 const ATTEMPTS: u32 = 3;
 
+/// Executions that a run which waits is given by the death of the one before.
+const EXECUTIONS: u32 = 5;
+
 /// Lets a batch of uploads in.
 pub(crate) async fn uploads(app: &App, messages: &[Message]) -> Kept {
     let mut kept = Kept::default();
@@ -62,6 +68,13 @@ pub(crate) async fn uploads(app: &App, messages: &[Message]) -> Kept {
                 buckets.entry(bucket).or_default().push(Delivery { message, event });
             }
             Err(error) => {
+                if let Ok(ended) = serde_json::from_str::<EndedEvent>(&message.body) {
+                    if let Err(error) = patiently(async || replace(app, &ended).await).await {
+                        tracing::warn!(execution = ended.execution(), "not replaced: {error}");
+                        kept.extend([message]);
+                    }
+                    continue;
+                }
                 // What is wrong may quote the event, which may be long.
                 let why: String = error.to_string().chars().take(200).collect();
                 tracing::warn!("an event that is no upload was dropped: {why}");
@@ -87,6 +100,31 @@ pub(crate) async fn uploads(app: &App, messages: &[Message]) -> Kept {
     }
     count(&refused);
     kept
+}
+
+/// Replaces the execution of the run that waits if it is this one that ended.
+async fn replace(app: &App, ended: &EndedEvent) -> Result<(), Error> {
+    let Some((tenant, model)) = ended.of() else { return Ok(()) };
+    let gathering = app.registry.gathering(&tenant, &model).await?;
+    let Some(waiting) = gathering.waiting.filter(|own| own.place.execution == ended.execution())
+    else {
+        return Ok(());
+    };
+    if waiting.attempt >= EXECUTIONS {
+        tracing::error!(%tenant, %model, run = %waiting.place.run, "its executions keep dying: it is not started again before the next upload");
+        return Ok(());
+    }
+    let of = RunRef { tenant, model, run_id: waiting.place.run };
+    let starts = app
+        .registry
+        .change_gathering(&of.tenant, &of.model, async |gathering: &mut Gathering| {
+            gather::revive(app, &of, gathering).await
+        })
+        .await?;
+    match starts {
+        Some(waiting) => gather::start(app, &of, &waiting).await,
+        None => Ok(()),
+    }
 }
 
 /// Lets in what was uploaded into the bucket of a tenant. Gives what could not be.

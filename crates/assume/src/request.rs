@@ -103,6 +103,48 @@ pub enum Input {
     },
 }
 
+/// The parts of a `Step Functions Execution Status Change` event that count.
+/// Source: Step Functions Developer Guide, "Automating event delivery with
+/// EventBridge".
+#[derive(Debug, Clone, Deserialize)]
+pub struct EndedEvent {
+    /// `aws.states`.
+    #[serde(rename = "source")]
+    _source: States,
+    detail: EndedDetail,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum States {
+    #[serde(rename = "aws.states")]
+    States,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EndedDetail {
+    execution_arn: String,
+    /// What it was started with; left out above 248 KiB.
+    #[serde(default)]
+    input: Option<String>,
+}
+
+impl EndedEvent {
+    /// ARN of the execution that ended.
+    pub(crate) fn execution(&self) -> &str {
+        &self.detail.execution_arn
+    }
+
+    /// The tenant and model that it worked for; nothing for an execution that only
+    /// refused an upload.
+    pub(crate) fn of(&self) -> Option<(TenantId, ModelName)> {
+        match serde_json::from_str(self.detail.input.as_deref()?).ok()? {
+            Input::Named { tenant, model, .. } => Some((tenant, model)),
+            Input::Upload(_) => None,
+        }
+    }
+}
+
 /// The parts of an `Object Created` event that count. Its account is the
 /// bucket's owner, set by AWS. Source: S3 User Guide, "EventBridge event
 /// message structure".
@@ -242,6 +284,30 @@ mod tests {
         ] {
             assert!(serde_json::from_value::<Request>(bad.clone()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_execution_that_ended_names_what_it_worked_for() {
+        let input = json!({
+            "tenant": "acme", "model": "churn",
+            "trigger": {"type": "manual", "time": "2026-01-31T12:00:00Z", "request_id": "r"},
+        });
+        let mut event = json!({
+            "source": "aws.states", "detail-type": "Step Functions Execution Status Change",
+            "account": "111111111111", "time": "2026-01-31T12:00:00Z",
+            "detail": {"executionArn": "arn:1", "status": "ABORTED", "input": input.to_string(), "cause": null},
+        });
+        let ended: EndedEvent = serde_json::from_value(event.clone()).unwrap();
+        let (tenant, model) = ended.of().unwrap();
+        assert_eq!(
+            (ended.execution(), tenant.as_str(), model.as_str()),
+            ("arn:1", "acme", "churn")
+        );
+        for input in [upload().to_string().into(), json!(null), json!("{")] {
+            event["detail"]["input"] = input;
+            assert!(serde_json::from_value::<EndedEvent>(event.clone()).unwrap().of().is_none());
+        }
+        assert!(serde_json::from_value::<EndedEvent>(upload()).is_err());
     }
 
     #[test]

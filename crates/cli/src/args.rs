@@ -507,9 +507,13 @@ pub(crate) struct SettingsOptions {
     /// Validate candidates on the files under validation/
     #[arg(long)]
     pub(crate) validation_channel: bool,
-    /// Column to learn from with its type: numeric, categorical, text or datetime; may be repeated
+    /// Column to learn from with its type: numeric, categorical, text or datetime; may be repeated.
+    /// Only the columns named so are learned from
     #[arg(long = "feature", value_name = "COLUMN=TYPE", value_parser = feature)]
     pub(crate) features: Vec<(String, FeatureType)>,
+    /// Type of a column while all columns are learned from; may be repeated
+    #[arg(long = "feature-type", value_name = "COLUMN=TYPE", value_parser = feature, conflicts_with = "features")]
+    pub(crate) feature_types: Vec<(String, FeatureType)>,
     /// Column that says how much a row counts; ensembling only
     #[arg(long, value_name = "COLUMN")]
     pub(crate) sample_weight: Option<String>,

@@ -68,6 +68,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
         training.validation = Some(Validation::Channel);
     }
     training.features.extend(options.features);
+    training.feature_types.extend(options.feature_types);
     if options.sample_weight.is_some() {
         training.sample_weight = options.sample_weight;
     }
@@ -154,6 +155,10 @@ fn print(settings: &ModelSettings) {
     if !training.features.is_empty() {
         let names: Vec<&str> = training.features.keys().map(String::as_str).collect();
         rows.push(("features", names.join(", ")));
+    }
+    if !training.feature_types.is_empty() {
+        let names: Vec<&str> = training.feature_types.keys().map(String::as_str).collect();
+        rows.push(("types set", names.join(", ")));
     }
     if let Some(weight) = &training.sample_weight {
         rows.push(("sample weight", weight.clone()));

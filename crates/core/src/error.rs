@@ -122,7 +122,7 @@ pub trait Coded: fmt::Display {
 /// An AWS call that did not succeed, reduced to what may be shown: never the
 /// request, never credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation} on {resource} failed: {aws_code}: {message}{}", advice(*code, message))]
+#[error("{operation} on {resource} failed: {aws_code}: {message}{}", advice(*code, operation, message))]
 pub struct CallError {
     code: Code,
     operation: &'static str,
@@ -131,10 +131,14 @@ pub struct CallError {
     message: String,
 }
 
-fn advice(code: Code, message: &str) -> &'static str {
+fn advice(code: Code, operation: &str, message: &str) -> &'static str {
     match code {
         Code::AccessDenied if message.contains("kms:") => {
             " (the key's policy must let the account's IAM decide, and VolumeKmsKeyArn and OutputKmsKeyArn of infra/customer.yaml must name the tenant's keys)"
+        }
+        // Source: Amazon S3 API reference, `GetObject`, "Permissions".
+        Code::AccessDenied if ["s3:GetObject", "s3:HeadObject"].contains(&operation) => {
+            " (either there is no such object, which S3 does not tell to who may not list its place, or the role may not read it: look whether it is there, then compare the role's policies with infra/customer.yaml and infra/saas.yaml)"
         }
         Code::AccessDenied => {
             " (compare the role's policies with infra/customer.yaml and infra/saas.yaml)"
@@ -285,6 +289,16 @@ fn classify(aws_code: &str, status: Option<u16>) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_read_may_be_of_an_object_that_is_not_there() {
+        let denied = |operation| {
+            let (on, said) = ("s3://acme-ml/p/a.csv", "Access Denied");
+            CallError::refused(Code::AccessDenied, operation, on, "AccessDenied", said).to_string()
+        };
+        assert!(denied("s3:GetObject").contains("either there is no such object"));
+        assert!(!denied("s3:PutObject").contains("no such object"));
+    }
 
     #[test]
     fn only_what_can_heal_is_retried() {

@@ -108,6 +108,10 @@ pub struct Training {
     /// Columns to learn from with their types; all columns, inferred, if empty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub features: BTreeMap<String, FeatureType>,
+    /// Types of some columns, where all are learned from; the others' are inferred.
+    /// Not together with `features`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub feature_types: BTreeMap<String, FeatureType>,
     /// Column that says how much a row counts. Ensembling only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_weight: Option<String>,

@@ -156,21 +156,32 @@ pub(crate) fn files_of(found: &DescribeAutoMlJobV2Output) -> Verdict {
     verdict
 }
 
-/// The columns to learn from and their types, as SageMaker reads them (API
+/// Gives the columns to learn from and the types of columns, as SageMaker reads them (API
 /// reference, `FeatureSpecificationS3Uri`); nothing if they are left to it.
 pub(crate) fn feature_specification(settings: &ModelSettings) -> Option<Value> {
-    let features = &settings.training.features;
+    let training = &settings.training;
     let word = |kind: &FeatureType| match kind {
         FeatureType::Numeric => "numeric",
         FeatureType::Categorical => "categorical",
         FeatureType::Text => "text",
         FeatureType::Datetime => "datetime",
     };
-    let types: serde_json::Map<String, Value> =
-        features.iter().map(|(name, kind)| (name.clone(), word(kind).into())).collect();
-    let names: Vec<&String> = features.keys().collect();
-    (!features.is_empty())
-        .then(|| json!({"FeatureAttributeNames": names, "FeatureDataTypes": types}))
+    let types: serde_json::Map<String, Value> = training
+        .features
+        .iter()
+        .chain(&training.feature_types)
+        .map(|(name, kind)| (name.clone(), word(kind).into()))
+        .collect();
+    if types.is_empty() {
+        return None;
+    }
+    let names: Vec<&String> = training.features.keys().collect();
+    // Without names all columns are learned from.
+    Some(if names.is_empty() {
+        json!({"FeatureDataTypes": types})
+    } else {
+        json!({"FeatureAttributeNames": names, "FeatureDataTypes": types})
+    })
 }
 
 /// Where the feature specification of a run lies.
@@ -247,8 +258,8 @@ fn problem(
         .max_auto_ml_job_runtime_in_seconds(number(seconds))
         .set_max_runtime_per_training_job_in_seconds(trial.map(number))
         .build();
-    let features = (!training.features.is_empty())
-        .then(|| layout::uri(tenant, &feature_specification_key(tenant, run)));
+    let features = feature_specification(settings)
+        .map(|_| layout::uri(tenant, &feature_specification_key(tenant, run)));
     Ok(match &settings.problem {
         Problem::Tabular => {
             let objective = settings.objective.as_ref();
@@ -724,5 +735,15 @@ mod tests {
             }))
         );
         assert_eq!(feature_specification(&ModelSettings::predicting("y")), None);
+    }
+
+    #[test]
+    fn a_type_alone_leaves_all_columns_to_learn_from() {
+        let settings: ModelSettings = serde_json::from_value(
+            json!({"target": "y", "training": {"feature_types": {"zip": "categorical"}}}),
+        )
+        .unwrap();
+        let specification = json!({"FeatureDataTypes": {"zip": "categorical"}});
+        assert_eq!(feature_specification(&settings), Some(specification));
     }
 }

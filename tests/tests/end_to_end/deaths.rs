@@ -43,8 +43,13 @@ const STEPS: &[Step] = &[
     step(&["\"do\": \"deploy\""], Effect::Lose, Some("deploy-best")),
     step(&["crosspilot-check-status", "\"endpoint\""], Effect::Die(Death::Unknown), None),
     step(&["\"do\": \"conclude\""], Effect::Die(Death::TimedOut), Some("predict")),
-    step(&["\"do\": \"settle\""], Effect::Die(Death::Unknown), Some("settle")),
+    step(&["\"do\": \"settle\""], Effect::Die(Death::Unknown), None),
 ];
+
+/// Whether it is the last step, after which nothing of the run's purpose is left.
+fn settles(step: &Step) -> bool {
+    step.asked[0].contains("settle")
+}
 
 /// A function is asked so often before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -153,17 +158,22 @@ fn a_function_that_dies_at_any_step_ends_the_run_with_an_event_an_outcome_and_no
                     let told = event(&customer, "Crosspilot Run Completed", run).await;
                     assert_eq!(told["run"], output["run"]);
                     let outcome = runs(&customer).await.pop().unwrap().outcome;
-                    assert!(matches!(outcome, Some(Outcome::Completed { .. })), "{outcome:?}");
+                    let Some(Outcome::Completed { warnings, .. }) = outcome else {
+                        panic!("{:?}: {outcome:?}", step.asked)
+                    };
+                    // The model serves: that it could not be cleared up after is a warning.
+                    let said = warnings.iter().any(|told| told.contains("could not be settled"));
+                    assert_eq!(said, settles(step), "{:?}: {warnings:?}", step.asked);
                 }
             }
             assert_eq!(cloud.faults_to_come(&struck).await.unwrap(), 0, "{:?}", step.asked);
-            let serves = matches!(step.stage, None | Some("settle"));
+            let serves = step.stage.is_none();
             let found = left(&customer).await;
             assert_eq!(found.len(), if serves { 3 } else { 0 }, "{:?}: {found:?}", step.asked);
             // What was not settled, or never known to have begun, is found by the next
             // round.
             if !unsettled(&customer).await.is_empty() {
-                assert!(matches!(step.stage, Some("settle" | "assume")), "{:?}", step.asked);
+                assert!(settles(step) || step.stage == Some("assume"), "{:?}", step.asked);
                 let _alone = ROUNDS.lock().await;
                 sweep(cloud).await;
                 assert_eq!(unsettled(&customer).await, []);

@@ -67,6 +67,11 @@ pub enum SettingsInvalid {
     /// Weights in another mode.
     #[error("training.sample_weight needs training.mode ensembling")]
     WeightMode,
+    /// Two lists of columns with types.
+    #[error(
+        "training.features and training.feature_types do not go together: features names all columns to learn from with their types, feature_types the types of some while all are learned from"
+    )]
+    FeaturesTwice,
     /// A number of the gate.
     #[error("gate.{0} is no finite number")]
     Gate(&'static str),
@@ -347,8 +352,11 @@ impl Training {
             name("training.sample_weight", weight)?;
             different(&[target, weight])?;
         }
-        for feature in self.features.keys() {
-            name("a column of training.features", feature)?;
+        if !self.features.is_empty() && !self.feature_types.is_empty() {
+            return Err(SettingsInvalid::FeaturesTwice);
+        }
+        for feature in self.features.keys().chain(self.feature_types.keys()) {
+            name("a column of training.features or training.feature_types", feature)?;
             different(&[target, self.sample_weight.as_deref().unwrap_or_default(), feature])?;
         }
         Ok(())
@@ -366,6 +374,7 @@ impl Training {
                 Some("training.max_candidates above 1")
             }
             _ if !forecast && !self.features.is_empty() => Some("training.features"),
+            _ if !forecast && !self.feature_types.is_empty() => Some("training.feature_types"),
             _ if forecast && self.validation.is_some() => Some("training.validation"),
             _ => None,
         };
@@ -589,6 +598,14 @@ mod tests {
             ),
             (
                 json!({"training": {"sample_weight": "y", "mode": "ensembling"}}),
+                "column \"y\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones",
+            ),
+            (
+                json!({"training": {"features": {"a": "numeric"}, "feature_types": {"b": "text"}}}),
+                "training.features and training.feature_types do not go together: features names all columns to learn from with their types, feature_types the types of some while all are learned from",
+            ),
+            (
+                json!({"training": {"feature_types": {"y": "numeric"}}}),
                 "column \"y\" is used twice; target, item, timestamp, text, weight and grouping columns are different ones",
             ),
             (
