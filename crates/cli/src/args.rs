@@ -507,6 +507,10 @@ pub(crate) struct SettingsOptions {
     /// Validate candidates on the files under validation/
     #[arg(long)]
     pub(crate) validation_channel: bool,
+    /// Share of the rows that are set aside to evaluate the model on where no held-out file
+    /// is given; 0 sets none aside [default: 0.2, at most 10,000 rows]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) hold_out: Option<f64>,
     /// Column to learn from with its type: numeric, categorical, text or datetime; may be repeated.
     /// Only the columns named so are learned from
     #[arg(long = "feature", value_name = "COLUMN=TYPE", value_parser = feature)]

@@ -67,6 +67,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
     } else if options.validation_channel {
         training.validation = Some(Validation::Channel);
     }
+    training.hold_out = options.hold_out.or(training.hold_out);
     training.features.extend(options.features);
     training.feature_types.extend(options.feature_types);
     if options.sample_weight.is_some() {
@@ -152,6 +153,9 @@ fn print(settings: &ModelSettings) {
             None => "SageMaker's choice of rows".to_owned(),
         },
     ));
+    if let Some(share) = training.hold_out {
+        rows.push(("set aside", format!("{:.0} % of the rows", share * 100.0)));
+    }
     if !training.features.is_empty() {
         let names: Vec<&str> = training.features.keys().map(String::as_str).collect();
         rows.push(("features", names.join(", ")));

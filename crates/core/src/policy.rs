@@ -82,8 +82,9 @@ impl Purpose<'_> {
                     scope.list(&[&train, &validation, &test]),
                     // Written as one, since STS takes 2048 characters.
                     allow(&["s3:GetObject"], json!(scope.objects(&data))),
-                    // The verdict on the data, and the types of its columns.
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    // The verdict on the data, the types of its columns, and its rows
+                    // without those that are set aside.
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
                     allow(
                         &[

@@ -102,6 +102,7 @@ fn answers(task: &str) -> Vec<Value> {
                 training_data: "s3://acme-ml/crosspilot/churn/train/".into(),
                 rows: Some(700),
                 rows_exact: true,
+                set_aside: Some(140),
                 features: 4,
                 warnings: vec![],
                 more_warnings: 0,

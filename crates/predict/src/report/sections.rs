@@ -320,6 +320,9 @@ pub(super) fn about(report: &Report<'_>) -> String {
     };
     let place = match report.source.uri.as_str() {
         "" => String::new(),
+        uri if report.source.is_set_aside() => {
+            format!("rows of {} that were set aside before training<br>", code(uri))
+        }
         uri => format!("{}<br>", code(uri)),
     };
     facts.push(("Measured on", format!("{place}{measured}{cut}")));

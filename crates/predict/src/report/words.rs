@@ -121,7 +121,7 @@ fn unevaluated(report: &Report<'_>) -> Words {
         )
     } else {
         format!(
-            "There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a .csv file with true values of {target} into the model's test folder, and the next run tells how good the model is."
+            "There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a CSV file with true values of {target} into the model's test folder, or give enough rows to set some aside, and the next run tells how good the model is."
         )
     };
     Words { headline, lead, warning: None }
