@@ -75,6 +75,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
     }
     settings.gate.margin = options.margin.unwrap_or(settings.gate.margin);
     settings.gate.minimum = options.minimum.or(settings.gate.minimum);
+    settings.gate.allow_baseline |= options.allow_baseline;
     if let Some(instance_type) = options.instance_type {
         let count = options.instances.unwrap_or(1);
         settings.deployment.hosting = Hosting::Instance { instance_type, count };
@@ -170,6 +171,9 @@ fn print(settings: &ModelSettings) {
     rows.push(("margin", gate.margin.to_string()));
     if let Some(minimum) = gate.minimum {
         rows.push(("minimum", minimum.to_string()));
+    }
+    if gate.allow_baseline {
+        rows.push(("baseline", "a model that is no better may serve".to_owned()));
     }
     rows.push(("hosting", hosting(&deployment.hosting)));
     if let Some(scaling) = deployment.scaling {

@@ -173,6 +173,10 @@ pub struct Gate {
     /// How good any model must be to serve, in the metric's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
+    /// Whether a model may serve that is no better on the held-out rows than always
+    /// giving the same answer: the commonest label, or the mean.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_baseline: bool,
 }
 
 /// How a model is served.

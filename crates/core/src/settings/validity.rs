@@ -743,7 +743,7 @@ mod tests {
         let mut settings = ModelSettings::predicting("y");
         settings.gate.margin = f64::NAN;
         assert_eq!(settings.validate(), Err(SettingsInvalid::Gate("margin")));
-        settings.gate = Gate { margin: 0.0, minimum: Some(f64::INFINITY) };
+        settings.gate = Gate { minimum: Some(f64::INFINITY), ..Gate::default() };
         assert_eq!(settings.validate(), Err(SettingsInvalid::Gate("minimum")));
     }
 
