@@ -77,19 +77,14 @@ impl Purpose<'_> {
                 let test = layout::test_prefix(&tenant.prefix, &run.model);
                 let data = layout::data_prefix(&tenant.prefix, &run.model);
                 let results = layout::results_prefix(&tenant.prefix, run);
-                let split = layout::split_prefix(&tenant.prefix, run);
                 let job = scope.sagemaker("automl-job", &run.job_name());
                 let mut statements = vec![
                     scope.list(&[&train, &validation, &test]),
-                    // All data written as one, since STS takes 2048 characters; and how
-                    // the run divides it.
-                    allow(
-                        &["s3:GetObject"],
-                        json!([scope.objects(&data), scope.objects(&split)]),
-                    ),
+                    // Both written as one, since STS takes 2048 characters.
+                    allow(&["s3:GetObject"], json!(scope.objects(&data))),
                     // The verdict on the data, the types of its columns, and its rows
-                    // without those that are set aside.
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    // without those that are set aside: how it divides them is read, too.
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
                     allow(
                         &[
