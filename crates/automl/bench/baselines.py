@@ -85,6 +85,24 @@ def frames():
         frame["target"] = np.where(score + rng.logistic(0, 0.7, rows) > np.quantile(score, 0.8), "yes", "no")
         return frame
 
+    def wide(regression, rows=800, columns=2000):
+        """Far more columns than rows: after the split 600 are left to train on."""
+        rng = np.random.default_rng(9)
+        x = rng.normal(size=(rows, columns)).round(4)
+        score = 2 * x[:, 0] + 1.5 * x[:, 1] * (x[:, 2] > 0) + x[:, 3] ** 2 - x[:, 4] + 0.4 * x[:, 5:15].sum(1)
+        frame = made((x, score + rng.normal(0, 1, rows)))
+        return frame if regression else frame.assign(target=np.where(frame["target"] > 1, "yes", "no"))
+
+    def codes(rows=5400):
+        """400 codes that look like numbers, beside three numbers."""
+        rng = np.random.default_rng(5)
+        code, effect = rng.integers(0, 400, rows), rng.normal(0, 1.2, 400)
+        frame = pd.DataFrame(rng.normal(size=(rows, 3)).round(3), columns=list("abc"))
+        frame["zip"] = (10_000 + rng.permutation(80_000)[:400])[code]
+        score = effect[code] + 0.5 * frame["a"]
+        frame["target"] = np.where(score + rng.logistic(0, 0.8, rows) > 0, "yes", "no")
+        return frame
+
     churn = os.environ.get("CHURN")
     sets = {
         "breast_cancer": (built_in(sk.load_breast_cancer), False),
@@ -98,6 +116,9 @@ def frames():
         "friedman1": (lambda: made(sk.make_friedman1(5000, 10, noise=1.0, random_state=5)), True),
         "friedman2": (lambda: made(sk.make_friedman2(3000, noise=100.0, random_state=6)), True),
         "shop": (shop, False),
+        "wide": (lambda: wide(False), False),
+        "wide_reg": (lambda: wide(True), True),
+        "codes": (codes, False),
         "classes_100k": (lambda: made(sk.make_classification(100_000, 20, n_informative=10, flip_y=0.05, class_sep=0.7, random_state=7)), False),
     }
     if churn:

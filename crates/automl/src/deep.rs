@@ -1,5 +1,7 @@
 //! Growing one deep tree of a forest, node by node.
 
+use std::borrow::Cow;
+
 use crate::extra::{Lines, RandomSearch};
 use crate::learn::Data;
 use crate::rng::Rng;
@@ -13,8 +15,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) data: &'a Data<'a>,
     /// Features tried at each node.
     pub(crate) tried: usize,
-    /// For one random limit for each feature instead of the best.
-    pub(crate) extra: Option<Lines>,
+    /// For one random limit for each feature instead of the best: the rows by all
+    /// features, unless each tree makes its own.
+    pub(crate) extra: bool,
+    pub(crate) lines: Option<Lines>,
+    /// Of very many features: all, the most telling first, and how many a tree sees.
+    pub(crate) ranked: Option<(Vec<u32>, usize)>,
     /// Fewest rows of a leaf.
     pub(crate) min_rows: usize,
 }
@@ -31,6 +37,7 @@ struct Cell {
 pub(crate) struct Grower<'a> {
     plan: &'a Plan<'a>,
     rng: Rng,
+    /// All features, or the places of those that a random tree sees.
     features: Vec<u32>,
     gains: Vec<f64>,
     /// Of the rows of the node at hand: weight, weighted number to split by, bin.
@@ -60,9 +67,24 @@ impl<'a> Grower<'a> {
     pub(crate) fn new(plan: &'a Plan<'a>, mut rng: Rng) -> Self {
         let classes = plan.data.target.classes();
         let several = if classes > 2 { classes } else { 0 };
+        let seen = match &plan.ranked {
+            None => (0..plan.data.bins.width as u32).collect(),
+            // Half of them are the most telling, the others differ from tree to tree.
+            Some((ranked, count)) => {
+                let (best, others) = ranked.split_at(count / 2);
+                [best, &rng.sample(others, count - best.len())].concat()
+            }
+        };
+        let lines = plan.extra.then(|| match &plan.lines {
+            Some(lines) => Cow::Borrowed(lines),
+            None => Cow::Owned(Lines::of(plan.data.bins, seen.clone())),
+        });
         Self {
             plan,
-            features: (0..plan.data.bins.width as u32).collect(),
+            features: match &lines {
+                Some(lines) => (0..lines.width() as u32).collect(),
+                None => seen,
+            },
             gains: vec![0.0; plan.data.bins.width],
             weights: Vec::new(),
             values: Vec::new(),
@@ -74,9 +96,7 @@ impl<'a> Grower<'a> {
             codes: (0..several).map(|_| rng.unit() as f32).collect(),
             left: vec![0.0; several],
             right: vec![0.0; several],
-            random: plan
-                .extra
-                .as_ref()
+            random: lines
                 .map(|lines| RandomSearch::new(lines, plan.data, plan.tried, plan.min_rows)),
             rng,
         }

@@ -4,19 +4,22 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Feature, UNKNOWN};
+use crate::rates::{self, Rate};
+use crate::schema::Feature;
 use crate::target::Target;
 
-/// Text columns with more levels than this, or than there are bins, also get the rate of the target in
-/// each level, since only the most frequent levels have a bin of their own.
+/// Text columns with more levels than this, or than there are bins, also get the rate of
+/// the target in each level, since only the most frequent levels have a bin of their own.
 const RATED_LEVELS: usize = 100;
-/// With more classes than this the rates would outnumber the features.
-const RATED_CLASSES: usize = 8;
-/// How many rows of prior knowledge a rate starts from.
-const PRIOR_ROWS: f64 = 10.0;
-const FOLDS: u64 = 5;
 /// Rows that decide where the bins of a number are cut.
 const CUT_SAMPLE: usize = 20_000;
+
+/// How many bins a feature may have, besides that of missing values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Fineness {
+    pub(crate) numbers: usize,
+    pub(crate) levels: usize,
+}
 
 /// A byte for each feature of each row, row after row. 0 is missing.
 pub(crate) struct Bins {
@@ -49,14 +52,6 @@ pub(crate) struct Encoder {
     binners: Vec<Binner>,
     /// Position of the text column behind each encoded feature.
     pub(crate) sources: Vec<u32>,
-}
-
-/// One number for each level of a feature.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Rate {
-    feature: u32,
-    levels: Vec<f32>,
-    otherwise: f32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,17 +90,23 @@ impl Encoder {
         columns: &[Vec<f64>],
         target: &Target,
         train: &[u32],
-        max_bins: usize,
+        fineness: Fineness,
     ) -> (Self, Vec<Vec<f64>>, Bins) {
         let (mut rates, mut extra) = (Vec::new(), Vec::new());
         let mut sources: Vec<u32> = features.iter().map(|feature| feature.source as u32).collect();
-        for (position, feature) in features.iter().enumerate() {
-            let Some(levels) =
-                feature.levels.filter(|levels| *levels > RATED_LEVELS.min(max_bins - 1))
-            else {
-                continue;
-            };
-            for (rate, column) in fit_rates(position, levels, &columns[position], target, train) {
+        let rated = |(position, feature): (usize, &Feature)| {
+            let column = &columns[position];
+            match feature.levels {
+                Some(levels) if levels > RATED_LEVELS.min(fineness.levels - 1) => {
+                    rates::of_levels(position, levels, column, target, train)
+                }
+                Some(_) => Vec::new(),
+                None => rates::of_codes(position, column, target, train),
+            }
+        };
+        let rated: Vec<_> = features.par_iter().enumerate().map(rated).collect();
+        for (feature, rated) in features.iter().zip(rated) {
+            for (rate, column) in rated {
                 rates.push(rate);
                 extra.push(column);
                 sources.push(feature.source as u32);
@@ -115,12 +116,12 @@ impl Encoder {
             .into_par_iter()
             .map(|position| match features.get(position).and_then(|feature| feature.levels) {
                 Some(levels) => {
-                    Binner::Levels(bin_levels(levels, &columns[position], train, max_bins))
+                    Binner::Levels(bin_levels(levels, &columns[position], train, fineness.levels))
                 }
                 None => {
                     let column =
                         columns.get(position).unwrap_or_else(|| &extra[position - features.len()]);
-                    Binner::Cuts(cut(column, train, max_bins))
+                    Binner::Cuts(cut(column, train, fineness.numbers))
                 }
             })
             .collect();
@@ -134,7 +135,7 @@ impl Encoder {
         self.rates
             .iter()
             .map(|rate| {
-                columns[rate.feature as usize].iter().map(|level| rate.of(*level)).collect()
+                columns[rate.feature as usize].iter().map(|value| rate.of(*value)).collect()
             })
             .collect()
     }
@@ -177,81 +178,12 @@ impl Encoder {
             && self.binners.len() == self.inputs + self.rates.len()
             && self.sources.len() == self.binners.len()
             && self.sources.iter().all(|source| (*source as usize) < sources)
-            && self.rates.iter().all(|rate| (rate.feature as usize) < self.inputs)
+            && self.rates.iter().all(|rate| rate.is_sound(self.inputs))
             && self.binners.iter().all(|binner| match binner {
                 Binner::Cuts(cuts) => cuts.len() <= 254 && cuts.is_sorted(),
                 Binner::Levels(_) => true,
             })
     }
-}
-
-impl Rate {
-    fn of(&self, level: f64) -> f64 {
-        match level {
-            _ if level.is_nan() => f64::NAN,
-            UNKNOWN => f64::from(self.otherwise),
-            _ => f64::from(self.levels.get(level as usize).copied().unwrap_or(self.otherwise)),
-        }
-    }
-}
-
-/// The rate of each output, and the count, of each level.
-fn fit_rates(
-    feature: usize,
-    levels: usize,
-    column: &[f64],
-    target: &Target,
-    train: &[u32],
-) -> Vec<(Rate, Vec<f64>)> {
-    let level_of = |row: u32| {
-        Some(column[row as usize]).filter(|level| *level >= 0.0).map(|level| level as usize)
-    };
-    let mut counts = vec![0.0; levels];
-    train.iter().filter_map(|&row| level_of(row)).for_each(|level| counts[level] += 1.0);
-    let frequency = Rate {
-        feature: feature as u32,
-        levels: counts.iter().map(|count| *count as f32).collect(),
-        otherwise: 0.0,
-    };
-    let encoded = column.iter().map(|level| frequency.of(*level)).collect();
-    let mut out = vec![(frequency, encoded)];
-    if target.outputs() > RATED_CLASSES {
-        return out;
-    }
-    let fold_of = |row: u32| (u64::from(row).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) % FOLDS;
-    for output in 0..target.outputs() {
-        let mean = train.iter().map(|&row| target.output(row as usize, output)).sum::<f64>()
-            / train.len().max(1) as f64;
-        let mut fold_sums = vec![vec![(0.0, 0.0); levels]; FOLDS as usize];
-        for &row in train {
-            if let Some(level) = level_of(row) {
-                let (sum, count) = &mut fold_sums[fold_of(row) as usize][level];
-                *sum += target.output(row as usize, output);
-                *count += 1.0;
-            }
-        }
-        let total = |level: usize| {
-            fold_sums
-                .iter()
-                .fold((0.0, 0.0), |(sum, count), fold| (sum + fold[level].0, count + fold[level].1))
-        };
-        let totals: Vec<(f64, f64)> = (0..levels).map(total).collect();
-        let smooth = |(sum, count): (f64, f64)| (sum + PRIOR_ROWS * mean) / (count + PRIOR_ROWS);
-        let rate = Rate {
-            feature: feature as u32,
-            levels: totals.iter().map(|total| smooth(*total) as f32).collect(),
-            otherwise: mean as f32,
-        };
-        let mut encoded: Vec<f64> = column.iter().map(|level| rate.of(*level)).collect();
-        for &row in train {
-            if let Some(level) = level_of(row) {
-                let own = fold_sums[fold_of(row) as usize][level];
-                encoded[row as usize] = smooth((totals[level].0 - own.0, totals[level].1 - own.1));
-            }
-        }
-        out.push((rate, encoded));
-    }
-    out
 }
 
 /// A bin for each of the most frequent levels, as far as bins go.
@@ -320,6 +252,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const FINE: Fineness = Fineness { numbers: 255, levels: 255 };
+
     #[test]
     fn rates_of_training_rows_do_not_see_their_own_target() {
         // Every level occurs once: a rate that saw its own row would know the target.
@@ -328,7 +262,7 @@ mod tests {
         let target = Target::Class { labels, count: 2 };
         let train: Vec<u32> = (0..400).collect();
         let feature = Feature { source: 0, levels: Some(400) };
-        let (encoder, extra, bins) = Encoder::fit(&[feature], &[column], &target, &train, 255);
+        let (encoder, extra, bins) = Encoder::fit(&[feature], &[column], &target, &train, FINE);
         assert_eq!(encoder.width(), 3);
         assert!(extra[1].iter().all(|rate| *rate == 0.5));
         // Levels seen once share the bin of the rare ones.
@@ -340,7 +274,7 @@ mod tests {
         let column = vec![1.0, f64::NAN, 2.0, 3.0];
         let target = Target::Value(vec![0.0; 4]);
         let feature = Feature { source: 0, levels: None };
-        let (_, _, bins) = Encoder::fit(&[feature], &[column], &target, &[0, 1, 2, 3], 255);
+        let (_, _, bins) = Encoder::fit(&[feature], &[column], &target, &[0, 1, 2, 3], FINE);
         assert_eq!(bins.bytes, [1, 0, 2, 3]);
     }
 

@@ -1,6 +1,8 @@
 //! The best of some random splits of one node of an extremely randomised tree.
 //! A row's features lie side by side and are compared with all limits at once.
 
+use std::borrow::Cow;
+
 use fearless_simd::{Simd, dispatch};
 
 use crate::deep::Best;
@@ -14,10 +16,13 @@ use crate::tree::Split;
 /// Features that are compared at once; rows are padded to a multiple of it.
 const LANES: usize = 8;
 
-/// The bins of all rows, padded.
+/// The bins of all rows, of all features or of some, padded.
+#[derive(Clone)]
 pub(crate) struct Lines {
     stride: usize,
     bytes: Vec<u8>,
+    /// Which feature stands at each place.
+    features: Vec<u32>,
 }
 
 impl Lines {
@@ -30,7 +35,25 @@ impl Lines {
         {
             to[..from.len()].copy_from_slice(from);
         }
-        Self { stride, bytes }
+        Self { stride, bytes, features: (0..bins.width as u32).collect() }
+    }
+
+    /// Of some features only.
+    pub(crate) fn of(bins: &Bins, features: Vec<u32>) -> Self {
+        let stride = features.len().next_multiple_of(LANES).max(LANES);
+        let rows = bins.bytes.len() / bins.width.max(1);
+        let mut bytes = vec![0; rows * stride];
+        for (to, from) in
+            bytes.chunks_exact_mut(stride).zip(bins.bytes.chunks_exact(bins.width.max(1)))
+        {
+            to.iter_mut().zip(&features).for_each(|(to, &feature)| *to = from[feature as usize]);
+        }
+        Self { stride, bytes, features }
+    }
+
+    /// How many features there are.
+    pub(crate) fn width(&self) -> usize {
+        self.features.len()
     }
 
     fn row(&self, row: u32) -> &[u8] {
@@ -132,7 +155,7 @@ impl Lines {
 
 /// Searches node after node with the same memory.
 pub(crate) struct RandomSearch<'a> {
-    lines: &'a Lines,
+    lines: Cow<'a, Lines>,
     data: &'a Data<'a>,
     /// Features tried at each node.
     tried: usize,
@@ -161,7 +184,12 @@ struct Labels {
 }
 
 impl<'a> RandomSearch<'a> {
-    pub(crate) fn new(lines: &'a Lines, data: &'a Data<'a>, tried: usize, min_rows: usize) -> Self {
+    pub(crate) fn new(
+        lines: Cow<'a, Lines>,
+        data: &'a Data<'a>,
+        tried: usize,
+        min_rows: usize,
+    ) -> Self {
         let several = if data.target.classes() > 2 { data.target.classes() } else { 0 };
         let labels = Labels {
             below: vec![0.0; several * lines.stride],
@@ -170,7 +198,6 @@ impl<'a> RandomSearch<'a> {
             ..Labels::default()
         };
         Self {
-            lines,
             data,
             tried,
             min_rows: min_rows as f64,
@@ -179,14 +206,27 @@ impl<'a> RandomSearch<'a> {
             limits: vec![0; lines.stride],
             weights: vec![0.0; lines.stride],
             values: vec![0.0; lines.stride],
+            lines,
             drawn: Vec::new(),
             labels,
         }
     }
 
-    /// The best of one random split of each of some random `features` that
-    /// differ within `rows`. `values` are weighted numbers to split by.
+    /// The best of one random split of each of some features that differ within `rows`,
+    /// drawn from `places` of the lines. `values` are weighted numbers to split by.
     pub(crate) fn search(
+        &mut self,
+        rows: &[u32],
+        weights: &[f32],
+        values: &[f32],
+        places: &mut [u32],
+        rng: &mut Rng,
+    ) -> Option<Best> {
+        let best = self.search_places(rows, weights, values, places, rng)?;
+        Some(Best { feature: self.lines.features[best.feature] as usize, ..best })
+    }
+
+    fn search_places(
         &mut self,
         rows: &[u32],
         weights: &[f32],
@@ -217,7 +257,7 @@ impl<'a> RandomSearch<'a> {
                 continue;
             }
             tried += 1;
-            if self.data.is_level[feature] {
+            if self.data.is_level[self.lines.features[feature] as usize] {
                 let split = Split::Among([(); 4].map(|()| rng.next()));
                 offer(self.gain_among(rows, weights, values, feature, split), feature, split);
             } else {
@@ -340,6 +380,30 @@ fn gain([weight, part]: [f64; 2], [total, all]: [f64; 2], min_rows: f64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_split_among_some_features_names_the_feature() {
+        // Only the ninth of twelve features differs, and tells the target.
+        let bytes = (0..40 * 12u32).map(|at| u8::from(at % 12 == 8 && at / 12 % 2 == 0)).collect();
+        let bins = Bins { width: 12, bytes, counts: vec![2; 12] };
+        let target = Target::Value((0..40).map(|row| f64::from(row % 2)).collect());
+        let data = Data {
+            bins: &bins,
+            is_level: &[false; 12],
+            columns: &[],
+            extra: &[],
+            target: &target,
+            weights: None,
+        };
+        let lines = Lines::of(&bins, vec![11, 3, 8]);
+        assert_eq!(lines.width(), 3);
+        let rows: Vec<u32> = (0..40).collect();
+        let values: Vec<f32> = rows.iter().map(|row| (row % 2) as f32).collect();
+        let mut search = RandomSearch::new(Cow::Owned(lines), &data, 3, 1);
+        let places = &mut [0, 1, 2];
+        let best = search.search(&rows, &[1.0; 40], &values, places, &mut Rng::new(1, 1));
+        assert!(best.is_some_and(|best| best.feature == 8 && best.gain > 9.0));
+    }
 
     #[test]
     fn sums_below_limits_are_those_of_single_rows() {

@@ -28,6 +28,11 @@ const MAX_VALUES: usize = 2_000_000;
 /// Rows that one tree sees: what one does not see, others do.
 const MAX_ROWS: usize = 16_384;
 
+/// Features that one tree sees where there are more, and rows up to which its own copy of
+/// them is small.
+const MAX_FEATURES: usize = 128;
+const COPIED_ROWS: usize = 50_000;
+
 /// A trained forest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Forest {
@@ -46,16 +51,22 @@ impl Forest {
     ) -> Self {
         let outputs = data.target.outputs();
         let width = data.bins.width;
+        let rows = data.bins.bytes.len() / width.max(1);
+        let ranked = (width > MAX_FEATURES && rows <= COPIED_ROWS)
+            .then(|| (rank(data, train), MAX_FEATURES));
+        let seen = ranked.as_ref().map_or(width, |(_, count)| *count);
         let tried = match settings.features {
-            Some(share) => share * width as f64,
-            None if data.target.classes() == 0 => width as f64 / 3.0,
+            Some(share) => share * seen as f64,
+            None if data.target.classes() == 0 => seen as f64 / 3.0,
             None => (width as f64).sqrt(),
         };
         let floor = train.len().min(MAX_ROWS) * outputs * settings.trees / MAX_VALUES;
         let plan = Plan {
             data,
-            tried: (tried.round() as usize).clamp(1, width.max(1)),
-            extra: settings.extra.then(|| Lines::new(data.bins)),
+            tried: (tried.round() as usize).clamp(1, seen.max(1)),
+            extra: settings.extra,
+            lines: (settings.extra && ranked.is_none()).then(|| Lines::new(data.bins)),
+            ranked,
             min_rows: settings.min_rows.max(floor).max(1),
         };
         let grown: Vec<(Tree, Vec<f64>)> = (0..settings.trees)
@@ -98,5 +109,72 @@ impl Forest {
         self.outputs as usize == outputs
             && !self.trees.is_empty()
             && self.trees.iter().all(|tree| tree.is_sound(outputs, width))
+    }
+}
+
+/// All features, those first of which one split tells most of the target.
+fn rank(data: &Data<'_>, train: &[u32]) -> Vec<u32> {
+    let outputs = data.target.outputs();
+    let rows = train.len().max(1) as f64;
+    let wanted: Vec<Vec<f64>> = (0..outputs)
+        .map(|output| {
+            let values = || train.iter().map(|&row| data.target.output(row as usize, output));
+            let mean = values().sum::<f64>() / rows;
+            values().map(|value| value - mean).collect()
+        })
+        .collect();
+    // The sum over all rows is zero: what lies left of a limit says what lies right of it.
+    let told = |feature: usize, wanted: &[f64]| {
+        let mut bins = [(0.0, 0.0); 256];
+        for (&row, value) in train.iter().zip(wanted) {
+            let (count, sum) = &mut bins[usize::from(data.bins.row(row as usize)[feature])];
+            *count += 1.0;
+            *sum += value;
+        }
+        if data.is_level[feature] {
+            bins.sort_by(|a, b| (a.1 / f64::max(a.0, 1.0)).total_cmp(&(b.1 / f64::max(b.0, 1.0))));
+        }
+        let (mut left, mut sum) = (0.0, 0.0);
+        let gains = bins.iter().map(|bin| {
+            (left, sum) = (left + bin.0, sum + bin.1);
+            if left > 0.0 && left < rows { sum * sum * rows / (left * (rows - left)) } else { 0.0 }
+        });
+        gains.fold(0.0, f64::max)
+    };
+    let mut ranked: Vec<(f64, u32)> = (0..data.bins.width)
+        .into_par_iter()
+        .map(|feature| (wanted.iter().map(|wanted| told(feature, wanted)).sum(), feature as u32))
+        .collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    ranked.into_iter().map(|(_, feature)| feature).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::Bins;
+    use crate::target::Target;
+
+    #[test]
+    fn the_most_telling_features_come_first() {
+        // A number with a limit, a category, noise, and a constant.
+        let bytes: Vec<u8> = (0..240u32)
+            .flat_map(|row| [7, (row * 37 % 11) as u8, (row % 4) as u8, (row / 60) as u8])
+            .collect();
+        let bins = Bins { width: 4, bytes, counts: vec![12; 4] };
+        let values = (0..240u32)
+            .map(|row| {
+                f64::from(row / 60 > 1) + if [1, 2].contains(&(row % 4)) { 0.6 } else { 0.0 }
+            })
+            .collect();
+        let data = Data {
+            bins: &bins,
+            is_level: &[false, false, true, false],
+            columns: &[],
+            extra: &[],
+            target: &Target::Value(values),
+            weights: None,
+        };
+        assert_eq!(rank(&data, &(0..240).collect::<Vec<_>>()), [3, 2, 1, 0]);
     }
 }

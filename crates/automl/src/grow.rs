@@ -27,10 +27,16 @@ pub(crate) struct Shape {
     pub(crate) random_limits: bool,
 }
 
-/// Places that a histogram keeps for each feature: the narrow way where all bins
-/// fit, since it stays in the fastest cache.
+/// Places that a histogram keeps for each feature: the fewest in which all bins
+/// fit, since it then stays in the fastest cache.
+const NARROWEST: usize = 16;
 const NARROW: usize = 64;
 const WIDE: usize = 256;
+/// Most features of one tree. Of more, those that split all rows best are kept, up to
+/// this many, and some of the others, for so many trees.
+const MAX_FEATURES: usize = 200;
+const BEST_FEATURES: usize = 150;
+const FOCUSED_TREES: usize = 5;
 /// Places of 8 bytes in all histograms of one model.
 const MAX_PLACES: usize = 32_000_000;
 /// Values in a leaf from which two threads are faster than one.
@@ -62,6 +68,9 @@ pub(crate) struct Rows {
 pub(crate) struct Workspace {
     spare: Vec<Vec<i64>>,
     right: Vec<u32>,
+    /// Of very many features, those at hand, and for how many trees they still are.
+    focus: Vec<u32>,
+    focused: usize,
 }
 
 /// Where each kind of [`Rows`] begins and ends in a leaf.
@@ -118,7 +127,11 @@ impl<'a> Grower<'a> {
         outputs: usize,
     ) -> Self {
         let most = bins.counts.iter().copied().max().unwrap_or(0);
-        let stride = if usize::from(most) <= NARROW { NARROW } else { WIDE };
+        let stride = match usize::from(most) {
+            0..=NARROWEST => NARROWEST,
+            0..=NARROW => NARROW,
+            _ => WIDE,
+        };
         // A leaf keeps a histogram while it is open: bound what all of them take.
         let leaves = MAX_PLACES / (stride * bins.width.max(1) * outputs);
         shape.leaves = shape.leaves.min(leaves.max(4));
@@ -144,10 +157,22 @@ impl<'a> Grower<'a> {
         let all: Vec<u32> = (0..self.bins.width as u32).collect();
         let count =
             ((all.len() as f64 * self.shape.features).ceil() as usize).clamp(1, all.len().max(1));
-        let features = rng.sample(&all, count);
         let mut tree = Tree::new(1);
         let total = rows.learned.iter().map(|&row| gradients.packed[row as usize]).sum();
         let mut histogram = work.spare.pop().unwrap_or_else(|| vec![0; self.places()]);
+        let features = if count <= MAX_FEATURES {
+            rng.sample(&all, count)
+        } else {
+            if work.focused == 0 {
+                let drawn = rng.sample(&all, count);
+                self.fill(&mut histogram, gradients, &rows.learned, &drawn);
+                let finder = Finder::new(gradients, total, rows.learned.len() as f64, &self.shape);
+                work.focus = self.focus(&finder, &histogram, drawn, rng);
+                work.focused = FOCUSED_TREES;
+            }
+            work.focused -= 1;
+            work.focus.clone()
+        };
         self.fill(&mut histogram, gradients, &rows.learned, &features);
         let ranges = [&rows.learned, &rows.unseen, &rows.others].map(|rows| (0, rows.len()));
         let mut root = Leaf { slot: Slot::ROOT, ranges, depth: 0, total, histogram, best: None };
@@ -205,6 +230,32 @@ impl<'a> Grower<'a> {
         Grown { tree, leaves }
     }
 
+    /// Of many features, those that split best by `histogram`, and some others.
+    fn focus(
+        &self,
+        finder: &Finder,
+        histogram: &[i64],
+        features: Vec<u32>,
+        rng: &mut Rng,
+    ) -> Vec<u32> {
+        let gain = |feature: u32| {
+            let table = &histogram[self.table(feature as usize)];
+            let found = match self.is_level[feature as usize] {
+                true => finder.categories(table),
+                false => dispatch!(level(), simd => finder.limits(simd, table, 0.0)),
+            };
+            found.map_or(0.0, |(gain, _, _)| gain)
+        };
+        let mut ranked: Vec<(f64, u32)> =
+            features.into_iter().map(|feature| (gain(feature), feature)).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut kept: Vec<u32> = ranked.into_iter().map(|(_, feature)| feature).collect();
+        let others = kept.split_off(BEST_FEATURES);
+        kept.extend(rng.sample(&others, MAX_FEATURES - BEST_FEATURES));
+        kept.sort_unstable();
+        kept
+    }
+
     /// The places of a feature that are used in a histogram.
     fn table(&self, feature: usize) -> std::ops::Range<usize> {
         let from = feature * self.stride;
@@ -227,6 +278,7 @@ impl<'a> Grower<'a> {
             histogram[self.table(feature as usize)].fill(0);
         }
         match self.stride {
+            NARROWEST => self.count::<NARROWEST>(histogram, gradients, rows, features),
             NARROW => self.count::<NARROW>(histogram, gradients, rows, features),
             _ => self.count::<WIDE>(histogram, gradients, rows, features),
         }

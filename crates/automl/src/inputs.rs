@@ -37,7 +37,8 @@ impl Input {
             data.columns.get(feature).unwrap_or_else(|| &data.extra[feature - data.columns.len()]);
         let values = train.iter().map(|&row| column[row as usize]);
         if !data.is_level[feature] {
-            let known: Vec<f64> = values.filter(|value| !value.is_nan()).collect();
+            let missing = values.clone().any(f64::is_nan);
+            let known: Vec<f64> = values.filter(|value| value.is_finite()).collect();
             let count = known.len().max(1) as f64;
             let mean = known.iter().sum::<f64>() / count;
             let deviation =
@@ -47,7 +48,6 @@ impl Input {
                 && deviation > 1e-12 * mean.abs().max(1e-300);
             let (mean, scale) = if usable { (mean, 1.0 / deviation) } else { (0.0, 0.0) };
             let fourth = known.iter().map(|value| ((value - mean) * scale).powi(4)).sum::<f64>();
-            let missing = known.len() < train.len();
             let knots = if fourth / count > OUTLIERS { knots(known) } else { Vec::new() };
             return Self::Number { mean, scale, knots, missing };
         }
@@ -97,6 +97,7 @@ impl Input {
                 }
             }
             Self::Number { mean, scale, knots, .. } => {
+                let value = value.clamp(f64::MIN, f64::MAX);
                 out[0] = (((value - mean) * scale) as f32).clamp(-CLIP, CLIP);
                 if !knots.is_empty() {
                     out[1] = rank(knots, value);

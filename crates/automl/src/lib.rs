@@ -59,6 +59,7 @@ mod partition;
 mod plan;
 mod problem;
 mod product;
+mod rates;
 mod rng;
 mod run;
 mod schema;

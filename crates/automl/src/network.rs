@@ -314,10 +314,11 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
-    use crate::encode::Encoder;
+    use crate::encode::{Encoder, Fineness};
     use crate::schema::Feature;
     use crate::target::Target;
 
+    const FINE: Fineness = Fineness { numbers: 255, levels: 255 };
     const SETTINGS: NetworkSettings = NetworkSettings {
         hidden: [16, 8],
         networks: 2,
@@ -343,7 +344,7 @@ mod tests {
         let feature = |source| Feature { source, levels: (source == 2).then_some(4) };
         let features: Vec<Feature> = (0..3).map(feature).collect();
         let target = Target::Class { count: 3, labels: labels.clone() };
-        let (encoder, extra, bins) = Encoder::fit(&features, &columns, &target, &rows, 255);
+        let (encoder, extra, bins) = Encoder::fit(&features, &columns, &target, &rows, FINE);
         let data = Data {
             bins: &bins,
             is_level: &encoder.is_level(),

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crosspilot_table::date::{DateOrder, date};
-use crosspilot_table::number::{amount, number};
+use crosspilot_table::date::{DateOrder, clock, date};
+use crosspilot_table::number::{amount, infinite, number};
 use crosspilot_table::{Kind, Profile};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub enum ColumnKind {
     Number,
     /// A limited set of texts.
     Category,
-    /// Dates, with or without a time of day.
+    /// Dates, with or without a time of day, or times alone.
     Date,
     /// Sentences.
     Text,
@@ -56,6 +56,8 @@ enum Reader {
     Amount {
         decimal_comma: bool,
     },
+    /// Times without a date.
+    Clock,
 }
 
 /// The columns of the training data without the target, in their order.
@@ -116,6 +118,7 @@ impl Schema {
                 Reader::Skip => 0,
                 Reader::Number | Reader::Amount { .. } | Reader::Levels(_) => 1,
                 Reader::Date(_) => 4,
+                Reader::Clock => 3,
                 Reader::Words(words) => words.len() + 1,
             };
             vec![Feature { source, levels }; count]
@@ -157,11 +160,14 @@ impl Reader {
         match self {
             Self::Skip => Vec::new(),
             Self::Number => {
-                let read = |cell: &str| number(cell.as_bytes());
+                let read =
+                    |cell: &str| number(cell.as_bytes()).or_else(|| infinite(cell.as_bytes()));
                 vec![cells.map(|cell| cell.and_then(read).unwrap_or(f64::NAN)).collect()]
             }
             Self::Amount { decimal_comma } => {
-                let read = |cell: &str| amount(cell.as_bytes(), *decimal_comma);
+                let read = |cell: &str| {
+                    amount(cell.as_bytes(), *decimal_comma).or_else(|| infinite(cell.as_bytes()))
+                };
                 vec![cells.map(|cell| cell.and_then(read).unwrap_or(f64::NAN)).collect()]
             }
             Self::Levels(levels) => {
@@ -184,6 +190,17 @@ impl Reader {
                         ],
                         None => [f64::NAN; 4],
                     };
+                    out.iter_mut().zip(parts).for_each(|(column, part)| column.push(part));
+                }
+                out
+            }
+            Self::Clock => {
+                // As an amount, and as a place on the dial: midnight is near one to twelve.
+                let mut out = vec![Vec::new(); 3];
+                for cell in cells {
+                    let seconds = cell.and_then(clock).unwrap_or(f64::NAN);
+                    let angle = seconds / 86_400.0 * std::f64::consts::TAU;
+                    let parts = [seconds, angle.sin(), angle.cos()];
                     out.iter_mut().zip(parts).for_each(|(column, part)| column.push(part));
                 }
                 out
@@ -238,6 +255,9 @@ fn inspect(table: &Table, column: usize) -> (ColumnKind, Reader) {
     }
     if let Some(order) = profile.date_order() {
         return (ColumnKind::Date, Reader::Date(order));
+    }
+    if profile.is_clock() {
+        return (ColumnKind::Date, Reader::Clock);
     }
     let distinct: HashSet<&str> = cells.iter().copied().collect();
     let length: usize = cells.iter().map(|cell| cell.split_whitespace().count()).sum();
@@ -341,6 +361,14 @@ mod tests {
         assert_eq!(
             kind(|row| format!("{:02}/{:02}/2026", row % 12 + 1, row % 28 + 1)),
             ColumnKind::Date
+        );
+        assert_eq!(
+            kind(|row| format!("{:02}:{:02}:{:02}", row % 24, row % 60, row * 7 % 60)),
+            ColumnKind::Date
+        );
+        assert_eq!(
+            kind(|row| if row % 5 == 0 { "-inf".into() } else { format!("{row}.5") }),
+            ColumnKind::Number
         );
         assert_eq!(kind(|row| format!("the phone {row} does not ring")), ColumnKind::Text);
         assert_eq!(kind(|_| "same".into()), ColumnKind::Constant);

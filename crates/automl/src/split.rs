@@ -1,6 +1,6 @@
 //! Which rows are trained on and which are held out.
 
-use crate::encode::{Bins, Encoder};
+use crate::encode::{Bins, Encoder, Fineness};
 use crate::learn::Data;
 use crate::rng::Rng;
 use crate::schema::Feature;
@@ -9,12 +9,21 @@ use crate::target::Target;
 /// Tables of up to this many numbers to predict are measured by folds: on more,
 /// a part of the rows tells candidates apart as well, at a fraction of the cost.
 const FOLD_NUMBERS: usize = 1_500;
-/// Bins of a number: more of them cost more than they bring, unless there are
-/// very many rows, or many labels to tell apart.
-const MAX_BINS: usize = 63;
-const MAX_BINS_OF_MANY: usize = 255;
-const MANY_ROWS: usize = 250_000;
+/// Folds of tables with many features, which cost as much as many rows.
+const FOLDS_OF_WIDE: usize = 3;
+/// Bins of a feature: more of them cost more than they bring, unless there are very many
+/// rows, or many labels to tell apart.
+const BINS: usize = 63;
+const MOST_BINS: usize = 255;
+const VERY_MANY_ROWS: usize = 250_000;
 const MANY_OUTPUTS: usize = 20;
+/// From this many rows on, held-out ones among them, finer limits of numbers pay. Levels of a category do not: the
+/// rare ones mislead, and their rates say the same.
+const MANY_ROWS: usize = 4_500;
+/// Bins among this many features, when rows are not many: all features together tell more
+/// than fine limits of each, and histograms stay in the cache.
+const BINS_OF_WIDE: usize = 15;
+const WIDE: usize = 400;
 
 /// Training rows, held-out rows, and the encoding learned from the former.
 pub(crate) struct Split {
@@ -38,9 +47,10 @@ impl Split {
         train: Vec<u32>,
         valid: Vec<u32>,
     ) -> Self {
-        let many = train.len() >= MANY_ROWS || target.outputs() >= MANY_OUTPUTS;
-        let max_bins = if many { MAX_BINS_OF_MANY } else { MAX_BINS };
-        let (encoder, extra, bins) = Encoder::fit(features, columns, target, &train, max_bins);
+        // Held-out rows count, so that a last fit on all rows tells features apart likewise.
+        let rows = train.len() + valid.len();
+        let fineness = fineness(rows, features.len(), target.outputs());
+        let (encoder, extra, bins) = Encoder::fit(features, columns, target, &train, fineness);
         let gather = |columns: &[Vec<f64>]| -> Vec<Vec<f64>> {
             columns
                 .iter()
@@ -80,12 +90,25 @@ impl Split {
     }
 }
 
+/// How finely features are told apart.
+fn fineness(rows: usize, features: usize, outputs: usize) -> Fineness {
+    if rows >= VERY_MANY_ROWS || outputs >= MANY_OUTPUTS {
+        return Fineness { numbers: MOST_BINS, levels: MOST_BINS };
+    }
+    match (rows >= MANY_ROWS, features >= WIDE) {
+        (true, _) => Fineness { numbers: MOST_BINS, levels: BINS },
+        (false, true) => Fineness { numbers: BINS_OF_WIDE, levels: BINS_OF_WIDE },
+        (false, false) => Fineness { numbers: BINS, levels: BINS },
+    }
+}
+
 /// Deals rows into training rows and held-out rows, each with its share of every
 /// label: `fraction` of the rows is held out or, where there are few rows and
 /// `folds` are wanted, every row once.
 pub(crate) fn deal(
     target: &Target,
     rows: usize,
+    features: usize,
     fraction: f64,
     folds: bool,
     seed: u64,
@@ -106,7 +129,8 @@ pub(crate) fn deal(
         (train, valid)
     };
     if folds && rows * target.outputs() <= FOLD_NUMBERS {
-        let folds = ((1.0 / fraction).round() as usize).clamp(2, 10);
+        let most = if features >= WIDE { FOLDS_OF_WIDE } else { 10 };
+        let folds = ((1.0 / fraction).round() as usize).clamp(2, most);
         return (0..folds).map(|fold| cut(&|position| position % folds == fold)).collect();
     }
     // Every position at which the running share passes a whole number.
@@ -122,7 +146,7 @@ mod tests {
     fn folds_hold_out_every_row_once_and_keep_the_shares() {
         let labels: Vec<u32> = (0..1_000).map(|row| u32::from(row % 10 == 0)).collect();
         let target = Target::Class { labels: labels.clone(), count: 2 };
-        let splits = deal(&target, 1_000, 0.2, true, 4);
+        let splits = deal(&target, 1_000, 20, 0.2, true, 4);
         assert_eq!(splits.len(), 5);
         let mut seen: Vec<u32> = splits.iter().flat_map(|(_, valid)| valid.clone()).collect();
         seen.sort_unstable();
@@ -134,9 +158,29 @@ mod tests {
     }
 
     #[test]
+    fn many_rows_have_finer_numbers_and_many_features_coarser_ones() {
+        let fine = |rows, features, outputs| {
+            let Fineness { numbers, levels } = fineness(rows, features, outputs);
+            (numbers, levels)
+        };
+        assert_eq!(fine(1_000, 20, 1), (63, 63));
+        assert_eq!(fine(5_000, 20, 1), (255, 63));
+        assert_eq!(fine(5_000, 2_000, 1), (255, 63));
+        assert_eq!(fine(600, 2_000, 1), (15, 15));
+        assert_eq!(fine(600, 20, 30), (255, 255));
+    }
+
+    #[test]
+    fn tables_of_many_features_have_fewer_folds() {
+        let target = Target::Value(vec![0.0; 600]);
+        assert_eq!(deal(&target, 600, 2_000, 0.2, true, 4).len(), 3);
+        assert_eq!(deal(&target, 600, 2_000, 0.5, true, 4).len(), 2);
+    }
+
+    #[test]
     fn large_tables_hold_out_the_wanted_share() {
         let target = Target::Value(vec![0.0; 20_000]);
-        let splits = deal(&target, 20_000, 0.15, true, 4);
+        let splits = deal(&target, 20_000, 20, 0.15, true, 4);
         assert_eq!((splits.len(), splits[0].1.len()), (1, 3_000));
     }
 }

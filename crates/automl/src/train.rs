@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crosspilot_metrics::Direction;
+use crosspilot_metrics::{Direction, Metric};
 
 use crate::analysis::Prepared;
 use crate::error::TrainError;
@@ -51,7 +51,8 @@ pub fn train(
         // A single candidate is not compared with others.
         None => {
             let folds = settings.max_candidates > 1;
-            deal(&prepared.target, rows, settings.validation_fraction, folds, settings.seed)
+            let share = settings.validation_fraction;
+            deal(&prepared.target, rows, features.len(), share, folds, settings.seed)
         }
     };
     observe(Event::Analyzed(&prepared.analysis));
@@ -90,7 +91,9 @@ pub fn train(
         Direction::Maximize => -trained.candidate.objective,
         Direction::Minimize => trained.candidate.objective,
     };
-    trained.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    // Equals are told apart by how sure they are of what is true.
+    let doubt = |trained: &Trained| trained.candidate.metric(Metric::LogLoss).unwrap_or(0.0);
+    trained.sort_by(|a, b| key(a).total_cmp(&key(b)).then_with(|| doubt(a).total_cmp(&doubt(b))));
     if validation.is_none() && run.whole.is_none() && run.has_time_for(&trained[0], &trained) {
         observe(Event::Refitting(&trained[0].candidate));
         run.refit(&specs, &mut trained, all());

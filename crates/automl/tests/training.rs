@@ -92,6 +92,50 @@ fn a_learnable_target_is_learned_and_labels_keep_their_spaces() {
 }
 
 #[test]
+fn candidates_of_the_same_rank_are_ordered_by_log_loss() {
+    let data = table(700, |amount, _, _| (amount > 50.0).to_string());
+    let board = run(&data, &Settings { metric: Some(Metric::Accuracy), ..settings(10) }).unwrap();
+    let key = |at: usize| {
+        let candidate = &board.candidates[at];
+        (candidate.objective, candidate.metric(Metric::LogLoss).unwrap())
+    };
+    let equal: Vec<usize> = (1..10).filter(|at| key(*at).0 == key(at - 1).0).collect();
+    assert!(!equal.is_empty());
+    assert!(equal.iter().all(|at| key(*at).1 >= key(at - 1).1));
+}
+
+#[test]
+fn very_many_columns_are_learned_from() {
+    // 300 rows would be hopeless for all pairs of 1,000 columns; three of them matter.
+    let mut random = 5u64;
+    let mut data =
+        Table::new((0..1_000).map(|at| format!("x{at}")).chain(["label".into()])).unwrap();
+    for _ in 0..400 {
+        let mut row: Vec<f64> = Vec::new();
+        for _ in 0..1_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            row.push((random >> 33) as f64 / f64::from(1u32 << 31));
+        }
+        let label = (row[700] + row[41] + row[999] > 1.5).to_string();
+        let cells = row.iter().map(f64::to_string).chain([label]);
+        data.push_row(&cells.collect::<Vec<_>>()).unwrap();
+    }
+    let settings = Settings { metric: Some(Metric::Auc), min_rows: 100, ..settings(10) };
+    let board = run(&data, &settings).unwrap();
+    let best = &board.candidates[0];
+    assert!(best.objective > 0.88, "{}", best.objective);
+    let mut first: Vec<&str> =
+        best.importance.iter().take(3).map(|(name, _)| name.as_str()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["x41", "x700", "x999"]);
+    let forest =
+        |candidate: &&crosspilot_automl::Candidate| candidate.algorithm == Algorithm::ExtraTrees;
+    assert!(board.candidates.iter().filter(forest).all(|candidate| candidate.objective > 0.75));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_leaderboard() {
     let data = binary(700);
     let first = run(&data, &settings(10)).unwrap();

@@ -1,4 +1,4 @@
-//! Reads a cell as a date, with or without a time of day.
+//! Reads a cell as a date, with or without a time of day, or as a time alone.
 
 /// Which of day and month comes first when the year is last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -72,6 +72,42 @@ pub fn date(cell: &str, order: DateOrder) -> Option<Instant> {
     })
 }
 
+/// Reads a time of day or a span of time, `7:05`, `13:45:10.5` or `1:45:10 PM`, as
+/// seconds.
+pub fn clock(cell: &str) -> Option<f64> {
+    let cell = cell.trim();
+    let before = |half: &str| {
+        let (clock, end) = cell.split_at_checked(cell.len().checked_sub(half.len())?)?;
+        end.eq_ignore_ascii_case(half).then(|| clock.trim_end())
+    };
+    let (clock, half) = match (before("am"), before("pm")) {
+        (Some(clock), _) => (clock, Some(0)),
+        (_, Some(clock)) => (clock, Some(12)),
+        _ => (cell, None),
+    };
+    let whole = |text: &str, longest: usize| -> Option<u32> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        (digits && text.len() <= longest).then(|| text.parse().ok())?
+    };
+    let below_sixty = |text: &str| whole(text, 2).filter(|part| text.len() == 2 && *part < 60);
+    let mut parts = clock.split(':');
+    let (hours, minutes) = (whole(parts.next()?, 3)?, below_sixty(parts.next()?)?);
+    let seconds = match parts.next() {
+        None => 0.0,
+        Some(text) => {
+            let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+            let fraction = format!("0.{}", whole(fraction, 9).map(|_| fraction)?);
+            f64::from(below_sixty(seconds)?) + fraction.parse::<f64>().ok()?
+        }
+    };
+    let hours = match half {
+        None => hours,
+        Some(half) => half + Some(hours).filter(|hours| (1..=12).contains(hours))? % 12,
+    };
+    let is_whole = parts.next().is_none();
+    is_whole.then(|| f64::from(3600 * hours + 60 * minutes) + seconds)
+}
+
 /// The hour of `13:45`, `13:45:10.5` or `13:45:10+02:00`.
 fn hour(clock: &str) -> Option<f64> {
     let mut parts = clock.split(':');
@@ -102,10 +138,40 @@ mod tests {
         assert_eq!(short("415-01-99", DateOrder::DayFirst), None);
     }
 
+    #[test]
+    fn times_in_the_usual_forms() {
+        for (cell, seconds) in [
+            ("00:00", 0.0),
+            (" 7:05", 25_500.0),
+            ("13:45:10", 49_510.0),
+            ("13:45:10.25", 49_510.25),
+            ("12:30 am", 1_800.0),
+            ("1:45:10PM", 49_510.0),
+            ("100:00:00", 360_000.0),
+        ] {
+            assert_eq!(clock(cell), Some(seconds), "{cell:?}");
+        }
+        for cell in [
+            "",
+            "pm",
+            "13",
+            "13:4",
+            "13:60",
+            "13:45:10:2",
+            "13:45 pm",
+            "-1:00",
+            "1:00:",
+            "a:00",
+            "1:00:00.",
+        ] {
+            assert_eq!(clock(cell), None, "{cell:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_or_not(text in ".{0,30}") {
-            let _ = date(&text, DateOrder::DayFirst);
+            let _ = (date(&text, DateOrder::DayFirst), clock(&text));
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::boolean::Booleans;
-use crate::date::{DateOrder, date};
+use crate::date::{DateOrder, clock, date};
 use crate::missing::{LooksMissing, is_missing, looks_missing};
 use crate::number::{Dress, dressed, number};
 
@@ -22,7 +22,7 @@ pub enum Kind {
     Numeric,
     /// A limited set of words.
     Categorical,
-    /// Points in time.
+    /// Points in time, or times of day.
     Datetime,
     /// Language.
     Text,
@@ -67,6 +67,7 @@ pub struct Profile {
     pub longest: usize,
     day_first: u64,
     month_first: u64,
+    clocks: u64,
     length: u64,
     spaced: u64,
     spelled: Spelled,
@@ -133,6 +134,7 @@ impl Profile {
             let text = std::str::from_utf8(cell).unwrap_or_default();
             self.day_first += u64::from(date(text, DateOrder::DayFirst).is_some());
             self.month_first += u64::from(date(text, DateOrder::MonthFirst).is_some());
+            self.clocks += u64::from(clock(text).is_some());
         }
         self.spaced += u64::from(cell.trim_ascii().contains(&b' '));
         None
@@ -168,6 +170,12 @@ impl Profile {
         }
     }
 
+    /// Whether nearly all values are times without a date.
+    pub fn is_clock(&self) -> bool {
+        let meant = self.values() - self.look_missing;
+        self.clocks > 0 && self.clocks as f64 >= meant as f64 * NEARLY_ALL
+    }
+
     /// How it writes what is true and what is false, if that is all it says.
     pub fn booleans(&self) -> Option<Booleans> {
         match self.spelled {
@@ -185,7 +193,7 @@ impl Profile {
             None
         } else if self.numbers > 0 && self.numbers as f64 >= meant * NEARLY_ALL {
             Some(Kind::Numeric)
-        } else if self.date_order().is_some() {
+        } else if self.date_order().is_some() || self.is_clock() {
             Some(Kind::Datetime)
         } else if self.length / values >= TEXT_LENGTH && self.spaced * 2 > values {
             Some(Kind::Text)
@@ -214,6 +222,7 @@ mod tests {
         assert_eq!(kind("2026-01-31T12:00:00Z"), Some(Kind::Datetime));
         assert_eq!(kind("1/31/2026"), Some(Kind::Datetime));
         assert_eq!(kind("1/31/26"), Some(Kind::Datetime));
+        assert_eq!(kind("23:59:01"), Some(Kind::Datetime));
         assert_eq!(kind("415-0199"), Some(Kind::Categorical));
         assert_eq!(kind("infinity"), Some(Kind::Categorical));
         assert_eq!(kind("the parcel arrived a day late and open"), Some(Kind::Text));

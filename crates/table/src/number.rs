@@ -71,14 +71,8 @@ pub fn dressed(cell: &[u8]) -> Option<Dressed> {
     }
     let cell = std::str::from_utf8(cell).ok()?;
     if !cell.chars().any(|c| c.is_ascii_digit()) {
-        let word = cell.trim_matches(|c: char| c.is_ascii_whitespace());
-        let (negative, word) = match word.strip_prefix(['-', '+']) {
-            Some(rest) => (word.starts_with('-'), rest),
-            None => (false, word),
-        };
-        let infinite = ["inf", "infinity"].iter().any(|known| word.eq_ignore_ascii_case(known));
-        let value = if negative { f64::NEG_INFINITY } else { f64::INFINITY };
-        return infinite.then(|| Dressed { value, dress: vec![Dress::Infinite] });
+        return infinite(cell.as_bytes())
+            .map(|value| Dressed { value, dress: vec![Dress::Infinite] });
     }
     let mut dress = Vec::new();
     let mut wears = |what: Dress| {
@@ -129,6 +123,19 @@ pub fn dressed(cell: &[u8]) -> Option<Dressed> {
     let value: f64 = plain.parse().ok().filter(|value: &f64| value.is_finite())?;
     // A sign apart from its digits, as in `- 5`, is no dress that people give.
     (!dress.is_empty()).then(|| Dressed { value: if negative { -value } else { value }, dress })
+}
+
+/// Reads `inf` or `-Infinity`: what programs write where a number was too large, or
+/// divided by zero.
+pub fn infinite(cell: &[u8]) -> Option<f64> {
+    let word = cell.trim_ascii();
+    let (value, word) = match word {
+        [b'-', rest @ ..] => (f64::NEG_INFINITY, rest),
+        [b'+', rest @ ..] => (f64::INFINITY, rest),
+        _ => (f64::INFINITY, word),
+    };
+    let known = ["inf", "infinity"].iter().any(|known| word.eq_ignore_ascii_case(known.as_bytes()));
+    known.then_some(value)
 }
 
 /// Reads a number in whatever dress, if it is finite. `decimal_comma` says that the
@@ -254,6 +261,8 @@ mod tests {
         assert_eq!(amount(b"1,234", true), Some(1.234));
         assert_eq!(amount("1.234,5 €".as_bytes(), true), Some(1234.5));
         assert_eq!(amount(b"-inf", false), None);
+        assert_eq!(infinite(b" -Inf"), Some(f64::NEG_INFINITY));
+        assert_eq!((infinite(b"info"), infinite(b"-")), (None, None));
     }
 
     #[test]
