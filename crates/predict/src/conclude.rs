@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Decision, Score};
+use crosspilot_core::error::MODEL_ERROR;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
@@ -213,7 +214,7 @@ impl Smoke<'_> {
         let smoke = |problem: String| Error::Smoke { endpoint: name.clone(), problem };
         let answered = match endpoint.ask(body, records.len()).await {
             // The model's own refusal; all else may heal or says more by itself.
-            Err(Error::Call(error)) if error.aws_code() == "ModelError" => {
+            Err(Error::Call(error)) if error.aws_code() == MODEL_ERROR => {
                 return Err(smoke(error.message().to_owned()));
             }
             Err(Error::Answer(error)) => return Err(smoke(error.to_string())),

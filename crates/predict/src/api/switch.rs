@@ -4,7 +4,7 @@
 //! which model that was. So an answer counts only if the model that gave it takes
 //! the columns that were sent; otherwise that model is asked again, with its own.
 
-use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::error::{Code, Coded, MODEL_ERROR};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Lineup, Serving};
 use crosspilot_core::session::CustomerSession;
@@ -143,7 +143,7 @@ impl Switch<'_> {
 
 /// Whether the model itself refused the records.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Call(call) if call.aws_code() == "ModelError")
+    matches!(error, Error::Call(call) if call.aws_code() == MODEL_ERROR)
 }
 
 #[cfg(test)]
