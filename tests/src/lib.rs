@@ -132,6 +132,14 @@ pub fn onboarding(tenant: &str) -> Onboarding {
     }
 }
 
+/// The settings that most tests use: defaults, and nothing is set aside, so that a run
+/// without a held-out file has no evaluation to wait for.
+pub fn predicting(target: &str) -> ModelSettings {
+    let mut settings = ModelSettings::predicting(target);
+    settings.training.hold_out = Some(0.0);
+    settings
+}
+
 impl Customer {
     /// A customer that deployed our template as it is.
     pub async fn new(cloud: &'static LocalCloud, tenant: &str) -> Self {
@@ -142,7 +150,7 @@ impl Customer {
     pub async fn with(cloud: &'static LocalCloud, onboarding: Onboarding) -> Self {
         let tenant = cloud.onboard(&onboarding).await.expect("the customer's stack deploys");
         let model: ModelName = "churn".parse().unwrap();
-        let settings = ModelSettings::predicting("Churn?");
+        let settings = predicting("Churn?");
         cloud.vendor().set_model(&tenant.tenant, &model, &settings).await.unwrap();
         Self { cloud, tenant, model }
     }

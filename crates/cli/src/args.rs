@@ -46,7 +46,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Run(RunCommand),
     /// Judge files on this machine before they are uploaded: what stops a run, and what is strange
-    Preflight(PreflightOptions),
+    Preflight(Box<PreflightOptions>),
     /// Let a model's endpoint serve the champion's predecessor again
     #[command(
         long_about = "Let a model's endpoint serve the champion's predecessor again, or bring back an endpoint that was removed as idle. The champion becomes the predecessor: a second rollback undoes the first"
@@ -507,6 +507,10 @@ pub(crate) struct SettingsOptions {
     /// Validate candidates on the files under validation/
     #[arg(long)]
     pub(crate) validation_channel: bool,
+    /// Share of the rows that are set aside to evaluate the model on where no held-out file
+    /// is given; 0 sets none aside [default: 0.2, at most 10,000 rows]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) hold_out: Option<f64>,
     /// Column to learn from with its type: numeric, categorical, text or datetime; may be repeated.
     /// Only the columns named so are learned from
     #[arg(long = "feature", value_name = "COLUMN=TYPE", value_parser = feature)]
@@ -523,6 +527,9 @@ pub(crate) struct SettingsOptions {
     /// How good any model must be to serve, in the metric's own unit
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub(crate) minimum: Option<f64>,
+    /// Let a model serve although it is no better than always giving the same answer
+    #[arg(long)]
+    pub(crate) allow_baseline: bool,
     /// What serves it, such as ml.m5.large
     #[arg(long, value_name = "TYPE", conflicts_with = "serverless_memory")]
     pub(crate) instance_type: Option<String>,

@@ -23,15 +23,22 @@ pub(crate) struct Split {
     /// The column to predict.
     pub(crate) target: String,
     pub(crate) header: Vec<String>,
+    /// All rows, as one file.
+    pub(crate) whole: Vec<u8>,
     pub(crate) training: Vec<u8>,
     pub(crate) training_rows: usize,
     pub(crate) held_out: Vec<u8>,
     pub(crate) held_out_rows: usize,
-    /// The first held-out row, for one prediction through the API.
+    /// A row of it, for one prediction through the API.
     pub(crate) example: Vec<String>,
 }
 
 impl Split {
+    /// A row by the names of its columns.
+    pub(crate) fn row(&self) -> Vec<(String, String)> {
+        self.header.iter().cloned().zip(self.example.iter().cloned()).collect()
+    }
+
     /// The first held-out row as a record for the prediction API, without its target.
     pub(crate) fn record(&self) -> Map<String, Value> {
         self.header
@@ -44,7 +51,7 @@ impl Split {
 }
 
 /// Reads or makes the data, checks that it can be trained on, and splits it 80
-/// to 20.
+/// to 20, for whoever uploads two files.
 pub(crate) async fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Split, Failure> {
     let (name, target, model, bytes) = match data {
         Some((path, target)) => {
@@ -57,10 +64,7 @@ pub(crate) async fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Sp
         }
     };
     must_be_fit(&name, &bytes, &target).await?;
-    let split = split(&bytes, name, model, target, seed)?;
-    let part = format!("the training part (80 %) of {}", split.name);
-    must_be_fit(&part, &split.training, &split.target).await?;
-    Ok(split)
+    split(bytes, name, model, target, seed)
 }
 
 /// Data in memory.
@@ -76,8 +80,13 @@ impl Source for Bytes<'_> {
 }
 
 async fn must_be_fit(name: &str, bytes: &[u8], target: &str) -> Result<(), Failure> {
-    let key = "data".to_owned();
-    let file = File { name: name.to_owned(), key, size: bytes.len() as u64, archived: false };
+    let file = File {
+        name: name.to_owned(),
+        key: "data".to_owned(),
+        size: bytes.len() as u64,
+        archived: false,
+        etag: String::new(),
+    };
     let data = Data { training: vec![file], ..Data::default() };
     let settings = ModelSettings::predicting(target);
     let verdict = preflight::judge(&Bytes(bytes), &settings, data).await?;
@@ -101,7 +110,7 @@ fn model_name(path: &Path) -> String {
 }
 
 fn split(
-    bytes: &[u8],
+    bytes: Vec<u8>,
     name: String,
     model: String,
     target: String,
@@ -109,7 +118,7 @@ fn split(
 ) -> Result<Split, Failure> {
     let unreadable =
         |error: csv::Error| Failure::Unreadable(PathBuf::from(&name), std::io::Error::other(error));
-    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
     let mut reader = csv::Reader::from_reader(text);
     let header = reader.headers().map_err(unreadable)?.clone();
     let mut rows: Vec<csv::StringRecord> =
@@ -133,6 +142,7 @@ fn split(
             .map(|row| row.iter().map(str::to_owned).collect())
             .unwrap_or_default(),
         header: header.iter().map(str::to_owned).collect(),
+        whole: bytes,
         name,
         model,
         target,
@@ -228,22 +238,5 @@ mod tests {
     fn a_file_names_its_model() {
         assert_eq!(model_name(Path::new("x/Telco Churn (1).csv")), "telco-churn-1");
         assert_eq!(model_name(Path::new("2024.csv")), "demo");
-    }
-
-    #[tokio::test]
-    async fn a_split_that_leaves_too_little_to_train_on_says_so() {
-        let directory =
-            std::env::temp_dir().join(format!("crosspilot-data-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("small.csv");
-        let mut text = String::from("a,y\n");
-        (0..600).for_each(|row| text.push_str(&format!("{row},{}\n", row % 2)));
-        fs::write(&path, text).unwrap();
-        let error = prepare(Some((&path, "y")), 1).await.err().unwrap().to_string();
-        fs::remove_dir_all(&directory).unwrap();
-        assert!(
-            error.contains("the training part (80 %)") && error.contains("480 rows"),
-            "{error}"
-        );
     }
 }

@@ -45,7 +45,11 @@ struct Outcome {
     seen: Seen,
     /// What the run scored, as `predict` says.
     prediction: Value,
-    /// The API's answer for one held-out row.
+    /// Rows that the run set aside.
+    set_aside: Option<u64>,
+    /// One row, by the names of its columns.
+    example: Example,
+    /// The API's answer for it.
     answer: Value,
     /// Where the results lie on this machine; nowhere if the champion stayed.
     files: Option<PathBuf>,
@@ -53,6 +57,9 @@ struct Outcome {
     samples: Vec<samples::Sample>,
     seconds: Vec<(&'static str, f64)>,
 }
+
+/// A row by the names of its columns, in their order.
+type Example = Vec<(String, String)>;
 
 /// What the customer's administrator sees in SageMaker.
 struct Seen {
@@ -131,11 +138,9 @@ async fn main_job(
 
     steps.step("uploading the data to the customer's bucket");
     let s3 = S3::new(&site.endpoints.administrator(tenant.account.as_str()));
-    let test = format!("{}held-out.csv", layout::test_prefix(&tenant.prefix, &model));
-    upload(&s3, &tenant, &test, &data.held_out).await?;
-    let training = format!("{}training.csv", layout::train_prefix(&tenant.prefix, &model));
+    let training = format!("{}data.csv", layout::train_prefix(&tenant.prefix, &model));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    upload(&s3, &tenant, &training, &data.training).await?;
+    upload(&s3, &tenant, &training, &data.whole).await?;
 
     steps.step("waiting for the upload to start a run");
     let is_ours = |input: &Value| {
@@ -152,7 +157,6 @@ async fn main_job(
     let job = run.job_name();
     let seen = look(site, &tenant, &run).await?;
     let prediction = part("/prediction");
-    let answer = ask(site, &tenant, &model, &data).await?;
     let files = match prediction.get("predictions_uri") {
         Some(_) => {
             let files = home.join("demo").join(run.run_id.as_str());
@@ -166,6 +170,13 @@ async fn main_job(
         Some(files) => few(&files.join("predictions.csv"), &data.target)?,
         None => Vec::new(),
     };
+    // A row that the model has not learned from, if there is one.
+    let example = match &files {
+        Some(files) => first(&files.join("predictions.csv"))?,
+        None => data.row(),
+    };
+    let answer = ask(site, &tenant, &model, &data.target, &example).await?;
+    let set_aside = site.vendor.registry.run(&run).await?.set_aside;
 
     let mut seconds = vec![("local cloud", up)];
     seconds.extend(&ended.seconds);
@@ -177,7 +188,9 @@ async fn main_job(
         ended,
         job,
         seen,
+        set_aside,
         prediction,
+        example,
         answer,
         files,
         samples,
@@ -190,6 +203,16 @@ fn few(file: &Path, target: &str) -> Result<Vec<samples::Sample>, Failure> {
     let unreadable = |error| Failure::Unreadable(file.to_owned(), error);
     let predictions = fs::File::open(file).map_err(unreadable)?;
     samples::read(predictions, target).map_err(|error| unreadable(std::io::Error::other(error)))
+}
+
+/// The first row of this file.
+fn first(file: &Path) -> Result<Example, Failure> {
+    let unreadable =
+        |error: csv::Error| Failure::Unreadable(file.to_owned(), std::io::Error::other(error));
+    let mut reader = csv::Reader::from_path(file).map_err(unreadable)?;
+    let names = reader.headers().map_err(unreadable)?.clone();
+    let row = reader.records().next().transpose().map_err(unreadable)?.unwrap_or_default();
+    Ok(names.iter().zip(row.iter()).map(|(name, cell)| (name.into(), cell.into())).collect())
 }
 
 async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), CallError> {
@@ -255,13 +278,20 @@ async fn ask(
     site: &Site,
     tenant: &Tenant,
     model: &ModelName,
-    data: &Split,
+    target: &str,
+    example: &Example,
 ) -> Result<Value, Failure> {
+    // `predict` has added its own columns behind the customer's.
+    let own = example.iter().take_while(|(name, _)| !name.starts_with("predicted_"));
+    let record: serde_json::Map<String, Value> = own
+        .filter(|(name, _)| name != target)
+        .map(|(name, cell)| (name.clone(), Value::from(cell.as_str())))
+        .collect();
     let token = site.signer.token(tenant.tenant.as_str())?;
     let answer = reqwest::Client::new()
         .post(format!("{}/v1/models/{model}/predictions", site.endpoints.api))
         .bearer_auth(token)
-        .json(&json!({"records": [data.record()]}))
+        .json(&json!({"records": [record]}))
         .send()
         .await?;
     let status = answer.status().as_u16();

@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
         Command::Rollback(asked) => manage::roll_back(&home, arguments.aws, asked).await,
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
-        Command::Preflight(options) => preflight::run(options).await,
+        Command::Preflight(options) => preflight::run(*options).await,
         Command::Prove(options) => prove::run(&home, arguments.aws, options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };

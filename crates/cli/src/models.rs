@@ -67,6 +67,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
     } else if options.validation_channel {
         training.validation = Some(Validation::Channel);
     }
+    training.hold_out = options.hold_out.or(training.hold_out);
     training.features.extend(options.features);
     training.feature_types.extend(options.feature_types);
     if options.sample_weight.is_some() {
@@ -74,6 +75,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
     }
     settings.gate.margin = options.margin.unwrap_or(settings.gate.margin);
     settings.gate.minimum = options.minimum.or(settings.gate.minimum);
+    settings.gate.allow_baseline |= options.allow_baseline;
     if let Some(instance_type) = options.instance_type {
         let count = options.instances.unwrap_or(1);
         settings.deployment.hosting = Hosting::Instance { instance_type, count };
@@ -152,6 +154,9 @@ fn print(settings: &ModelSettings) {
             None => "SageMaker's choice of rows".to_owned(),
         },
     ));
+    if let Some(share) = training.hold_out {
+        rows.push(("set aside", format!("{:.0} % of the rows", share * 100.0)));
+    }
     if !training.features.is_empty() {
         let names: Vec<&str> = training.features.keys().map(String::as_str).collect();
         rows.push(("features", names.join(", ")));
@@ -166,6 +171,9 @@ fn print(settings: &ModelSettings) {
     rows.push(("margin", gate.margin.to_string()));
     if let Some(minimum) = gate.minimum {
         rows.push(("minimum", minimum.to_string()));
+    }
+    if gate.allow_baseline {
+        rows.push(("baseline", "a model that is no better may serve".to_owned()));
     }
     rows.push(("hosting", hosting(&deployment.hosting)));
     if let Some(scaling) = deployment.scaling {

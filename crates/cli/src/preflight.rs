@@ -72,7 +72,7 @@ fn file(path: &Path) -> Result<File, Failure> {
         .to_str()
         .map(str::to_owned)
         .ok_or_else(|| unreadable(std::io::Error::other("its name is not UTF-8: rename it")))?;
-    Ok(File { name, key, size: metadata.len(), archived: false })
+    Ok(File { name, key, size: metadata.len(), archived: false, etag: String::new() })
 }
 
 fn print(verdict: &Verdict) {

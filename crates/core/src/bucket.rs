@@ -5,7 +5,10 @@ use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::Object;
 use aws_sdk_s3::{self as s3, Client};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::aws;
 use crate::error::{CallError, Code};
@@ -13,6 +16,11 @@ use crate::ids::ModelName;
 use crate::layout;
 use crate::listing::Listing;
 use crate::tenant::Tenant;
+
+/// What the copy of held-out rows says of itself: where they come from, as base64
+/// since metadata is ASCII, and whether there are more of them.
+const SOURCE: &str = "source";
+const TRUNCATED: &str = "truncated";
 
 /// A tenant's bucket.
 #[derive(Debug)]
@@ -102,6 +110,89 @@ impl Bucket<'_> {
         let get =
             get.set_range(range).expected_bucket_owner(self.tenant.account.as_str()).send().await;
         get.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+    }
+
+    /// An object as it was listed with this entity tag, whose body is still to be read.
+    /// Another one is refused by S3 with `PreconditionFailed`.
+    pub async fn open_listed(&self, key: &str, etag: &str) -> Result<GetObjectOutput, CallError> {
+        let get = self.s3.get_object().bucket(self.tenant.bucket.as_str()).key(key);
+        let get = get.expected_bucket_owner(self.tenant.account.as_str()).if_match(etag);
+        get.send().await.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+    }
+
+    /// Keeps the held-out rows of a run, unless they are kept already: all steps judge
+    /// by the same rows. `source` is where they come from; `truncated` says that there
+    /// are more of them.
+    pub async fn keep_held_out(
+        &self,
+        key: &str,
+        source: &str,
+        truncated: bool,
+        text: Vec<u8>,
+    ) -> Result<(), CallError> {
+        let timeouts = s3::config::Builder::new().timeout_config(aws::room_for(text.len()));
+        let put = self
+            .s3
+            .put_object()
+            .bucket(self.tenant.bucket.as_str())
+            .expected_bucket_owner(self.tenant.account.as_str())
+            .key(key)
+            .if_none_match("*")
+            .content_type("text/csv; charset=utf-8")
+            .metadata(SOURCE, STANDARD.encode(source))
+            .metadata(TRUNCATED, truncated.to_string())
+            // Given away: there is never more than one copy here.
+            .body(ByteStream::from(text))
+            .customize()
+            .config_override(timeouts)
+            .send()
+            .await;
+        match put.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
+            // An invocation before wrote the same.
+            Err(error) if error.aws_code() != "PreconditionFailed" => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The held-out rows that were kept: their text, where they come from, and whether
+    /// there are more of them.
+    pub async fn kept_held_out(&self, key: &str) -> Result<(Vec<u8>, String, bool), CallError> {
+        let (text, object) = self.get(key).await?;
+        let said = |name| object.metadata().and_then(|said| said.get(name)).cloned();
+        let source = said(SOURCE)
+            .and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok())
+            .unwrap_or_else(|| self.uri(key));
+        Ok((text, source, said(TRUNCATED).is_some_and(|text| text == "true")))
+    }
+
+    /// Writes a JSON document unless there is one. Gives what lies there then.
+    pub async fn write_json_once<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        document: T,
+    ) -> Result<T, CallError> {
+        let no_json = |error: serde_json::Error| {
+            let uri = self.uri(key);
+            CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", error.to_string())
+        };
+        let put = self
+            .s3
+            .put_object()
+            .bucket(self.tenant.bucket.as_str())
+            .expected_bucket_owner(self.tenant.account.as_str())
+            .key(key)
+            .if_none_match("*")
+            .content_type("application/json")
+            .body(ByteStream::from(serde_json::to_vec(&document).map_err(no_json)?))
+            .send()
+            .await;
+        match put.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
+            Ok(_) => Ok(document),
+            Err(error) if error.aws_code() == "PreconditionFailed" => {
+                serde_json::from_slice(&self.get(key).await?.0).map_err(no_json)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes a JSON document and gives its address.

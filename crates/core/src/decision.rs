@@ -32,10 +32,9 @@ pub struct Comparison {
     /// Name of the metric that both are measured by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// The objective, where the rows could not be measured by it but only by another
-    /// metric: no minimum and no margin is meant for that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instead_of: Option<String>,
+    /// Rows whose label is none that the model was trained on. They are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_labels: u64,
     /// Whether a smaller value is the better one.
     #[serde(default)]
     pub smaller_is_better: bool,
@@ -45,12 +44,20 @@ pub struct Comparison {
     /// The champion's figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<f64>,
+    /// What always giving the same answer is worth on the same rows: the commonest
+    /// label with the shares of all, or the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<f64>,
     /// The champion's run: its figure says nothing about a later champion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<RunId>,
     /// Why a figure is missing, as a sentence's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Whether the challenger is deployed, and why.
@@ -92,6 +99,9 @@ pub struct Figures {
     /// The champion's; none if nothing serves yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<f64>,
+    /// That of always giving the same answer, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<f64>,
     /// How much better the challenger must be.
     pub margin: f64,
     /// How good any model must be.

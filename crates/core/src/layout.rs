@@ -6,6 +6,7 @@
 //! <prefix>/<model>/test/              held-out rows with their labels, if any
 //! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
+//! <prefix>-results/<model>/<run>/split/   the training rows without those that were set aside
 //! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
@@ -64,6 +65,22 @@ pub fn automl_prefix(prefix: &Prefix, run: &RunRef) -> String {
 /// Key prefix of the held-out rows that a run was scored on, with its slash.
 pub fn scoring_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}scoring/", results_prefix(prefix, run))
+}
+
+/// Key prefix of what a run that sets rows aside makes of the training data, with
+/// its slash.
+pub fn split_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}split/", results_prefix(prefix, run))
+}
+
+/// Key prefix of the rows that such a run trains on, with its slash.
+pub fn split_training_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}train/", split_prefix(prefix, run))
+}
+
+/// Key of the held-out rows that a run was scored on, as they were found.
+pub fn held_out_key(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}held-out.csv", scoring_prefix(prefix, run))
 }
 
 /// Key of the row of training data that a run's model is asked about first, if

@@ -80,10 +80,11 @@ impl Purpose<'_> {
                 let job = scope.sagemaker("automl-job", &run.job_name());
                 let mut statements = vec![
                     scope.list(&[&train, &validation, &test]),
-                    // Written as one, since STS takes 2048 characters.
+                    // Both written as one, since STS takes 2048 characters.
                     allow(&["s3:GetObject"], json!(scope.objects(&data))),
-                    // The verdict on the data, and the types of its columns.
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    // The verdict on the data, the types of its columns, and its rows
+                    // without those that are set aside: how it divides them is read, too.
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&results))),
                     scope.key_through_s3(),
                     allow(
                         &[

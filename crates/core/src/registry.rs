@@ -68,6 +68,9 @@ pub struct RunRecord {
     /// How those of them that say true and false write it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub booleans: BTreeMap<String, Booleans>,
+    /// Rows of the training data that were set aside for its evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<u64>,
     /// Who wants it to stop, if somebody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,

@@ -105,6 +105,11 @@ pub struct Training {
     /// What candidates are validated on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// Share of the rows that are set aside before training, to evaluate the model on,
+    /// where no held-out file is given; [`DEFAULT_HOLD_OUT`] if left out, none if 0.
+    /// Never more than 10,000 rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_out: Option<f64>,
     /// Columns to learn from with their types; all columns, inferred, if empty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub features: BTreeMap<String, FeatureType>,
@@ -116,6 +121,9 @@ pub struct Training {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_weight: Option<String>,
 }
+
+/// Share of the rows that a run sets aside unless its settings say otherwise.
+pub const DEFAULT_HOLD_OUT: f64 = 0.2;
 
 /// How Autopilot searches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +173,10 @@ pub struct Gate {
     /// How good any model must be to serve, in the metric's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
+    /// Whether a model may serve that is no better on the held-out rows than always
+    /// giving the same answer: the commonest label, or the mean.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_baseline: bool,
 }
 
 /// How a model is served.

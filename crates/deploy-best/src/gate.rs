@@ -25,6 +25,9 @@ fn is_error_metric(name: &str) -> bool {
     ["mse", "mae", "loss", "error"].iter().any(|part| name.contains(part))
 }
 
+/// Held-out rows below which chance decides, and so validation does.
+const FEWEST_ROWS: u64 = 30;
+
 /// All that is known about a challenger and the champion.
 #[derive(Debug, Clone, Copy)]
 pub struct Contest<'a> {
@@ -79,10 +82,11 @@ pub fn decide(contest: &Contest<'_>) -> Decision {
         smaller_is_better: measured.smaller_is_better,
         challenger: measured.value,
         champion: of_champion,
+        baseline: finite(contest.comparison.baseline).filter(|_| measured.basis == Basis::HeldOut),
         margin: gate.margin,
         minimum: gate.minimum,
     };
-    let (verdict, reason) = verdict(&figures);
+    let (verdict, reason) = verdict(&figures, gate.allow_baseline);
     decision(verdict, reason, Some(figures), note)
 }
 
@@ -95,19 +99,25 @@ fn decision(
     Decision { verdict, reason, figures, note }
 }
 
-fn verdict(figures: &Figures) -> (Verdict, String) {
+fn verdict(figures: &Figures, allow_baseline: bool) -> (Verdict, String) {
     let Figures { metric, challenger: new, margin, smaller_is_better, .. } = figures;
     let rows = match figures.basis {
         Basis::HeldOut => " on the held-out rows",
         Basis::Validation => " on validation data",
     };
     let gain = |from: f64| difference(if *smaller_is_better { (from, *new) } else { (*new, from) });
+    let stays = match figures.champion {
+        Some(_) => "the champion stays",
+        None => "nothing is deployed",
+    };
     if let Some(minimum) = figures.minimum.filter(|minimum| gain(*minimum) < 0.0) {
-        let stays = match figures.champion {
-            Some(_) => "the champion stays",
-            None => "nothing is deployed",
-        };
         let reason = format!("{metric} {new:.4}{rows} misses the minimum of {minimum}: {stays}");
+        return (Verdict::Keep, reason);
+    }
+    if let Some(baseline) = figures.baseline.filter(|b| !allow_baseline && gain(*b) <= 0.0) {
+        let reason = format!(
+            "{metric} {new:.4}{rows} is no better than always giving the same answer ({baseline:.4}): {stays}; give columns that tell more, or set gate.allow_baseline to deploy such a model"
+        );
         return (Verdict::Keep, reason);
     }
     match figures.champion {
@@ -165,8 +175,8 @@ impl Contest<'_> {
     fn measured(&self) -> Option<Measured> {
         let Comparison { metric, smaller_is_better, challenger, champion, .. } = self.comparison;
         let both = self.champion.is_none() || finite(*champion).is_some();
-        let both = both && !self.is_another_unit();
-        if let (Some(metric), Some(value), true) = (metric, finite(*challenger), both) {
+        let enough = self.comparison.rows >= FEWEST_ROWS;
+        if let (Some(metric), Some(value), true) = (metric, finite(*challenger), both && enough) {
             return Some(Measured {
                 basis: Basis::HeldOut,
                 metric: metric.clone(),
@@ -182,26 +192,19 @@ impl Contest<'_> {
         })
     }
 
-    /// Whether the held-out figure is of another metric than the one that the
-    /// settings' thresholds are meant for.
-    fn is_another_unit(&self) -> bool {
-        let Gate { minimum, margin } = self.gate;
-        self.comparison.instead_of.is_some() && (minimum.is_some() || margin != 0.0)
-    }
-
     /// Why the held-out rows do not decide.
     fn note(&self, measured: &Option<Measured>) -> Option<String> {
         let by_held_out = measured.as_ref().is_some_and(|m| m.basis == Basis::HeldOut);
         if by_held_out {
             return None;
         }
-        match &self.comparison.instead_of {
-            Some(objective) if self.is_another_unit() => Some(format!(
-                "the held-out rows could not be measured by {objective}, which the minimum and the margin are meant for, but only by {}: look at their labels",
-                self.comparison.metric.as_deref().unwrap_or("nothing")
-            )),
-            _ => self.comparison.reason.clone(),
+        let Comparison { metric, rows, reason, .. } = self.comparison;
+        if metric.is_some() && *rows < FEWEST_ROWS {
+            return Some(format!(
+                "only {rows} held-out rows have a true value to compare with, and fewer than {FEWEST_ROWS} decide nothing: give more"
+            ));
         }
+        reason.clone()
     }
 }
 

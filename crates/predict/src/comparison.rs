@@ -84,20 +84,22 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
         return Ok(Comparison { against, ..unmeasured(&reason) });
     };
     let evaluation = Evaluation::new(&truth, &predictions).map_err(measure)?;
-    let Some((evaluation, metric)) =
-        evaluation.and_then(|evaluation| metric(&evaluation, score).map(|m| (evaluation, m)))
-    else {
-        return Ok(Comparison { against, ..unmeasured("no held-out row has a true value") });
+    let Some(evaluation) = evaluation else {
+        let reason = "no held-out row has a true value that the model was trained on";
+        return Ok(Comparison { against, ..unmeasured(reason) });
     };
-    // Another unit than the one that the settings' minimum and margin are in.
-    let instead_of =
-        score.metric.clone().filter(|objective| metric_named(objective) != Some(metric));
+    let metric = match metric(&evaluation, score) {
+        Ok(metric) => metric,
+        Err(reason) => return Ok(Comparison { against, ..unmeasured(&reason) }),
+    };
+    let summary = evaluation.summary(false);
     let mut comparison = Comparison {
-        instead_of,
-        rows: evaluation.summary(false).rows,
+        rows: summary.rows,
+        unknown_labels: summary.unknown_labels as u64,
         metric: Some(metric.as_str().to_owned()),
         smaller_is_better: metric.direction() == Direction::Minimize,
         challenger: evaluation.get(metric),
+        baseline: evaluation.baseline(metric),
         against,
         reason: None,
         ..unmeasured("")
@@ -127,12 +129,27 @@ pub(crate) fn truth(source: &Source, target: &str) -> Option<Vec<String>> {
     Some(cells.collect())
 }
 
-/// What to measure by: the objective that the candidate was chosen by, or what
-/// Autopilot would have chosen.
-fn metric(evaluation: &Evaluation, score: &Score) -> Option<Metric> {
-    let objective = score.metric.as_deref().and_then(metric_named);
-    let others = [Metric::F1, Metric::Accuracy, Metric::Mse];
-    objective.into_iter().chain(others).find(|metric| evaluation.get(*metric).is_some())
+/// Gives what to measure by: the objective that the candidate was chosen by, or what
+/// Autopilot would have chosen where it named none. No other metric stands in for it:
+/// where the rows do not give it, it says why, and validation decides.
+fn metric(evaluation: &Evaluation, score: &Score) -> Result<Metric, String> {
+    if evaluation.is_of_one_value() {
+        return Err("all held-out rows have the same true value: give rows of all kinds".to_owned());
+    }
+    let Some(name) = score.metric.as_deref() else {
+        let usual = [Metric::F1, Metric::Accuracy, Metric::Mse];
+        let found = usual.into_iter().find(|metric| evaluation.get(*metric).is_some());
+        return found.ok_or_else(|| "no metric is defined on the held-out rows".to_owned());
+    };
+    let Some(metric) = metric_named(name) else {
+        return Err(format!("the objective {name} cannot be measured on the held-out rows"));
+    };
+    match evaluation.get(metric) {
+        Some(_) => Ok(metric),
+        None => Err(format!(
+            "the held-out rows do not give {name}: look at their labels, and whether the model answers with probabilities"
+        )),
+    }
 }
 
 /// The champion's figure, from its endpoint; or why there is none. It is asked
@@ -194,13 +211,23 @@ mod tests {
         for (evaluation, name, expected) in [
             (&binary, "validation:f1_binary", Metric::F1),
             (&binary, "Accuracy", Metric::Accuracy),
-            // No probabilities, no AUC.
-            (&binary, "AUC", Metric::F1),
             (&numbers, "validation:rmse", Metric::Rmse),
-            (&numbers, "unheard of", Metric::Mse),
         ] {
-            let found = evaluation.as_ref().and_then(|evaluation| metric(evaluation, &by(name)));
-            assert_eq!(found, Some(expected), "{name}");
+            let found = evaluation.as_ref().map(|evaluation| metric(evaluation, &by(name)));
+            assert_eq!(found, Some(Ok(expected)), "{name}");
+        }
+        let unnamed = binary.as_ref().map(|evaluation| metric(evaluation, &Score::default()));
+        assert_eq!(unnamed, Some(Ok(Metric::F1)));
+        let one = evaluated(&["a", "a"], &[label("a"), label("b")]);
+        for (evaluation, name, part) in [
+            // No probabilities, no AUC: nothing stands in for it.
+            (&binary, "AUC", "do not give AUC"),
+            (&numbers, "unheard of", "unheard of cannot be measured"),
+            (&one, "F1", "the same true value"),
+        ] {
+            let found = evaluation.as_ref().map(|evaluation| metric(evaluation, &by(name)));
+            let reason = found.and_then(Result::err).unwrap_or_default();
+            assert!(reason.contains(part), "{name}: {reason}");
         }
     }
 }

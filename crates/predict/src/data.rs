@@ -2,13 +2,8 @@
 
 use std::io::Write as _;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use crosspilot_core::aws;
-use crosspilot_core::aws::s3;
-use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::bucket::Bucket;
-use crosspilot_core::error::{CONFLICT, CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_table::format::{self, Magic};
 use flate2::write::MultiGzDecoder;
@@ -20,11 +15,6 @@ use crate::table::{Table, Unfit};
 /// all.
 const LIMIT: usize = 64 << 20;
 
-/// What the copy of the held-out rows says of itself: where they come from, as
-/// base64 since metadata is ASCII, and whether the file has more of them.
-const SOURCE: &str = "source";
-const TRUNCATED: &str = "truncated";
-
 /// Rows to score.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -33,6 +23,14 @@ pub(crate) struct Source {
     /// Whether they are held-out rows and not just one row of training data.
     pub(crate) held_out: bool,
     pub(crate) table: Table,
+}
+
+impl Source {
+    /// Whether the rows were set aside of the training data, and not given as a file of
+    /// their own: they come from the folder that all is uploaded to.
+    pub(crate) fn is_set_aside(&self) -> bool {
+        self.held_out && self.uri.ends_with('/')
+    }
 }
 
 /// The newest held-out file, if there is one.
@@ -151,43 +149,15 @@ pub(crate) async fn keep_rows(
     let Source { uri, table, .. } = source;
     let truncated = table.truncated;
     let text = table.into_text();
-    let timeouts = s3::config::Builder::new().timeout_config(aws::room_for(text.len()));
-    let put = bucket
-        .s3
-        .put_object()
-        .bucket(bucket.tenant.bucket.as_str())
-        .expected_bucket_owner(bucket.tenant.account.as_str())
-        .key(key)
-        .expected_bucket_owner(bucket.tenant.account.as_str())
-        .if_none_match("*")
-        .content_type("text/csv; charset=utf-8")
-        .metadata(SOURCE, STANDARD.encode(&uri))
-        .metadata(TRUNCATED, truncated.to_string())
-        // Given away: there is never more than one copy here.
-        .body(ByteStream::from(text))
-        .customize()
-        .config_override(timeouts)
-        .send()
-        .await;
-    match put.map_err(|e| CallError::new("s3:PutObject", bucket.uri(key), &e)) {
-        // An invocation at the same time writes the same, or has done so.
-        Err(error) if !["PreconditionFailed", CONFLICT].contains(&error.aws_code()) => {
-            Err(error.into())
-        }
-        Err(error) if error.aws_code() == CONFLICT => Err(error.into()),
-        _ => kept_rows(bucket, key).await,
-    }
+    bucket.keep_held_out(key, &uri, truncated, text).await?;
+    kept_rows(bucket, key).await
 }
 
-/// The rows that were copied.
+/// The rows that were kept.
 pub(crate) async fn kept_rows(bucket: &Bucket<'_>, key: &str) -> Result<Source, Error> {
-    let (text, object) = bucket.get(key).await?;
-    let said = |name| object.metadata().and_then(|said| said.get(name)).cloned();
-    let uri = said(SOURCE)
-        .and_then(|text| String::from_utf8(STANDARD.decode(text).ok()?).ok())
-        .unwrap_or_else(|| bucket.uri(key));
+    let (text, uri, truncated) = bucket.kept_held_out(key).await?;
     let mut table = Table::read(&uri, text, true)?;
-    table.truncated = said(TRUNCATED).is_some_and(|text| text == "true");
+    table.truncated = truncated;
     Ok(Source { uri, held_out: true, table })
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Classification {
     pub(crate) report: ClassificationReport,
     /// Rows without a true label.
     pub(crate) unlabelled: usize,
+    /// Rows whose label the model was never trained on: it cannot be right there.
+    pub(crate) unknown: usize,
     /// For two labels with probabilities: that of the positive label, and
     /// whether the row is so.
     pub(crate) positive: Option<(Vec<f64>, Vec<bool>)>,
@@ -51,6 +53,8 @@ pub struct Summary {
     pub rows: u64,
     /// Rows that were predicted but have no true value.
     pub unlabelled: usize,
+    /// Rows whose true label the model was never trained on; left out.
+    pub unknown_labels: usize,
     /// Whether only the first rows of a large file were read.
     pub truncated: bool,
     /// With two labels, the one that `f1`, `precision`, `recall` and `auc` are
@@ -111,13 +115,16 @@ impl Evaluation {
     pub(crate) fn summary(&self, truncated: bool) -> Summary {
         let get = |metric| self.get(metric);
         let either = |binary, multiclass| get(binary).or_else(|| get(multiclass));
-        let (rows, unlabelled, positive) = match self {
-            Self::Classification(c) => (c.report.rows(), c.unlabelled, c.report.positive_label()),
-            Self::Regression(r) => (r.report.rows as u64, r.unlabelled, None),
+        let (rows, unlabelled, unknown_labels, positive) = match self {
+            Self::Classification(c) => {
+                (c.report.rows(), c.unlabelled, c.unknown, c.report.positive_label())
+            }
+            Self::Regression(r) => (r.report.rows as u64, r.unlabelled, 0, None),
         };
         Summary {
             rows,
             unlabelled,
+            unknown_labels,
             truncated,
             positive_label: positive.map(str::to_owned),
             accuracy: get(Metric::Accuracy),
@@ -141,6 +148,48 @@ impl Evaluation {
         }
     }
 
+    /// Whether all rows have the same true value, so that nothing can be told of how
+    /// well a model tells them apart.
+    pub(crate) fn is_of_one_value(&self) -> bool {
+        match self {
+            Self::Classification(c) => {
+                c.report.classes().iter().filter(|class| class.support > 0).count() < 2
+            }
+            Self::Regression(r) => r.truth.windows(2).all(|pair| pair[0] == pair[1]),
+        }
+    }
+
+    /// One metric of always giving the same answer on the same rows: the commonest label,
+    /// with the shares of all labels as its probabilities; or the mean.
+    pub(crate) fn baseline(&self, metric: Metric) -> Option<f64> {
+        match self {
+            Self::Classification(c) => {
+                let supports: Vec<u64> =
+                    c.report.confusion.iter().map(|row| row.iter().sum()).collect();
+                let commonest = (0..supports.len()).max_by_key(|label| supports[*label])?;
+                let rows = c.report.rows() as f64;
+                let shares: Vec<f64> =
+                    supports.iter().map(|rows_of| *rows_of as f64 / rows).collect();
+                let truth: Vec<usize> = supports
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(label, rows)| std::iter::repeat_n(label, *rows as usize))
+                    .collect();
+                let (labels, positive) = (&c.report.labels, c.report.positive);
+                let predicted = vec![commonest; truth.len()];
+                let shares = vec![shares; truth.len()];
+                let report =
+                    ClassificationReport::new(labels, positive, &truth, &predicted, Some(&shares));
+                report.ok()?.get(metric)
+            }
+            Self::Regression(r) => {
+                let mean = r.truth.iter().sum::<f64>() / r.truth.len() as f64;
+                let predicted = vec![mean; r.truth.len()];
+                RegressionReport::new(&r.truth, &predicted).ok()?.get(metric)
+            }
+        }
+    }
+
     /// Everything beyond the figures, for `evaluation.json`.
     pub(crate) fn details(&self) -> Value {
         match self {
@@ -159,11 +208,17 @@ fn classification(
     predictions: &[Prediction],
 ) -> Result<Classification, MetricsError> {
     let truth = truth.iter().map(AsRef::as_ref);
-    let rows: Vec<(&str, &Prediction)> =
+    let labels = predictions.first().map(Prediction::labels).unwrap_or_default();
+    let labelled: Vec<(&str, &Prediction)> =
         truth.zip(predictions).filter(|(actual, _)| !is_missing(actual.as_bytes())).collect();
+    let unlabelled = predictions.len() - labelled.len();
+    // A model that gives no probabilities does not say which labels it knows.
+    let knows = |label: &str| labels.is_empty() || labels.iter().any(|known| known == label);
+    let (rows, unknown): (Vec<_>, Vec<_>) =
+        labelled.into_iter().partition(|(actual, _)| knows(actual));
+    let unknown = unknown.len();
     let actual: Vec<&str> = rows.iter().map(|(actual, _)| *actual).collect();
     let predicted: Vec<&str> = rows.iter().map(|(_, prediction)| prediction.label()).collect();
-    let labels = rows.first().map(|(_, prediction)| prediction.labels()).unwrap_or_default();
     let probabilities: Option<Vec<Vec<f64>>> = (!labels.is_empty())
         .then(|| {
             let of_row = |prediction: &Prediction| {
@@ -191,8 +246,7 @@ fn classification(
         &|prediction| prediction.probability_of(prediction.label()),
         &|actual, predicted| actual == predicted,
     );
-    let unlabelled = predictions.len() - rows.len();
-    Ok(Classification { report, unlabelled, positive, confidence })
+    Ok(Classification { report, unlabelled, unknown, positive, confidence })
 }
 
 fn regression(
@@ -269,6 +323,33 @@ mod tests {
             assert_eq!((summary.rows, summary.unlabelled), (2, 1), "{missing:?}");
             assert_eq!((summary.f1, summary.accuracy), (Some(1.0), Some(1.0)), "{missing:?}");
         }
+    }
+
+    #[test]
+    fn a_label_that_the_model_never_saw_is_left_out_and_counted() {
+        let predictions = [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6)];
+        let evaluation = Evaluation::new(&["True.", "False.", "maybe"], &predictions);
+        let summary = evaluation.unwrap().unwrap().summary(false);
+        assert_eq!((summary.rows, summary.unlabelled, summary.unknown_labels), (2, 0, 1));
+        assert_eq!((summary.f1, summary.accuracy), (Some(1.0), Some(1.0)));
+        assert_eq!(Evaluation::new(&["maybe"], &predictions[..1]), Ok(None));
+    }
+
+    #[test]
+    fn the_baseline_is_one_answer_for_all_rows() {
+        let predictions =
+            [label("True.", 0.9), label("False.", 0.2), label("True.", 0.6), label("False.", 0.1)];
+        let truth = ["True.", "False.", "False.", "False."];
+        let evaluation = Evaluation::new(&truth, &predictions).unwrap().unwrap();
+        assert_eq!(evaluation.baseline(Metric::Accuracy), Some(0.75));
+        assert_eq!(evaluation.baseline(Metric::Auc), Some(0.5));
+        assert_eq!(evaluation.baseline(Metric::F1), Some(0.0));
+        assert!(!evaluation.is_of_one_value());
+        let numbers = [Prediction::Value(1.0), Prediction::Value(3.0)];
+        let evaluation = Evaluation::new(&["1", "3"], &numbers).unwrap().unwrap();
+        assert_eq!(evaluation.baseline(Metric::Rmse), Some(1.0));
+        let one = Evaluation::new(&["2", "2"], &numbers).unwrap().unwrap();
+        assert!(one.is_of_one_value());
     }
 
     #[test]

@@ -71,27 +71,33 @@ pub enum Scored {
 }
 
 /// Where the rows of a run's scoring lie.
-pub(crate) struct Place(String);
+pub(crate) struct Place {
+    folder: String,
+    held_out: String,
+}
 
 impl Place {
     pub(crate) fn of(tenant: &Tenant, run: &RunRef) -> Self {
-        Self(layout::scoring_prefix(&tenant.prefix, run))
+        Self {
+            folder: layout::scoring_prefix(&tenant.prefix, run),
+            held_out: layout::held_out_key(&tenant.prefix, run),
+        }
     }
 
     /// The held-out rows as they were found.
     pub(crate) fn held_out(&self) -> String {
-        format!("{}held-out.csv", self.0)
+        self.held_out.clone()
     }
 
     /// What the model takes of them: a folder, since Batch Transform takes all
     /// keys that begin with what it is given.
     fn input(&self) -> String {
-        format!("{}input/", self.0)
+        format!("{}input/", self.folder)
     }
 
     /// Without its slash, as SageMaker adds one.
     fn output(&self) -> String {
-        format!("{}output", self.0)
+        format!("{}output", self.folder)
     }
 
     fn rows(&self) -> String {
@@ -116,13 +122,14 @@ pub(crate) async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Er
     if let Some(stop) = record.stop {
         return Err(Error::Stopped(stop));
     }
+    let set_aside = record.set_aside.is_some();
     let features = named(run, record.features)?;
     let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
     let place = Place::of(&tenant, run);
     // The preflight refuses such a file before anything costs money. What turns out
     // later throws no trained model away.
-    let rows = match lay_out(&bucket, run, &place, &features).await {
+    let rows = match lay_out(&bucket, run, &place, &features, set_aside).await {
         Ok(Some(rows)) => rows,
         Ok(None) => return Ok(unscored("there is no held-out file")),
         Err(Error::Unfit(unfit)) => {
@@ -164,8 +171,8 @@ fn without_a_job(error: CallError, elapsed_seconds: f64) -> Result<Scored, CallE
     }
 }
 
-/// Lays the newest held-out rows where the transform job finds them; gives their
-/// number, if there are any.
+/// Lays the rows that were set aside, or else the newest held-out ones, where the
+/// transform job finds them; gives their number, if there are any.
 ///
 /// Reading a table and writing what the model takes of it had a peak of 105 MB of
 /// resident memory with 257 features and 100,000 rows, a file of 52 MB (measured
@@ -175,11 +182,16 @@ async fn lay_out(
     run: &RunRef,
     place: &Place,
     features: &[String],
+    set_aside: bool,
 ) -> Result<Option<usize>, Error> {
-    let Some(newest) = data::newest(bucket, &run.model).await? else { return Ok(None) };
-    // Before they are kept for good.
-    newest.table.positions(features)?;
-    let source = data::keep_rows(bucket, &place.held_out(), newest).await?;
+    let source = if set_aside {
+        data::kept_rows(bucket, &place.held_out()).await?
+    } else {
+        let Some(newest) = data::newest(bucket, &run.model).await? else { return Ok(None) };
+        // Before they are kept for good.
+        newest.table.positions(features)?;
+        data::keep_rows(bucket, &place.held_out(), newest).await?
+    };
     let columns = source.table.positions(features)?;
     let lines = source.table.rows().map(|row| one_line(&row, &columns));
     let text = csv_text_of(lines).map_err(compose)?;

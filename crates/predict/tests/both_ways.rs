@@ -211,7 +211,8 @@ async fn challenger_and_champion_are_measured_on_the_same_rows_each_by_its_own_c
         comparison,
         &json!({
             "held_out": "s3://acme-ml/crosspilot/churn/test/a.csv", "rows": 2, "metric": "Accuracy",
-            "smaller_is_better": false, "challenger": 1.0, "champion": 1.0, "against": old,
+            "smaller_is_better": false, "challenger": 1.0, "champion": 1.0, "baseline": 0.5,
+            "against": old,
         })
     );
     assert_eq!(cloud.asked().last().unwrap().1, "x,90\ny,10\n");
@@ -240,7 +241,10 @@ async fn what_keeps_the_champion_from_being_measured_is_said() {
         // Nothing of that variant answers.
         cloud.move_to("crosspilot-acme-churn", "other", 0);
         cloud.line_up("acme", "churn", &json!({"champion": champion}));
-        cloud.put("acme-ml/crosspilot/churn/test/a.csv", "plan,age,Churn?\nx,9,True.\n");
+        cloud.put(
+            "acme-ml/crosspilot/churn/test/a.csv",
+            "plan,age,Churn?\nx,9,True.\ny,90,False.\n",
+        );
         let response = run(&cloud, "churn", json!({"metric": "Accuracy"}), "keep").await.unwrap();
         let comparison = &response["comparison"];
         assert!(comparison["champion"].is_null() && comparison["challenger"] == 0.0);
@@ -315,7 +319,7 @@ async fn numbers_are_evaluated_too() {
     let response = run(&cloud, "price", score, "deploy").await.unwrap();
     assert_eq!(
         response["evaluation"],
-        json!({"rows": 2, "unlabelled": 0, "truncated": false, "rmse": 0.5, "mae": 0.5, "r2": 0.75})
+        json!({"rows": 2, "unlabelled": 0, "unknown_labels": 0, "truncated": false, "rmse": 0.5, "mae": 0.5, "r2": 0.75})
     );
 }
 
@@ -355,7 +359,7 @@ async fn a_held_out_file_is_one_whatever_it_is_called_and_leftovers_are_none() {
 }
 
 #[tokio::test]
-async fn a_label_that_the_model_does_not_know_is_told_apart_from_the_objective() {
+async fn rows_with_a_label_that_the_model_does_not_know_are_left_out_and_counted() {
     let cloud = Cloud::start().await;
     challenge(&cloud, "churn");
     let text = "age,plan,Churn?\n90,a,True.\n10,b,False.\n20,c,maybe\n30,d,NA\n";
@@ -363,8 +367,8 @@ async fn a_label_that_the_model_does_not_know_is_told_apart_from_the_objective()
     let response = run(&cloud, "churn", json!({"metric": "F1"}), "deploy").await.unwrap();
     let comparison = &response["comparison"];
     assert_eq!(
-        (&comparison["metric"], &comparison["instead_of"], &comparison["rows"]),
-        (&json!("Accuracy"), &json!("F1"), &json!(3))
+        (&comparison["metric"], &comparison["unknown_labels"], &comparison["rows"]),
+        (&json!("F1"), &json!(1), &json!(2))
     );
 }
 

@@ -47,6 +47,7 @@ fn file(bucket: &Bucket<'_>, object: &Object) -> Option<File> {
         key: key.to_owned(),
         size: u64::try_from(object.size()?).ok()?,
         archived,
+        etag: object.e_tag().unwrap_or_default().to_owned(),
     })
 }
 

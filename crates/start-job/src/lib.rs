@@ -6,6 +6,7 @@
 //! its turn.
 
 mod bucket;
+mod hold_out;
 pub mod preflight;
 mod request;
 
@@ -27,7 +28,8 @@ use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
-use preflight::{Finding, Verdict};
+use hold_out::Plan;
+use preflight::{Data, Finding, Flaw, Rows, Verdict};
 use request::JobPlan;
 
 /// Warnings in the response, which travels through the state machine.
@@ -65,13 +67,17 @@ pub enum Response {
 pub struct Started {
     /// Its name.
     pub job: String,
-    /// Where the training data lies.
+    /// Where the training data lies: what was uploaded, or the run's copy without the
+    /// rows that were set aside.
     pub training_data: String,
     /// Rows of training data; absent where rows do not count, as of pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
     /// Whether the rows were counted and not estimated.
     pub rows_exact: bool,
+    /// Rows that were set aside before, for the evaluation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<u64>,
     /// Columns besides the target.
     pub features: usize,
     /// What should be looked at, the first twenty.
@@ -113,6 +119,9 @@ pub enum Error {
         /// SageMaker's own words.
         said: String,
     },
+    /// No rows can be set aside as it was decided.
+    #[error(transparent)]
+    HoldOut(#[from] hold_out::Error),
     /// The request lacks something; a fault of ours.
     #[error("the job's request is not complete: {0}")]
     Request(#[from] BuildError),
@@ -130,6 +139,8 @@ impl Coded for Error {
             Error::Unfit(_) | Error::NoTarget { .. } => Code::DataUnfit,
             Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } => Code::Conflict,
+            Error::HoldOut(hold_out::Error::File { .. }) => Code::DataUnfit,
+            Error::HoldOut(hold_out::Error::Call(error)) => error.code(),
             Error::Request(_) => Code::Internal,
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
@@ -166,14 +177,15 @@ pub fn sentences(verdict: &Verdict) -> String {
     text
 }
 
-/// Judges a model's data in its bucket.
+/// Lists a model's data in its bucket, and judges it.
 pub async fn inspect(
     bucket: &Bucket<'_>,
     model: &ModelName,
     settings: &ModelSettings,
-) -> Result<Verdict, CallError> {
+) -> Result<(Data, Verdict), CallError> {
     let data = bucket::data(bucket, model, settings).await?;
-    preflight::judge(bucket, settings, data).await
+    let verdict = preflight::judge(bucket, settings, data.clone()).await?;
+    Ok((data, verdict))
 }
 
 /// Judges the data, keeps the verdict and the columns, and starts the job. A job
@@ -195,7 +207,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     if !record.features.is_empty()
         && let Some(found) = find_job(&session, &run.job_name()).await?
     {
-        let plan = JobPlan::new(&tenant, settings, &run, &request::files_of(&found))?;
+        let training = request::training_of(&tenant, &run, &found);
+        let plan = JobPlan::new(&tenant, settings, &run, &training, &request::files_of(&found))?;
         adopt(&tenant, &plan, &found)?;
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job adopted");
         return Ok(Response::Started(Started {
@@ -203,6 +216,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
             training_data: plan.training_data,
             rows: None,
             rows_exact: false,
+            set_aside: record.set_aside,
             features: record.features.len(),
             warnings: Vec::new(),
             more_warnings: 0,
@@ -210,17 +224,28 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         }));
     }
 
-    let verdict = inspect(&bucket, &run.model, settings).await?;
-    let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
+    let (data, mut verdict) = inspect(&bucket, &run.model, settings).await?;
     if !verdict.is_fit() {
+        let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
         return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
     }
+    let hold_out = hold_out::decide(&bucket, &run, settings, &data, &verdict).await?;
+    if let Plan::Keep(Some(why)) = &hold_out {
+        verdict.warn(Flaw::NothingSetAside, format!("{why}: without a held-out file under {} the model is judged by Autopilot's own validation alone", bucket.uri(&layout::test_prefix(&tenant.prefix, &run.model))));
+    }
+    let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
 
+    let copied = match &hold_out {
+        Plan::SetAside(split) => Some(hold_out::copy(&bucket, &run, settings, &data, split).await?),
+        Plan::Keep(_) => None,
+    };
+    let set_aside = copied.as_ref().map(|copied| copied.set_aside);
     let features = verdict.features(&settings.target);
     let booleans = verdict.booleans(&settings.target);
     let note = |record: &mut RunRecord| {
         record.features.clone_from(&features);
         record.booleans.clone_from(&booleans);
+        record.set_aside = set_aside;
     };
     let record = app.registry.change_run(&run, note).await?;
     if let Some(stop) = record.stop {
@@ -234,19 +259,30 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         let key = request::feature_specification_key(&tenant, &run);
         bucket.write_json(&key, &specification).await?;
     }
-    let plan = JobPlan::new(&tenant, settings, &run, &verdict)?;
+    // What is copied is plain text, whatever it was.
+    let mut files = verdict.clone();
+    files.training.gzip &= copied.is_none();
+    let training = match &copied {
+        Some(copied) => copied.training.clone(),
+        None => layout::train_prefix(&tenant.prefix, &run.model),
+    };
+    let plan = JobPlan::new(&tenant, settings, &run, &training, &files)?;
     if let Some(reason) = create_or_adopt(&session, &tenant, &plan).await? {
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason, "waits its turn");
         return Ok(Response::Waiting { reason, wait_seconds: wait_seconds(elapsed_seconds) });
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, warnings = verdict.warnings.len(), "job started");
-    let rows = verdict.training.rows;
+    let rows = match &copied {
+        Some(copied) => Some(Rows { count: copied.rows, exact: true, sampled: 0 }),
+        None => verdict.training.rows,
+    };
     let more_warnings = verdict.warnings.len().saturating_sub(WARNINGS);
     Ok(Response::Started(Started {
         job: plan.name,
         training_data: plan.training_data,
         rows: rows.map(|rows| rows.count),
         rows_exact: rows.is_some_and(|rows| rows.exact),
+        set_aside,
         features: features.len(),
         warnings: verdict.warnings.into_iter().take(WARNINGS).collect(),
         more_warnings,

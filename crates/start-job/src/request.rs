@@ -35,15 +35,17 @@ pub(crate) struct JobPlan {
 }
 
 impl JobPlan {
-    /// Plans the job for data that was found fit.
+    /// Plans the job for data that was found fit, with the training data under this key
+    /// prefix.
     pub(crate) fn new(
         tenant: &Tenant,
         settings: &ModelSettings,
         run: &RunRef,
+        training: &str,
         verdict: &Verdict,
     ) -> Result<Self, BuildError> {
         let place = |prefix: String| layout::uri(tenant, &prefix);
-        let training_data = place(layout::train_prefix(&tenant.prefix, &run.model));
+        let training_data = place(training.to_owned());
         let format = verdict.format.unwrap_or(Format::Csv);
         let mut channels =
             vec![channel(AutoMlChannelType::Training, &training_data, format, &verdict.training)];
@@ -136,6 +138,24 @@ impl JobPlan {
         ];
         let plain = differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what);
         plain.or_else(|| problem_differs(&self.problem, found.auto_ml_problem_type_config()))
+    }
+}
+
+/// The key prefix of the data that a job of this run trains on: that of the run's own
+/// copy if it has made one, and else where all is uploaded.
+pub(crate) fn training_of(
+    tenant: &Tenant,
+    run: &RunRef,
+    found: &DescribeAutoMlJobV2Output,
+) -> String {
+    let own = layout::split_training_prefix(&tenant.prefix, run);
+    let channels = found.auto_ml_job_input_data_config().iter();
+    let mut places =
+        channels.filter_map(|channel| channel.data_source()?.s3_data_source()?.s3_uri());
+    if places.any(|place| place == layout::uri(tenant, &own)) {
+        own
+    } else {
+        layout::train_prefix(&tenant.prefix, &run.model)
     }
 }
 
@@ -478,7 +498,8 @@ mod tests {
             model: "churn".parse().unwrap(),
             run_id: "20260131-0123456789".parse().unwrap(),
         };
-        JobPlan::new(tenant, &settings, &run, verdict).unwrap()
+        let training = layout::train_prefix(&tenant.prefix, &run.model);
+        JobPlan::new(tenant, &settings, &run, &training, verdict).unwrap()
     }
 
     fn tabular(plan: &JobPlan) -> &TabularJobConfig {

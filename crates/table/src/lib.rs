@@ -7,6 +7,7 @@
 //! |---|---|
 //! | what is this file? | [`format`] |
 //! | how is its text built? | [`shape`] |
+//! | what are its rows, as it comes in parts? | [`stream`] |
 //! | is there a value? | [`missing`] |
 //! | is it a number, or nearly one? | [`number`] |
 //! | is it a date? | [`date`] |
@@ -20,6 +21,7 @@ pub mod kind;
 pub mod missing;
 pub mod number;
 pub mod shape;
+pub mod stream;
 
 pub use boolean::Booleans;
 pub use kind::{Kind, Profile};

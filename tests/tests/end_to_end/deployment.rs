@@ -68,7 +68,7 @@ impl Scene {
     }
 
     pub(super) async fn set(&self, change: impl FnOnce(&mut ModelSettings)) {
-        let mut settings = ModelSettings::predicting("Churn?");
+        let mut settings = crosspilot_tests::predicting("Churn?");
         change(&mut settings);
         let vendor = self.customer.cloud.vendor();
         let (tenant, model) = (&self.customer.tenant.tenant, &self.customer.model);

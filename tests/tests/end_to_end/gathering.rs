@@ -35,7 +35,7 @@ async fn gathering(customer: &Customer) -> Gathering {
 }
 
 async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
-    let mut settings = ModelSettings::predicting("Churn?");
+    let mut settings = crosspilot_tests::predicting("Churn?");
     change(&mut settings);
     let vendor = customer.cloud.vendor();
     vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();

@@ -33,10 +33,11 @@ fn comparison() -> Comparison {
         held_out: Some("s3://acme-ml/test.csv".into()),
         rows: 200,
         metric: Some("F1".into()),
-        instead_of: None,
+        unknown_labels: 1,
         smaller_is_better: false,
         challenger: Some(0.9),
         champion: Some(0.8),
+        baseline: Some(0.5),
         against: Some("20260101-0123456789".parse().unwrap()),
         reason: Some("none".into()),
     }
@@ -49,6 +50,7 @@ fn deployment() -> Deployment {
         smaller_is_better: false,
         challenger: 0.9,
         champion: Some(0.8),
+        baseline: Some(0.5),
         margin: 0.0,
         minimum: Some(0.5),
     };
@@ -102,6 +104,7 @@ fn answers(task: &str) -> Vec<Value> {
                 training_data: "s3://acme-ml/crosspilot/churn/train/".into(),
                 rows: Some(700),
                 rows_exact: true,
+                set_aside: Some(140),
                 features: 4,
                 warnings: vec![],
                 more_warnings: 0,

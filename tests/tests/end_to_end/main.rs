@@ -12,6 +12,7 @@ mod failure_path;
 mod faults;
 mod gathering;
 mod handlers;
+mod hold_out;
 mod hosting;
 mod identities;
 mod local_cloud;

@@ -7,7 +7,6 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::{eventbridge, scheduler};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::registry::Registry;
-use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_core::vendor::{Removal, Vendor};
 use crosspilot_local::LocalCloud;
@@ -287,7 +286,7 @@ fn a_model_is_set_up_whole_whichever_call_is_interrupted() {
                     ("s3:PutObject", vec!["tenants/set-again.json".to_owned()]),
                     ("scheduler:CreateSchedule", vec![format!("set-again.{model}")]),
                 ];
-                let mut settings = ModelSettings::predicting("y");
+                let mut settings = crosspilot_tests::predicting("y");
                 settings.schedule = Some("rate(7 days)".into());
                 interrupted(cloud, &rows[row], effect, async || {
                     vendor.set_model(id, &model, &settings).await
@@ -303,7 +302,7 @@ fn a_model_is_set_up_whole_whichever_call_is_interrupted() {
         // What is being removed gets no model, and so no schedule, any more.
         let (_, later) =
             (vendor.remove_tenant(id, Removal::default(), |_| {}).await.unwrap(), "later");
-        let settings = ModelSettings::predicting("y");
+        let settings = crosspilot_tests::predicting("y");
         let refused = vendor.set_model(id, &later.parse().unwrap(), &settings).await.unwrap_err();
         assert_eq!(refused.code(), Code::TenantInactive, "{refused}");
         let schedules = client.list_schedules().group_name("crosspilot").name_prefix("set-again.");

@@ -51,7 +51,7 @@ async fn trained(customer: &Customer, execution: &str) -> RunRef {
 
 /// A customer whose every retraining is deployed.
 async fn with_easy_gate(customer: &Customer, change: impl Fn(&mut ModelSettings)) {
-    let mut settings = ModelSettings::predicting("Churn?");
+    let mut settings = crosspilot_tests::predicting("Churn?");
     settings.gate.margin = -1.0;
     change(&mut settings);
     let id = &customer.tenant.tenant;
@@ -249,7 +249,7 @@ fn a_removed_model_leaves_nothing_and_takes_nothing_else_along() {
         // A model whose name begins like it, and a config of the customer's own
         // that is named as ours are.
         let other = "churn-eu".parse().unwrap();
-        vendor.set_model(id, &other, &ModelSettings::predicting("Churn?")).await.unwrap();
+        vendor.set_model(id, &other, &crosspilot_tests::predicting("Churn?")).await.unwrap();
         customer.put("crosspilot/churn-eu/train/data.csv", churn(700, 3)).await;
         let execution = until("a second run starts", async || {
             let executions = customer.executions().await;

@@ -1,6 +1,5 @@
 //! The other kinds of problems: more than two labels, and numbers.
 
-use crosspilot_core::settings::ModelSettings;
 use crosspilot_tests::{Customer, on_local_cloud};
 use serde_json::{Value, json};
 
@@ -20,7 +19,7 @@ fn flats(rows: usize, seed: u64) -> String {
 
 /// Trains on flats for `target`. Gives the run's output.
 async fn train(customer: &Customer, target: &str) -> Value {
-    let settings = ModelSettings::predicting(target);
+    let settings = crosspilot_tests::predicting(target);
     let vendor = customer.cloud.vendor();
     vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
     customer.put("crosspilot/churn/test/held-out.csv", flats(100, 2)).await;

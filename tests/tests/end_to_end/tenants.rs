@@ -15,7 +15,6 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::Registry;
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
-use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
@@ -107,8 +106,8 @@ fn a_status_changes_only_as_it_may_and_never_without_a_trace() {
 
         vendor.set_status(id, TenantStatus::Active).await.unwrap();
         let model = "churn".parse().unwrap();
-        vendor.set_model(id, &model, &ModelSettings::predicting("Churn?")).await.unwrap();
-        let unsound = vendor.set_model(id, &model, &ModelSettings::predicting("")).await;
+        vendor.set_model(id, &model, &crosspilot_tests::predicting("Churn?")).await.unwrap();
+        let unsound = vendor.set_model(id, &model, &crosspilot_tests::predicting("")).await;
         assert_eq!(unsound.unwrap_err().code(), Code::TenantInvalid);
         vendor.set_status(id, TenantStatus::Suspended).await.unwrap();
         // It was active, and its account cannot be looked at: it is not let go of
@@ -143,7 +142,7 @@ fn two_writers_never_lose_each_others_change() {
             let (vendor, id) = (vendor.clone(), added.tenant.clone());
             writers.spawn(async move {
                 let model = format!("model-{number}").parse().unwrap();
-                vendor.set_model(&id, &model, &ModelSettings::predicting("y")).await
+                vendor.set_model(&id, &model, &crosspilot_tests::predicting("y")).await
             });
         }
         for written in writers.join_all().await {
@@ -262,7 +261,7 @@ fn no_event_of_a_customer_can_speak_for_another() {
         let vendor = cloud.vendor();
         let rent = "rent".parse().unwrap();
         vendor
-            .set_model(&acme.tenant.tenant, &rent, &ModelSettings::predicting("y"))
+            .set_model(&acme.tenant.tenant, &rent, &crosspilot_tests::predicting("y"))
             .await
             .unwrap();
         let body = r#"{"records": [{"Calls": 1}], "tenant": "victim"}"#;

@@ -21,7 +21,7 @@ fn run_of(output: &Value) -> RunRef {
 }
 
 async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
-    let mut settings = ModelSettings::predicting("Churn?");
+    let mut settings = crosspilot_tests::predicting("Churn?");
     change(&mut settings);
     let vendor = customer.cloud.vendor();
     vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();

@@ -84,7 +84,7 @@ fn a_schedule_starts_a_run() {
         let moment = cloud_time_in(2);
         let settings = ModelSettings {
             schedule: Some(format!("at({moment})")),
-            ..ModelSettings::predicting("Churn?")
+            ..crosspilot_tests::predicting("Churn?")
         };
         cloud
             .vendor()

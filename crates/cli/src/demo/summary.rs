@@ -52,6 +52,7 @@ pub(super) fn print_json(outcome: &Outcome) {
             "name": endpoint_name(&outcome.tenant.tenant, &outcome.model),
             "status": outcome.seen.endpoint_status,
         },
+        "set_aside": outcome.set_aside,
         "evaluation": outcome.prediction.get("evaluation"),
         "predictions_uri": outcome.prediction.get("predictions_uri"),
         "report_uri": outcome.prediction.get("report_uri"),
@@ -64,13 +65,16 @@ pub(super) fn print_json(outcome: &Outcome) {
 /// The summary for people.
 pub(super) fn print(outcome: &Outcome, kept: bool) {
     let data = &outcome.data;
+    let set_aside = outcome.set_aside.unwrap_or_default();
     show::heading("Trained");
     show::pairs(&[
         (
             "data",
             &format!(
-                "{}: {} rows to train on, {} held out",
-                data.name, data.training_rows, data.held_out_rows
+                "{}: {} rows to train on, {} set aside",
+                data.name,
+                (data.training_rows + data.held_out_rows) as u64 - set_aside,
+                set_aside
             ),
         ),
         ("in account", outcome.tenant.account.as_str()),
@@ -186,8 +190,8 @@ fn number(value: Option<f64>) -> String {
 
 fn print_answer(outcome: &Outcome) {
     let target = &outcome.data.target;
-    let position = outcome.data.header.iter().position(|column| column == target);
-    let actual = position.and_then(|p| outcome.data.example.get(p)).map_or("-", String::as_str);
+    let actual = outcome.example.iter().find(|(name, _)| name == target);
+    let actual = actual.map_or("-", |(_, cell)| cell.as_str());
     let prediction = outcome.answer.pointer("/predictions/0").cloned().unwrap_or_default();
     let predicted = match prediction.get("label").and_then(Value::as_str) {
         Some(label) => {

@@ -64,6 +64,9 @@ pub enum SettingsInvalid {
     /// The share that is held back.
     #[error("training.validation.fraction is {0}; it must be more than 0 and less than 1")]
     Fraction(f64),
+    /// The share that is set aside.
+    #[error("training.hold_out is {0}; it must be between 0 (nothing is set aside) and 0.5")]
+    HoldOut(f64),
     /// Weights in another mode.
     #[error("training.sample_weight needs training.mode ensembling")]
     WeightMode,
@@ -344,6 +347,11 @@ impl Training {
         {
             return Err(SettingsInvalid::Fraction(share));
         }
+        if let Some(share) = self.hold_out
+            && !(0.0..=0.5).contains(&share)
+        {
+            return Err(SettingsInvalid::HoldOut(share));
+        }
         self.tables_only(problem)?;
         if let Some(weight) = &self.sample_weight {
             if self.mode != Some(Mode::Ensembling) {
@@ -376,6 +384,7 @@ impl Training {
             _ if !forecast && !self.features.is_empty() => Some("training.features"),
             _ if !forecast && !self.feature_types.is_empty() => Some("training.feature_types"),
             _ if forecast && self.validation.is_some() => Some("training.validation"),
+            _ if self.hold_out.is_some_and(|share| share > 0.0) => Some("training.hold_out"),
             _ => None,
         };
         only.map_or(Ok(()), |setting| Err(SettingsInvalid::TablesOnly(setting)))
@@ -593,6 +602,10 @@ mod tests {
                 "training.validation.fraction is 1; it must be more than 0 and less than 1",
             ),
             (
+                json!({"training": {"hold_out": 0.6}}),
+                "training.hold_out is 0.6; it must be between 0 (nothing is set aside) and 0.5",
+            ),
+            (
                 json!({"training": {"sample_weight": "w"}}),
                 "training.sample_weight needs training.mode ensembling",
             ),
@@ -730,7 +743,7 @@ mod tests {
         let mut settings = ModelSettings::predicting("y");
         settings.gate.margin = f64::NAN;
         assert_eq!(settings.validate(), Err(SettingsInvalid::Gate("margin")));
-        settings.gate = Gate { margin: 0.0, minimum: Some(f64::INFINITY) };
+        settings.gate = Gate { minimum: Some(f64::INFINITY), ..Gate::default() };
         assert_eq!(settings.validate(), Err(SettingsInvalid::Gate("minimum")));
     }
 

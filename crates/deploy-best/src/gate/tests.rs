@@ -39,10 +39,11 @@ fn compared(metric: &str, challenger: Option<f64>, champion: Option<f64>) -> Com
         held_out: Some("s3://acme-ml/test.csv".into()),
         rows: 200,
         metric: Some(metric.into()),
-        instead_of: None,
         smaller_is_better: is_error_metric(metric),
         challenger,
         champion,
+        unknown_labels: 0,
+        baseline: None,
         against: None,
         reason: champion.is_none().then(|| "the champion did not answer".into()),
     }
@@ -57,10 +58,10 @@ fn decided(
     decide(&Contest { run: &run("20260102-0000000000"), gate, score, comparison, champion })
 }
 
-const OPEN: Gate = Gate { margin: 0.0, minimum: None };
+const OPEN: Gate = Gate { margin: 0.0, minimum: None, allow_baseline: false };
 
 fn margin(margin: f64) -> Gate {
-    Gate { margin, minimum: None }
+    Gate { margin, minimum: None, allow_baseline: false }
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn what_cannot_be_compared_keeps_the_champion() {
 #[test]
 fn the_minimum_holds_for_every_model_also_the_first() {
     let none = Comparison::default();
-    let floor = |minimum| Gate { margin: 0.0, minimum: Some(minimum) };
+    let floor = |minimum| Gate { margin: 0.0, minimum: Some(minimum), allow_baseline: false };
     let champion = champion(Some("F1"), Some(0.5));
     for (score, comparison, champion, gate, verdict) in [
         (score("F1", 0.8), &none, None, floor(0.7), Deploy),
@@ -177,32 +178,31 @@ fn the_minimum_holds_for_every_model_also_the_first() {
 }
 
 #[test]
-fn a_metric_that_stands_in_for_the_objective_is_held_against_no_threshold_of_it() {
-    let fallback = Comparison {
-        instead_of: Some("F1".into()),
-        ..compared("Accuracy", Some(0.8667), Some(0.9))
+fn a_model_no_better_than_one_answer_does_not_serve_unless_the_settings_allow_it() {
+    let constant = |metric, challenger, baseline| Comparison {
+        baseline: Some(baseline),
+        ..compared(metric, Some(challenger), None)
     };
-    let champion = champion(Some("F1"), Some(0.80));
-    let floor = Gate { margin: 0.0, minimum: Some(0.84) };
-    // Accuracy 0.8667 is no F1 of 0.84; neither is a difference of accuracies a margin.
-    for (gate, validation, verdict) in [
-        (floor, 0.83, Keep),
-        (floor, 0.85, Deploy),
-        (margin(0.02), 0.81, Keep),
-        (margin(0.02), 0.83, Deploy),
+    let allowing = Gate { allow_baseline: true, ..OPEN };
+    for (metric, challenger, baseline, gate, verdict) in [
+        ("Accuracy", 0.7, 0.7, OPEN, Keep),
+        ("Accuracy", 0.71, 0.7, OPEN, Deploy),
+        ("RMSE", 5.0, 4.9, OPEN, Keep),
+        ("RMSE", 4.8, 4.9, OPEN, Deploy),
+        ("RMSE", 5.0, 4.9, allowing, Deploy),
     ] {
-        let decision = decided(&score("F1", validation), &fallback, Some(&champion), gate);
+        let comparison = constant(metric, challenger, baseline);
+        let decision = decided(&score(metric, challenger), &comparison, None, gate);
         assert_eq!(decision.verdict, verdict, "{}", decision.reason);
-        assert_eq!(decision.figures.unwrap().basis, Validation);
-        let note = decision.note.unwrap();
-        assert!(
-            note.contains("not be measured by F1") && note.contains("only by Accuracy"),
-            "{note}"
-        );
+        let said = decision.reason.contains("no better than always giving the same answer");
+        assert_eq!(said, verdict == Keep, "{}", decision.reason);
     }
-    // Without thresholds, it compares both on the same rows.
-    let decision = decided(&score("F1", 0.99), &fallback, Some(&champion), OPEN);
-    assert_eq!((decision.verdict, decision.figures.unwrap().basis), (Keep, HeldOut));
+    // A figure of the validation is not held against one of the held-out rows.
+    let few = Comparison { rows: 29, ..constant("Accuracy", 0.6, 0.7) };
+    let decision = decided(&score("Accuracy", 0.6), &few, None, OPEN);
+    assert!(decision.deploys(), "{}", decision.reason);
+    assert_eq!(decision.figures.unwrap().basis, Validation);
+    assert!(decision.note.unwrap().starts_with("only 29 held-out rows"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn numbers_are_compared_as_they_are_printed() {
     let none = Comparison::default();
     for printed in [0.9, 0.7, 0.95, 0.6, 0.1] {
         let value = as_printed(printed as f32);
-        let gate = Gate { margin: 0.0, minimum: Some(printed) };
+        let gate = Gate { margin: 0.0, minimum: Some(printed), allow_baseline: false };
         let decision = decided(&score("F1", value), &none, None, gate);
         assert!(decision.deploys(), "{}", decision.reason);
     }
@@ -226,7 +226,7 @@ fn numbers_are_compared_as_they_are_printed() {
 fn a_redriven_run_deploys_its_own_model_again() {
     let own = champion(Some("F1"), Some(0.9));
     let (score, comparison) = (score("F1", 0.1), Comparison::default());
-    let gate = Gate { margin: 0.5, minimum: Some(0.99) };
+    let gate = Gate { margin: 0.5, minimum: Some(0.99), allow_baseline: false };
     let contest = Contest {
         run: &own.run,
         gate,

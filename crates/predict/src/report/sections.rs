@@ -263,6 +263,7 @@ pub(super) fn decision(report: &Report<'_>) -> String {
         facts.push(("This model", show(figures.challenger)));
         let champion = figures.champion.map_or_else(|| "nothing served".to_owned(), show);
         facts.push(("The champion before it", champion));
+        facts.extend(figures.baseline.map(|same| ("Always the same answer", show(same))));
         facts.push(("It must be better by", show(figures.margin)));
         facts.extend(figures.minimum.map(|minimum| ("And reach at least", show(minimum))));
     }
@@ -305,12 +306,18 @@ pub(super) fn about(report: &Report<'_>) -> String {
         1 => "1 row".to_owned(),
         rows => format!("{} rows", count(rows as u64)),
     };
-    let measured = match report.evaluation.map(|evaluation| evaluation.summary(false).unlabelled) {
-        Some(0) => rows,
-        Some(unlabelled) => format!(
-            "{rows}, {} of them without a true value and not compared",
-            count(unlabelled as u64)
-        ),
+    let measured = match report.evaluation.map(|evaluation| evaluation.summary(false)) {
+        Some(summary) => {
+            let left_out = [
+                (summary.unlabelled, "without a true value"),
+                (summary.unknown_labels, "with a label that the training data lacks"),
+            ];
+            let left_out = left_out.into_iter().filter(|(rows, _)| *rows > 0);
+            let said = left_out.map(|(rows, why)| {
+                format!(", {} of them {why} and not compared", count(rows as u64))
+            });
+            rows + &said.collect::<String>()
+        }
         None => format!("{rows}, not compared"),
     };
     let cut = if report.source.table.truncated {
@@ -320,6 +327,9 @@ pub(super) fn about(report: &Report<'_>) -> String {
     };
     let place = match report.source.uri.as_str() {
         "" => String::new(),
+        uri if report.source.is_set_aside() => {
+            format!("rows of {} that were set aside before training<br>", code(uri))
+        }
         uri => format!("{}<br>", code(uri)),
     };
     facts.push(("Measured on", format!("{place}{measured}{cut}")));

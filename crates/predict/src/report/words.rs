@@ -37,11 +37,32 @@ fn evaluated(report: &Report<'_>) -> Words {
         Evaluation::Regression(r) => regression(report.target, r),
     };
     let rows = evaluation.summary(false).rows;
+    let words = no_better(report, words);
     let few = || {
         format!("Only {} held-out rows could be compared: all figures here are rough.", count(rows))
     };
     let warning = words.warning.or_else(|| (rows < FEW_ROWS).then(few));
     Words { warning, ..words }
+}
+
+/// Says in the headline that one answer for all would do as well, by the metric that
+/// decides.
+fn no_better(report: &Report<'_>, words: Words) -> Words {
+    let comparison = &report.request.comparison;
+    let named = comparison.metric.as_deref().and_then(metric_named);
+    let figures = named.zip(comparison.challenger).zip(comparison.baseline);
+    let Some(((metric, value), baseline)) = figures else { return words };
+    if metric.improvement(baseline, value) > 0.0 {
+        return words;
+    }
+    let headline = format!(
+        "It is no better than always giving the same answer: {} {} against {}. {}",
+        metric.as_str(),
+        shown(metric, value),
+        shown(metric, baseline),
+        words.headline
+    );
+    Words { headline, ..words }
 }
 
 fn classification(target: &str, c: &Classification) -> Words {
@@ -121,7 +142,7 @@ fn unevaluated(report: &Report<'_>) -> Words {
         )
     } else {
         format!(
-            "There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a .csv file with true values of {target} into the model's test folder, and the next run tells how good the model is."
+            "There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a CSV file with true values of {target} into the model's test folder, or give enough rows to set some aside, and the next run tells how good the model is."
         )
     };
     Words { headline, lead, warning: None }
@@ -177,6 +198,8 @@ pub(super) fn held_up(metric: Metric, validation: f64, held_out: f64) -> &'stati
         "clearly worse than in training: the held-out rows may differ from the training data"
     } else if loss > 0.02 * scale {
         "a little worse than in training, as one expects"
+    } else if -loss > 0.06 * scale {
+        "suspiciously better than in training: look whether the held-out rows are easier, or also stand in the training data"
     } else {
         "as good as in training"
     }
@@ -227,6 +250,7 @@ mod tests {
         assert_eq!(held_up(Metric::F1, 0.90, 0.91), "as good as in training");
         assert!(held_up(Metric::F1, 0.90, 0.86).starts_with("a little worse"));
         assert!(held_up(Metric::F1, 0.90, 0.70).starts_with("clearly worse"));
+        assert!(held_up(Metric::F1, 0.80, 0.95).starts_with("suspiciously better"));
         assert_eq!(held_up(Metric::Rmse, 100.0, 95.0), "as good as in training");
         assert!(held_up(Metric::Rmse, 100.0, 150.0).starts_with("clearly worse"));
     }

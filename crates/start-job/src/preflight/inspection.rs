@@ -43,6 +43,9 @@ pub struct File {
     pub size: u64,
     /// Whether it must be restored from an archive before it can be read.
     pub archived: bool,
+    /// Its entity tag, which tells whether it is still the file that was listed; empty
+    /// outside of S3.
+    pub etag: String,
 }
 
 /// A key below the folder that holds the data; the name alone of a file that lies

@@ -164,6 +164,8 @@ fn columns_in_use(settings: &ModelSettings) -> Vec<(&str, &'static str)> {
     let training = &settings.training;
     used.extend(training.sample_weight.as_deref().map(|name| (name, "the sample weight")));
     used.extend(training.features.keys().map(|name| (name.as_str(), "a feature")));
+    let typed = training.feature_types.keys();
+    used.extend(typed.map(|name| (name.as_str(), "a column with a type of its own")));
     used
 }
 

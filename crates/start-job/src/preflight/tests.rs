@@ -42,6 +42,7 @@ fn inspect(settings: Value, files: Vec<(&str, Vec<u8>)>) -> (Verdict, u64) {
             key: name.clone(),
             size: bytes.len() as u64,
             archived: name.contains("glacier"),
+            etag: String::new(),
         };
         inside.map(file).collect()
     };

@@ -48,6 +48,11 @@ impl Verdict {
         self.errors.is_empty()
     }
 
+    /// Adds a warning about the data as a whole.
+    pub(crate) fn warn(&mut self, code: Flaw, message: String) {
+        self.warnings.push(Finding::new(code, message));
+    }
+
     /// The columns that say true and false, with the way in which they write it.
     pub fn booleans(&self, target: &str) -> BTreeMap<String, Booleans> {
         let features = self.columns.iter().filter(|column| column.name != target);
@@ -319,6 +324,8 @@ pub enum Flaw {
     HeldOutUnfit,
     /// The held-out file has no labels.
     HeldOutUnlabelled,
+    /// There is no held-out file, and no rows are set aside for one.
+    NothingSetAside,
 }
 
 /// Findings as they come in, in order and bounded.

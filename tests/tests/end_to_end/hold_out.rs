@@ -1,0 +1,129 @@
+//! One file is enough: rows are set aside before the job, and the model is evaluated
+//! on them.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use crosspilot_core::layout;
+use crosspilot_core::run::RunRef;
+use crosspilot_core::settings::ModelSettings;
+use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::{Customer, churn, on_local_cloud};
+use serde_json::Value;
+
+async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
+    let mut settings = ModelSettings::predicting("Churn?");
+    settings.gate.margin = -1.0;
+    change(&mut settings);
+    let vendor = customer.cloud.vendor();
+    vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
+}
+
+async fn read(customer: &Customer, key: &str) -> String {
+    let s3 = customer.s3();
+    let found = s3.get_object().bucket(customer.tenant.bucket.as_str()).key(key).send().await;
+    let bytes = found.unwrap().body.collect().await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The rows that a run trained on, and those that it set aside.
+async fn split(customer: &Customer, run: &RunRef) -> (Vec<String>, Vec<String>) {
+    let prefix = &customer.tenant.prefix;
+    let rows = |text: String| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let part = format!("{}part-00000.csv", layout::split_training_prefix(prefix, run));
+    let held_out = layout::held_out_key(prefix, run);
+    (rows(read(customer, &part).await), rows(read(customer, &held_out).await))
+}
+
+fn run_of(output: &Value) -> RunRef {
+    serde_json::from_value(output["run"].clone()).unwrap()
+}
+
+#[test]
+fn one_packed_file_gives_a_model_with_an_evaluation_and_the_next_run_the_same_split() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "one-file").await;
+        set(&customer, |_| {}).await;
+        let text = churn(1500, 1);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        packed.write_all(text.as_bytes()).unwrap();
+        // A name says nothing.
+        let key = "crosspilot/churn/train/data.csv";
+        customer.put_bytes(key, packed.finish().unwrap()).await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        let run = run_of(&output);
+        let (trained, aside) = split(&customer, &run).await;
+        let all: BTreeSet<&str> = text.lines().skip(1).collect();
+        let both: BTreeSet<&str> = trained.iter().chain(&aside).map(String::as_str).collect();
+        assert_eq!((both, trained.len() + aside.len()), (all, 1500));
+        assert!((220..380).contains(&aside.len()), "{}", aside.len());
+        assert_eq!(output["prediction"]["evaluation"]["rows"], aside.len(), "{output}");
+        assert_eq!(output["deployment"]["decision"]["figures"]["basis"], "held_out", "{output}");
+        let record = cloud.vendor().registry.run(&run).await.unwrap();
+        assert_eq!(record.set_aside, Some(aside.len() as u64));
+        let sagemaker = cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
+        let job = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(run.job_name());
+        let job = job.send().await.unwrap();
+        let channels = job.auto_ml_job_input_data_config();
+        let source = channels[0].data_source().unwrap().s3_data_source().unwrap().s3_uri();
+        assert!(source.unwrap().ends_with("/split/train/"), "{source:?}");
+        let results = layout::results_prefix(&customer.tenant.prefix, &run);
+        let report = read(&customer, &format!("{results}report.html")).await;
+        assert!(report.contains("that were set aside before training"));
+
+        // More rows come: what is set aside again is nothing that the champion learned.
+        let more = churn(700, 9);
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        packed.write_all(more.as_bytes()).unwrap();
+        let before = customer.executions().await;
+        customer.put_bytes("crosspilot/churn/train/more", packed.finish().unwrap()).await;
+        let next = crosspilot_tests::until("the next run", async || {
+            customer.executions().await.into_iter().find(|arn| !before.contains(arn))
+        });
+        let output = customer.succeeded(&next.await).await;
+        let (_, again) = split(&customer, &run_of(&output)).await;
+        let trained: BTreeSet<String> = trained.into_iter().collect();
+        assert!(again.iter().all(|row| !trained.contains(row)));
+        assert!(again.len() > aside.len());
+        let figures = &output["deployment"]["decision"]["figures"];
+        assert_eq!(figures["basis"], "held_out", "{output}");
+        assert!(figures["champion"].is_f64(), "{output}");
+    });
+}
+
+#[test]
+fn a_split_whose_answer_was_lost_is_made_again_as_it_was() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "split-twice").await;
+        set(&customer, |_| {}).await;
+        cloud
+            .inject(Fault {
+                operation: "lambda:Invoke".into(),
+                about: vec!["\"tenant\": \"split-twice\"".into(), "crosspilot-start-job".into()],
+                after: 0,
+                times: 2,
+                effect: Effect::Lose,
+            })
+            .await
+            .unwrap();
+        customer.put("crosspilot/churn/train/data.csv", churn(1000, 1)).await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        let (trained, aside) = split(&customer, &run_of(&output)).await;
+        assert_eq!(trained.len() + aside.len(), 1000);
+        assert_eq!(output["prediction"]["evaluation"]["rows"], aside.len(), "{output}");
+    });
+}
+
+#[test]
+fn without_enough_rows_nothing_is_set_aside_and_the_run_says_so() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "too-few-aside").await;
+        set(&customer, |_| {}).await;
+        customer.put("crosspilot/churn/train/data.csv", churn(520, 1)).await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        assert_eq!(output["prediction"]["evaluation"], Value::Null, "{output}");
+        let warnings = output["warnings"].as_array().unwrap();
+        let said = warnings.iter().find(|w| w["code"] == "NothingSetAside").unwrap();
+        assert!(said["message"].as_str().unwrap().contains("/test/"), "{said}");
+    });
+}
