@@ -119,8 +119,13 @@ async fn good(customer: &Customer, canaries: &Canaries) {
     let Canaries { word, number } = canaries;
     let easy = json!({"target": "Churn?", "gate": {"margin": -10.0}});
     set(customer, "churn", easy).await;
-    customer.put("crosspilot/churn/test/h.csv", canaries.churn(60, 2)).await;
+    // One of the labels is none that the model learns.
+    let held_out = canaries.churn(60, 2).replace("may go", "is unheard of");
+    customer.put("crosspilot/churn/test/h.csv", held_out).await;
     customer.put("crosspilot/churn/train/a.csv", canaries.churn(700, 1)).await;
+    // Rows are set aside of a file that is alone.
+    set(customer, "alone", json!({"target": "Churn?"})).await;
+    customer.put("crosspilot/alone/train/a.csv", canaries.churn(700, 1)).await;
     let salaries = json!({
         "target": "Salary", "objective": {"problem_type": "Regression", "metric": "RMSE"},
         "training": {"mode": "ensembling", "max_candidates": 1, "sample_weight": "Weight"},
@@ -128,7 +133,7 @@ async fn good(customer: &Customer, canaries: &Canaries) {
     set(customer, "salaries", salaries).await;
     customer.put("crosspilot/salaries/test/h.csv", canaries.salaries(60, 2)).await;
     customer.put("crosspilot/salaries/train/a.csv", canaries.salaries(700, 1)).await;
-    all_ended(customer, 2).await;
+    all_ended(customer, 3).await;
 
     let record = format!(r#"{{"Who": "{word} 1", "Calls": 9}}"#);
     let records = |record: &str| format!(r#"{{"records": [{record}]}}"#);
@@ -159,7 +164,7 @@ async fn good(customer: &Customer, canaries: &Canaries) {
     // its first prediction.
     inject(customer, "InvokeEndpoint", word, 2, canaries.model_error()).await;
     customer.put("crosspilot/churn/train/b.csv", canaries.churn(700, 3)).await;
-    all_ended(customer, 3).await;
+    all_ended(customer, 4).await;
 }
 
 /// Files with their contents, by their place below a model's folder.
