@@ -388,7 +388,7 @@ fn a_first_line_without_the_target_lends_its_words_to_no_finding() {
 #[test]
 fn a_first_line_that_comes_again_is_a_row() {
     let row = |n: usize| {
-        let label = if n % 3 == 0 { "Churn?" } else { "stays" };
+        let label = if n.is_multiple_of(3) { "Churn?" } else { "stays" };
         format!("{CANARY} {n},{}.5,plan {},{label}\n", n % 50, n % 4)
     };
     let rows: String = (0..600).map(row).collect();
