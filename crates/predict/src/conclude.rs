@@ -22,7 +22,7 @@ use crate::data::{self, Source};
 use crate::endpoint::{Calls, Endpoint};
 use crate::evaluation::Summary;
 use crate::results::Results;
-use crate::scoring::{named, one_line};
+use crate::scoring::{cells, named};
 use crate::table::{Table, csv_text};
 
 /// Rows of the first prediction.
@@ -204,7 +204,7 @@ impl Smoke<'_> {
         let ConcludeRequest { run, endpoint: name, score, .. } = self.request;
         let columns = source.table.positions(self.columns)?;
         let records: Vec<csv::StringRecord> =
-            rows.iter().map(|&row| one_line(&source.table.row(row), &columns)).collect();
+            rows.iter().map(|&row| cells(&source.table.row(row), &columns)).collect();
         let body = csv_text(&records)
             .map_err(|e| Error::Compose { what: "first prediction", reason: e.to_string() })?;
         let runtime = self.session.sagemaker_runtime();
