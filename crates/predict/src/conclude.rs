@@ -50,6 +50,17 @@ pub struct ConcludeRequest {
     pub comparison: Comparison,
     /// Whether it serves, and why.
     pub decision: Decision,
+    /// What the preflight found strange of the data.
+    #[serde(default)]
+    pub warnings: Vec<Told>,
+}
+
+/// A finding of the preflight, as it travels: its sentence.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Told {
+    /// What, where, and what to do next.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// Where the results are, and the figures that matter.
@@ -123,9 +134,11 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     };
     let evaluation_uri =
         write("evaluation.json", "application/json", results.evaluation_json()?).await?;
-    let report_uri =
-        write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
-            .await?;
+    let (page, media_type) = (results.report_html().into_bytes(), "text/html; charset=utf-8");
+    let latest = layout::latest_report_key(&tenant.prefix, &run.model);
+    bucket.write(&latest, media_type, page.clone()).await?;
+    let report = layout::report_key(&tenant.prefix, run);
+    let report_uri = bucket.write(&report, media_type, page).await?;
     if deploys {
         let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
         if let Some(ours) = lineup.models().find(|model| model.run == *run) {
