@@ -11,7 +11,7 @@ use crosspilot_core::session::CustomerSession;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records;
+use super::records::{self, Records};
 use crate::Error;
 use crate::answer::Answer;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -122,7 +122,7 @@ impl Switch<'_> {
     /// are a problem of the caller's.
     async fn send(&self, ask: &Ask) -> Result<Result<Answered, Error>, Problem> {
         let model = ask.model();
-        let (body, records) = records::body(self.event, model)?;
+        let Records { text: body, count: records, .. } = records::body(self.event, model)?;
         let endpoint = Endpoint {
             runtime: self.session.sagemaker_runtime(),
             name: model.endpoint.clone(),
