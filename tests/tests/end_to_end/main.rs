@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 mod api_faults;
+mod canaries;
 mod command_line;
 mod deaths;
 mod deployment;
@@ -27,6 +28,7 @@ mod secrets;
 mod sessions;
 mod state_machine;
 mod tenants;
+mod three_ways;
 mod trust;
 mod turns;
 mod upgrades;

@@ -10,11 +10,18 @@ use crosspilot_table::shape::Shape;
 
 use super::verdict::{Finding, Findings, Flaw, grouped, quoted};
 use crosspilot_table::format::other_separator;
+use crosspilot_table::is_missing;
 use crosspilot_table::number::number;
 
 /// Columns that are looked at. More make no table but a mistake, and would make
 /// the judgement's memory grow with them.
 pub(super) const MOST: usize = 5000;
+/// Rows that are looked at to tell whether a first line is one of them.
+const ROWS: u64 = 5000;
+/// A name that comes once in more values than these may do so by chance.
+const CHANCE: u64 = 1000;
+/// Columns that a sentence lists.
+const LISTED: usize = 5;
 
 /// Reads the first line of a file as names. The findings say what is wrong with
 /// it; nothing is returned if it cannot be a header at all.
@@ -38,11 +45,15 @@ pub(super) fn read(
         return None;
     }
     let names: Vec<String> = record.iter().map(str::to_owned).collect();
-    if names.len() < 2 {
-        error(
-            Flaw::OneColumn,
-            "has one column only (its first line has no comma): give the target and at least one column to predict it from".into(),
-        );
+    let is_mark = names[0].trim().to_ascii_lowercase().starts_with("sep=");
+    if names.len() < 2 || is_mark {
+        let message = match later_header(text) {
+            Some(line) => format!(
+                "has no header in its first line; it seems to stand in line {line}: remove what is before it"
+            ),
+            None => "has one column only (its first line has no comma): give the target and at least one column to predict it from".to_owned(),
+        };
+        error(if is_mark { Flaw::NoHeader } else { Flaw::OneColumn }, message);
         return None;
     }
     if looks_like_data(&names) && target.is_none_or(|target| !names.iter().any(|n| n == target)) {
@@ -53,24 +64,70 @@ pub(super) fn read(
         );
         return None;
     }
+    if names[0].trim().is_empty() && counts_rows(text) {
+        error(
+            Flaw::UnnamedColumn,
+            "has no name for its first column, which counts the rows, as pandas writes its index: write it with index=False".into(),
+        );
+        return Some(names);
+    }
     must_have_names(file, &names, findings);
     Some(names)
+}
+
+/// Lines among which a header is looked for that is not the first.
+const LINES_BEFORE: usize = 10;
+
+/// The line, from 1, in which the header stands if something else stands before it: the
+/// first of several fields that the next line has, too.
+fn later_header(text: &[u8]) -> Option<usize> {
+    let mut reader = crosspilot_table::reader(text);
+    let rows: Vec<csv::ByteRecord> =
+        reader.byte_records().take(LINES_BEFORE + 1).map_while(Result::ok).collect();
+    let found =
+        rows.windows(2).skip(1).find(|pair| pair[0].len() > 1 && pair[0].len() == pair[1].len())?;
+    let begin = found[0].position()?.byte() as usize;
+    let blank = text[begin..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    Some(1 + text[..begin + blank].iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// Whether the first fields of the rows below the header count from 0 or 1.
+fn counts_rows(text: &[u8]) -> bool {
+    let mut reader = crosspilot_table::reader(text);
+    let rows = reader.byte_records().skip(1).take(3).map_while(Result::ok);
+    let first: Vec<f64> = rows.filter_map(|row| number(row.get(0)?)).collect();
+    first.len() == 3 && first[0] <= 1.0 && first.windows(2).all(|pair| pair[1] == pair[0] + 1.0)
 }
 
 /// That every column has a name of its own.
 pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findings) {
     let mut error = |flaw, message: String| findings.error(Finding::in_file(file, flaw, message));
     let mut seen = BTreeMap::new();
+    let nameless: Vec<usize> =
+        (0..names.len()).filter(|index| names[*index].trim().is_empty()).collect();
+    let named = names.len() - nameless.len();
+    if nameless.first().is_some_and(|first| *first == named) {
+        // All of them stand at the end.
+        let message =
+            "ends its header with a comma, or with several: leave them out, in every line";
+        error(Flaw::UnnamedColumn, message.to_owned());
+    } else if !nameless.is_empty() {
+        let places: Vec<String> =
+            nameless.iter().take(10).map(|index| (index + 1).to_string()).collect();
+        let plural = if nameless.len() > 1 { "s" } else { "" };
+        error(
+            Flaw::UnnamedColumn,
+            format!(
+                "has no name for column{plural} {} in its header: give every column a name of its own",
+                places.join(", ")
+            ),
+        );
+    }
     for (index, name) in names.iter().enumerate() {
         if name.trim().is_empty() {
-            error(
-                Flaw::UnnamedColumn,
-                format!(
-                    "has no name for column {} in its header: give every column a name of its own",
-                    index + 1
-                ),
-            );
-        } else if let Some(first) = seen.insert(name, index + 1) {
+            continue;
+        }
+        if let Some(first) = seen.insert(name, index + 1) {
             error(
                 Flaw::DuplicateColumn,
                 format!(
@@ -96,10 +153,79 @@ pub(super) fn must_be_narrow(file: &str, shape: &Shape, findings: &mut Findings)
     findings.error(Finding::in_file(file, Flaw::TooManyColumns, message));
 }
 
-/// Names are words. A first line of which a third is numbers is a row.
+/// Names are words. A first line of which a third is numbers is a row, but for years
+/// that are there once each.
 fn looks_like_data(names: &[String]) -> bool {
-    let numbers = names.iter().filter(|name| number(name.as_bytes()).is_some()).count();
-    numbers * 3 >= names.len()
+    let numbers: Vec<f64> =
+        names.iter().filter_map(|name| number(name.trim().as_bytes())).collect();
+    let is_year = |number: &f64| number.fract() == 0.0 && (1900.0..2100.0).contains(number);
+    let years = numbers.iter().all(is_year)
+        && numbers.windows(2).all(|pair| (pair[1] - pair[0]).abs() == 1.0);
+    numbers.len() * 3 >= names.len() && !(years && numbers.len() > 1)
+}
+
+/// That a first line names the columns, and is no row itself: what it says for a
+/// column does not come again as a value of that column. Its words may be anybody's
+/// data, so that columns are told by their places. `text` is the file's own or that of
+/// another file with the same columns.
+pub(super) fn must_be_no_row(
+    file: &str,
+    names: &[String],
+    text: &[u8],
+    findings: &mut Findings,
+) -> bool {
+    let again = come_again(names, text);
+    if again.is_empty() {
+        return true;
+    }
+    let places: Vec<String> = again.iter().take(LISTED).map(ToString::to_string).collect();
+    let more = match again.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more as u64)),
+    };
+    let column = if places.len() == 1 { "column" } else { "columns" };
+    let message = format!(
+        "has no header: what its first line says for {column} {}{more} comes again as a value there; put a line with the columns' names first, or, if that line is one, give these columns names that are no values of theirs",
+        places.join(", ")
+    );
+    findings.error(Finding::in_file(file, Flaw::NoHeader, message));
+    false
+}
+
+/// The places, from 1, of the columns whose names are values of theirs. Whole numbers
+/// do not count: columns are often called by them, and hold them.
+fn come_again(names: &[String], text: &[u8]) -> Vec<usize> {
+    let tells = |name: &str| {
+        !is_missing(name.as_bytes())
+            && !name.trim().is_empty()
+            && !name.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let telling: Vec<usize> = (0..names.len()).filter(|&index| tells(&names[index])).collect();
+    let mut counts = vec![0_u64; names.len()];
+    let mut rows = 0;
+    let mut reader = crosspilot_table::reader(text);
+    let mut row = csv::StringRecord::new();
+    // The first line may be a header, and name the same columns in another order.
+    let _ = reader.read_record(&mut row);
+    while rows < ROWS
+        && let Ok(true) = reader.read_record(&mut row)
+    {
+        if row.len() != names.len() || row.iter().eq(names) {
+            continue;
+        }
+        rows += 1;
+        for &index in &telling {
+            counts[index] += u64::from(row[index] == *names[index]);
+        }
+    }
+    let again = |&&index: &&usize| counts[index] > 0 && counts[index] * CHANCE >= rows;
+    telling.iter().filter(again).map(|index| index + 1).collect()
+}
+
+/// Whether two first lines have a name in common. If they have none, one of them may
+/// be a row, and lends its words to no sentence.
+pub(super) fn share_a_name(first: &[String], other: &[String]) -> bool {
+    first.iter().any(|name| other.contains(name))
 }
 
 /// That the target is a column. Tells whether it is: only a line that names it is
@@ -113,9 +239,11 @@ pub(super) fn must_have_target(
     if names.iter().any(|name| name == target) {
         return true;
     }
-    let alike = |name: &&String| name.trim().eq_ignore_ascii_case(target.trim());
-    let hint = match names.iter().find(alike) {
-        Some(name) => format!("; {} is another name, since case and spaces count", quoted(name)),
+    let alike = |name: &String| name.trim().eq_ignore_ascii_case(target.trim());
+    let hint = match names.iter().position(alike) {
+        Some(index) => {
+            format!("; that of column {} is another, since case and spaces count", index + 1)
+        }
         None => String::new(),
     };
     let message = format!(
@@ -140,6 +268,9 @@ pub(super) fn must_equal(
     let missing = first.iter().find(|name| !names.contains(name));
     let added = names.iter().find(|name| !first.contains(name));
     let (column, difference) = match (missing, added) {
+        _ if !share_a_name(first, names) => {
+            (None, "they have no name in common, so that one of the first lines may be none".into())
+        }
         (Some(missing), _) => (Some(missing), format!("it lacks {}", quoted(missing))),
         (None, Some(added)) => {
             let place = names.iter().position(|name| name == added).unwrap_or_default() + 1;
