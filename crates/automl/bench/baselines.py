@@ -85,7 +85,7 @@ def frames():
         frame["target"] = np.where(score + rng.logistic(0, 0.7, rows) > np.quantile(score, 0.8), "yes", "no")
         return frame
 
-    def wide(regression, rows=800, columns=2000):
+    def wide(regression, rows=750, columns=2000):
         """Far more columns than rows: after the split 600 are left to train on."""
         rng = np.random.default_rng(9)
         x = rng.normal(size=(rows, columns)).round(4)
@@ -93,7 +93,7 @@ def frames():
         frame = made((x, score + rng.normal(0, 1, rows)))
         return frame if regression else frame.assign(target=np.where(frame["target"] > 1, "yes", "no"))
 
-    def codes(rows=5400):
+    def codes(rows=5000):
         """400 codes that look like numbers, beside three numbers."""
         rng = np.random.default_rng(5)
         code, effect = rng.integers(0, 400, rows), rng.normal(0, 1.2, 400)

@@ -128,8 +128,8 @@ impl<'a> Grower<'a> {
     ) -> Self {
         let most = bins.counts.iter().copied().max().unwrap_or(0);
         let stride = match usize::from(most) {
-            0..=NARROWEST => NARROWEST,
-            0..=NARROW => NARROW,
+            most if most <= NARROWEST => NARROWEST,
+            most if most <= NARROW => NARROW,
             _ => WIDE,
         };
         // A leaf keeps a histogram while it is open: bound what all of them take.
