@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crosspilot_metrics::ProblemType;
+use crosspilot_table::label;
 use crosspilot_table::number::number;
 
 use crate::error::{TableError, TrainError};
@@ -13,8 +14,6 @@ use crate::settings::{Analysis, ColumnSummary, Settings};
 use crate::table::Table;
 use crate::target::Target;
 
-/// More labels than this are taken for names or free text.
-const MAX_LABELS: usize = 1_000;
 /// Whole numbers with more values than this are amounts, not classes.
 const MAX_CODES: usize = 20;
 /// The same for numbers with a fraction.
@@ -275,7 +274,7 @@ fn infer(
     if numeric as f64 > 0.5 * rows as f64 && numbers.len() > MAX_CODES {
         return cannot("it mixes numbers and texts: correct the texts, or give the problem type");
     }
-    if counts.len() > MAX_LABELS || counts.len() * 3 > rows {
+    if counts.len() as u64 > label::most(rows as u64, false) {
         return cannot(
             "that is too many labels to learn: choose another column, or give the problem type",
         );
@@ -296,11 +295,13 @@ fn fits(
         ProblemType::BinaryClassification if counts.len() != 2 => {
             wrong(format!("it has {} different values and needs exactly 2", counts.len()))
         }
-        ProblemType::MulticlassClassification if counts.len() > 5 * MAX_LABELS => wrong(format!(
-            "it has {} different values; at most {} are supported",
-            counts.len(),
-            5 * MAX_LABELS
-        )),
+        ProblemType::MulticlassClassification if counts.len() as u64 > label::MOST => {
+            wrong(format!(
+                "it has {} different values; at most {} are supported",
+                counts.len(),
+                label::MOST
+            ))
+        }
         ProblemType::Regression
             if !counts.keys().any(|label| number(label.as_bytes()).is_some()) =>
         {

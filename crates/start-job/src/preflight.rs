@@ -11,6 +11,7 @@ mod images;
 mod inspection;
 mod judge;
 mod parquet;
+mod repeats;
 mod table;
 mod target;
 mod verdict;
@@ -110,5 +111,7 @@ async fn look<S: Source>(source: &S, inspection: &mut Inspection<'_>) -> Result<
     }
 }
 
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,34 @@ pub struct Profile {
     length: u64,
     spaced: u64,
     spelled: Spelled,
+    counter: Counter,
 }
+
+/// Whether whole numbers only ever grow by small steps from row to row.
+#[derive(Debug, Clone, Copy, Default)]
+enum Counter {
+    #[default]
+    Unseen,
+    From {
+        first: f64,
+        last: f64,
+    },
+    Not,
+}
+
+impl Counter {
+    fn and(self, number: f64) -> Self {
+        match self {
+            _ if number.fract() != 0.0 => Counter::Not,
+            Counter::Unseen => Counter::From { first: number, last: number },
+            Counter::From { first, last } if number > last => Counter::From { first, last: number },
+            _ => Counter::Not,
+        }
+    }
+}
+
+/// Rows from which numbers that grow are no accident.
+const COUNTED: u64 = 50;
 
 /// How the values so far write what is true and what is false.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -93,6 +120,14 @@ impl Spelled {
 }
 
 impl Profile {
+    /// Whether it numbers the rows: whole numbers that only ever grow by small steps.
+    pub fn is_row_counter(&self) -> bool {
+        let Counter::From { first, last } = self.counter else { return false };
+        self.numbers == self.values()
+            && self.numbers > COUNTED
+            && (last - first) / (self.numbers as f64) < 3.0
+    }
+
     /// Takes a cell; gives the number that it is.
     pub fn observe(&mut self, cell: &[u8]) -> Option<f64> {
         self.rows += 1;
@@ -105,6 +140,7 @@ impl Profile {
         self.length += cell.len() as u64;
         if let Some(number) = number(cell) {
             self.numbers += 1;
+            self.counter = self.counter.and(number);
             self.integers += u64::from(number.fract() == 0.0);
             self.negative += u64::from(number < 0.0);
             return Some(number);

@@ -13,11 +13,13 @@
 //! | is it a date? | [`date`] |
 //! | is it true or false? | [`boolean`] |
 //! | what does a column hold? | [`kind`] |
+//! | how many labels can be told apart? | [`label`] |
 
 pub mod boolean;
 pub mod date;
 pub mod format;
 pub mod kind;
+pub mod label;
 pub mod missing;
 pub mod number;
 pub mod shape;

@@ -101,7 +101,7 @@ async fn event(customer: &Customer, detail_type: &str, about: &str) -> Value {
     serde_json::from_str(&ours[0].detail).unwrap()
 }
 
-async fn runs(customer: &Customer) -> Vec<crosspilot_core::registry::RunRecord> {
+pub(crate) async fn runs(customer: &Customer) -> Vec<crosspilot_core::registry::RunRecord> {
     let registry = &customer.cloud.vendor().registry;
     registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap()
 }

@@ -99,7 +99,7 @@ fn gzipped_data_with_a_validation_channel_trains_as_the_settings_say() {
             "objective": {"problem_type": "BinaryClassification", "metric": "AUC"},
             "training": {
                 "mode": "ensembling", "max_candidates": 1, "max_runtime_seconds": 500,
-                "max_trial_seconds": 60, "validation": "channel",
+                "max_trial_seconds": 60, "validation": "channel", "hold_out": 0,
             },
         }))
         .unwrap();

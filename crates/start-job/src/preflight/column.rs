@@ -9,7 +9,7 @@ use super::distinct::{Distinct, hash};
 /// Classes of the target that a column is held against.
 pub(super) const CLASSES: usize = 10;
 /// Values of a column that are held against the target's classes.
-const VALUES: usize = 64;
+const VALUES: usize = 512;
 /// Rows from which something that holds for all of them is no accident.
 pub(super) const ENOUGH: u64 = 100;
 
@@ -32,7 +32,11 @@ pub(super) struct Seen {
     /// Smallest and largest number of each class.
     ranges: [(f64, f64); CLASSES],
     in_class: [u64; CLASSES],
+    /// Rows of each class without a value, and with one.
+    filled: [[u32; CLASSES]; 2],
     line: Line,
+    /// A digest of all cells in their order, which equal columns share.
+    digest: u64,
 }
 
 impl Default for Seen {
@@ -43,21 +47,29 @@ impl Default for Seen {
             by_value: Some(HashMap::new()),
             ranges: [(f64::INFINITY, f64::NEG_INFINITY); CLASSES],
             in_class: [0; CLASSES],
+            filled: [[0; CLASSES]; 2],
             line: Line::default(),
+            digest: 0,
         }
     }
 }
 
 impl Seen {
-    pub(super) fn observe(&mut self, cell: &[u8], answer: Answer) {
+    /// Takes a cell; gives its hash.
+    pub(super) fn observe(&mut self, cell: &[u8], answer: Answer) -> u64 {
         let hash = hash(cell);
         self.hold_against_class(hash, answer);
+        self.digest = self.digest.wrapping_mul(0x0100_0000_01b3).wrapping_add(hash);
         let number = self.profile.observe(cell);
-        if is_missing(cell) {
-            return;
+        let is_missing = is_missing(cell);
+        if let Some(class) = answer.class {
+            self.filled[usize::from(!is_missing)][class] += 1;
+        }
+        if is_missing {
+            return hash;
         }
         self.distinct.observe(hash);
-        let Some(number) = number else { return };
+        let Some(number) = number else { return hash };
         if let Some(class) = answer.class {
             let (low, high) = &mut self.ranges[class];
             (*low, *high) = (low.min(number), high.max(number));
@@ -66,6 +78,31 @@ impl Seen {
         if let Some(answer) = answer.number {
             self.line.observe(number, answer);
         }
+        hash
+    }
+
+    /// What all its cells are in their order, as one number.
+    pub(super) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Rows with a value that `training` has not, where all values of both were counted.
+    pub(super) fn unknown_to(&self, training: &Self) -> Option<u64> {
+        self.distinct.unknown_to(&training.distinct)
+    }
+
+    /// Whether a model can learn nothing from it: it has no value, one value only, or
+    /// another word in every second row.
+    pub(super) fn tells_nothing(&self) -> bool {
+        let (values, different) = (self.values(), self.different());
+        let names_rows = self.kind() == Some(Kind::Categorical)
+            && self.profile.amounts().is_none()
+            && different > 20
+            && different * 2 > values;
+        values == 0
+            || different == 1 && self.profile.missing == 0
+            || names_rows
+            || self.profile.is_row_counter()
     }
 
     fn hold_against_class(&mut self, value: u64, answer: Answer) {
@@ -112,22 +149,31 @@ impl Seen {
     /// (Goodman and Kruskal's lambda), its numbers fall into a range of their own
     /// for each class, or they lie on a line with a numeric target.
     pub(super) fn tells_the_target(&self) -> bool {
-        self.values_tell() || self.ranges_tell() || self.line.is_straight()
+        self.values_tell() || self.filling_tells() || self.ranges_tell() || self.line.is_straight()
     }
 
     fn values_tell(&self) -> bool {
-        let Some(table) = &self.by_value else { return false };
+        self.by_value.as_ref().is_some_and(|table| self.tell(table.len(), table.values()))
+    }
+
+    /// Whether a value is there or not tells the class.
+    fn filling_tells(&self) -> bool {
+        self.tell(2, self.filled.iter())
+    }
+
+    /// Whether these groups of rows, so many, tell the class.
+    fn tell<'a>(&self, groups: usize, counts: impl Iterator<Item = &'a [u32; CLASSES]>) -> bool {
         let mut classes = [0_u64; CLASSES];
         let mut right = 0;
-        for counts in table.values() {
+        for counts in counts {
             right += u64::from(counts.iter().copied().max().unwrap_or_default());
             classes.iter_mut().zip(counts).for_each(|(sum, count)| *sum += u64::from(*count));
         }
         let rows: u64 = classes.iter().sum();
         let guessed = classes.into_iter().max().unwrap_or_default();
         self.covers(rows)
-            && table.len() > 1
-            && table.len() as u64 * 10 <= rows
+            && groups > 1
+            && groups as u64 * 10 <= rows
             && rows - guessed >= 10
             && (right - guessed) as f64 >= (rows - guessed) as f64 * 0.98
     }
@@ -187,7 +233,9 @@ mod tests {
 
     fn seen(cells: impl Iterator<Item = (String, Answer)>) -> Seen {
         let mut seen = Seen::default();
-        cells.for_each(|(cell, answer)| seen.observe(cell.as_bytes(), answer));
+        cells.for_each(|(cell, answer)| {
+            seen.observe(cell.as_bytes(), answer);
+        });
         seen
     }
 
@@ -222,6 +270,28 @@ mod tests {
             (["a", "b"][row % 2].to_owned(), class(usize::from(row % 2 == 0 || row % 10 == 1)))
         });
         assert!(!seen(hint).tells_the_target());
+    }
+
+    #[test]
+    fn whether_it_is_filled_may_tell_and_so_may_many_values() {
+        let filled = (0..500).map(|row| {
+            let left = row % 2 == 0;
+            (if left { format!("reason {row}") } else { String::new() }, class(usize::from(left)))
+        });
+        assert!(seen(filled).tells_the_target());
+        let codes = (0..5000).map(|row| (format!("c{}", row % 200), class(row % 200 % 3)));
+        assert!(seen(codes).tells_the_target());
+    }
+
+    #[test]
+    fn what_a_model_can_learn_nothing_from() {
+        let of = |cell: fn(usize) -> String| {
+            seen((0..500).map(|row| (cell(row), Answer::default()))).tells_nothing()
+        };
+        assert!(of(|_| String::new()) && of(|_| "same".into()));
+        assert!(of(|row| format!("C-{row}")) && of(|row| row.to_string()));
+        assert!(!of(|row| (row * 7919 % 613).to_string()) && !of(|row| format!("c{}", row % 9)));
+        assert!(!of(|row| format!("${row}.50")));
     }
 
     #[test]

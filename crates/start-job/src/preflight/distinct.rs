@@ -37,6 +37,14 @@ impl Distinct {
         (self.kept.len() as u64).saturating_mul(self.mask.saturating_add(1))
     }
 
+    /// Rows with a value that `known` has not, where both have counted every value.
+    pub(super) fn unknown_to(&self, known: &Self) -> Option<u64> {
+        let rows = |(hash, rows): (&u64, &u32)| {
+            if known.kept.contains_key(hash) { 0 } else { u64::from(*rows) }
+        };
+        (self.mask == 0 && known.mask == 0).then(|| self.kept.iter().map(rows).sum())
+    }
+
     /// Whether no value that was kept came twice.
     pub(super) fn all_once(&self) -> bool {
         self.kept.values().all(|count| *count == 1)

@@ -38,11 +38,15 @@ pub(super) fn read(
         return None;
     }
     let names: Vec<String> = record.iter().map(str::to_owned).collect();
-    if names.len() < 2 {
-        error(
-            Flaw::OneColumn,
-            "has one column only (its first line has no comma): give the target and at least one column to predict it from".into(),
-        );
+    let is_mark = names[0].trim().to_ascii_lowercase().starts_with("sep=");
+    if names.len() < 2 || is_mark {
+        let message = match later_header(text) {
+            Some(line) => format!(
+                "has no header in its first line; it seems to stand in line {line}: remove what is before it"
+            ),
+            None => "has one column only (its first line has no comma): give the target and at least one column to predict it from".to_owned(),
+        };
+        error(if is_mark { Flaw::NoHeader } else { Flaw::OneColumn }, message);
         return None;
     }
     if looks_like_data(&names) && target.is_none_or(|target| !names.iter().any(|n| n == target)) {
@@ -53,24 +57,70 @@ pub(super) fn read(
         );
         return None;
     }
+    if names[0].trim().is_empty() && counts_rows(text) {
+        error(
+            Flaw::UnnamedColumn,
+            "has no name for its first column, which counts the rows, as pandas writes its index: write it with index=False".into(),
+        );
+        return Some(names);
+    }
     must_have_names(file, &names, findings);
     Some(names)
+}
+
+/// Lines among which a header is looked for that is not the first.
+const LINES_BEFORE: usize = 10;
+
+/// The line, from 1, in which the header stands if something else stands before it: the
+/// first of several fields that the next line has, too.
+fn later_header(text: &[u8]) -> Option<usize> {
+    let mut reader = crosspilot_table::reader(text);
+    let rows: Vec<csv::ByteRecord> =
+        reader.byte_records().take(LINES_BEFORE + 1).map_while(Result::ok).collect();
+    let found =
+        rows.windows(2).skip(1).find(|pair| pair[0].len() > 1 && pair[0].len() == pair[1].len())?;
+    let begin = found[0].position()?.byte() as usize;
+    let blank = text[begin..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    Some(1 + text[..begin + blank].iter().filter(|byte| **byte == b'\n').count())
+}
+
+/// Whether the first fields of the rows below the header count from 0 or 1.
+fn counts_rows(text: &[u8]) -> bool {
+    let mut reader = crosspilot_table::reader(text);
+    let rows = reader.byte_records().skip(1).take(3).map_while(Result::ok);
+    let first: Vec<f64> = rows.filter_map(|row| number(row.get(0)?)).collect();
+    first.len() == 3 && first[0] <= 1.0 && first.windows(2).all(|pair| pair[1] == pair[0] + 1.0)
 }
 
 /// That every column has a name of its own.
 pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findings) {
     let mut error = |flaw, message: String| findings.error(Finding::in_file(file, flaw, message));
     let mut seen = BTreeMap::new();
+    let nameless: Vec<usize> =
+        (0..names.len()).filter(|index| names[*index].trim().is_empty()).collect();
+    let named = names.len() - nameless.len();
+    if nameless.first().is_some_and(|first| *first == named) {
+        // All of them stand at the end.
+        let message =
+            "ends its header with a comma, or with several: leave them out, in every line";
+        error(Flaw::UnnamedColumn, message.to_owned());
+    } else if !nameless.is_empty() {
+        let places: Vec<String> =
+            nameless.iter().take(10).map(|index| (index + 1).to_string()).collect();
+        let plural = if nameless.len() > 1 { "s" } else { "" };
+        error(
+            Flaw::UnnamedColumn,
+            format!(
+                "has no name for column{plural} {} in its header: give every column a name of its own",
+                places.join(", ")
+            ),
+        );
+    }
     for (index, name) in names.iter().enumerate() {
         if name.trim().is_empty() {
-            error(
-                Flaw::UnnamedColumn,
-                format!(
-                    "has no name for column {} in its header: give every column a name of its own",
-                    index + 1
-                ),
-            );
-        } else if let Some(first) = seen.insert(name, index + 1) {
+            continue;
+        }
+        if let Some(first) = seen.insert(name, index + 1) {
             error(
                 Flaw::DuplicateColumn,
                 format!(
@@ -96,10 +146,15 @@ pub(super) fn must_be_narrow(file: &str, shape: &Shape, findings: &mut Findings)
     findings.error(Finding::in_file(file, Flaw::TooManyColumns, message));
 }
 
-/// Names are words. A first line of which a third is numbers is a row.
+/// Names are words. A first line of which a third is numbers is a row, but for years
+/// that are there once each.
 fn looks_like_data(names: &[String]) -> bool {
-    let numbers = names.iter().filter(|name| number(name.as_bytes()).is_some()).count();
-    numbers * 3 >= names.len()
+    let numbers: Vec<f64> =
+        names.iter().filter_map(|name| number(name.trim().as_bytes())).collect();
+    let is_year = |number: &f64| number.fract() == 0.0 && (1900.0..2100.0).contains(number);
+    let years = numbers.iter().all(is_year)
+        && numbers.windows(2).all(|pair| (pair[1] - pair[0]).abs() == 1.0);
+    numbers.len() * 3 >= names.len() && !(years && numbers.len() > 1)
 }
 
 /// That the target is a column. Tells whether it is: only a line that names it is

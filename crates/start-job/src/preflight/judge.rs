@@ -92,11 +92,11 @@ pub(super) fn judge(settings: &ModelSettings, places: &Places<'_>, parts: Parts<
     let validation = validation.map(|mut part| {
         part.finish();
         let channel = part.channel();
-        judge_validation(places.validation, &training, reference, part, &mut findings);
+        judge_validation(settings, places.validation, &training, reference, part, &mut findings);
         channel
     });
     if let (Some(part), Some((_, names))) = (held_out, reference) {
-        judge_held_out(&settings.target, names, part, &mut findings);
+        judge_held_out(settings, &training, names, part, &mut findings);
     }
     Verdict {
         format: training.format(),
@@ -250,6 +250,73 @@ fn table_columns(settings: &ModelSettings, table: &Table, exact: bool, findings:
         if tabular {
             feature(name, &settings.target, seen, findings);
         }
+    }
+    if tabular {
+        features(settings, table, exact, findings);
+    }
+}
+
+/// Share of rows with a twin from which it is told, in percent.
+const REPEATED: u64 = 5;
+/// Rows that could be, for each that is, from which twins are no accident.
+const CROWDED: u64 = 100;
+
+/// What is to be said of all features together.
+fn features(settings: &ModelSettings, table: &Table, exact: bool, findings: &mut Findings) {
+    let weight = settings.training.sample_weight.as_deref();
+    let features: Vec<(&str, &Seen)> = (0..table.names.len())
+        .filter(|index| Some(*index) != table.target)
+        .map(|index| (table.names[index].as_str(), &table.columns[index]))
+        .filter(|(name, _)| weight != Some(*name))
+        .collect();
+    let readable = !findings.has_errors();
+    if readable
+        && exact
+        && table.rows >= ENOUGH
+        && features.iter().all(|(_, seen)| seen.tells_nothing())
+    {
+        let message = format!(
+            "no column besides {} can be learned from: each is empty, has one value only, or another one in every row; give columns that say something",
+            quoted(&settings.target)
+        );
+        findings.error(Finding::new(Flaw::NothingToLearn, message));
+    }
+    // Where there are few different rows that could be, twins are no copies.
+    let possible =
+        features.iter().map(|(_, seen)| seen.different().max(1)).fold(1, u64::saturating_mul);
+    let mut known = std::collections::HashMap::new();
+    if table.target.is_some() && table.rows >= ENOUGH {
+        known.insert(table.labels.cells.digest(), settings.target.as_str());
+    }
+    for (name, seen) in features {
+        if seen.values() < ENOUGH || seen.different() < 2 {
+            continue;
+        }
+        if let Some(other) = known.get(&seen.digest()) {
+            let about = |flaw, rest: &str| {
+                let message =
+                    format!("equals {} in all {} rows: {rest}", quoted(other), grouped(table.rows));
+                Finding::of_column(name, flaw, message)
+            };
+            findings.warn(if *other == settings.target {
+                about(Flaw::LeakyColumn, "leave it out, or the model learns nothing else")
+            } else {
+                about(Flaw::EqualColumns, "leave one of them out")
+            });
+        } else {
+            known.insert(seen.digest(), name);
+        }
+    }
+    let (all, repeated) = (table.repeats.all(), table.repeats.repeated());
+    let unlikely = possible / CROWDED >= all;
+    if all >= ENOUGH && unlikely && repeated * 100 >= all * REPEATED {
+        let message = format!(
+            "{} of {} rows stand there more than once without their target, the commonest {} times: they count that often, and a model may be judged on rows that it has learned; remove copies if they are some",
+            grouped(repeated),
+            grouped(all),
+            grouped(table.repeats.most())
+        );
+        findings.warn(Finding::new(Flaw::RepeatedRows, message));
     }
 }
 
@@ -414,7 +481,43 @@ fn parquet_column(
     }
 }
 
+/// Labels of other data that training does not have: a model cannot be right there.
+fn labels_of(
+    settings: &ModelSettings,
+    training: &Inspection<'_>,
+    file: &str,
+    other: &Table,
+    harm: &str,
+    findings: &mut Findings,
+) {
+    let Some(table) = training.table.as_ref().filter(|table| table.target.is_some()) else {
+        return;
+    };
+    if other.target.is_none() || !table.labels.is_classes(settings.objective.as_ref()) {
+        return;
+    }
+    let Some((rows, labels)) = other.labels.unknown_to(&table.labels) else { return };
+    if rows == 0 {
+        return;
+    }
+    let usable = other.labels.usable();
+    let message = format!(
+        "has {} of {} rows with labels in {} that the training data does not have ({labels} of them): {harm}; case and blanks count, so write them as they are there",
+        grouped(rows),
+        grouped(usable),
+        quoted(&settings.target)
+    );
+    let finding = Finding::in_file(file, Flaw::UnknownLabels, message).column(&settings.target);
+    // A sample may have missed a label, but not all of them.
+    if rows == usable {
+        findings.error(finding);
+    } else {
+        findings.warn(finding);
+    }
+}
+
 fn judge_validation(
+    settings: &ModelSettings,
     place: &str,
     training: &Inspection<'_>,
     reference: Option<(&str, &[String])>,
@@ -455,17 +558,21 @@ fn judge_validation(
     if part.table.as_ref().is_some_and(|table| table.target.is_some() && table.usable == 0) {
         let message = "has no row with a target: nothing can be validated on it";
         findings.error(Finding::in_file(file, Flaw::MissingTargets, message));
+    } else if let Some(table) = &part.table {
+        labels_of(settings, training, file, table, "nothing can be validated on them", findings);
     }
 }
 
 /// The run ends with predictions for the held-out file: what would fail then is
 /// told before it costs anything.
 fn judge_held_out(
-    target: &str,
+    settings: &ModelSettings,
+    training: &Inspection<'_>,
     names: &[String],
     mut part: Inspection<'_>,
     findings: &mut Findings,
 ) {
+    let target = settings.target.as_str();
     let Some(file) = part.files().first().map(|file| file.name.clone()) else { return };
     let own = std::mem::take(&mut part.findings).into_verdict();
     let cannot = "; the run ends with predictions for this held-out file: correct or remove it";
@@ -496,6 +603,53 @@ fn judge_held_out(
             quoted(target)
         );
         findings.warn(Finding::in_file(&file, Flaw::HeldOutUnlabelled, message).column(target));
+    } else if let Some(table) = &part.table {
+        let harm = "the model cannot be right there, and they are left out of the evaluation";
+        labels_of(settings, training, &file, table, harm, findings);
+    }
+    if let (Some(held), Some(table)) = (&part.table, &training.table) {
+        held_out_values(&file, held, table, target, findings);
+    }
+}
+
+/// Held-out rows that training has, too, and columns whose values it has not.
+fn held_out_values(
+    file: &str,
+    held: &Table,
+    training: &Table,
+    target: &str,
+    findings: &mut Findings,
+) {
+    for (name, seen) in held.names.iter().zip(&held.columns) {
+        let known = training.names.iter().position(|known| known == name && name != target);
+        let Some(known) = known.map(|index| &training.columns[index]) else { continue };
+        let values = seen.values();
+        let Some(unknown) = seen.unknown_to(known) else { continue };
+        if known.kind() != Some(Kind::Categorical) || unknown * 2 <= values {
+            continue;
+        }
+        let padded = match seen.profile.padded {
+            0 => String::new(),
+            padded => format!(" ({} begin or end with a blank)", grouped(padded)),
+        };
+        let message = format!(
+            "has {} of {} values in column {} that the training data does not have{padded}: the model takes them for unknown; case and blanks count, so write them as they are there",
+            grouped(unknown),
+            grouped(values),
+            quoted(name)
+        );
+        findings.warn(Finding::in_file(file, Flaw::UnknownValues, message).column(name));
+    }
+    // As many as have a twin in the training data itself are no wonder.
+    let (rows, shared) = (held.repeats.all(), held.repeats.also_in(&training.repeats));
+    let usual = training.repeats.repeated() as f64 / training.repeats.all().max(1) as f64;
+    if shared as f64 > (usual + 0.05) * rows as f64 && shared > 1 {
+        let message = format!(
+            "has {} of {} rows that stand in the training data, too (as far as it was read, and whatever their target): the model has learned them, and its figures flatter; take them out of one of the two",
+            grouped(shared),
+            grouped(rows)
+        );
+        findings.warn(Finding::in_file(file, Flaw::HeldOutInTraining, message));
     }
 }
 

@@ -5,6 +5,7 @@ use crosspilot_table::number::number;
 use crosspilot_table::reader;
 
 use super::column::{Answer, Seen};
+use super::repeats::Repeats;
 use super::target::Labels;
 use super::verdict::{Finding, Findings, Flaw};
 
@@ -36,6 +37,8 @@ pub(super) struct Table {
     pub(super) bad_weights: u64,
     /// The first row of ordinary length.
     pub(super) first: Option<csv::StringRecord>,
+    /// Which rows there are, by what their features hold.
+    pub(super) repeats: Repeats,
 }
 
 impl Table {
@@ -53,6 +56,7 @@ impl Table {
             bytes: 0,
             bad_weights: 0,
             first: None,
+            repeats: Repeats::new(&names),
             names,
         }
     }
@@ -66,11 +70,14 @@ impl Table {
             Some(cell) => self.labels.observe(cell.as_bytes()),
             None => Some(Answer::default()),
         };
+        let mut features = 0;
         for (index, (seen, cell)) in self.columns.iter_mut().zip(row).enumerate() {
             if Some(index) != self.target {
-                seen.observe(cell.as_bytes(), answer.unwrap_or_default());
+                let hash = seen.observe(cell.as_bytes(), answer.unwrap_or_default());
+                features = self.repeats.and(features, index, hash);
             }
         }
+        self.repeats.observe(features);
         let weight = self.weight.and_then(|weight| row.get(weight));
         let is_weighed =
             weight.is_none_or(|cell| number(cell.as_bytes()).is_some_and(|weight| weight >= 0.0));
@@ -105,10 +112,8 @@ impl Table {
                 break;
             }
             if row.len() != width {
-                let message = format!(
-                    "has {} fields in line {line}, and its header has {width}: put values that hold commas in double quotes",
-                    row.len()
-                );
+                let raw = &text[start as usize..end as usize];
+                let message = ragged(&row, width, raw, &format!("line {line}"));
                 findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
                 return;
             }
@@ -130,6 +135,18 @@ impl Table {
     pub(super) fn middle(&mut self, file: &str, piece: &[u8], findings: &mut Findings) {
         let Some(last) = piece.iter().rposition(|b| *b == b'\n') else { return };
         let piece = &piece[..=last];
+        // It may begin within a character, but not behind a line feed.
+        let whole = piece.iter().position(|b| *b == b'\n').map_or(piece, |at| &piece[at + 1..]);
+        if whole.contains(&0) {
+            let message = "contains binary data (a NUL in its middle): give comma-separated UTF-8 text with a header line";
+            findings.error(Finding::in_file(file, Flaw::BinaryData, message));
+            return;
+        }
+        if std::str::from_utf8(whole).is_err() {
+            let message = "is not UTF-8 text in its middle; it may be Latin-1 or Windows-1252: save it as UTF-8";
+            findings.error(Finding::in_file(file, Flaw::NotUtf8, message));
+            return;
+        }
         let plain = !piece.contains(&b'"');
         let starts = piece.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1);
         let tries = if plain { 1 } else { STARTS };
@@ -151,11 +168,8 @@ impl Table {
                 }
                 self.observe(&row);
             } else if plain {
-                let message = format!(
-                    "has a row of {} fields in its middle, and its header has {}: put values that hold commas in double quotes",
-                    row.len(),
-                    self.names.len()
-                );
+                let raw = &text[begin as usize..end as usize];
+                let message = ragged(&row, self.names.len(), raw, "a row of its middle");
                 findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
                 return;
             }
@@ -171,6 +185,18 @@ impl Table {
             matches!(reader.read_record(&mut row), Ok(true)) && row.len() == self.names.len()
         })
     }
+}
+
+/// What is wrong with a row that has another number of fields than the header.
+fn ragged(row: &csv::StringRecord, width: usize, raw: &[u8], place: &str) -> String {
+    let remedy = if raw.windows(2).any(|pair| pair == b"\\\"") {
+        "it escapes quotes with a backslash: write two double quotes for one that is meant"
+    } else if row.len() > width && row.iter().skip(width).all(str::is_empty) {
+        "it ends with a comma: leave that out"
+    } else {
+        "put values that hold commas in double quotes"
+    };
+    format!("has {} fields in {place}, and its header has {width}: {remedy}", row.len())
 }
 
 fn open_quote(file: &str, line: u64) -> Finding {

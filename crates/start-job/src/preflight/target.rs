@@ -1,10 +1,10 @@
 //! What the target's cells say: classes and their balance, or a measure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crosspilot_core::settings::Objective;
-use crosspilot_table::is_missing;
 use crosspilot_table::number::number;
+use crosspilot_table::{is_missing, label};
 
 use super::column::{Answer, CLASSES, ENOUGH, Seen};
 use super::distinct::hash;
@@ -65,6 +65,16 @@ impl Labels {
 
     pub(super) fn usable(&self) -> u64 {
         self.cells.values()
+    }
+
+    /// Rows with a label that the training data does not have, and how many such labels;
+    /// nothing where not all labels were counted.
+    pub(super) fn unknown_to(&self, training: &Self) -> Option<(u64, u64)> {
+        if self.too_many || training.too_many {
+            return None;
+        }
+        let unknown = self.counts.iter().filter(|(hash, _)| !training.counts.contains_key(hash));
+        Some(unknown.fold((0, 0), |(rows, labels), (_, (_, count))| (rows + count, labels + 1)))
     }
 
     fn different(&self) -> u64 {
@@ -141,6 +151,15 @@ impl Labels {
         if !self.is_classes(objective) {
             return;
         }
+        let profile = &self.cells.profile;
+        if profile.dressed * 2 > usable && different > FEW_NUMBERS {
+            let dress: Vec<&str> = profile.dress.iter().map(|(dress, _)| dress.remedy()).collect();
+            findings.error(about(
+                Flaw::DressedNumbers,
+                format!("has numbers in {} of {} values that SageMaker Autopilot takes for words, so that each would be a class of its own: {}", grouped(profile.dressed), grouped(usable), dress.join("; ")),
+            ));
+            return;
+        }
         if usable >= ENOUGH && different * 2 > usable {
             findings.error(about(
                 Flaw::TargetIsIdentifier,
@@ -148,10 +167,27 @@ impl Labels {
             ));
             return;
         }
+        let most = label::most(usable, objective.is_some());
+        if usable >= ENOUGH && different > most {
+            findings.error(about(
+                Flaw::ManyClasses,
+                format!("has {} different values, and of {} rows at most {} classes can be learned: group them, or set problem type Regression if they are measures", grouped(different), grouped(usable), grouped(most)),
+            ));
+            return;
+        }
         if different > MANY {
             findings.warn(about(
                 Flaw::ManyClasses,
                 format!("has {} different values: each is a class of its own; group them, or set problem type Regression if they are measures", grouped(different)),
+            ));
+        }
+        let alike: BTreeSet<String> =
+            self.counts.values().map(|(text, _)| label::alike(text)).collect();
+        let doubled = self.counts.len() - alike.len();
+        if doubled > 0 {
+            findings.warn(about(
+                Flaw::SimilarLabels,
+                format!("has {doubled} of {} labels that differ from another one only in blanks or case: each is a class of its own; write them alike if they mean the same", grouped(different)),
             ));
         }
         self.balance(target, usable, findings);

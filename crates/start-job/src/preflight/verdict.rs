@@ -304,6 +304,20 @@ pub enum Flaw {
     UniqueColumn,
     /// A column that gives the answer away.
     LeakyColumn,
+    /// Two columns that are equal in every row.
+    EqualColumns,
+    /// No column that anything can be learned from.
+    NothingToLearn,
+    /// Labels that differ only in blanks or case.
+    SimilarLabels,
+    /// Labels of other data that the training data does not have.
+    UnknownLabels,
+    /// Values of a held-out column that the training data does not have.
+    UnknownValues,
+    /// Rows that stand there more than once.
+    RepeatedRows,
+    /// Held-out rows that the model learns from, too.
+    HeldOutInTraining,
     /// Numbers with a few words in between.
     MixedColumn,
     /// Values that people mean as missing and pandas does not read so.
