@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 pub mod fleet;
+pub mod vendor_side;
 
 use std::future::Future;
 use std::path::PathBuf;

@@ -224,6 +224,7 @@ async fn begin_run(
         trigger,
         features: Vec::new(),
         booleans: Default::default(),
+        numeric: Default::default(),
         set_aside: None,
         stop: None,
         overruled: Vec::new(),

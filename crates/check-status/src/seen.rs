@@ -8,6 +8,7 @@ use crosspilot_core::aws::sagemaker::operation::describe_transform_job::Describe
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, EndpointStatus};
 use crosspilot_core::decision::as_printed;
 use crosspilot_core::error::Code;
+use crosspilot_core::said::Said;
 use serde::Serialize;
 
 use crate::poll::{
@@ -71,7 +72,7 @@ struct Seen {
     what: String,
     phase: Phase,
     status: String,
-    /// Why it failed, in SageMaker's words.
+    /// Why it failed, in words that may leave the customer's account.
     reason: Option<String>,
     /// Under which code a failed one ends the run.
     code: Code,
@@ -92,7 +93,8 @@ impl Terms {
     ) -> Response {
         let status = shown(found.auto_ml_job_status());
         let best = found.best_candidate().map(best_of);
-        let mut reason = found.failure_reason().map(str::to_owned);
+        let command = format!("describe-auto-ml-job-v2 --auto-ml-job-name {name}");
+        let mut reason = told(found.failure_reason(), command);
         if best.is_none() && status != "Failed" {
             reason = reason.or_else(|| Some("it has no best candidate".to_owned()));
         }
@@ -118,7 +120,10 @@ impl Terms {
             what: format!("transform job {name}, which scores the held-out rows,"),
             phase: transform_phase(&status, self.order.as_ref()),
             status,
-            reason: found.failure_reason().map(str::to_owned),
+            reason: told(
+                found.failure_reason(),
+                format!("describe-transform-job --transform-job-name {name}"),
+            ),
             code: Code::ResourceFailed,
         })
     }
@@ -132,7 +137,8 @@ impl Terms {
     ) -> Response {
         let status = shown(found.endpoint_status());
         let serving = found.endpoint_config_name().unwrap_or_default();
-        let mut reason = found.failure_reason().map(str::to_owned);
+        let command = format!("describe-endpoint --endpoint-name {name}");
+        let mut reason = told(found.failure_reason(), command);
         if status == EndpointStatus::InService.as_str() && serving != config {
             let why = reason.unwrap_or_else(|| "SageMaker gave no reason".to_owned());
             reason = Some(format!("it went back to config {serving}: {why}"));
@@ -176,6 +182,11 @@ impl Terms {
             wait_seconds: self.clock.wait_seconds(),
         }
     }
+}
+
+/// What may be told of a `FailureReason`, which this command reads whole.
+fn told(reason: Option<&str>, command: String) -> Option<String> {
+    reason.map(|reason| Said::new(reason).reason(command))
 }
 
 /// The status in SageMaker's own word.
@@ -248,13 +259,13 @@ mod tests {
     #[test]
     fn a_failed_job_says_why_and_one_without_a_candidate_that_it_has_none() {
         let mut failed = job("Failed", "ModelInsightsError", false);
-        failed.failure_reason = Some("there is no data".into());
+        failed.failure_reason = Some("AlgorithmError: 'Jane Roe' is no number".into());
         let cause = |found| terms().job("j", found, None).failure.unwrap();
         assert_eq!(
             cause(&failed),
             Failure {
                 code: "NoCandidate".into(),
-                cause: "AutoML job j ended as Failed: there is no data".into()
+                cause: "AutoML job j ended as Failed: AlgorithmError: a container gave up on the data; SageMaker's own words may quote the data and stay in the customer's account: read them there with `aws sagemaker describe-auto-ml-job-v2 --auto-ml-job-name j`".into()
             }
         );
         let empty = cause(&job("Completed", "MaxAutoMLJobRuntimeReached", false));
@@ -269,7 +280,7 @@ mod tests {
                 let found = DescribeEndpointOutput::builder()
                     .endpoint_status(EndpointStatus::from(status))
                     .endpoint_config_name(config)
-                    .failure_reason("it does not answer")
+                    .failure_reason("Jane Roe does not answer")
                     .build();
                 let response = terms().endpoint("e", "new", &found);
                 let expected = match status {
@@ -283,7 +294,9 @@ mod tests {
                 };
                 assert_eq!(response.phase, expected, "{status} {serves}");
                 let cause = response.failure.map(|failure| failure.cause).unwrap_or_default();
-                assert_eq!(cause.contains("it does not answer"), expected == Failed, "{cause}");
+                assert!(!cause.contains("Jane Roe"), "{cause}");
+                let told = cause.contains("describe-endpoint --endpoint-name e");
+                assert_eq!(told, expected == Failed, "{cause}");
                 let back = cause.contains("it went back to config old");
                 assert_eq!(back, status == "InService" && !serves, "{cause}");
             }

@@ -174,22 +174,26 @@ impl Bucket<'_> {
             let uri = self.uri(key);
             CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", error.to_string())
         };
-        let put = self
-            .s3
-            .put_object()
-            .bucket(self.tenant.bucket.as_str())
-            .expected_bucket_owner(self.tenant.account.as_str())
-            .key(key)
-            .if_none_match("*")
-            .content_type("application/json")
-            .body(ByteStream::from(serde_json::to_vec(&document).map_err(no_json)?))
-            .send()
-            .await;
+        let body = serde_json::to_vec(&document).map_err(no_json)?;
+        if self.write_once(key, "application/json", body).await? {
+            return Ok(document);
+        }
+        serde_json::from_slice(&self.get(key).await?.0).map_err(no_json)
+    }
+
+    /// Writes an object unless there is one. Tells whether it was written.
+    pub async fn write_once(
+        &self,
+        key: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<bool, CallError> {
+        let put = self.s3.put_object().bucket(self.tenant.bucket.as_str()).key(key);
+        let put = put.expected_bucket_owner(self.tenant.account.as_str()).if_none_match("*");
+        let put = put.content_type(content_type).body(ByteStream::from(body)).send().await;
         match put.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
-            Ok(_) => Ok(document),
-            Err(error) if error.aws_code() == "PreconditionFailed" => {
-                serde_json::from_slice(&self.get(key).await?.0).map_err(no_json)
-            }
+            Ok(_) => Ok(true),
+            Err(error) if error.aws_code() == "PreconditionFailed" => Ok(false),
             Err(error) => Err(error),
         }
     }

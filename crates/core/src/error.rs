@@ -8,6 +8,8 @@ use std::fmt;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use crate::said::Said;
+
 /// The stable name of a failure. The state machines retry the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -169,6 +171,10 @@ impl CallError {
             {
                 ("BadAnswer".into(), root_cause(error))
             }
+            SdkError::ServiceError(service) if service.err().code() == Some(MODEL_ERROR) => {
+                let said = Said::new(service.err().message().unwrap_or_default());
+                (MODEL_ERROR.into(), said.model_error(&resource))
+            }
             SdkError::ServiceError(service) => (
                 service.err().code().unwrap_or("Unknown").to_owned(),
                 service.err().message().unwrap_or("AWS gave no message").to_owned(),
@@ -194,7 +200,7 @@ impl CallError {
         &self.aws_code
     }
 
-    /// AWS's own message.
+    /// AWS's own message; ours where AWS hands on a container's.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -246,6 +252,9 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
     cause.to_string()
 }
+
+/// What SageMaker says when a model's container refused a request.
+pub const MODEL_ERROR: &str = "ModelError";
 
 /// What S3 says to a conditional write while another one of the same object is
 /// under way: the write may be tried again.

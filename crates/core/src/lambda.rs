@@ -1,8 +1,10 @@
 //! What the `main.rs` of every handler wires: the process's configuration, the
 //! registry, and the way errors reach the state machine.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::task::Poll;
 
 use aws_config::SdkConfig;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -44,6 +46,19 @@ impl App {
 
 type Boxed<Handled> = Pin<Box<dyn Future<Output = <Handled as Future>::Output>>>;
 
+const PANICKED: &str =
+    "the function panicked: a fault in Crosspilot, report it with the place that its log names";
+
+/// What a handler comes to; nothing if it panics. A panic's message may quote what was
+/// being read, such as a text cut within a character: it is neither logged nor told.
+async fn unless_it_panics<T>(mut handled: Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |polled| polled.map(Some))
+    })
+    .await
+}
+
 /// Answers invocations with `handle` until the sandbox ends. An error reaches
 /// the caller under its stable code, and the log with its message.
 pub async fn serve<Request, Response, Error, Handled>(
@@ -56,6 +71,10 @@ where
     Handled: Future<Output = Result<Response, Error>> + 'static,
 {
     lambda_runtime::tracing::init_default_subscriber();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "the function panicked");
+    }));
     let app = App::from_env().await?;
     let handle = &handle;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
@@ -65,12 +84,13 @@ where
         let sessions = app.sessions.clone();
         async move {
             let (code, message) = match handled {
-                Ok(handled) => match handled.await {
-                    Ok(response) => return Ok(response),
-                    Err(error) => {
+                Ok(handled) => match unless_it_panics(handled).await {
+                    Some(Ok(response)) => return Ok(response),
+                    Some(Err(error)) => {
                         sessions.forget();
                         (error.code(), error.to_string())
                     }
+                    None => (Code::Internal, PANICKED.to_owned()),
                 },
                 Err(malformed) => {
                     (Code::RequestInvalid, format!("the request is malformed: {malformed}"))
@@ -88,4 +108,20 @@ where
         }
     }))
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_without_its_message() {
+        let well: Boxed<std::future::Ready<u8>> = Box::pin(async { 7 });
+        assert_eq!(unless_it_panics(well).await, Some(7));
+        let badly: Boxed<std::future::Ready<u8>> = Box::pin(async {
+            tokio::task::yield_now().await;
+            panic!("Jane Roe 555-0100")
+        });
+        assert_eq!(unless_it_panics(badly).await, None);
+    }
 }

@@ -8,6 +8,7 @@
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
 //! <prefix>-results/<model>/<run>/split/   the training rows without those that were set aside
 //! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
+//! <prefix>-results/<model>/latest/        the newest run's report
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches
@@ -81,6 +82,16 @@ pub fn split_training_prefix(prefix: &Prefix, run: &RunRef) -> String {
 /// Key of the held-out rows that a run was scored on, as they were found.
 pub fn held_out_key(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}held-out.csv", scoring_prefix(prefix, run))
+}
+
+/// Key of what a run tells people.
+pub fn report_key(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}report.html", results_prefix(prefix, run))
+}
+
+/// Key of what the newest run of a model tells people.
+pub fn latest_report_key(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{}latest/report.html", model_results_prefix(prefix, model))
 }
 
 /// Key of the row of training data that a run's model is asked about first, if

@@ -23,6 +23,7 @@ pub mod pace;
 pub mod policy;
 pub mod registry;
 pub mod run;
+pub mod said;
 pub mod session;
 pub mod settings;
 pub mod tenant;

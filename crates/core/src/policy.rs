@@ -229,9 +229,13 @@ impl Purpose<'_> {
             Purpose::Conclude(run) => {
                 let scoring = layout::scoring_prefix(&tenant.prefix, run);
                 let results = layout::results_prefix(&tenant.prefix, run);
+                let latest = layout::latest_report_key(&tenant.prefix, &run.model);
                 vec![
                     allow(&["s3:GetObject"], json!(scope.objects(&scoring))),
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    allow(
+                        &["s3:PutObject"],
+                        json!([scope.objects(&results), scope.objects(&latest)]),
+                    ),
                     scope.key_through_s3(),
                     scope.invoke(&run.model),
                 ]

@@ -24,7 +24,7 @@ mod own_calls;
 mod tenants;
 mod unsettled;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -68,6 +68,9 @@ pub struct RunRecord {
     /// How those of them that say true and false write it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub booleans: BTreeMap<String, Booleans>,
+    /// Those of them that hold numbers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub numeric: BTreeSet<String>,
     /// Rows of the training data that were set aside for its evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,

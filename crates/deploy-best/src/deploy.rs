@@ -139,6 +139,7 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
         value: request.score.value,
         features: record.features,
         booleans: record.booleans,
+        numeric: record.numeric,
         target: settings.target.clone(),
     };
     let against = lineup.champion.as_ref().map(|champion| &champion.run);
@@ -375,6 +376,7 @@ mod tests {
             value: None,
             features: features.iter().map(|name| (*name).to_owned()).collect(),
             booleans: Default::default(),
+            numeric: Default::default(),
             target: "y".into(),
         }
     }

@@ -5,6 +5,7 @@
 mod config;
 mod deploy;
 mod endpoint;
+mod failure_page;
 mod gate;
 mod handshake;
 mod jobs;

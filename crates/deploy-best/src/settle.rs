@@ -1,7 +1,9 @@
 //! Leaves the customer's account as the lineup says, however the run ended: the
 //! champion serves and scales, and what serves no more is removed.
 
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::failure::Failure;
 use crosspilot_core::lambda::App;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
@@ -13,6 +15,7 @@ use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Endpoint, Step};
+use crate::failure_page;
 use crate::jobs::{self, Job};
 use crate::{Error, Waiting, config, scaling, tags};
 
@@ -30,6 +33,9 @@ pub struct Settle {
     /// Whether it failed: then its jobs may be at work.
     #[serde(default)]
     pub failed: bool,
+    /// Why, as the state machine carries it.
+    #[serde(default)]
+    pub failure: Option<serde_json::Value>,
 }
 
 /// What is left.
@@ -49,7 +55,7 @@ pub enum Settled {
 }
 
 pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
-    let Settle { run, elapsed_seconds, failed } = request;
+    let Settle { run, elapsed_seconds, failed, failure } = request;
     // Of any status: a tenant that may not run any more is to be cleared up after.
     let tenant = app.registry.tenant(&run.tenant).await?;
     let later = |reason: String| {
@@ -106,9 +112,30 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
         }
         warnings.push(unscaled(&run.endpoint_name(), &error));
     }
+    if let Some(failure) = failure {
+        // Nothing of it may be missing for a run to be settled.
+        let part = |name| failure.get(name).and_then(|it| it.as_str()).unwrap_or_default();
+        let failure = Failure::read(part("stage"), part("code"), part("cause"));
+        tell(app, &tenant, &run, &failure).await;
+    }
     app.registry.note_settled(&run).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, ?warnings, "settled");
     Ok(Settled::Settled { removed, warnings })
+}
+
+/// Leaves the page that says why the run failed. It is for people: without it, the run
+/// is settled all the same.
+async fn tell(app: &App, tenant: &Tenant, run: &RunRef, failure: &Failure) {
+    let written = match app.sessions.open(tenant, Purpose::Conclude(run)).await {
+        Ok(session) => {
+            let bucket = Bucket { s3: session.s3(), tenant };
+            failure_page::write(&bucket, run, failure).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = written {
+        tracing::warn!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "no page tells of the failure: {error}");
+    }
 }
 
 /// What is told when a model serves and does not scale.

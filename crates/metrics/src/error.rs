@@ -53,10 +53,11 @@ impl fmt::Display for MetricsError {
             Self::Length { what, got, expected } => {
                 write!(f, "{got} {what} for {expected} true values; give one for each row")
             }
-            Self::UnknownLabel(label) => {
+            // The label is data, and not shown.
+            Self::UnknownLabel(_) => {
                 write!(
                     f,
-                    "`{label}` is not in the list of labels; labels are compared exactly, spaces included"
+                    "a label is not in the list of labels; labels are compared exactly, spaces included"
                 )
             }
             Self::LabelIndex { index, labels } => {

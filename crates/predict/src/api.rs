@@ -19,6 +19,7 @@ use crate::comparison::kind;
 
 pub use event::Event;
 use problem::{Problem, Stage, cut};
+use records::{Records, Warning};
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
@@ -50,6 +51,9 @@ struct Answer<'a> {
     version: &'a str,
     request_id: &'a str,
     predictions: &'a [Prediction],
+    /// What the model did not understand of the records.
+    #[serde(skip_serializing_if = "<[Warning]>::is_empty")]
+    warnings: &'a [Warning],
 }
 
 /// Answers an API call. Whatever goes wrong is a problem document.
@@ -115,11 +119,13 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
     let predictions = answer::predictions(&[given], kind(settings, serving.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
     let version = serving.run.run_id.as_str();
+    let Records { warnings, .. } = records::body(event, &serving)?;
     let answer = Answer {
         model: &model,
         version,
         request_id: event.request_id(),
         predictions: &predictions,
+        warnings: &warnings,
     };
     let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
     if quoted_len(&body) > ANSWER_BYTES {

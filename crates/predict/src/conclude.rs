@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::{Comparison, Decision, Score};
+use crosspilot_core::error::MODEL_ERROR;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
@@ -22,7 +23,7 @@ use crate::data::{self, Source};
 use crate::endpoint::{Calls, Endpoint};
 use crate::evaluation::Summary;
 use crate::results::Results;
-use crate::scoring::{named, one_line};
+use crate::scoring::{cells, named};
 use crate::table::{Table, csv_text};
 
 /// Rows of the first prediction.
@@ -50,6 +51,17 @@ pub struct ConcludeRequest {
     pub comparison: Comparison,
     /// Whether it serves, and why.
     pub decision: Decision,
+    /// What the preflight found strange of the data.
+    #[serde(default)]
+    pub warnings: Vec<Told>,
+}
+
+/// A finding of the preflight, as it travels: its sentence.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Told {
+    /// What, where, and what to do next.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// Where the results are, and the figures that matter.
@@ -123,9 +135,11 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     };
     let evaluation_uri =
         write("evaluation.json", "application/json", results.evaluation_json()?).await?;
-    let report_uri =
-        write("report.html", "text/html; charset=utf-8", results.report_html().into_bytes())
-            .await?;
+    let (page, media_type) = (results.report_html().into_bytes(), "text/html; charset=utf-8");
+    let latest = layout::latest_report_key(&tenant.prefix, &run.model);
+    bucket.write(&latest, media_type, page.clone()).await?;
+    let report = layout::report_key(&tenant.prefix, run);
+    let report_uri = bucket.write(&report, media_type, page).await?;
     if deploys {
         let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
         if let Some(ours) = lineup.models().find(|model| model.run == *run) {
@@ -204,7 +218,7 @@ impl Smoke<'_> {
         let ConcludeRequest { run, endpoint: name, score, .. } = self.request;
         let columns = source.table.positions(self.columns)?;
         let records: Vec<csv::StringRecord> =
-            rows.iter().map(|&row| one_line(&source.table.row(row), &columns)).collect();
+            rows.iter().map(|&row| cells(&source.table.row(row), &columns)).collect();
         let body = csv_text(&records)
             .map_err(|e| Error::Compose { what: "first prediction", reason: e.to_string() })?;
         let runtime = self.session.sagemaker_runtime();
@@ -213,7 +227,7 @@ impl Smoke<'_> {
         let smoke = |problem: String| Error::Smoke { endpoint: name.clone(), problem };
         let answered = match endpoint.ask(body, records.len()).await {
             // The model's own refusal; all else may heal or says more by itself.
-            Err(Error::Call(error)) if error.aws_code() == "ModelError" => {
+            Err(Error::Call(error)) if error.aws_code() == MODEL_ERROR => {
                 return Err(smoke(error.message().to_owned()));
             }
             Err(Error::Answer(error)) => return Err(smoke(error.to_string())),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crosspilot_core::aws::sagemakerruntime::Client;
 use crosspilot_core::aws::sagemakerruntime::primitives::Blob;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, MODEL_ERROR};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{OwnCall, OwnCalls, RegistryError, seconds};
 use crosspilot_core::run::RunRef;
@@ -46,7 +46,7 @@ impl Calls {
     fn count<T>(&self, answer: &Result<T, CallError>) {
         let reached = match answer {
             Ok(_) => true,
-            Err(error) => error.aws_code() == "ModelError",
+            Err(error) => error.aws_code() == MODEL_ERROR,
         };
         self.0.fetch_add(u64::from(reached), Ordering::Relaxed);
     }
@@ -121,7 +121,8 @@ impl Endpoint {
                 });
             }
             match asked.join_next().await {
-                Some(done) => answers.push(done.map_err(compose)??),
+                // What a task that panicked says may quote its rows.
+                Some(done) => answers.push(done.map_err(|_| compose("its task panicked"))??),
                 None => break,
             }
         }

@@ -39,6 +39,7 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     let mistakes = sections::surest_mistakes(report).unwrap_or_default();
     let decision = sections::decision(report);
     let about = sections::about(report);
+    let data = sections::data(report);
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -62,6 +63,7 @@ pub(crate) fn html(report: &Report<'_>) -> String {
 {examples}
 {mistakes}
 {decision}
+{data}
 {about}
 </div>
 <footer>Made by Crosspilot. This page loads nothing and runs nothing.</footer>

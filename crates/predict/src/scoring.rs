@@ -193,7 +193,7 @@ async fn lay_out(
         data::keep_rows(bucket, &place.held_out(), newest).await?
     };
     let columns = source.table.positions(features)?;
-    let lines = source.table.rows().map(|row| one_line(&row, &columns));
+    let lines = source.table.rows().map(|row| cells(&row, &columns));
     let text = csv_text_of(lines).map_err(compose)?;
     bucket.write(&place.rows(), "text/csv", text).await?;
     Ok(Some(source.table.len()))
@@ -213,11 +213,9 @@ pub(crate) fn named(run: &RunRef, features: Vec<String>) -> Result<Vec<String>, 
     Ok(features)
 }
 
-/// These cells of a row. Batch Transform splits its input at every line end, also
-/// at those within quotes.
-pub(crate) fn one_line(row: &StringRecord, columns: &[usize]) -> StringRecord {
-    let cell = |&column: &usize| row.get(column).unwrap_or_default().replace(['\n', '\r'], " ");
-    columns.iter().map(cell).collect()
+/// These cells of a row.
+pub(crate) fn cells(row: &StringRecord, columns: &[usize]) -> StringRecord {
+    columns.iter().map(|&column| row.get(column).unwrap_or_default()).collect()
 }
 
 /// All that is decided about a transform job before AWS is asked.
@@ -333,6 +331,7 @@ mod tests {
     use crosspilot_core::error::{Code, Coded};
 
     use super::*;
+    use crate::table::csv_text;
 
     fn refused(aws_code: &str, message: &str) -> CallError {
         let operation = "sagemaker:CreateTransformJob";
@@ -367,7 +366,9 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_whatever_its_cells_hold() {
-        let row = StringRecord::from(vec!["a\r\nb", "skipped", "c,\"d\""]);
-        assert_eq!(one_line(&row, &[2, 0, 9]), vec!["c,\"d\"", "a  b", ""]);
+        let row = cells(&StringRecord::from(vec!["a\r\nb", "skipped", "c,\"d\""]), &[2, 0, 9]);
+        let once = csv_text([&row]).unwrap();
+        assert_eq!(once, b"\"c,\"\"d\"\"\",a  b,\n");
+        assert_eq!(csv_text_of([row]).unwrap(), once);
     }
 }

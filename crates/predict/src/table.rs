@@ -1,5 +1,7 @@
 //! A table of held-out rows: read as it is, every cell a raw string.
 
+use std::borrow::Cow;
+
 use crosspilot_table::reader;
 use crosspilot_table::shape::{self, Shape};
 use csv::{ByteRecord, StringRecord};
@@ -193,6 +195,15 @@ impl Table {
     }
 }
 
+/// Puts a blank in place of each line break: Batch Transform splits its input at every
+/// line end, also at those within quotes, so everybody sends cells without any.
+pub(crate) fn one_line(cell: &str) -> Cow<'_, str> {
+    match cell.contains(['\n', '\r']) {
+        true => cell.replace(['\n', '\r'], " ").into(),
+        false => cell.into(),
+    }
+}
+
 /// CSV text without a header, as endpoints take it: RFC 4180 quoting, a missing
 /// value is an empty field.
 pub(crate) fn csv_text<'a, Row>(rows: impl IntoIterator<Item = Row>) -> Result<Vec<u8>, csv::Error>
@@ -201,7 +212,10 @@ where
 {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.write_record(row)?;
+        for cell in row {
+            writer.write_field(one_line(cell).as_bytes())?;
+        }
+        writer.write_record(None::<&[u8]>)?;
     }
     end(writer)
 }
@@ -212,7 +226,10 @@ pub(crate) fn csv_text_of(
 ) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
-        writer.write_record(&row)?;
+        for cell in &row {
+            writer.write_field(one_line(cell).as_bytes())?;
+        }
+        writer.write_record(None::<&[u8]>)?;
     }
     end(writer)
 }

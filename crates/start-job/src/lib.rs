@@ -242,9 +242,11 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let set_aside = copied.as_ref().map(|copied| copied.set_aside);
     let features = verdict.features(&settings.target);
     let booleans = verdict.booleans(&settings.target);
+    let numeric = verdict.numeric(&settings.target);
     let note = |record: &mut RunRecord| {
         record.features.clone_from(&features);
         record.booleans.clone_from(&booleans);
+        record.numeric.clone_from(&numeric);
         record.set_aside = set_aside;
     };
     let record = app.registry.change_run(&run, note).await?;

@@ -367,7 +367,10 @@ fn an_alarm_rolls_a_canary_back_and_without_one_it_arrives() {
             "{failure}"
         );
         let cause = failure["cause"].as_str().unwrap();
-        assert!(cause.contains("it went back to config") && cause.contains("errors"), "{cause}");
+        assert!(
+            cause.contains("it went back to config") && cause.contains("alarm went off"),
+            "{cause}"
+        );
         let lineup = scene.lineup().await;
         assert!(lineup.is_led_by(&second) && lineup.challenger.is_none(), "{lineup:?}");
         let names: BTreeSet<String> = [first, second].map(|run| run.deployment_name()).into();

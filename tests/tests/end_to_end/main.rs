@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at what they put there themselves")]
 
 mod api_faults;
+mod canaries;
 mod command_line;
 mod deaths;
 mod deployment;

@@ -25,15 +25,19 @@ async fn set(customer: &Customer, settings: &ModelSettings) {
     vendor.set_model(&customer.tenant.tenant, &customer.model, settings).await.unwrap();
 }
 
-/// The run that an execution works on, by the address of its verdict.
+/// The verdict on a customer's data.
 async fn verdict(customer: &Customer) -> Value {
+    serde_json::from_str(&customer.get(&verdict_key(customer).await).await).unwrap()
+}
+
+async fn verdict_key(customer: &Customer) -> String {
     let s3 = customer.s3();
     let list = s3.list_objects_v2().bucket(customer.tenant.bucket.as_str());
     let list = list.prefix("crosspilot-results/churn/").send().await.unwrap();
     let key = list.contents().iter().find_map(|object| {
         object.key().filter(|key| key.ends_with("/preflight.json")).map(str::to_owned)
     });
-    serde_json::from_str(&customer.get(&key.unwrap()).await).unwrap()
+    key.unwrap()
 }
 
 async fn jobs(customer: &Customer) -> Vec<String> {
@@ -79,6 +83,12 @@ fn unfit_data_ends_the_run_with_every_error_in_the_stored_verdict() {
         assert_eq!(verdict["errors"][0]["code"], "DuplicateColumn");
         assert_eq!(verdict["errors"][0]["file"].as_str(), Some(file.as_str()));
         assert_eq!(jobs(&customer).await, Vec::<String>::new());
+        // The customer finds the same sentence where a report would be.
+        let run = verdict_key(&customer).await.replace("preflight.json", "report.html");
+        for key in [run.as_str(), "crosspilot-results/churn/latest/report.html"] {
+            let page = customer.get(key).await;
+            assert!(page.contains("the same name for columns 1 and 2"), "{key}: {page}");
+        }
     });
 }
 

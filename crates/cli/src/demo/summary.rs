@@ -80,6 +80,10 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
         ("in account", outcome.tenant.account.as_str()),
         ("AutoML job", &outcome.job),
     ]);
+    let warnings = outcome.ended.output["warnings"].as_array();
+    for warning in warnings.into_iter().flatten() {
+        show::line(&format!("warning: {}", text(warning, "/message")));
+    }
     show::line("");
     let metric =
         outcome.seen.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");

@@ -1,7 +1,7 @@
 //! Which models answer for a name: the champion, a challenger on its way to the
 //! endpoint, and the predecessor that a rollback returns to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Serving {
     /// How those of them that say true and false write it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub booleans: BTreeMap<String, Booleans>,
+    /// Those of them that hold numbers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub numeric: BTreeSet<String>,
     /// The column that is predicted.
     pub target: String,
 }
@@ -238,6 +241,7 @@ mod tests {
             value: None,
             features: vec!["age".into()],
             booleans: BTreeMap::new(),
+            numeric: BTreeSet::new(),
             target: "Churn?".into(),
         }
     }

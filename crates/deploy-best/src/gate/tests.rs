@@ -25,6 +25,7 @@ fn champion(metric: Option<&str>, value: Option<f64>) -> Serving {
         value,
         features: vec!["age".into()],
         booleans: Default::default(),
+        numeric: Default::default(),
         target: "Churn?".into(),
     }
 }

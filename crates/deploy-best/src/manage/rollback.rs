@@ -202,6 +202,7 @@ mod tests {
             value: None,
             features: Vec::new(),
             booleans: Default::default(),
+            numeric: Default::default(),
             target: "y".into(),
         };
         let mut lineup = Lineup {

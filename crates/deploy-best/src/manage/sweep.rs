@@ -56,7 +56,7 @@ async fn sweep_one(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Swept, Er
     if !is_abandoned(&record, execution, age, limit) {
         return Ok(Swept::AtWork);
     }
-    let request = Settle { run: run.clone(), elapsed_seconds: 0.0, failed: true };
+    let request = Settle { run: run.clone(), elapsed_seconds: 0.0, failed: true, failure: None };
     Ok(match settle::settle(app, request).await? {
         Settled::Settled { .. } => Swept::Settled,
         Settled::Waiting(waiting) => Swept::Waiting(waiting.reason),

@@ -5,6 +5,7 @@
 use std::{sync::Mutex, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::lock;
 
@@ -62,6 +63,9 @@ pub enum Effect {
     /// Of an invocation of a function (`lambda:Invoke`): it does nothing and ends
     /// like this.
     Die(Death),
+    /// Of SageMaker: the right answer, but with these members as AWS may give them
+    /// and the local cloud never does.
+    Answer(Map<String, Value>),
 }
 
 /// How a function ends without an answer, in Step Functions' eyes.

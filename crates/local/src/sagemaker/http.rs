@@ -147,9 +147,12 @@ async fn perform(
     if let Some(response) = instead(effect.as_ref()).await {
         return Ok(Performed::Struck(response));
     }
-    let answer = operations::perform(cloud, &Call { operation, place, input }).await?;
+    let mut answer = operations::perform(cloud, &Call { operation, place, input }).await?;
     if let Some(response) = afterwards(cloud, parts, effect.as_ref()).await {
         return Ok(Performed::Struck(response));
+    }
+    if let (Some(Effect::Answer(members)), Some(answer)) = (effect, answer.as_object_mut()) {
+        answer.extend(members);
     }
     shapes::answer_is_sound(operation, &answer).map_err(|wrong| {
         tracing::error!(operation, %wrong, %answer, "an answer that AWS's model does not allow");
@@ -308,7 +311,7 @@ async fn instead(effect: Option<&Effect>) -> Option<Response> {
     Some(match effect? {
         Effect::Throttle => coded("ThrottlingException", None, 400),
         Effect::Fail { code, message, status } => coded(code, Some(message), *status),
-        Effect::Lose | Effect::Kill => return None,
+        Effect::Lose | Effect::Kill | Effect::Answer(_) => return None,
         // Nothing of SageMaker's is a function.
         Effect::Die(_) => return None,
         effect @ Effect::Delay(_) => {

@@ -18,6 +18,7 @@ pub struct Event {
     raw_path: Option<String>,
     headers: Option<HashMap<String, String>>,
     path_parameters: Option<HashMap<String, String>>,
+    query_string_parameters: Option<HashMap<String, String>>,
     body: Option<String>,
     #[serde(default)]
     is_base64_encoded: bool,
@@ -60,6 +61,12 @@ impl Event {
     pub(super) fn model(&self) -> Result<ModelName, Problem> {
         let name = self.path_parameters.as_ref().and_then(|parameters| parameters.get("model"));
         name.map_or("", String::as_str).parse().map_err(|_| Problem::unknown_model())
+    }
+
+    /// Whether the caller wants records refused that the answer would only warn of.
+    pub(super) fn is_strict(&self) -> bool {
+        let parameters = self.query_string_parameters.as_ref();
+        parameters.and_then(|parameters| parameters.get("strict")).is_some_and(|it| it == "true")
     }
 
     /// The body, decoded.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, MODEL_ERROR};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::registry::RegistryError;
 use serde_json::json;
@@ -144,7 +144,7 @@ impl Problem {
 
     pub(super) fn of_call(error: &CallError, stage: Stage) -> Self {
         let problem = match (error.code(), error.aws_code()) {
-            (_, "ModelError") => Self::new(
+            (_, MODEL_ERROR) => Self::new(
                 424,
                 "model-error",
                 "The model refused the records",

@@ -1,12 +1,12 @@
 //! Records as callers send them, turned into what an endpoint takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crosspilot_core::registry::Serving;
-use crosspilot_table::Booleans;
-use crosspilot_table::shape;
-use serde::Deserialize;
+use crosspilot_table::number::number;
+use crosspilot_table::{Booleans, format, is_missing, shape};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::problem::Problem;
@@ -16,6 +16,39 @@ use crate::table::csv_text;
 const MAX_RECORDS: usize = 1000;
 /// Bytes in one call, before and after the records became CSV.
 const MAX_BYTES: usize = 2 << 20;
+
+/// Warnings in one answer.
+const MAX_WARNINGS: usize = 100;
+
+/// Records as an endpoint takes them.
+#[derive(Debug)]
+pub(super) struct Records {
+    /// CSV, without a header.
+    pub(super) text: Vec<u8>,
+    /// How many there are.
+    pub(super) count: usize,
+    /// What the model will not understand of them.
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// A cell that the model does not understand, so that its answer is about less than
+/// was sent.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Warning {
+    /// Which record, from 1.
+    record: usize,
+    /// Which column.
+    column: String,
+    /// Why: stable.
+    code: WarningCode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum WarningCode {
+    /// The column held numbers in training, and this is none.
+    NotANumber,
+}
 
 /// One record: a cell for each feature.
 type Record = Vec<String>;
@@ -130,14 +163,15 @@ impl<'de> Deserialize<'de> for Cell {
 struct Columns<'a> {
     features: &'a [String],
     booleans: &'a BTreeMap<String, Booleans>,
+    numeric: &'a BTreeSet<String>,
     target: &'a str,
     positions: HashMap<&'a str, usize>,
 }
 
 /// The endpoint's request body and its number of records, in the columns and the
 /// spelling that this model was trained on.
-pub(super) fn body(event: &Event, model: &Serving) -> Result<(Vec<u8>, usize), Problem> {
-    let Serving { features, booleans, target, .. } = model;
+pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
+    let Serving { features, booleans, numeric, target, .. } = model;
     let media_type = event.media_type();
     let body = event.body()?;
     if body.len() > MAX_BYTES {
@@ -147,7 +181,7 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<(Vec<u8>, usize), P
     }
     let positions =
         features.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
-    let columns = Columns { features, booleans, target, positions };
+    let columns = Columns { features, booleans, numeric, target, positions };
     let records = match media_type.as_deref() {
         Some("application/json") => of_json(&body, &columns)?,
         Some("text/csv") => of_csv(&body, &columns)?,
@@ -163,7 +197,33 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<(Vec<u8>, usize), P
             "the records have more than 2 MB as CSV: send fewer at a time",
         ));
     }
-    Ok((text, records.len()))
+    let warnings = warnings(&records, &columns);
+    if let (Some(Warning { record, column, .. }), true) = (warnings.first(), event.is_strict()) {
+        return Err(Problem::bad_request(format!(
+            "column {:?} of record {record} is no number, and the model has learned from numbers there: write it as 1234.5",
+            shortened(column)
+        )));
+    }
+    Ok(Records { text, count: records.len(), warnings })
+}
+
+/// What training never saw the like of. What words a column holds is the customer's
+/// data and not known here, but which columns hold numbers is.
+fn warnings(records: &[Record], columns: &Columns<'_>) -> Vec<Warning> {
+    let of_record = |(record, cells): (usize, &Record)| {
+        let odd = columns.features.iter().zip(cells).filter(|(name, cell)| {
+            columns.numeric.contains(*name)
+                && !is_missing(cell.as_bytes())
+                && number(cell.as_bytes()).is_none()
+        });
+        let warning = |(name, _): (&String, &String)| Warning {
+            record: record + 1,
+            column: name.clone(),
+            code: WarningCode::NotANumber,
+        };
+        odd.map(warning).collect::<Vec<_>>()
+    };
+    records.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS).collect()
 }
 
 fn too_many() -> Problem {
@@ -241,6 +301,17 @@ fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
         _ => rows.to_vec(),
     };
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);
+    let is_known = |name: &str| columns.positions.contains_key(name);
+    if let (Some(separator), false) =
+        (format::other_separator(body, None), header.iter().any(is_known))
+    {
+        let detail = format!("the body is separated by {separator}: separate it by commas");
+        return Err(Problem::bad_request(detail));
+    }
+    if body.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes()) {
+        let detail = "the body was not UTF-8 when it was sent: its letters are lost; send UTF-8";
+        return Err(Problem::bad_request(detail));
+    }
     let mut positions = Vec::with_capacity(header.len());
     for name in &header {
         let position = columns.position(name)?;
@@ -330,7 +401,8 @@ mod tests {
         serde_json::from_value(json!({
             "tenant": "acme", "model": "churn", "run_id": "20260131-0000000000", "job": "j",
             "candidate": "c", "endpoint": "e", "variant": "v", "metric": null, "value": null,
-            "features": features, "booleans": {"vip": "title"}, "target": "Churn?",
+            "features": features, "booleans": {"vip": "title"}, "numeric": ["Day Mins"],
+            "target": "Churn?",
         }))
         .unwrap()
     }
@@ -340,7 +412,7 @@ mod tests {
             serde_json::from_value(json!({"headers": {"content-type": media_type}, "body": text}))
                 .unwrap();
         body(&event, &model(&["age", "plan", "Day Mins", "vip"]))
-            .map(|(text, records)| (String::from_utf8(text).unwrap(), records))
+            .map(|records| (String::from_utf8(records.text).unwrap(), records.count))
             .map_err(|problem| (problem.status, problem.detail))
     }
 
@@ -359,6 +431,36 @@ mod tests {
             read("text/csv", "plan,age\nbasic,7\n\" x\",\n").unwrap(),
             ("7,basic,,\n, x,,\n".into(), 2)
         );
+    }
+
+    #[test]
+    fn what_is_no_number_where_one_is_due_is_a_warning_or_an_error_as_the_caller_wants() {
+        let asked = |strict: bool| {
+            let text = r#"{"records":[{"Day Mins":"70"},{"Day Mins":"$70"},{"Day Mins":null},{"Day Mins":"seventy"}]}"#;
+            let mut event = json!({"headers": {"content-type": "application/json"}, "body": text});
+            if strict {
+                event["queryStringParameters"] = json!({"strict": "true"});
+            }
+            let event: Event = serde_json::from_value(event).unwrap();
+            body(&event, &model(&["age", "plan", "Day Mins", "vip"]))
+        };
+        let warning =
+            |record| json!({"record": record, "column": "Day Mins", "code": "not_a_number"});
+        let warnings = serde_json::to_value(asked(false).unwrap().warnings).unwrap();
+        assert_eq!(warnings, json!([warning(2), warning(4)]));
+        let problem = asked(true).unwrap_err();
+        assert_eq!(problem.status, 400);
+        assert!(
+            problem.detail.starts_with("column \"Day Mins\" of record 2 is no number"),
+            "{}",
+            problem.detail
+        );
+    }
+
+    #[test]
+    fn a_line_break_is_a_blank_as_it_is_in_batch_scoring() {
+        let (text, records) = json_records(r#"{"records":[{"plan":"a\nb"}]}"#).unwrap();
+        assert_eq!((text.as_str(), records), (",a b,,\n", 1));
     }
 
     #[test]
@@ -390,6 +492,8 @@ mod tests {
             ("text/csv", "age,plan\n", 400, "no records"),
             ("text/csv", "age,plan\n1\n", 400, "not CSV"),
             ("text/csv", "age,age\n1,2\n", 400, "\"age\" twice"),
+            ("text/csv", "age;plan\n1;a\n", 400, "separated by semicolons"),
+            ("text/csv", "age,plan\n1,caf\u{fffd}\n", 400, "not UTF-8"),
             ("text/csv", "age,plan\n1,\"a\n2,b\n", 400, "quote in line 2 is not closed"),
             (
                 "application/json",

@@ -4,14 +4,14 @@
 //! which model that was. So an answer counts only if the model that gave it takes
 //! the columns that were sent; otherwise that model is asked again, with its own.
 
-use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::error::{Code, Coded, MODEL_ERROR};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Lineup, Serving};
 use crosspilot_core::session::CustomerSession;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records;
+use super::records::{self, Records};
 use crate::Error;
 use crate::answer::Answer;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -122,7 +122,7 @@ impl Switch<'_> {
     /// are a problem of the caller's.
     async fn send(&self, ask: &Ask) -> Result<Result<Answered, Error>, Problem> {
         let model = ask.model();
-        let (body, records) = records::body(self.event, model)?;
+        let Records { text: body, count: records, .. } = records::body(self.event, model)?;
         let endpoint = Endpoint {
             runtime: self.session.sagemaker_runtime(),
             name: model.endpoint.clone(),
@@ -143,7 +143,7 @@ impl Switch<'_> {
 
 /// Whether the model itself refused the records.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Call(call) if call.aws_code() == "ModelError")
+    matches!(error, Error::Call(call) if call.aws_code() == MODEL_ERROR)
 }
 
 #[cfg(test)]

@@ -274,6 +274,19 @@ pub(super) fn decision(report: &Report<'_>) -> String {
     )
 }
 
+/// What is strange of the data, as the preflight says; nothing if nothing is.
+pub(super) fn data(report: &Report<'_>) -> String {
+    let warnings = &report.request.warnings;
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let told: String =
+        warnings.iter().map(|told| format!("<li>{}</li>", sentence(&told.message))).collect();
+    format!(
+        "<section class=\"card wide\"><h2>What is strange of the data</h2><p>The figures above are no better than the data. Nothing of this stopped the run.</p><ul>{told}</ul></section>"
+    )
+}
+
 /// Which model this is, and what it was measured on.
 pub(super) fn about(report: &Report<'_>) -> String {
     let request = report.request;

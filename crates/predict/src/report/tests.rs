@@ -161,6 +161,18 @@ fn a_regression_report_shows_errors() {
 }
 
 #[test]
+fn what_the_preflight_found_strange_stands_beside_the_figures() {
+    let mut request = request("Accuracy", 0.9);
+    let rows = [("7".to_owned(), Prediction::Value(7.0))];
+    assert!(!page("Price", &request, &rows, true).contains("What is strange of the data"));
+    let told = json!([{"code": "LeakyColumn", "message": "column \"<b>\" gives \"Price\" away"}]);
+    request.warnings = serde_json::from_value(told).unwrap();
+    let page = page("Price", &request, &rows, true);
+    assert!(page.contains("What is strange of the data"));
+    assert!(page.contains("column &quot;&lt;b&gt;&quot; gives"), "{page}");
+}
+
+#[test]
 fn without_held_out_rows_it_says_how_to_get_an_evaluation() {
     let rows = [(String::new(), binary(1, ["False.", "True."])[0].1.clone())];
     let page = page("Churn?", &request("F1", 0.9144), &rows, false);

@@ -10,11 +10,18 @@ use crosspilot_table::shape::Shape;
 
 use super::verdict::{Finding, Findings, Flaw, grouped, quoted};
 use crosspilot_table::format::other_separator;
+use crosspilot_table::is_missing;
 use crosspilot_table::number::number;
 
 /// Columns that are looked at. More make no table but a mistake, and would make
 /// the judgement's memory grow with them.
 pub(super) const MOST: usize = 5000;
+/// Rows that are looked at to tell whether a first line is one of them.
+const ROWS: u64 = 5000;
+/// A name that comes once in more values than these may do so by chance.
+const CHANCE: u64 = 1000;
+/// Columns that a sentence lists.
+const LISTED: usize = 5;
 
 /// Reads the first line of a file as names. The findings say what is wrong with
 /// it; nothing is returned if it cannot be a header at all.
@@ -157,6 +164,70 @@ fn looks_like_data(names: &[String]) -> bool {
     numbers.len() * 3 >= names.len() && !(years && numbers.len() > 1)
 }
 
+/// That a first line names the columns, and is no row itself: what it says for a
+/// column does not come again as a value of that column. Its words may be anybody's
+/// data, so that columns are told by their places. `text` is the file's own or that of
+/// another file with the same columns.
+pub(super) fn must_be_no_row(
+    file: &str,
+    names: &[String],
+    text: &[u8],
+    findings: &mut Findings,
+) -> bool {
+    let again = come_again(names, text);
+    if again.is_empty() {
+        return true;
+    }
+    let places: Vec<String> = again.iter().take(LISTED).map(ToString::to_string).collect();
+    let more = match again.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!(" and {} more", grouped(more as u64)),
+    };
+    let column = if places.len() == 1 { "column" } else { "columns" };
+    let message = format!(
+        "has no header: what its first line says for {column} {}{more} comes again as a value there; put a line with the columns' names first, or, if that line is one, give these columns names that are no values of theirs",
+        places.join(", ")
+    );
+    findings.error(Finding::in_file(file, Flaw::NoHeader, message));
+    false
+}
+
+/// The places, from 1, of the columns whose names are values of theirs. Whole numbers
+/// do not count: columns are often called by them, and hold them.
+fn come_again(names: &[String], text: &[u8]) -> Vec<usize> {
+    let tells = |name: &str| {
+        !is_missing(name.as_bytes())
+            && !name.trim().is_empty()
+            && !name.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let telling: Vec<usize> = (0..names.len()).filter(|&index| tells(&names[index])).collect();
+    let mut counts = vec![0_u64; names.len()];
+    let mut rows = 0;
+    let mut reader = crosspilot_table::reader(text);
+    let mut row = csv::StringRecord::new();
+    // The first line may be a header, and name the same columns in another order.
+    let _ = reader.read_record(&mut row);
+    while rows < ROWS
+        && let Ok(true) = reader.read_record(&mut row)
+    {
+        if row.len() != names.len() || row.iter().eq(names) {
+            continue;
+        }
+        rows += 1;
+        for &index in &telling {
+            counts[index] += u64::from(row[index] == *names[index]);
+        }
+    }
+    let again = |&&index: &&usize| counts[index] > 0 && counts[index] * CHANCE >= rows;
+    telling.iter().filter(again).map(|index| index + 1).collect()
+}
+
+/// Whether two first lines have a name in common. If they have none, one of them may
+/// be a row, and lends its words to no sentence.
+pub(super) fn share_a_name(first: &[String], other: &[String]) -> bool {
+    first.iter().any(|name| other.contains(name))
+}
+
 /// That the target is a column. Tells whether it is: only a line that names it is
 /// believed to be a header, whose names other findings may show.
 pub(super) fn must_have_target(
@@ -168,9 +239,11 @@ pub(super) fn must_have_target(
     if names.iter().any(|name| name == target) {
         return true;
     }
-    let alike = |name: &&String| name.trim().eq_ignore_ascii_case(target.trim());
-    let hint = match names.iter().find(alike) {
-        Some(name) => format!("; {} is another name, since case and spaces count", quoted(name)),
+    let alike = |name: &String| name.trim().eq_ignore_ascii_case(target.trim());
+    let hint = match names.iter().position(alike) {
+        Some(index) => {
+            format!("; that of column {} is another, since case and spaces count", index + 1)
+        }
         None => String::new(),
     };
     let message = format!(
@@ -195,6 +268,9 @@ pub(super) fn must_equal(
     let missing = first.iter().find(|name| !names.contains(name));
     let added = names.iter().find(|name| !first.contains(name));
     let (column, difference) = match (missing, added) {
+        _ if !share_a_name(first, names) => {
+            (None, "they have no name in common, so that one of the first lines may be none".into())
+        }
         (Some(missing), _) => (Some(missing), format!("it lacks {}", quoted(missing))),
         (None, Some(added)) => {
             let place = names.iter().position(|name| name == added).unwrap_or_default() + 1;

@@ -452,14 +452,22 @@ impl<'a> Inspection<'a> {
         };
         if let (Some(first), Some(table)) = (first, &self.table) {
             let first = self.files[first].name.as_str();
-            header::must_equal((first, &table.names), (file, &names), &mut self.findings);
             if table.names != names {
+                let known = &table.names;
+                if header::must_be_no_row(first, known, text, &mut self.findings) {
+                    header::must_equal((first, known), (file, &names), &mut self.findings);
+                } else {
+                    (self.first, self.table) = (None, None);
+                }
                 return 0;
             }
         } else {
             if let (Some(target), false) = (target, self.wanted.unlabelled)
                 && !header::must_have_target(file, &names, target, &mut self.findings)
             {
+                return 0;
+            }
+            if !header::must_be_no_row(file, &names, text, &mut self.findings) {
                 return 0;
             }
             if text.len() < bytes.len() && bytes.starts_with(b"\xEF\xBB\xBF") {

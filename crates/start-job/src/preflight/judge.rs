@@ -588,10 +588,13 @@ fn judge_held_out(
         findings.error(unfit(format!("{file} is no CSV file, plain or in gzip")));
         return;
     }
-    let Some(held) = part.names() else { return };
+    let Some(held) = &part.names() else { return };
     let missing: Vec<&String> =
         names.iter().filter(|name| *name != target && !held.contains(name)).collect();
-    if !missing.is_empty() {
+    if !super::header::share_a_name(names, held) {
+        let message = format!("{file} has none of the training data's columns");
+        findings.error(unfit(message));
+    } else if !missing.is_empty() {
         let message = format!(
             "{file} lacks columns of the training data: {}",
             super::verdict::listed(&missing)

@@ -262,7 +262,7 @@ fn broken_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "the target in other case",
             text(good.replacen("Churn?", "churn? ", 1)),
-            "data.csv has no column \"Churn?\" to predict among the 3 that its first line names; \"churn? \" is another name, since case and spaces count: name the target as it stands in the header, or put a line with the columns' names first",
+            "data.csv has no column \"Churn?\" to predict among the 3 that its first line names; that of column 3 is another, since case and spaces count: name the target as it stands in the header, or put a line with the columns' names first",
         ),
         (
             "too many columns",
@@ -383,6 +383,73 @@ fn a_first_line_without_the_target_lends_its_words_to_no_finding() {
     }
 }
 
+/// The target's name may be a cell, too: its line is a row if its words come again
+/// below it or in another file.
+#[test]
+fn a_first_line_that_comes_again_is_a_row() {
+    let row = |n: usize| {
+        let label = if n.is_multiple_of(3) { "Churn?" } else { "stays" };
+        format!("{CANARY} {n},{}.5,plan {},{label}\n", n % 50, n % 4)
+    };
+    let rows: String = (0..600).map(row).collect();
+    let good = || table(600).into_bytes();
+    // Only the other files show that the first line is a row.
+    let (first, rest) = rows.split_at(rows.find('\n').unwrap() + 1);
+    let first = || (first.to_owned() + &format!("{CANARY},7,x,y\n")).into_bytes();
+    let (rows, rest) = (|| rows.clone().into_bytes(), || rest.to_owned().into_bytes());
+    let cases: Vec<Vec<(&str, Vec<u8>)>> = vec![
+        vec![("train/a.csv", rows())],
+        vec![("train/a.csv", rows()), ("train/b.csv", good())],
+        vec![("train/a.csv", rows()), ("test/h.csv", good())],
+        vec![("train/a.csv", rows()), ("validation/v.csv", good())],
+        vec![("train/a.csv", first()), ("train/b.csv", rest())],
+        vec![("train/a.csv", good()), ("test/h.csv", rows())],
+        vec![("train/a.csv", good()), ("validation/v.csv", rows())],
+    ];
+    for files in cases {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let with_channel = names.contains(&"validation/v.csv");
+        let training = if with_channel { json!({"validation": "channel"}) } else { json!({}) };
+        let settings = json!({"target": "Churn?", "training": training});
+        let (verdict, _) = inspect(settings, files.clone());
+        let told = format!("{:?} {:?}", verdict.errors, verdict.warnings);
+        assert!(told.contains("has no header"), "{names:?}: {told}");
+        assert!(!told.contains("Canary"), "{names:?}: {told}");
+    }
+    let verdict = of(rows());
+    assert_eq!(
+        messages(&verdict.errors),
+        [
+            "data.csv has no header: what its first line says for columns 2, 3, 4 comes again as a value there; put a line with the columns' names first, or, if that line is one, give these columns names that are no values of theirs"
+        ]
+    );
+    assert_eq!((verdict.columns, verdict.row), (vec![], None));
+}
+
+/// What is believed to be a row must not be a header.
+#[test]
+fn a_header_is_no_row_for_numbers_or_a_chance() {
+    let pixels: String = (0..600).map(|n| format!("{},{},{}\n", n % 2, n % 3, n % 7)).collect();
+    let (verdict, _) = inspect(
+        json!({"target": "label"}),
+        vec![("train/a.csv", format!("label,0,1\n{pixels}").into())],
+    );
+    assert!(verdict.is_fit(), "{:?}", verdict.errors);
+    let remarks = |n: usize| if n == 900 { "plan".into() } else { format!("it is {n}") };
+    let rows = (0..2000).map(|n| format!("{},{},{}\n", n % 50, remarks(n), n % 2));
+    let text = format!("{HEADER}\n{}", rows.collect::<String>());
+    assert!(of(text.clone()).is_fit());
+    // A held-out file with nothing of the training data.
+    let other = b"Jane,Roe\n1,2\n".to_vec();
+    let (verdict, _) = inspect(churn(), vec![("train/a.csv", text.into()), ("test/h.csv", other)]);
+    assert_eq!(
+        messages(&verdict.errors),
+        [
+            "h.csv has none of the training data's columns; the run ends with predictions for this held-out file: correct or remove it"
+        ]
+    );
+}
+
 #[test]
 fn no_finding_shows_a_cell_of_a_second_file_without_a_header() {
     let second = format!("7,{CANARY},True.\n").repeat(600);
@@ -410,6 +477,7 @@ fn files_that_do_not_go_together_get_a_sentence_of_their_own() {
         ("train/b.csv", other("years,plan,Churn?"), format!("b.csv has another header than a.csv: it lacks \"age\"; {same}")),
         ("train/b.csv", b"age,Churn?\n".to_vec(), format!("b.csv has another header than a.csv: it lacks \"plan\"; {same}")),
         ("train/b.csv", b"age,plan,more,Churn?\n".to_vec(), format!("b.csv has another header than a.csv: its column 3 is none of them; {same}")),
+        ("train/b.csv", b"Jane,Roe,1 Elm Street\n".to_vec(), format!("b.csv has another header than a.csv: they have no name in common, so that one of the first lines may be none; {same}")),
         ("train/b.csv", row(1).into_bytes(), "b.csv has no header: its first line holds numbers, not names; put a line with the columns' names first".into()),
         ("train/b.csv", gzip(&good()), "b.csv is compressed with gzip, and a.csv is not: all files of a model must be of one form".into()),
         ("train/b.csv", vec![], "b.csv is empty: remove it, or upload it again".into()),

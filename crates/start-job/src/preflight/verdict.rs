@@ -1,7 +1,7 @@
 //! What the preflight found: errors that stop a run, warnings that do not, and
 //! what the data looks like.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crosspilot_table::{Booleans, Kind};
@@ -57,6 +57,13 @@ impl Verdict {
     pub fn booleans(&self, target: &str) -> BTreeMap<String, Booleans> {
         let features = self.columns.iter().filter(|column| column.name != target);
         features.filter_map(|column| Some((column.name.clone(), column.booleans?))).collect()
+    }
+
+    /// The columns that hold numbers.
+    pub fn numeric(&self, target: &str) -> BTreeSet<String> {
+        let features = self.columns.iter().filter(|column| column.name != target);
+        let numeric = features.filter(|column| column.kind == Some(Kind::Numeric));
+        numeric.map(|column| column.name.clone()).collect()
     }
 
     /// The row that the model is asked about first, as CSV with its header and
