@@ -4,7 +4,6 @@
 //!
 //! `cargo run -p crosspilot-tests --example preflight_bench [megabytes [files]]`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]
-#![allow(clippy::disallowed_methods, reason = "it lists what it put there itself")]
 
 use std::path::Path;
 use std::time::Instant;

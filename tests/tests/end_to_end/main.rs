@@ -1,7 +1,6 @@
 //! What users do, on the local cloud: the real binaries, templates and state
 //! machine, with IAM on. Every test has a tenant and an account of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
-#![allow(clippy::disallowed_methods, reason = "tests look at what they put there themselves")]
 
 mod api_faults;
 mod canaries;
