@@ -261,9 +261,20 @@ impl Customer {
 
     /// Asks the prediction API with a token.
     pub async fn ask(&self, token: &str, model: &str, body: &str) -> (u16, Value) {
+        self.ask_as(token, model, "application/json", body).await
+    }
+
+    /// The same with a body of this media type.
+    pub async fn ask_as(
+        &self,
+        token: &str,
+        model: &str,
+        media_type: &str,
+        body: &str,
+    ) -> (u16, Value) {
         let url = format!("{}/v1/models/{model}/predictions", self.cloud.endpoints().api);
         let request = reqwest::Client::new().post(url).bearer_auth(token);
-        let answer = request.header("content-type", "application/json").body(body.to_owned());
+        let answer = request.header("content-type", media_type).body(body.to_owned());
         let answer = answer.send().await.unwrap();
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap_or_default())

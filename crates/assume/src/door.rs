@@ -142,6 +142,7 @@ async fn of_tenant<'a>(
             Ok(Upload::Nothing) => {}
             Ok(Upload::Training(_)) if delivery.event.is_empty() => {}
             Ok(Upload::Training(model)) => match model_settings(tenant, &model) {
+                Ok(settings) if !settings.train_on_upload => {}
                 Ok(_) => models.entry(model).or_default().push(delivery),
                 Err(error) => {
                     why = Some(Error::from(error));

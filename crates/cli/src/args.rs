@@ -548,6 +548,9 @@ pub(crate) struct SettingsOptions {
     /// Seconds without an upload after which those that came are trained on, all in one run
     #[arg(long, value_name = "SECONDS")]
     pub(crate) quiet_seconds: Option<u32>,
+    /// Let uploads start no run: only the schedule and people do
+    #[arg(long, conflicts_with = "quiet_seconds")]
+    pub(crate) no_train_on_upload: bool,
 }
 
 #[derive(Debug, Args)]

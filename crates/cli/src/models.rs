@@ -87,6 +87,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
         settings.schedule = options.schedule;
     }
     settings.quiet_seconds = options.quiet_seconds.or(settings.quiet_seconds);
+    settings.train_on_upload &= !options.no_train_on_upload;
     settings.validate()?;
     Ok(settings)
 }
@@ -112,6 +113,7 @@ fn print(settings: &ModelSettings) {
         deployment,
         schedule,
         quiet_seconds,
+        train_on_upload,
     } = settings;
     let mut rows = vec![("target", target.clone())];
     rows.push((
@@ -201,6 +203,9 @@ fn print(settings: &ModelSettings) {
         rows.push(("removed after", format!("{days} idle days")));
     }
     rows.push(("schedule", schedule.clone().unwrap_or_else(|| "-".to_owned())));
+    if !train_on_upload {
+        rows.push(("uploads", "start no run".to_owned()));
+    }
     if let Some(seconds) = quiet_seconds {
         rows.push(("trains after", format!("{seconds} s without an upload")));
     }

@@ -37,6 +37,17 @@ pub struct ModelSettings {
     /// in one run: 1 to 3600. The deployment's own if left out, 60 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_seconds: Option<u32>,
+    /// Whether uploads start runs. Where they do not, schedules and people do.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub train_on_upload: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(it: &bool) -> bool {
+    *it
 }
 
 /// What kind of problem a model solves. Only tables are scored and answered by
@@ -316,6 +327,7 @@ impl ModelSettings {
             deployment: Deployment::default(),
             schedule: None,
             quiet_seconds: None,
+            train_on_upload: true,
         }
     }
 

@@ -221,6 +221,22 @@ fn a_run_that_died_while_it_trained_keeps_no_other_waiting() {
 }
 
 #[test]
+fn uploads_start_no_run_of_a_model_that_is_set_so_and_a_person_does() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "no-upload-run").await;
+        set(&customer, |settings| settings.train_on_upload = false).await;
+        let key = "crosspilot/churn/train/a.csv";
+        customer.put(key, churn(600, 1)).await;
+        let taken = deliver(&customer, &[event(&customer, key).await]).await;
+        assert_eq!(taken, json!({"batchItemFailures": []}));
+        assert_eq!(gathering(&customer).await, Gathering::default());
+        assert!(customer.executions().await.is_empty());
+        customer.succeeded(&customer.start("by-hand").await).await;
+        assert_eq!(runs(&customer).await.len(), 1);
+    });
+}
+
+#[test]
 fn what_can_start_no_run_costs_at_most_one_execution_a_minute() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "flood").await;

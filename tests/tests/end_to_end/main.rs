@@ -28,6 +28,7 @@ mod secrets;
 mod sessions;
 mod state_machine;
 mod tenants;
+mod three_ways;
 mod trust;
 mod turns;
 mod upgrades;
