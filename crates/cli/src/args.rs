@@ -61,6 +61,15 @@ pub(crate) enum Command {
     Idle(IdleOptions),
     /// Train, deploy and predict by hand, with an operator's own identity instead of the functions
     Operate(OperateOptions),
+    /// Check, before the vendor's stack is made, that API Gateway can take an issuer's tokens
+    CheckIssuer {
+        /// The issuer, exactly as tokens name it
+        #[arg(value_name = "URL")]
+        issuer: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Settle on real accounts what no document says about AWS, and leave nothing
     #[command(
         long_about = "Settle on real accounts what no document says about AWS: deploy both stacks, run the smallest AutoML job, deploy, predict, scale, roll back and remove, and print what was found by name (docs/aws-proving.md). Says beforehand what it costs. Without --profile it runs on a local cloud of its own"

@@ -88,13 +88,15 @@ pub(crate) enum Failure {
     )]
     Occupied(&'static str),
     #[error(
-        "name an issuer that API Gateway can reach: --issuer URL --audience TEXT; `curl URL/.well-known/openid-configuration` must answer"
+        "name an issuer that API Gateway can reach: --issuer URL --audience TEXT; `crosspilot check-issuer URL` tells whether it can"
     )]
     NoIssuer,
     #[error(
         "cannot read function {0}: {1}; build it with `cargo lambda build --release --arm64`, or name its place with --functions"
     )]
     NoFunctions(PathBuf, std::io::Error),
+    #[error(transparent)]
+    Issuer(#[from] crate::issuer::IssuerFlaw),
     #[error("{0} of the doubts turned out as feared: see the table, and docs/aws-proving.md")]
     Disproven(usize),
     #[error("all was asked, but something is left that may bill: {}", .0.join("; "))]

@@ -6,6 +6,7 @@ mod cost;
 mod data;
 mod demo;
 mod failure;
+mod issuer;
 mod local;
 mod manage;
 mod models;
@@ -38,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
         Command::Preflight(options) => preflight::run(*options).await,
+        Command::CheckIssuer { issuer, json } => issuer::run(&issuer, json).await,
         Command::Prove(options) => prove::run(&home, arguments.aws, options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };

@@ -41,9 +41,8 @@ impl Bucket<'_> {
     /// are more than `most`, so that there may be up to a page more.
     pub async fn list(&self, prefix: &str, most: usize) -> Result<Vec<Object>, CallError> {
         let mut objects = Vec::new();
-        let request = self.s3.list_objects_v2().bucket(self.tenant.bucket.as_str()).prefix(prefix);
-        let request = request.expected_bucket_owner(self.tenant.account.as_str());
-        let mut listing = Listing::of(request);
+        let listing = Listing::under(&self.s3, self.tenant.bucket.as_str(), prefix);
+        let mut listing = listing.owned_by(&self.tenant.account);
         while let Some(page) = listing.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
             objects.extend(page);

@@ -6,6 +6,8 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
 use aws_sdk_s3::types::{EncodingType, Object};
 
+use crate::ids::AccountId;
+
 type Failure = SdkError<ListObjectsV2Error>;
 
 /// A listing, page by page. S3 answers in XML 1.0, which cannot carry every key
@@ -19,14 +21,18 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The objects that this request lists.
-    pub fn of(request: ListObjectsV2FluentBuilder) -> Self {
+    /// The objects under a prefix of a bucket.
+    #[expect(clippy::disallowed_methods, reason = "everybody else lists by this")]
+    pub fn under(s3: &Client, bucket: &str, prefix: &str) -> Self {
+        let request = s3.list_objects_v2().bucket(bucket).prefix(prefix);
         Self { next: Some(request.encoding_type(EncodingType::Url)) }
     }
 
-    /// The objects under a prefix of a bucket.
-    pub fn under(s3: &Client, bucket: &str, prefix: &str) -> Self {
-        Self::of(s3.list_objects_v2().bucket(bucket).prefix(prefix))
+    /// The same, if the bucket is this account's: a name that its owner gave up is
+    /// anybody's.
+    #[must_use]
+    pub fn owned_by(self, account: &AccountId) -> Self {
+        Self { next: self.next.map(|request| request.expected_bucket_owner(account.as_str())) }
     }
 
     /// The next page's objects, in S3's own order.

@@ -207,9 +207,10 @@ pub struct Idle {
 impl EndpointStock {
     /// Whether nobody has asked it in the days that were counted. What was made
     /// meanwhile has not had its chance yet, and what does not serve cannot be
-    /// asked. That runs bring it new models changes nothing about that.
+    /// asked. That runs bring it new models changes nothing about that, nor that its
+    /// removal has begun.
     pub fn is_idle(&self) -> bool {
-        self.status == "InService"
+        matches!(self.status.as_str(), "InService" | "Deleting")
             && self.invocations == 0
             && self.counted_days >= u64::from(self.days)
     }
@@ -251,6 +252,7 @@ mod tests {
         assert!(idle.is_idle());
         assert!(!EndpointStock { invocations: 1, ..idle.clone() }.is_idle());
         assert!(!EndpointStock { counted_days: 13, ..idle.clone() }.is_idle());
+        assert!(EndpointStock { status: "Deleting".into(), ..idle.clone() }.is_idle());
         assert!(!EndpointStock { status: "Updating".into(), ..idle }.is_idle());
     }
 }

@@ -172,20 +172,34 @@ async fn after_other(
 ) -> Result<Deployed, Error> {
     let other_run = &other.run.run_id;
     let mut reason = format!("run {other_run} is deploying to the same endpoint");
-    let life = match app.registry.run(&other.run).await {
-        Ok(record) => execution::life(&app.config, &record.execution).await?,
-        Err(RegistryError::Broken { .. }) => Life::Unknown,
-        Err(error) => return Err(error.into()),
-    };
-    let age = lineup.claimed_ago(SystemTime::now());
-    if is_given_up(life, age, &settings.deployment.update.traffic) {
-        tracing::warn!(tenant = %tenant.tenant, model = %other.run.model, run = %other_run, ?life, ?age, "given up");
+    if nobody_works_on(app, other, lineup, settings).await? {
         let session = app.sessions.open(tenant, Purpose::Settle(&other.run)).await?;
         let scene = Scene { app, tenant, settings: Some(settings), session };
         let back = scene.put_back(&other.run, lineup.champion.as_ref()).await?;
         reason = back.unwrap_or_else(|| format!("run {other_run} was given up and put back"));
     }
     Ok(waiting(reason, request.elapsed_seconds))
+}
+
+/// Whether nobody works any more on the challenger that has the endpoint.
+pub(crate) async fn nobody_works_on(
+    app: &App,
+    challenger: &Serving,
+    lineup: &Lineup,
+    settings: &ModelSettings,
+) -> Result<bool, Error> {
+    let RunRef { tenant, model, run_id } = &challenger.run;
+    let life = match app.registry.run(&challenger.run).await {
+        Ok(record) => execution::life(&app.config, &record.execution).await?,
+        Err(RegistryError::Broken { .. }) => Life::Unknown,
+        Err(error) => return Err(error.into()),
+    };
+    let age = lineup.claimed_ago(SystemTime::now());
+    let given_up = is_given_up(life, age, &settings.deployment.update.traffic);
+    if given_up {
+        tracing::warn!(%tenant, %model, run = %run_id, ?life, ?age, "given up");
+    }
+    Ok(given_up)
 }
 
 /// Instances and serverless do not take turns unless the settings say that the

@@ -55,6 +55,7 @@ def wrap(app, token):
     # MiniStack forgets an expired session at the next AssumeRole, after which
     # its key is merely unknown. AWS goes on saying that it has expired.
     sts._evict_expired_sessions = lambda: None
+    _let_query_signatures_expire()
 
     async def gate(scope, receive, send):
         if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
@@ -76,11 +77,10 @@ def _described(scope, body):
     from ministack.core import iam_actions
     from ministack.services import sts
 
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    parts = _scope(headers)
+    headers, query = _headers_and_query(scope)
+    parts = _scope(headers, query)
     if len(parts) != 5:
         return None, ""
-    query = parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True)
     if parts[3] == "s3":
         action = f"s3:{iam_actions._s3_action(scope['method'], scope['path'], query)}"
     else:
@@ -92,10 +92,14 @@ def _record(scope):
     """Keep who called what, whatever becomes of it, as far as a session was used."""
     from ministack.services import sts
 
-    authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-    session = sts._sessions.get(_scope({"authorization": authorization})[:1][0]) if "Credential=" in authorization else None
+    session = sts._sessions.get("".join(_scope(*_headers_and_query(scope))[:1]))
     if session:
         _calls.append((session["Arn"], scope["method"], scope["path"], ""))
+
+
+def _headers_and_query(scope):
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    return headers, parse_qs(scope.get("query_string", b"").decode("utf-8", "replace"), keep_blank_values=True)
 
 
 def _questions():
@@ -145,7 +149,7 @@ def _authorize(question):
     if isinstance(principal, evaluator.AuthError):
         raise _failed(principal.code, principal.message, headers)
 
-    region = _scope(headers)[2]
+    region = _scope(headers, parse_qs(question.get("query", ""), keep_blank_values=True))[2]
 
     def resolve(value):
         if isinstance(value, list):
@@ -175,14 +179,19 @@ def _authenticate(question, headers):
     """The access key of a request whose signature holds; its account becomes the current one."""
     import doors
     from ministack.core import iam_evaluator as evaluator
-    from ministack.core import responses, router
+    from ministack.core import responses, router, sigv4
 
     query = parse_qs(question.get("query", ""), keep_blank_values=True)
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in question["headers"]]
     if not headers.get("authorization"):
-        raise _failed("MissingAuthenticationToken", "Request is missing Authentication Token", headers)
+        # AWS reads a query without the algorithm as one without credentials.
+        if not evaluator._query_value(query, "X-Amz-Algorithm"):
+            raise _failed("MissingAuthenticationToken", "Request is missing Authentication Token", headers)
+        parts = sigv4.parse_query_signature(query)
+        if isinstance(parts, tuple):
+            raise _failed(*parts, headers)
     access_key = router.extract_access_key_id(headers, query)
-    scope = _scope(headers)
+    scope = _scope(headers, query)
     if not access_key or len(scope) != 5:
         raise _failed("IncompleteSignature",
                       "Authorization header requires 'Credential' parameter. Authorization=...", headers)
@@ -214,10 +223,52 @@ def _authenticate(question, headers):
     return access_key
 
 
-def _scope(headers):
-    """The parts of the credential scope: key, date, region, service, terminator."""
-    found = re.search(r"Credential=([^,\s]+)", headers.get("authorization", ""))
-    return found.group(1).split("/") if found else []
+def _scope(headers, query):
+    """The parts of the credential scope, of the header or else of the query: key, date, region, service, terminator."""
+    from ministack.core import iam_evaluator as evaluator
+
+    if headers.get("authorization"):
+        found = re.search(r"Credential=([^,\s]+)", headers["authorization"])
+        return found.group(1).split("/") if found else []
+    credential = evaluator._query_value(query, "X-Amz-Credential")
+    return credential.split("/") if credential else []
+
+
+def _let_query_signatures_expire():
+    """A signature in the query ends when ``X-Amz-Expires`` says, also elsewhere than at S3, which sees to it itself.
+
+    MiniStack lets it live as long as one in a header: at most so long it stays. STS takes no notice of
+    ``X-Amz-Expires``: tokens of EKS, which are such requests to it and say 60 seconds, hold for 15 minutes
+    (aws-iam-authenticator, ``pkg/token``).
+    """
+    from ministack.core import iam_evaluator as evaluator
+    from ministack.core import sigv4
+
+    authenticate = evaluator.authenticate
+
+    def in_time(access_key_id, account_id):
+        request = evaluator._signed_request.get()
+        if request is not None and request.presigned and request.access_key_id == access_key_id:
+            failure = failed(request.query_params)
+            if failure:
+                evaluator._signed_request.set(None)
+                return evaluator.AuthError(*failure)
+        return authenticate(access_key_id, account_id)
+
+    def failed(query):
+        """Why a signature is not good any more, or None."""
+        expires = evaluator._query_value(query, "X-Amz-Expires")
+        if not expires or _scope({}, query)[3:4] == ["sts"]:
+            return None
+        if not re.fullmatch("[0-9]{1,9}", expires):
+            return "IncompleteSignature", "X-Amz-Expires must be a number of seconds."
+        try:
+            expired = sigv4.presigned_request_is_expired(evaluator._query_value(query, "X-Amz-Date"), expires)
+        except ValueError:
+            return "IncompleteSignature", "Date must be in ISO-8601 'basic format'."
+        return ("RequestExpired", "Request has expired") if expired else None
+
+    evaluator.authenticate = in_time
 
 
 def _account():

@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import signal
+from urllib.parse import unquote_to_bytes
 
 _faults = []
 
@@ -119,7 +120,8 @@ async def _respond(effect, app, scope, receive, send):
 
 
 def _is_s3(scope):
-    return b"/s3/aws4_request" in dict(scope["headers"]).get(b"authorization", b"")
+    signed = dict(scope["headers"]).get(b"authorization") or unquote_to_bytes(scope.get("query_string", b""))
+    return b"/s3/aws4_request" in signed
 
 
 async def _refuse(send, code, message, status, scope):

@@ -112,6 +112,8 @@ async fn look<S: Source>(source: &S, inspection: &mut Inspection<'_>) -> Result<
 }
 
 #[cfg(test)]
+mod canaries;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod tests;

@@ -486,6 +486,42 @@ fn a_quota_of_instances_lets_the_scoring_wait() {
     });
 }
 
+#[test]
+fn a_scoring_job_that_fails_throws_no_trained_model_away() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "unscorable").await;
+        scene.hold_out(churn(60, 2)).await;
+        // Nobody but SageMaker reads what is laid out for it.
+        let effect =
+            Effect::Fail { code: "AccessDenied".into(), message: "no".into(), status: 403 };
+        let rows = "scoring/input/rows.csv".to_owned();
+        let about = vec![scene.customer.tenant.bucket.to_string(), rows.clone()];
+        let operation = "s3:GetObject".to_owned();
+        cloud.inject(Fault { operation, about, after: 0, times: 1, effect }).await.unwrap();
+        let execution = scene.train(churn(700, 1)).await;
+        let output = scene.customer.succeeded(&execution).await;
+        assert_eq!(cloud.faults_to_come(&rows).await.unwrap(), 0);
+        let run = run_of(&output);
+        let job = scene.sagemaker().describe_transform_job();
+        let job = job.transform_job_name(run.scoring_name(1)).send().await.unwrap();
+        assert_eq!(job.transform_job_status().unwrap().as_str(), "Failed");
+        // It says why, and the validation metric decides.
+        let comparison = &output["comparison"];
+        let reason = comparison["reason"].as_str().unwrap();
+        assert!(reason.contains(&run.scoring_name(1)), "{comparison}");
+        assert!(reason.contains("ended as Failed"), "{comparison}");
+        // SageMaker's own words may quote the data.
+        assert!(!reason.contains(job.failure_reason().unwrap()), "{comparison}");
+        assert!(reason.contains("aws sagemaker describe-transform-job"), "{comparison}");
+        assert!(comparison["rows"].is_null(), "{comparison}");
+        let decision = &output["deployment"]["decision"];
+        assert_eq!(decision["verdict"], "deploy", "{decision}");
+        assert!(output["prediction"]["evaluation"].is_null(), "{output}");
+        assert_eq!(scene.champion().await, run.run_id.as_str());
+        assert_eq!(scene.serving().await.0, run.deployment_name());
+    });
+}
+
 /// A customer whose jobs take long enough to be stopped.
 async fn slow(cloud: &'static LocalCloud, tenant: &str) -> Scene {
     let mut onboarding = onboarding(tenant);

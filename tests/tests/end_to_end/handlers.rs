@@ -181,6 +181,7 @@ fn variable(name: &str) -> Value {
         "job" | "transform" => json!("crosspilot-churn-0123456789"),
         "limit" | "since" => json!(2700),
         "remarks" => json!(["none"]),
+        "warnings" => json!([{"code": "LeakyColumn", "message": "column \"a\" gives it away"}]),
         "failure" => json!({"stage": "train", "code": "NoCandidate", "cause": "none"}),
         "challenger" => answers("RegisterModel").remove(0),
         "comparison" => value(comparison()),

@@ -9,15 +9,18 @@ use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::{ProductionVariant, ProductionVariantInstanceType};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::manage::{Action, Report};
-use crosspilot_core::registry::{OwnCalls, RunRecord};
+use crosspilot_core::registry::{Lineup, OwnCalls, RunRecord, Serving};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{ModelSettings, Scaling};
 use crosspilot_core::tenant::Limits;
 use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::functions;
-use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, onboarding, until};
+use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::{Customer, all, churn, home_of, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
+
+use crate::turns::claim;
 
 /// What a command said: its exit code, its answer, its other words.
 pub(crate) struct Said {
@@ -299,6 +302,48 @@ fn a_removed_model_leaves_nothing_and_takes_nothing_else_along() {
     });
 }
 
+/// A run that has read that it may go on makes something after the proof that
+/// nothing is left: what it made goes with its own end.
+#[test]
+fn what_a_run_makes_while_its_model_is_removed_goes_with_the_run() {
+    on_local_cloud(async |cloud| {
+        let steps = [
+            ("CreateModel", "outrun-model"),
+            ("CreateEndpointConfig", "outrun-config"),
+            ("CreateEndpoint", "outrun-endpoint"),
+        ];
+        let each = steps.map(|(operation, tenant)| async move {
+            let customer = Customer::new(cloud, tenant).await;
+            let account = customer.tenant.account.to_string();
+            let fault = Fault {
+                operation: operation.into(),
+                about: vec![account.clone()],
+                after: 0,
+                times: 1,
+                effect: Effect::Delay(8_000),
+            };
+            cloud.inject(fault).await.unwrap();
+            customer.give_training_data().await;
+            let execution = customer.first_execution().await;
+            until("the run makes it", async || {
+                (cloud.faults_to_come(&account).await.unwrap() == 0).then_some(())
+            })
+            .await;
+            let (id, model) = (&customer.tenant.tenant, &customer.model);
+            let vendor = cloud.vendor();
+            let removed = vendor.remove_model(id, model, false, |_| {}).await.unwrap();
+            assert!(matches!(removed, Removed::Proven { .. }), "{operation}: {removed:?}");
+            let failure = customer.failed(&execution).await;
+            let part = format!("crosspilot-{tenant}-");
+            assert_eq!(names(&customer, &part).await, Vec::<String>::new(), "{failure}");
+            let lineup = vendor.registry.lineup(id, model).await.unwrap();
+            assert!(lineup.models().next().is_none(), "{operation}: {lineup:?}");
+            assert_eq!(vendor.registry.unsettled(Some(id)).await.unwrap(), [], "{failure}");
+        });
+        all(each).await;
+    });
+}
+
 #[test]
 fn a_tenant_is_not_let_go_of_while_something_of_it_bills() {
     on_local_cloud(async |cloud| {
@@ -422,6 +467,72 @@ fn an_endpoint_that_nobody_asks_is_reported_and_removed_if_its_model_says_so() {
         let back = crosspilot(&customer, &["rollback", "idling", "churn"]).await;
         assert_eq!(back.code, Some(0), "{}", back.errors);
         assert_eq!(version(&customer).await, (200, json!(run.run_id)));
+    });
+}
+
+#[test]
+fn what_could_not_be_removed_yet_serves_on_and_is_not_told_as_removed() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "busy-idle").await;
+        let id = &customer.tenant.tenant;
+        with_easy_gate(&customer, |settings| {
+            settings.deployment.remove_after_idle_days = Some(14);
+        })
+        .await;
+        customer.give_training_data().await;
+        let run = trained(&customer, &customer.first_execution().await).await;
+        // The run's own question is too fresh to be told from others'.
+        until("its predictions are counted", async || {
+            let action = Action::TakeStock { days: 14 };
+            let report = cloud.vendor().manage(id, action, |_| {}).await.unwrap();
+            let Report::Stock(stock) = report else { panic!("{report:?}") };
+            (stock.models[0].endpoint.as_ref()?.invocations > 0).then_some(())
+        })
+        .await;
+        let by = Duration::from_secs(15 * 86_400);
+        cloud.age_endpoint(&customer.tenant.account, &run.endpoint_name(), by).await.unwrap();
+        let tidy_up = async || {
+            let action = Action::TidyUp { days: 14 };
+            match cloud.vendor().manage(id, action, |_| {}).await.unwrap() {
+                Report::Idle { endpoints } => endpoints,
+                other => panic!("{other:?}"),
+            }
+        };
+        let told = async || -> Vec<bool> {
+            let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
+            let ours = events.iter().filter(|event| {
+                event.detail_type == "Crosspilot Endpoint Idle"
+                    && event.detail.contains("\"busy-idle\"")
+            });
+            let detail = ours.map(|event| serde_json::from_str::<Value>(&event.detail).unwrap());
+            detail.map(|detail| detail["endpoints"][0]["removed"].as_bool().unwrap()).collect()
+        };
+
+        // A run is about to take it.
+        let registry = &cloud.vendor().registry;
+        let champion = registry.lineup(id, &customer.model).await.unwrap().champion.unwrap();
+        let coming = claim(&customer, "20260131-00000000dd", "by hand").await;
+        let challenger = Serving { run: coming.clone(), ..champion };
+        let comes = |lineup: &mut Lineup| lineup.challenge(challenger.clone(), Some(&run));
+        registry.change_lineup(id, &customer.model, comes).await.unwrap();
+        assert!(!tidy_up().await[0].removed);
+        let goes = |lineup: &mut Lineup| lineup.withdraw(&coming);
+        registry.change_lineup(id, &customer.model, goes).await.unwrap();
+
+        // SageMaker does not let go of it.
+        let code = "ValidationException".to_owned();
+        let message = "Cannot update in-progress endpoint".to_owned();
+        let effect = Effect::Fail { code, message, status: 400 };
+        let about = vec![run.endpoint_name()];
+        let operation = "DeleteEndpoint".to_owned();
+        cloud.inject(Fault { operation, about, after: 0, times: 1, effect }).await.unwrap();
+        assert!(!tidy_up().await[0].removed);
+        assert_eq!(told().await, [false, false]);
+        assert!(registry.lineup(id, &customer.model).await.unwrap().is_led_by(&run));
+
+        assert!(tidy_up().await[0].removed);
+        assert_eq!(told().await, [false, false, true]);
+        assert!(registry.lineup(id, &customer.model).await.unwrap().champion.is_none());
     });
 }
 

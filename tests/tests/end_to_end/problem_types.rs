@@ -1,5 +1,6 @@
 //! The other kinds of problems: more than two labels, and numbers.
 
+use crosspilot_core::settings::Mode;
 use crosspilot_tests::{Customer, on_local_cloud};
 use serde_json::{Value, json};
 
@@ -18,8 +19,9 @@ fn flats(rows: usize, seed: u64) -> String {
 }
 
 /// Trains on flats for `target`. Gives the run's output.
-async fn train(customer: &Customer, target: &str) -> Value {
-    let settings = crosspilot_tests::predicting(target);
+async fn train(customer: &Customer, target: &str, mode: Option<Mode>) -> Value {
+    let mut settings = crosspilot_tests::predicting(target);
+    settings.training.mode = mode;
     let vendor = customer.cloud.vendor();
     vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
     customer.put("crosspilot/churn/test/held-out.csv", flats(100, 2)).await;
@@ -32,7 +34,7 @@ async fn train(customer: &Customer, target: &str) -> Value {
 fn numbers_are_predicted_by_regression() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "regression").await;
-        let output = train(&customer, "Rent").await;
+        let output = train(&customer, "Rent", None).await;
         let evaluation = &output["prediction"]["evaluation"];
         assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
         assert!(evaluation["rmse"].as_f64().unwrap() < 150.0, "{evaluation}");
@@ -45,11 +47,35 @@ fn numbers_are_predicted_by_regression() {
     });
 }
 
+/// The algorithm of a tuned model answers the numbers of several records side by
+/// side, in one line.
+#[test]
+fn numbers_of_several_records_are_predicted_by_a_tuned_regression() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "tuned-regression").await;
+        let output = train(&customer, "Rent", Some(Mode::HyperparameterTuning)).await;
+        let evaluation = &output["prediction"]["evaluation"];
+        assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
+        assert_eq!(output["prediction"]["predicted"], 100, "{output}");
+        let sizes = [140, 30, 85];
+        let flat = |size: &i32| json!({"Size": size, "Storey": 4, "Heating": "gas", "Class": ""});
+        let records = json!({"records": sizes.iter().map(flat).collect::<Vec<_>>()}).to_string();
+        let (status, answer) = customer.ask(&customer.token(), "churn", &records).await;
+        assert_eq!(status, 200, "{answer}");
+        let predictions = answer["predictions"].as_array().unwrap();
+        assert_eq!(predictions.len(), 3, "{answer}");
+        for (size, prediction) in sizes.iter().zip(predictions) {
+            let (rent, expected) = (prediction["value"].as_f64().unwrap(), size * 11 + 120);
+            assert!((rent - f64::from(expected)).abs() < 250.0, "{size}: {answer}");
+        }
+    });
+}
+
 #[test]
 fn labels_are_kept_exactly_as_they_are() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "multiclass").await;
-        let output = train(&customer, "Class").await;
+        let output = train(&customer, "Class", None).await;
         let evaluation = &output["prediction"]["evaluation"];
         assert!(evaluation["accuracy"].as_f64().unwrap() > 0.9, "{evaluation}");
         let record = json!({"records": [{"Size": 149, "Storey": 8, "Rent": 1900}]});

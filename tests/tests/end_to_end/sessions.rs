@@ -184,6 +184,63 @@ fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpos
     ]
 }
 
+/// A policy of a session is the vendor's own choice; what the customer's roles
+/// allow is not.
+#[test]
+fn the_customers_roles_know_no_other_way_to_train_and_put_metrics_as_sagemaker_spells_them() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "own-limits").await;
+        let tenant = &customer.tenant;
+        let account = tenant.account.as_str();
+        let may = async |access_key_id: &str, action: &str, resource: &str, context: Value| {
+            let context = context.as_object().cloned().unwrap().into_iter().collect();
+            let check = Check { action: action.into(), resource: resource.into(), context };
+            cloud.authority().decisions(access_key_id, REGION, &[check]).await.unwrap()[0]
+        };
+        let asked = AssumeRole {
+            role: &tenant.role_arn,
+            external_id: Some(&tenant.external_id),
+            session_name: "unbound",
+            policy: None,
+        };
+        let session = assume(&saas_user(cloud).await, &asked).await.unwrap();
+        let job =
+            format!("arn:aws:sagemaker:{REGION}:{account}:automl-job/crosspilot-own-limits-churn");
+        for (action, expected) in [
+            ("CreateAutoMLJobV2", true),
+            ("DescribeAutoMLJobV2", true),
+            // The customer's demands of subnets and keys name no other call.
+            ("CreateAutoMLJob", false),
+            ("DescribeAutoMLJob", false),
+        ] {
+            let action = format!("sagemaker:{action}");
+            let found = may(session.access_key_id(), &action, &job, json!({})).await;
+            assert_eq!(found, expected, "{action}");
+        }
+
+        let role = tenant.execution_role_arn.as_str();
+        let sagemaker = cloud.authority().service_session(
+            role,
+            "sagemaker.amazonaws.com",
+            account,
+            &job,
+            REGION,
+        );
+        let execution = sagemaker.await.unwrap().access_key_id;
+        for (namespace, expected) in [
+            ("/aws/sagemaker/TrainingJobs", true),
+            ("/aws/sagemaker/TransformJobs", true),
+            ("/aws/Sagemaker/Endpoints", true),
+            ("AWS/SageMaker", true),
+            ("AWS/EC2", false),
+        ] {
+            let context = json!({"cloudwatch:namespace": namespace});
+            let found = may(&execution, "cloudwatch:PutMetricData", "*", context).await;
+            assert_eq!(found, expected, "{namespace}");
+        }
+    });
+}
+
 #[test]
 fn each_session_may_do_exactly_what_it_is_for() {
     on_local_cloud(async |cloud| {

@@ -12,7 +12,7 @@ use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::{ExternalId, RoleArn};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::Registry;
+use crosspilot_core::registry::{Registry, RegistryError};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
@@ -152,6 +152,27 @@ fn two_writers_never_lose_each_others_change() {
         let kept = vendor.registry.tenant(&added.tenant).await.unwrap().models;
         let names: Vec<&str> = kept.keys().map(|name| name.as_str()).collect();
         assert_eq!(names, ["model-0", "model-1", "model-2", "model-3"]);
+    });
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_no_unknown_tenant() {
+    on_local_cloud(async |cloud| {
+        let vendor = cloud.customer(&SAAS_ACCOUNT.parse().unwrap());
+        let nowhere = Registry::new(&vendor, "nobodys-registry");
+        let id = "acme".parse().unwrap();
+        let found = [
+            nowhere.tenant(&id).await.map(drop).unwrap_err(),
+            nowhere.lineup(&id, &"churn".parse().unwrap()).await.map(drop).unwrap_err(),
+        ];
+        for error in found {
+            assert!(matches!(&error, RegistryError::BucketGone(_)), "{error:?}");
+            assert_eq!(error.code(), Code::Internal);
+            assert!(error.to_string().contains("nobodys-registry"), "{error}");
+        }
+        // A tenant that is not there is one.
+        let unknown = cloud.vendor().registry.tenant(&"nobody".parse().unwrap()).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::TenantUnknown, "{unknown}");
     });
 }
 

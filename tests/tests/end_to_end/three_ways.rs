@@ -136,10 +136,11 @@ fn same(batch: &Map<String, Value>, asked: &Value) -> bool {
 #[test]
 fn a_prediction_is_the_same_in_batch_as_json_and_as_csv() {
     on_local_cloud(async |cloud| {
-        let seeds = (0..10).map(|seed| async move {
+        let seeds = (0..30).map(|seed| async move {
             let customer = Customer::new(cloud, &format!("three-ways-{seed}")).await;
             let mut settings = crosspilot_tests::predicting("What?");
             settings.gate.allow_baseline = true;
+            settings.training.max_candidates = Some(1);
             let (id, model) = (&customer.tenant.tenant, &customer.model);
             cloud.vendor().set_model(id, model, &settings).await.unwrap();
             let (training, ..) = table(seed, 600, 1);

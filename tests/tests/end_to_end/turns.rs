@@ -1,8 +1,10 @@
 //! Two runs of one model, runs that are redriven, runs that are stopped.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crosspilot_core::aws::s3;
+use crosspilot_core::manage::{Action, Report};
 use crosspilot_core::registry::{Lineup, RunRecord, Serving};
 use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::session::Sessions;
@@ -12,6 +14,7 @@ use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user, until};
 use serde_json::{Value, json};
 
+use crate::deployment::Scene;
 use crate::operations::crosspilot;
 
 const TRAIN: &str = "crosspilot/churn/train/data.csv";
@@ -183,10 +186,14 @@ fn a_challenger_is_given_up_when_its_run_has_ended_and_not_because_another_waite
         registry.change_lineup(&other.tenant, &other.model, claimed).await.unwrap();
 
         // It claimed the endpoint a moment ago, however long the other has waited.
-        let answer = deploy(cloud, &waits).await;
-        assert_eq!(answer["state"], "waiting", "{answer}");
-        assert!(answer["reason"].as_str().unwrap().contains("is deploying to the same endpoint"));
-        assert!(lineup(&customer).await.is_challenged_by(&other));
+        let third = claim(&customer, "20260131-00000000cc", "by hand").await;
+        for run in [&waits, &third, &waits] {
+            let answer = deploy(cloud, run).await;
+            assert_eq!(answer["state"], "waiting", "{answer}");
+            let reason = answer["reason"].as_str().unwrap();
+            assert!(reason.contains("00aa is deploying to the same endpoint"), "{answer}");
+            assert!(lineup(&customer).await.is_challenged_by(&other));
+        }
 
         // Nobody works on it any more.
         let ended = |record: &mut RunRecord| record.execution.clone_from(&execution);
@@ -198,6 +205,132 @@ fn a_challenger_is_given_up_when_its_run_has_ended_and_not_because_another_waite
         );
         let after = lineup(&customer).await;
         assert!(after.challenger.is_none() && after.is_led_by(&champion), "{after:?}");
+    });
+}
+
+#[test]
+fn of_three_runs_at_once_one_works_one_waits_and_the_third_is_no_run_of_its_own() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "three-at-once").await;
+        let customer = &scene.customer;
+        scene.hold_out(churn(200, 9)).await;
+        scene
+            .set(|settings| {
+                settings.gate.margin = -10.0;
+                let instance_type = "ml.m5.large".to_owned();
+                settings.deployment.hosting = Hosting::Instance { instance_type, count: 2 };
+                let traffic = Traffic::Canary { percent: 50, wait_seconds: 20 };
+                settings.deployment.update.traffic = traffic;
+            })
+            .await;
+        let first = run_of(&customer.succeeded(&scene.train(churn(700, 1)).await).await);
+        let second = scene.train(churn(700, 2)).await;
+        let moves = until("the endpoint moves", async || {
+            scene.lineup().await.challenger.map(|challenger| challenger.run)
+        })
+        .await;
+        let third = customer.start("third").await;
+        let waits = until("the next one waits", async || {
+            let registry = &cloud.vendor().registry;
+            let gathering = registry.gathering(&moves.tenant, &moves.model).await.unwrap();
+            gathering.waiting.map(|waiting| waiting.place.run)
+        })
+        .await;
+        assert!(scene.lineup().await.is_challenged_by(&moves));
+        // The data that it would train on is the data that the waiting one trains on.
+        let joined = customer.succeeded(&customer.start("fourth").await).await;
+        assert_eq!(
+            (&joined["decision"], &joined["run"]["run_id"]),
+            (&json!("joined"), &json!(waits))
+        );
+
+        // Each is measured against the one before, and not against what served when it began.
+        let outputs = [customer.succeeded(&second).await, customer.succeeded(&third).await];
+        assert_eq!(run_of(&outputs[0]), moves);
+        assert_eq!(outputs[0]["comparison"]["against"], json!(first.run_id));
+        let last = run_of(&outputs[1]);
+        assert_eq!(
+            (&last.run_id, &outputs[1]["comparison"]["against"]),
+            (&waits, &json!(moves.run_id))
+        );
+        let lineup = scene.lineup().await;
+        assert!(lineup.is_led_by(&last) && lineup.challenger.is_none(), "{lineup:?}");
+        assert!(lineup.retired.is_empty(), "{lineup:?}");
+        assert_eq!(lineup.previous.unwrap().run, moves);
+        assert_eq!(scene.serving().await.0, last.deployment_name());
+        let names = BTreeSet::from([&last, &moves].map(RunRef::deployment_name));
+        assert_eq!(scene.left().await, (names.clone(), names));
+    });
+}
+
+#[test]
+fn a_rollback_first_puts_back_a_challenger_that_nobody_works_on() {
+    on_local_cloud(async |cloud| {
+        let scene = Scene::new(cloud, "stuck").await;
+        let customer = &scene.customer;
+        scene.set(|settings| settings.gate.margin = -10.0).await;
+        let execution = scene.train(churn(700, 1)).await;
+        let first = run_of(&customer.succeeded(&execution).await);
+        let second = run_of(&customer.succeeded(&scene.train(churn(700, 2)).await).await);
+
+        // A third run's model serves, but the run has not come so far as to promote it.
+        let third = claim(customer, "20260131-00000000cc", "by hand").await;
+        let registry = &cloud.vendor().registry;
+        registry.note_unsettled(&third).await.unwrap();
+        let champion = scene.lineup().await.champion.unwrap();
+        let challenger = Serving { run: third.clone(), ..champion };
+        let claimed = |lineup: &mut Lineup| {
+            lineup.challenge(challenger.clone(), Some(&second));
+            lineup.renew(&third, SystemTime::now());
+        };
+        registry.change_lineup(&third.tenant, &third.model, claimed).await.unwrap();
+        let sagemaker = scene.sagemaker();
+        let served = sagemaker.describe_endpoint_config();
+        let served = served.endpoint_config_name(second.deployment_name()).send().await.unwrap();
+        sagemaker
+            .create_endpoint_config()
+            .endpoint_config_name(third.deployment_name())
+            .set_production_variants(served.production_variants)
+            .send()
+            .await
+            .unwrap();
+        let update = sagemaker.update_endpoint().endpoint_name(scene.endpoint());
+        update.endpoint_config_name(third.deployment_name()).send().await.unwrap();
+        until("it serves", async || {
+            let found = sagemaker.describe_endpoint().endpoint_name(scene.endpoint());
+            let found = found.send().await.unwrap();
+            let serves = found.endpoint_config_name() == Some(third.deployment_name().as_str());
+            (serves && found.endpoint_status().unwrap().as_str() == "InService").then_some(())
+        })
+        .await;
+
+        // Somebody may be at work on it.
+        let rollback = ["rollback", "stuck", "churn"];
+        let refused = crosspilot(customer, &rollback).await;
+        assert_eq!(refused.code, Some(1), "{}", refused.answer);
+        assert!(
+            refused.errors.contains("is being deployed; wait for its end"),
+            "{}",
+            refused.errors
+        );
+        assert!(scene.lineup().await.is_challenged_by(&third));
+
+        // Nobody is any more.
+        let ended = |record: &mut RunRecord| record.execution.clone_from(&execution);
+        registry.change_run(&third, ended).await.unwrap();
+        let back = crosspilot(customer, &rollback).await;
+        assert_eq!(back.code, Some(0), "{}", back.errors);
+        assert_eq!(back.answer["serves"], json!(first.run_id));
+        let lineup = scene.lineup().await;
+        assert!(lineup.is_led_by(&first) && lineup.challenger.is_none(), "{lineup:?}");
+        assert_eq!(lineup.previous.unwrap().run, second);
+        assert_eq!(scene.serving().await.0, first.deployment_name());
+
+        // What it left goes with the next round.
+        let swept = cloud.vendor().manage(&third.tenant, Action::Sweep { run: None }, |_| {});
+        assert_eq!(swept.await.unwrap(), Report::Swept { settled: vec![third.run_id] });
+        let names = BTreeSet::from([&first, &second].map(RunRef::deployment_name));
+        assert_eq!(scene.left().await, (names.clone(), names));
     });
 }
 

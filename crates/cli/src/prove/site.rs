@@ -107,6 +107,7 @@ impl Ground {
         let (Some(issuer), Some(audience)) = (ask.issuer, ask.audience) else {
             return Err(Failure::NoIssuer);
         };
+        crate::issuer::check(&issuer).await?;
         let load = async |name: &str| aws::loader().profile_name(name).load().await;
         let vendor = load(profile).await;
         let config = load(ask.customer_profile.as_deref().unwrap_or(profile)).await;

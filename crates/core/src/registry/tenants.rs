@@ -235,8 +235,7 @@ impl Registry {
     /// Keys under a prefix, in S3's own order.
     pub(super) async fn keys(&self, prefix: &str) -> Result<Vec<String>, RegistryError> {
         let mut keys = Vec::new();
-        let request = self.s3.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-        let mut listing = Listing::of(request);
+        let mut listing = Listing::under(&self.s3, &self.bucket, prefix);
         while let Some(page) = listing.next().await {
             let page = page.map_err(|e| CallError::new("s3:ListBucket", &self.bucket, &e))?;
             keys.extend(page.into_iter().filter_map(|object| object.key));

@@ -18,7 +18,7 @@ use crosspilot_core::manage::{
 };
 use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{OwnCalls, seconds};
+use crosspilot_core::registry::{Lineup, OwnCalls, seconds};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::Hosting;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
@@ -92,15 +92,16 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         idle.push((endpoint, Idle { model, endpoint: name, days: stock.days, removed }));
     }
     let (found, mut endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().unzip();
-    if !endpoints.is_empty() {
-        // Before the removal, after which a repeated attempt finds nothing to tell of.
-        let detail = json!({"tenant": tenant.tenant, "endpoints": endpoints});
-        events::announce(app, "Crosspilot Endpoint Idle", &detail).await?;
-    }
     for (endpoint, idle) in found.iter().zip(&mut endpoints) {
         if idle.removed {
             idle.removed = retire(app, tenant, endpoint).await?;
         }
+    }
+    if !endpoints.is_empty() {
+        // Only what was done is told. An attempt that is repeated finds the endpoint
+        // being deleted, which takes SageMaker minutes, and tells of it then.
+        let detail = json!({"tenant": tenant.tenant, "endpoints": endpoints});
+        events::announce(app, "Crosspilot Endpoint Idle", &detail).await?;
     }
     Ok(done(Report::Idle { endpoints }))
 }
@@ -108,15 +109,25 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 /// Whether an idle endpoint is to be removed. One that moves is looked at again
 /// tomorrow.
 fn is_due(stock: &EndpointStock, limit: Option<u16>) -> bool {
-    stock.status == "InService" && limit.is_some_and(|limit| stock.days >= limit)
+    stock.is_idle() && limit.is_some_and(|limit| stock.days >= limit)
 }
 
-/// Removes an endpoint that nobody asks. First it does not serve any more, then
-/// it is gone: an attempt that ends between the two is repeated whole. `false` for
-/// one that began to move meanwhile, and stays until tomorrow.
+/// Removes an endpoint that nobody asks, and then says that nothing serves.
+/// `false` for one that a run takes, or that began to move meanwhile: it stays, and
+/// serves, until tomorrow.
 async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<bool, Error> {
-    app.registry.change_lineup(&tenant.tenant, &endpoint.model, |lineup| lineup.rest()).await?;
-    removal::take_down(app, tenant, endpoint).await
+    let (id, model) = (&tenant.tenant, &endpoint.model);
+    let taken = app.registry.lineup(id, model).await?.challenger.is_some();
+    if taken || !removal::take_down(app, tenant, endpoint).await? {
+        return Ok(false);
+    }
+    let rest = |lineup: &mut Lineup| {
+        if lineup.challenger.is_none() {
+            lineup.rest();
+        }
+    };
+    app.registry.change_lineup(id, model, rest).await?;
+    Ok(true)
 }
 
 /// None if it is gone meanwhile.
@@ -206,9 +217,8 @@ fn hosted(variant: &ProductionVariant, instances: Option<i32>) -> Option<Hosting
 /// How much there is to train on.
 async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<DataStock, CallError> {
     let prefix = layout::train_prefix(&tenant.prefix, model);
-    let list = s3.list_objects_v2().bucket(tenant.bucket.as_str()).prefix(&prefix);
-    let list = list.expected_bucket_owner(tenant.account.as_str());
-    let mut listing = Listing::of(list);
+    let listing = Listing::under(s3, tenant.bucket.as_str(), &prefix);
+    let mut listing = listing.owned_by(&tenant.account);
     let mut stock = DataStock::default();
     while let Some(page) = listing.next().await {
         let page =

@@ -130,8 +130,8 @@ async fn empty(
     let owner = tenant.account.as_str();
     let started = Instant::now();
     while started.elapsed() < AT_A_TIME {
-        let list = s3.list_objects_v2().bucket(bucket).expected_bucket_owner(owner).prefix(&prefix);
-        let page = Listing::of(list).next().await.transpose();
+        let mut listing = Listing::under(s3, bucket, &prefix).owned_by(&tenant.account);
+        let page = listing.next().await.transpose();
         let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
         let keys = page.into_iter().flatten().filter_map(|object| object.key);
         let (plain, odd): (Vec<String>, Vec<String>) = keys.partition(|key| fits_xml(key));

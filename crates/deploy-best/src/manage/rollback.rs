@@ -11,23 +11,37 @@ use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::Tenant;
 
 use super::{done, open, waiting};
+use crate::deploy::nobody_works_on;
 use crate::endpoint::{self, Endpoint, Step};
 use crate::settle::{Scene, unscaled};
 use crate::{Error, config, scaling, tags};
 
-/// Moves the endpoint and then the lineup. Done again, it finds it done.
+/// Moves the endpoint and then the lineup. Done again, it finds it done. A
+/// challenger that nobody works on any more is put back before.
 pub(super) async fn roll_back(
     app: &App,
     tenant: &Tenant,
     to: &RunRef,
-    begun: bool,
+    mut begun: bool,
 ) -> Result<Progress, Error> {
     let (name, config) = (to.endpoint_name(), to.deployment_name());
     let no_way =
         |reason: String| Error::NoWayBack { endpoint: name.clone(), to: to.run_id.clone(), reason };
-    let lineup = app.registry.lineup(&to.tenant, &to.model).await?;
-    let serving = known(&lineup, to).map_err(no_way)?;
+    let mut lineup = app.registry.lineup(&to.tenant, &to.model).await?;
     let settings = model_settings(tenant, &to.model)?;
+    if let Some(stuck) = &lineup.challenger
+        && nobody_works_on(app, stuck, &lineup, settings).await?
+    {
+        let session = open(app, tenant, Purpose::Settle(&stuck.run)).await?;
+        let scene = Scene { app, tenant, settings: Some(settings), session };
+        if let Some(reason) = scene.put_back(&stuck.run, lineup.champion.as_ref()).await? {
+            return Ok(waiting(reason));
+        }
+        lineup = app.registry.lineup(&to.tenant, &to.model).await?;
+        // Until here, the endpoint was on its way back to the champion.
+        begun = false;
+    }
+    let serving = known(&lineup, to).map_err(no_way)?;
     let session = open(app, tenant, Purpose::Settle(to)).await?;
     let scene = Scene { app, tenant, settings: Some(settings), session };
     let sagemaker = scene.session.sagemaker();

@@ -256,6 +256,11 @@ async fn boto3_trains_and_serves_under_keys_and_in_networks() {
     run("security_test.py", vec![]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_signed_in_the_query_is_judged_like_what_is_signed_in_a_header() {
+    run("presigned_test.py", vec![]).await;
+}
+
 #[test]
 fn the_service_model_is_botocores() {
     let python = emulator();

@@ -164,6 +164,19 @@ fn what_no_model_can_learn_is_refused_before_the_job() {
 }
 
 #[test]
+fn a_measure_with_words_in_it_is_told_by_their_number() {
+    let words = table(|x, plan, leaves| match leaves {
+        "yes" if x % 11 == 0 => format!("{x},{plan},unknown"),
+        _ => format!("{x},{plan},{}.25", x * 7),
+    });
+    refused(
+        &trained("churn", words),
+        Flaw::MixedTarget,
+        "values are none: correct these or leave them empty",
+    );
+}
+
+#[test]
 fn a_target_that_stands_there_twice_or_shows_in_what_is_filled_in_is_a_leak() {
     let twice = table(|x, plan, leaves| format!("{x},{plan} {leaves},{leaves}"));
     warned(&trained("churn", twice), Flaw::LeakyColumn, "gives \"churn\" away");

@@ -20,6 +20,9 @@ pub(super) const MOST: usize = 5000;
 const ROWS: u64 = 5000;
 /// A name that comes once in more values than these may do so by chance.
 const CHANCE: u64 = 1000;
+/// Rows in which no name comes again, from which a first line is believed so far that
+/// its words may stand in sentences about other files.
+pub(super) const PROOF: u64 = 100;
 /// Columns that a sentence lists.
 const LISTED: usize = 5;
 
@@ -167,16 +170,16 @@ fn looks_like_data(names: &[String]) -> bool {
 /// That a first line names the columns, and is no row itself: what it says for a
 /// column does not come again as a value of that column. Its words may be anybody's
 /// data, so that columns are told by their places. `text` is the file's own or that of
-/// another file with the same columns.
+/// another file with the same columns. Gives the rows that were looked at, if it is none.
 pub(super) fn must_be_no_row(
     file: &str,
     names: &[String],
     text: &[u8],
     findings: &mut Findings,
-) -> bool {
-    let again = come_again(names, text);
+) -> Option<u64> {
+    let (again, rows) = come_again(names, text);
     if again.is_empty() {
-        return true;
+        return Some(rows);
     }
     let places: Vec<String> = again.iter().take(LISTED).map(ToString::to_string).collect();
     let more = match again.len().saturating_sub(LISTED) {
@@ -189,12 +192,14 @@ pub(super) fn must_be_no_row(
         places.join(", ")
     );
     findings.error(Finding::in_file(file, Flaw::NoHeader, message));
-    false
+    None
 }
 
-/// The places, from 1, of the columns whose names are values of theirs. Whole numbers
-/// do not count: columns are often called by them, and hold them.
-fn come_again(names: &[String], text: &[u8]) -> Vec<usize> {
+/// The places, from 1, of the columns whose names are values of theirs, and the rows
+/// that show that there are none. A line that comes again as a whole may be a header of
+/// files that were joined, or a row: nothing is shown then. Whole numbers do not count: columns are often called by them,
+/// and hold them.
+fn come_again(names: &[String], text: &[u8]) -> (Vec<usize>, u64) {
     let tells = |name: &str| {
         !is_missing(name.as_bytes())
             && !name.trim().is_empty()
@@ -202,7 +207,7 @@ fn come_again(names: &[String], text: &[u8]) -> Vec<usize> {
     };
     let telling: Vec<usize> = (0..names.len()).filter(|&index| tells(&names[index])).collect();
     let mut counts = vec![0_u64; names.len()];
-    let mut rows = 0;
+    let (mut rows, mut is_doubled) = (0, false);
     let mut reader = crosspilot_table::reader(text);
     let mut row = csv::StringRecord::new();
     // The first line may be a header, and name the same columns in another order.
@@ -210,6 +215,7 @@ fn come_again(names: &[String], text: &[u8]) -> Vec<usize> {
     while rows < ROWS
         && let Ok(true) = reader.read_record(&mut row)
     {
+        is_doubled |= row.iter().eq(names);
         if row.len() != names.len() || row.iter().eq(names) {
             continue;
         }
@@ -219,7 +225,10 @@ fn come_again(names: &[String], text: &[u8]) -> Vec<usize> {
         }
     }
     let again = |&&index: &&usize| counts[index] > 0 && counts[index] * CHANCE >= rows;
-    telling.iter().filter(again).map(|index| index + 1).collect()
+    (
+        telling.iter().filter(again).map(|index| index + 1).collect(),
+        if is_doubled { 0 } else { rows },
+    )
 }
 
 /// Whether two first lines have a name in common. If they have none, one of them may
@@ -255,9 +264,11 @@ pub(super) fn must_have_target(
     false
 }
 
-/// That a file has the same columns in the same order as the first.
+/// That a file has the same columns in the same order as the first. The first line of
+/// the first is believed to be a header, or lends no words.
 pub(super) fn must_equal(
     first: (&str, &[String]),
+    is_believed: bool,
     other: (&str, &[String]),
     findings: &mut Findings,
 ) {
@@ -268,6 +279,11 @@ pub(super) fn must_equal(
     let missing = first.iter().find(|name| !names.contains(name));
     let added = names.iter().find(|name| !first.contains(name));
     let (column, difference) = match (missing, added) {
+        _ if !is_believed => {
+            let differs = |index: &usize| first.get(*index) != names.get(*index);
+            let place = (0..).find(differs).unwrap_or_default() + 1;
+            (None, format!("they differ in column {place}"))
+        }
         _ if !share_a_name(first, names) => {
             (None, "they have no name in common, so that one of the first lines may be none".into())
         }

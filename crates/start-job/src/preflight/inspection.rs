@@ -109,6 +109,8 @@ pub(super) struct Inspection<'a> {
     /// The file that sets the columns.
     first: Option<usize>,
     pub(super) table: Option<Table>,
+    /// Rows that show that the first line names its columns.
+    proven: u64,
     pub(super) parquet: Option<Vec<ParquetColumn>>,
     parquet_rows: u64,
     /// Whether every byte of every file has been seen.
@@ -175,6 +177,7 @@ impl<'a> Inspection<'a> {
             looked_into,
             first: None,
             table: None,
+            proven: 0,
             parquet: None,
             parquet_rows: 0,
             to_unpack: UNPACKED,
@@ -204,6 +207,11 @@ impl<'a> Inspection<'a> {
     pub(super) fn names(&self) -> Option<Vec<String>> {
         let parquet = || Some(self.parquet.as_ref()?.iter().map(|c| c.name.clone()).collect());
         self.table.as_ref().map(|table| table.names.clone()).or_else(parquet)
+    }
+
+    /// Whether the columns' names are surely names, which may be told.
+    pub(super) fn lends_names(&self) -> bool {
+        self.parquet.is_some() || self.proven >= header::PROOF
     }
 
     pub(super) fn format(&self) -> Option<Format> {
@@ -452,13 +460,21 @@ impl<'a> Inspection<'a> {
         };
         if let (Some(first), Some(table)) = (first, &self.table) {
             let first = self.files[first].name.as_str();
-            if table.names != names {
-                let known = &table.names;
-                if header::must_be_no_row(first, known, text, &mut self.findings) {
-                    header::must_equal((first, known), (file, &names), &mut self.findings);
-                } else {
-                    (self.first, self.table) = (None, None);
+            let known = &table.names;
+            let is_same = *known == names;
+            if !is_same || self.proven < header::PROOF {
+                match header::must_be_no_row(first, known, text, &mut self.findings) {
+                    Some(rows) => self.proven += if is_same { rows } else { 0 },
+                    None => {
+                        (self.first, self.table) = (None, None);
+                        return 0;
+                    }
                 }
+            }
+            if !is_same {
+                let is_believed = self.proven >= header::PROOF;
+                let (first, other) = ((first, known.as_slice()), (file, names.as_slice()));
+                header::must_equal(first, is_believed, other, &mut self.findings);
                 return 0;
             }
         } else {
@@ -467,9 +483,10 @@ impl<'a> Inspection<'a> {
             {
                 return 0;
             }
-            if !header::must_be_no_row(file, &names, text, &mut self.findings) {
+            let Some(rows) = header::must_be_no_row(file, &names, text, &mut self.findings) else {
                 return 0;
-            }
+            };
+            self.proven = rows;
             if text.len() < bytes.len() && bytes.starts_with(b"\xEF\xBB\xBF") {
                 let message = "begins with a byte order mark, which some readers take for a part of the first column's name: save it as UTF-8 without one";
                 self.findings.warn(Finding::in_file(file, Flaw::ByteOrderMark, message));
@@ -532,7 +549,7 @@ impl<'a> Inspection<'a> {
             (Some(columns), Some(first)) => {
                 let known: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
                 let first = self.files[first].name.as_str();
-                header::must_equal((first, &known), (&name, &names), &mut self.findings);
+                header::must_equal((first, &known), true, (&name, &names), &mut self.findings);
                 if known == names {
                     columns
                         .iter_mut()

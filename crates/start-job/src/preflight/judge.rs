@@ -553,7 +553,7 @@ fn judge_validation(
         );
         findings.error(Finding::in_file(file, Flaw::MixedFormats, message));
     } else {
-        super::header::must_equal(reference, (file, &names), findings);
+        super::header::must_equal(reference, training.lends_names(), (file, &names), findings);
     }
     if part.table.as_ref().is_some_and(|table| table.target.is_some() && table.usable == 0) {
         let message = "has no row with a target: nothing can be validated on it";
@@ -595,10 +595,11 @@ fn judge_held_out(
         let message = format!("{file} has none of the training data's columns");
         findings.error(unfit(message));
     } else if !missing.is_empty() {
-        let message = format!(
-            "{file} lacks columns of the training data: {}",
-            super::verdict::listed(&missing)
-        );
+        let listed = match training.lends_names() {
+            true => super::verdict::listed(&missing),
+            false => grouped(missing.len() as u64),
+        };
+        let message = format!("{file} lacks columns of the training data: {listed}");
         findings.error(unfit(message));
     } else if part.table.as_ref().is_none_or(|table| table.labels.usable() == 0) {
         let message = format!(

@@ -77,6 +77,12 @@ impl Labels {
         Some(unknown.fold((0, 0), |(rows, labels), (_, (_, count))| (rows + count, labels + 1)))
     }
 
+    /// Different labels that are numbers.
+    fn measures(&self) -> u64 {
+        let labels = self.counts.values();
+        labels.filter(|(label, _)| number(label.as_bytes()).is_some()).count() as u64
+    }
+
     fn different(&self) -> u64 {
         if self.too_many { self.cells.different() } else { self.counts.len() as u64 }
     }
@@ -157,6 +163,14 @@ impl Labels {
             findings.error(about(
                 Flaw::DressedNumbers,
                 format!("has numbers in {} of {} values that SageMaker Autopilot takes for words, so that each would be a class of its own: {}", grouped(profile.dressed), grouped(usable), dress.join("; ")),
+            ));
+            return;
+        }
+        let (numbers, words) = (profile.numbers, usable - profile.numbers);
+        if objective.is_none() && words > 0 && numbers > words && self.measures() > FEW_NUMBERS {
+            findings.error(about(
+                Flaw::MixedTarget,
+                format!("holds numbers, but {} of {} values are none: correct these or leave them empty, or set a problem type", grouped(words), grouped(usable)),
             ));
             return;
         }

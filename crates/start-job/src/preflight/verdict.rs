@@ -299,6 +299,8 @@ pub enum Flaw {
     Imbalance,
     /// More classes than anybody would want to tell apart.
     ManyClasses,
+    /// The target holds many numbers, and words.
+    MixedTarget,
     /// The target names rows instead of grouping them.
     TargetIsIdentifier,
     /// The settings' problem type does not fit the target.
