@@ -523,6 +523,7 @@ fn every_session_policy_is_narrow() {
                     "list test",
                     "get train",
                     "get test",
+                    "get results",
                     "put results",
                     "describe job",
                 ],

@@ -114,7 +114,7 @@ fn cloud_time_in(seconds: u64) -> String {
 #[test]
 fn what_is_no_training_data_starts_nothing_and_a_doubled_request_is_one_run() {
     on_local_cloud(async |cloud| {
-        let customer = Customer::new(cloud, "doubled").await;
+        let customer = Customer::new(cloud, "asked-twice").await;
         customer.put("crosspilot/churn/test/held-out.csv", churn(50, 2)).await;
         customer.put("crosspilot-results/churn/x/automl/train/chunk.csv", churn(50, 2)).await;
         customer.put("elsewhere/churn/train/data.csv", churn(50, 2)).await;
