@@ -2,10 +2,14 @@
 //! Step Functions keeps its execution. A failure is read here, once, from the
 //! error as it came.
 
+use crosspilot_core::bucket::Bucket;
+use crosspilot_core::error::Code;
 use crosspilot_core::failure::Failure;
+use crosspilot_core::failure_page;
 use crosspilot_core::gathering::Place;
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::{Outcome, RegistryError, RunRecord};
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::{Outcome, RegistryError, RunRecord, active};
 use crosspilot_core::run::{RunId, RunRef};
 use serde::Deserialize;
 use serde_json::Value;
@@ -46,8 +50,11 @@ pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, Error> {
     let known = run.is_some();
     let run = match run {
         Some(run) => Some(run),
-        None => begun(app, input).await,
+        None => begun(app, input.clone()).await,
     };
+    if let (false, Some(failure)) = (known, &failure) {
+        tell(app, input, failure).await;
+    }
     let Some(run) = run else { return Ok(Noted { run: None, failure }) };
     let write = |record: &mut RunRecord| {
         if record.execution == execution {
@@ -72,6 +79,27 @@ fn read(outcome: &mut Outcome) -> Option<Failure> {
     code.clone_from(&failure.code);
     cause.clone_from(&failure.cause);
     Some(failure)
+}
+
+/// Leaves the customer the page that says why an upload can start no run. It is for
+/// people: without it, the failure is told where operators look all the same.
+async fn tell(app: &App, input: Value, failure: &Failure) {
+    let unset = [Code::ModelUnknown.as_str(), Code::TriggerInvalid.as_str()];
+    let Ok(Input::Upload(event)) = serde_json::from_value::<Input>(input) else { return };
+    if !unset.contains(&failure.code.as_str()) {
+        return;
+    }
+    let told = async {
+        let tenant = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
+        let tenant = active(tenant)?;
+        let session = app.sessions.open(&tenant, Purpose::Tell).await?;
+        let bucket = Bucket { s3: session.s3(), tenant: &tenant };
+        failure_page::of_upload(&bucket, event.key(), failure).await?;
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = told.await {
+        tracing::warn!("no page tells of the upload: {error}");
+    }
 }
 
 /// The run that an input starts, if it can start one.

@@ -420,6 +420,10 @@ pub(crate) struct TenantChanges {
     /// Tag of everything that its runs create; may be repeated, an empty value removes it
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) tags: Vec<(String, String)>,
+    /// What `aws cloudformation describe-stacks` prints of the customer's stack, or - for standard
+    /// input: its keys, subnets and security groups are taken, once it is seen to be the tenant's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stack: Option<PathBuf>,
     /// KMS key of the disks that train and serve; empty for none
     #[arg(long, value_name = "KEY")]
     pub(crate) volume_key: Option<String>,

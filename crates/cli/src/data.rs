@@ -1,4 +1,4 @@
-//! The demo's data: a file of yours, or a churn-like data set that is made.
+//! The data of demo and proof: a file of yours, or a churn-like data set that is made.
 
 use std::fs;
 use std::ops::Range;
@@ -14,8 +14,8 @@ use crate::failure::Failure;
 /// Rows of the made data set.
 const MADE_ROWS: usize = 5000;
 
-/// Training and held-out rows, both with the header and all columns.
-pub(crate) struct Split {
+/// A table with its header, in one file.
+pub(crate) struct Dataset {
     /// What the data is, for people.
     pub(crate) name: String,
     /// Name of the model that is trained on it.
@@ -23,23 +23,20 @@ pub(crate) struct Split {
     /// The column to predict.
     pub(crate) target: String,
     pub(crate) header: Vec<String>,
-    /// All rows, as one file.
-    pub(crate) whole: Vec<u8>,
-    pub(crate) training: Vec<u8>,
-    pub(crate) training_rows: usize,
-    pub(crate) held_out: Vec<u8>,
-    pub(crate) held_out_rows: usize,
+    /// The file.
+    pub(crate) text: Vec<u8>,
+    pub(crate) rows: usize,
     /// A row of it, for one prediction through the API.
     pub(crate) example: Vec<String>,
 }
 
-impl Split {
+impl Dataset {
     /// A row by the names of its columns.
     pub(crate) fn row(&self) -> Vec<(String, String)> {
         self.header.iter().cloned().zip(self.example.iter().cloned()).collect()
     }
 
-    /// The first held-out row as a record for the prediction API, without its target.
+    /// That row as a record for the prediction API, without its target.
     pub(crate) fn record(&self) -> Map<String, Value> {
         self.header
             .iter()
@@ -50,9 +47,8 @@ impl Split {
     }
 }
 
-/// Reads or makes the data, checks that it can be trained on, and splits it 80
-/// to 20, for whoever uploads two files.
-pub(crate) async fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Split, Failure> {
+/// Reads or makes the data, and checks that it can be trained on.
+pub(crate) async fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Dataset, Failure> {
     let (name, target, model, bytes) = match data {
         Some((path, target)) => {
             let bytes = fs::read(path).map_err(|e| Failure::Unreadable(path.to_owned(), e))?;
@@ -64,7 +60,7 @@ pub(crate) async fn prepare(data: Option<(&Path, &str)>, seed: u64) -> Result<Sp
         }
     };
     must_be_fit(&name, &bytes, &target).await?;
-    split(bytes, name, model, target, seed)
+    read(bytes, name, model, target, seed)
 }
 
 /// Data in memory.
@@ -109,44 +105,22 @@ fn model_name(path: &Path) -> String {
     if slug.parse::<crosspilot_core::ids::ModelName>().is_ok() { slug } else { "demo".to_owned() }
 }
 
-fn split(
-    bytes: Vec<u8>,
+fn read(
+    text: Vec<u8>,
     name: String,
     model: String,
     target: String,
     seed: u64,
-) -> Result<Split, Failure> {
+) -> Result<Dataset, Failure> {
     let unreadable =
         |error: csv::Error| Failure::Unreadable(PathBuf::from(&name), std::io::Error::other(error));
-    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    let mut reader = csv::Reader::from_reader(text);
-    let header = reader.headers().map_err(unreadable)?.clone();
-    let mut rows: Vec<csv::StringRecord> =
+    let mut reader = csv::Reader::from_reader(text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&text));
+    let words = |row: &csv::StringRecord| row.iter().map(str::to_owned).collect::<Vec<_>>();
+    let header = words(reader.headers().map_err(unreadable)?);
+    let rows: Vec<csv::StringRecord> =
         reader.records().collect::<Result<_, _>>().map_err(unreadable)?;
-    Rng::with_seed(seed).shuffle(&mut rows);
-    let held_out_rows = rows.len() / 5;
-    let (held_out, training) = rows.split_at(held_out_rows);
-    let write = |rows: &[csv::StringRecord]| -> Result<Vec<u8>, csv::Error> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&header)?;
-        rows.iter().try_for_each(|row| writer.write_record(row))?;
-        writer.into_inner().map_err(|error| error.into_error().into())
-    };
-    Ok(Split {
-        training: write(training).map_err(unreadable)?,
-        training_rows: training.len(),
-        held_out: write(held_out).map_err(unreadable)?,
-        held_out_rows,
-        example: held_out
-            .first()
-            .map(|row| row.iter().map(str::to_owned).collect())
-            .unwrap_or_default(),
-        header: header.iter().map(str::to_owned).collect(),
-        whole: bytes,
-        name,
-        model,
-        target,
-    })
+    let example = Rng::with_seed(seed).choice(&rows).map(words).unwrap_or_default();
+    Ok(Dataset { rows: rows.len(), name, model, target, header, text, example })
 }
 
 /// Makes customers of a telephone company, half of whom leave.
@@ -227,11 +201,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fifth_is_held_out_and_no_row_is_lost() {
-        let split = prepare(None, 3).await.unwrap();
-        assert_eq!((split.training_rows, split.held_out_rows), (4000, 1000));
-        assert_eq!(split.training.iter().filter(|b| **b == b'\n').count(), 4001);
-        assert_eq!(split.example.len(), split.header.len());
+    async fn the_made_data_is_one_file_with_an_example_of_its_rows() {
+        let data = prepare(None, 3).await.unwrap();
+        assert_eq!((data.rows, data.example.len()), (MADE_ROWS, data.header.len()));
+        let text = String::from_utf8(data.text).unwrap();
+        assert_eq!(text.lines().count(), MADE_ROWS + 1);
+        assert!(text.contains(&data.example.join(",")));
     }
 
     #[test]

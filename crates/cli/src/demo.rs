@@ -23,7 +23,7 @@ use crosspilot_local::{CloudError, Options as CloudOptions};
 use serde_json::{Value, json};
 
 use crate::args::DemoOptions;
-use crate::data::{self, Split};
+use crate::data::{self, Dataset};
 use crate::failure::Failure;
 use crate::show::Steps;
 use crate::{local, watch};
@@ -39,7 +39,7 @@ struct Site {
 struct Outcome {
     tenant: Tenant,
     model: ModelName,
-    data: Split,
+    data: Dataset,
     ended: watch::Ended,
     job: String,
     seen: Seen,
@@ -126,7 +126,7 @@ pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure
 async fn main_job(
     home: &Path,
     site: &Site,
-    data: Split,
+    data: Dataset,
     up: f64,
     steps: &Steps,
 ) -> Result<Outcome, Failure> {
@@ -140,7 +140,7 @@ async fn main_job(
     let s3 = S3::new(&site.endpoints.administrator(tenant.account.as_str()));
     let training = format!("{}data.csv", layout::train_prefix(&tenant.prefix, &model));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    upload(&s3, &tenant, &training, &data.whole).await?;
+    upload(&s3, &tenant, &training, &data.text).await?;
 
     steps.step("waiting for the upload to start a run");
     let is_ours = |input: &Value| {

@@ -96,6 +96,8 @@ pub(crate) enum Failure {
     )]
     NoFunctions(PathBuf, std::io::Error),
     #[error(transparent)]
+    Stack(#[from] crate::stack::StackFlaw),
+    #[error(transparent)]
     Issuer(#[from] crate::issuer::IssuerFlaw),
     #[error("{0} of the doubts turned out as feared: see the table, and docs/aws-proving.md")]
     Disproven(usize),

@@ -16,6 +16,7 @@ mod preflight;
 mod prove;
 mod runs;
 mod show;
+mod stack;
 mod tenants;
 mod watch;
 

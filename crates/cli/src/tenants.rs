@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::args::{NewTenant, ShowTenant, TenantAndForm, TenantChanges, TenantCommand};
 use crate::failure::Failure;
+use crate::stack::Stack;
 use crate::{manage, models, place, show};
 
 pub(crate) async fn run(
@@ -103,7 +104,18 @@ fn invite(vendor: &Vendor, tenant: &Tenant, template_url: Option<String>, json: 
     show::line(&format!("\nThen: crosspilot tenant verify {id}"));
 }
 
-async fn set(vendor: &Vendor, changes: TenantChanges) -> Result<(), Failure> {
+async fn set(vendor: &Vendor, mut changes: TenantChanges) -> Result<(), Failure> {
+    // The customer's stack knows already what was taken from it.
+    let told = changes.concern_the_stack();
+    if let Some(file) = &changes.stack {
+        let text = match file.to_str() {
+            Some("-") => std::io::read_to_string(std::io::stdin()),
+            _ => std::fs::read_to_string(file),
+        };
+        let text = text.map_err(|e| Failure::Unreadable(file.clone(), e))?;
+        let stack = Stack::read(text.as_bytes())?;
+        stack.take(&vendor.registry.tenant(&changes.tenant).await?, &mut changes)?;
+    }
     let tenant =
         vendor.change_tenant(&changes.tenant, "set", |tenant| apply(&changes, tenant)).await?;
     if changes.json {
@@ -117,7 +129,7 @@ async fn set(vendor: &Vendor, changes: TenantChanges) -> Result<(), Failure> {
             if tenant.encryption.is_some() { "keys of its own" } else { "no keys of its own" },
             if tenant.network.is_some() { "in its subnets" } else { "in no subnets of its own" },
         ));
-        if changes.concern_the_stack() {
+        if told {
             show::line(&format!(
                 "the customer's stack has to know of it, too: crosspilot tenant show {} --invitation",
                 tenant.tenant

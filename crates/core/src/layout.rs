@@ -8,6 +8,7 @@
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
 //! <prefix>-results/<model>/<run>/split/   the training rows without those that were set aside
 //! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
+//! <prefix>-results/problem.html           why the newest upload that could start nothing did not
 //! <prefix>-results/<model>/latest/        the newest run's report
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
@@ -82,6 +83,11 @@ pub fn split_training_prefix(prefix: &Prefix, run: &RunRef) -> String {
 /// Key of the held-out rows that a run was scored on, as they were found.
 pub fn held_out_key(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}held-out.csv", scoring_prefix(prefix, run))
+}
+
+/// Key of what is told of an upload that can start no run.
+pub fn problem_key(prefix: &Prefix) -> String {
+    format!("{}problem.html", all_results_prefix(prefix))
 }
 
 /// Key of what a run tells people.

@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod execution;
 pub mod failure;
+pub mod failure_page;
 pub mod gathering;
 pub mod ids;
 pub mod instances;

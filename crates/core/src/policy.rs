@@ -17,6 +17,8 @@ use crate::tenant::Tenant;
 pub enum Purpose<'a> {
     /// `assume` only asks who it has become, which needs no permission.
     ProveTrust,
+    /// `assume` tells the customer why an upload can start no run.
+    Tell,
     /// `start-job` reads the data, writes its verdict and creates the run's job.
     StartJob(&'a RunRef),
     /// `check-status` looks at the run's jobs and at its endpoint, and stops jobs.
@@ -58,6 +60,7 @@ impl Purpose<'_> {
             | Purpose::Score(run)
             | Purpose::Conclude(run) => Some(run),
             Purpose::ProveTrust
+            | Purpose::Tell
             | Purpose::Answer(_)
             | Purpose::Remove(_)
             | Purpose::TakeDown(_)
@@ -71,6 +74,11 @@ impl Purpose<'_> {
         let statements = match self {
             // A policy must allow something. Everybody may do this anyway.
             Purpose::ProveTrust => vec![allow(&["sts:GetCallerIdentity"], json!("*"))],
+            Purpose::Tell => {
+                let problem = layout::problem_key(&tenant.prefix);
+                let page = scope.objects(&problem);
+                vec![allow(&["s3:PutObject"], json!(page)), scope.key_through_s3()]
+            }
             Purpose::StartJob(run) => {
                 let train = layout::train_prefix(&tenant.prefix, &run.model);
                 let validation = layout::validation_prefix(&tenant.prefix, &run.model);
@@ -491,9 +499,10 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 14] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 15] {
         [
             Purpose::ProveTrust,
+            Purpose::Tell,
             Purpose::StartJob(run),
             Purpose::CheckStatus(run),
             Purpose::StopJobs(run),

@@ -5,7 +5,6 @@
 mod config;
 mod deploy;
 mod endpoint;
-mod failure_page;
 mod gate;
 mod handshake;
 mod jobs;

@@ -4,6 +4,7 @@
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
+use crosspilot_core::failure_page;
 use crosspilot_core::lambda::App;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
@@ -15,7 +16,6 @@ use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{self, Endpoint, Step};
-use crate::failure_page;
 use crate::jobs::{self, Job};
 use crate::{Error, Waiting, config, scaling, tags};
 
@@ -129,7 +129,7 @@ async fn tell(app: &App, tenant: &Tenant, run: &RunRef, failure: &Failure) {
     let written = match app.sessions.open(tenant, Purpose::Conclude(run)).await {
         Ok(session) => {
             let bucket = Bucket { s3: session.s3(), tenant };
-            failure_page::write(&bucket, run, failure).await
+            failure_page::of_run(&bucket, run, failure).await
         }
         Err(error) => Err(error),
     };

@@ -252,6 +252,10 @@ fn what_can_start_no_run_costs_at_most_one_execution_a_minute() {
         customer.put("crosspilot/No Name/train/a.csv", churn(10, 1)).await;
         let failure = customer.failed(&customer.first_execution().await).await;
         assert_eq!(failure["stage"], "assume", "{failure}");
+        // The customer finds why in the bucket.
+        let page = customer.get("crosspilot-results/problem.html").await;
+        assert!(page.contains("What was uploaded started nothing."), "{page}");
+        assert!(page.contains("/&lt;model&gt;/train/"), "{page}");
         // Nobody's bucket: counted, and no execution.
         let mut foreign = event(&customer, "crosspilot/rent-0/train/a.csv").await;
         foreign["account"] = "999999999999".into();

@@ -167,9 +167,10 @@ impl Grid<'_> {
     }
 }
 
-fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 12] {
+fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 13] {
     [
         ("prove-trust", Purpose::ProveTrust),
+        ("tell", Purpose::Tell),
         ("start-job", Purpose::StartJob(run)),
         ("check-status", Purpose::CheckStatus(run)),
         ("register-model", Purpose::RegisterModel(run)),

@@ -514,8 +514,9 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 13] = [
+        let allowed: [(Purpose<'_>, &[&str]); 14] = [
             (Purpose::ProveTrust, &[]),
+            (Purpose::Tell, &[]),
             (
                 Purpose::StartJob(&run),
                 &[

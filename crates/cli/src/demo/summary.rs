@@ -73,7 +73,7 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
             &format!(
                 "{}: {} rows to train on, {} set aside",
                 data.name,
-                (data.training_rows + data.held_out_rows) as u64 - set_aside,
+                data.rows as u64 - set_aside,
                 set_aside
             ),
         ),

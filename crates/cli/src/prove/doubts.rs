@@ -35,6 +35,7 @@ pub(crate) const DOUBTS: &[Doubt] = &[
     asked("unknown-target", "CreateAutoMLJobV2 refuses a target that the header lacks"),
     asked("unknown-transform-job", "an unknown transform job is a ValidationException"),
     asked("upload-starts-run", "an upload in one account starts a run in the other"),
+    asked("sets-aside", "Autopilot trains on the run's copy of the data without held-out rows"),
     asked("execution-role", "Autopilot takes the execution role and its SourceAccount condition"),
     asked("job-as-asked", "a described job shows what was asked for, so that it is adopted"),
     asked("one-container", "ENSEMBLING gives models of one container"),
@@ -73,6 +74,21 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "function-time-out",
         "a function that times out is Lambda.Unknown with a cause that is no JSON",
         "aws lambda update-function-configuration --function-name crosspilot-check-status --timeout 1 && crosspilot run start TENANT MODEL",
+    ),
+    by_hand(
+        "dead-run-event",
+        "an execution that is aborted while uploads wait in it is followed by another one",
+        "aws stepfunctions stop-execution --execution-arn ARN",
+    ),
+    by_hand(
+        "bus-principals",
+        "one statement of the event bus's policy takes some 600 accounts",
+        "crosspilot tenant add NAME --account ACCOUNT --region REGION, until it says that the bus is full",
+    ),
+    by_hand(
+        "unknown-account",
+        "an account that does not exist is refused when it is admitted to the event bus",
+        "crosspilot tenant add nobody --account 999999999999 --region REGION",
     ),
 ];
 

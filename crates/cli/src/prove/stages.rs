@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::doubts::{Findings, Verdict};
 use super::machines;
 use super::site::Site;
-use crate::data::{self, Split};
+use crate::data::{self, Dataset};
 use crate::failure::Failure;
 use crate::show::Steps;
 use crate::watch;
@@ -58,14 +58,18 @@ pub(super) async fn run(
 
     site.vendor.set_model(&site.ground.tenant.tenant, &model, &settings(&data)).await?;
     steps.step("uploading the data to the customer's bucket");
-    let test = format!("{}held-out.csv", layout::test_prefix(&site.ground.tenant.prefix, &model));
-    put(site, &test, &data.held_out).await?;
-    let training =
-        format!("{}training.csv", layout::train_prefix(&site.ground.tenant.prefix, &model));
-    put(site, &training, &data.training).await?;
+    // One file: the run sets its held-out rows aside itself.
+    let training = format!("{}data.csv", layout::train_prefix(&site.ground.tenant.prefix, &model));
+    put(site, &training, &data.text).await?;
 
     steps.step("waiting for the upload to start a run");
     let first = first_run(site, findings, &model, steps).await?;
+    let set_aside = site.vendor.registry.run(&first).await?.set_aside;
+    findings.judge(
+        "sets-aside",
+        set_aside.is_some_and(|rows| rows > 0),
+        format!("{} rows were set aside, and the job ended well", set_aside.unwrap_or_default()),
+    );
     trained(site, findings, &first).await?;
     served(site, findings, &first).await?;
     api_with_token(site, findings, &model, &data).await?;
@@ -109,7 +113,7 @@ pub(super) async fn run(
 
 /// The smallest job, and everything of the product that a doubt is about. A newer
 /// model is preferred whatever its value, so that the endpoint moves.
-fn settings(data: &Split) -> ModelSettings {
+fn settings(data: &Dataset) -> ModelSettings {
     let mut settings = ModelSettings::predicting(&data.target);
     settings.objective =
         Some(Objective { problem_type: "BinaryClassification".into(), metric: "F1".into() });
@@ -156,11 +160,11 @@ async fn odd_key(site: &Site<'_>, findings: &mut Findings) -> Result<(), Failure
 async fn unknown_target(
     site: &Site<'_>,
     findings: &mut Findings,
-    data: &Split,
+    data: &Dataset,
 ) -> Result<(), Failure> {
     // Where the execution role may read, and where no upload starts a run.
     let prefix = format!("{}/unknown-target/", site.ground.tenant.prefix);
-    put(site, &format!("{prefix}data.csv"), &data.training).await?;
+    put(site, &format!("{prefix}data.csv"), &data.text).await?;
     let uri = |key: &str| layout::uri(&site.ground.tenant, key);
     let job = format!("{}-target", site.ground.tenant.tenant);
     let source = AutoMls3DataSource::builder()
@@ -243,7 +247,7 @@ async fn api_with_token(
     site: &Site<'_>,
     findings: &mut Findings,
     model: &ModelName,
-    data: &Split,
+    data: &Dataset,
 ) -> Result<(), Failure> {
     let Some(token) = &site.token else {
         let reason = format!(

@@ -264,7 +264,8 @@ mod tests {
             ("InService", 29, Some(30), false),
             ("InService", 455, None, false),
             ("Updating", 30, Some(30), false),
-            ("Deleting", 30, Some(30), false),
+            // An attempt that is repeated finds it so.
+            ("Deleting", 30, Some(30), true),
             ("Failed", 30, Some(30), false),
         ] {
             let stock = EndpointStock {
@@ -273,7 +274,7 @@ mod tests {
                 hosting: None,
                 created: String::new(),
                 unchanged_days: 0,
-                counted_days: 0,
+                counted_days: 455,
                 invocations: 0,
                 days,
             };
