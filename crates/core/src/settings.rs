@@ -354,7 +354,8 @@ impl Hosting {
 
 /// Which of the two an endpoint runs on. SageMaker updates one that runs on
 /// instances to nothing else (Developer Guide, "Serverless Inference").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HostingKind {
     /// Instances of its own.
     Instances,
@@ -368,6 +369,30 @@ impl std::fmt::Display for HostingKind {
             HostingKind::Instances => "instances",
             HostingKind::Serverless => "serverless",
         })
+    }
+}
+
+/// The endpoint would have to be replaced, which the settings do not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "endpoint {endpoint} runs on {from} and the model is set to {to}: SageMaker updates no endpoint from instances to serverless, so that such a change, or the way back from it, replaces the endpoint, which is gone for some minutes; set deployment.replace_endpoint to true if it may be, or deployment.hosting back, then redrive the run"
+)]
+pub struct OtherHosting {
+    endpoint: String,
+    from: HostingKind,
+    to: HostingKind,
+}
+
+impl Deployment {
+    /// Refuses to follow what runs on another kind of hosting unless the endpoint may be
+    /// gone meanwhile: not even where an update would do, since a bad challenger could
+    /// not be put back without.
+    pub fn may_follow(&self, endpoint: &str, from: HostingKind) -> Result<(), OtherHosting> {
+        let to = self.hosting.kind();
+        if from == to || self.replace_endpoint {
+            return Ok(());
+        }
+        Err(OtherHosting { endpoint: endpoint.to_owned(), from, to })
     }
 }
 

@@ -12,7 +12,7 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, RegistryError, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{self, ModelSettings, Traffic};
+use crosspilot_core::settings::{ModelSettings, Traffic};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,11 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
     if !deployment.decision.deploys() {
         return Ok(Deployed::Kept(deployment));
     }
-    may_change_to(found.as_ref(), &name, &settings.deployment)?;
+    // Known before the job was paid for, but for settings that were changed since.
+    let to = settings.deployment.hosting.kind();
+    if let Some(from) = found.as_ref().filter(|found| found.changes_to(to)).and_then(|e| e.kind) {
+        settings.deployment.may_follow(&name, from)?;
+    }
     let challenger = Serving {
         run: run.clone(),
         job: request.job.clone(),
@@ -140,6 +144,7 @@ pub(crate) async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error
         features: record.features,
         booleans: record.booleans,
         numeric: record.numeric,
+        hosting: Some(settings.deployment.hosting.kind()),
         target: settings.target.clone(),
     };
     let against = lineup.champion.as_ref().map(|champion| &champion.run);
@@ -200,23 +205,6 @@ pub(crate) async fn nobody_works_on(
         tracing::warn!(%tenant, %model, run = %run_id, ?life, ?age, "given up");
     }
     Ok(given_up)
-}
-
-/// Instances and serverless do not take turns unless the settings say that the
-/// endpoint may be gone meanwhile: not even where an update would do, since a bad
-/// challenger could not be put back without.
-fn may_change_to(
-    found: Option<&Endpoint>,
-    name: &str,
-    deployment: &settings::Deployment,
-) -> Result<(), Error> {
-    let to = deployment.hosting.kind();
-    match found.filter(|found| found.changes_to(to)).and_then(|found| found.kind) {
-        Some(from) if !deployment.replace_endpoint => {
-            Err(Error::OtherHosting { endpoint: name.to_owned(), from, to })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Whether nobody works on a challenger any more. A run whose execution goes on
@@ -377,6 +365,7 @@ mod tests {
             features: features.iter().map(|name| (*name).to_owned()).collect(),
             booleans: Default::default(),
             numeric: Default::default(),
+            hosting: None,
             target: "y".into(),
         }
     }

@@ -19,7 +19,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{Ask, Progress};
 use crosspilot_core::registry::{RegistryError, Stop};
 use crosspilot_core::run::{RunId, RunRef};
-use crosspilot_core::settings::HostingKind;
+use crosspilot_core::settings::OtherHosting;
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -95,17 +95,8 @@ pub enum Error {
         remedy: &'static str,
     },
     /// The endpoint would have to be replaced, which the settings do not allow.
-    #[error(
-        "endpoint {endpoint} runs on {from} and the model is set to {to}: SageMaker updates no endpoint from instances to serverless, so that such a change, or the way back from it, replaces the endpoint, which is gone for some minutes; set deployment.replace_endpoint to true if it may be, or deployment.hosting back, then redrive the run"
-    )]
-    OtherHosting {
-        /// The endpoint.
-        endpoint: String,
-        /// What it runs on.
-        from: HostingKind,
-        /// What it is to run on.
-        to: HostingKind,
-    },
+    #[error(transparent)]
+    OtherHosting(#[from] OtherHosting),
     /// Somebody asked for the run to be stopped.
     #[error("nothing was deployed, since {} asked at {} for the run to stop", .0.by, .0.time)]
     Stopped(Stop),
@@ -144,7 +135,7 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::NoCandidate { .. } => Code::NoCandidate,
-            Error::Serverless { .. } | Error::OtherHosting { .. } => Code::RequestInvalid,
+            Error::Serverless { .. } | Error::OtherHosting(_) => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } | Error::NoWayBack { .. } => Code::Conflict,
             Error::NoRole(_) => Code::TrustRefused,

@@ -24,7 +24,7 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::ModelSettings;
+use crosspilot_core::settings::{ModelSettings, OtherHosting};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,9 @@ pub enum Error {
         /// SageMaker's own words.
         said: String,
     },
+    /// The model could not be deployed as the settings stand.
+    #[error(transparent)]
+    OtherHosting(#[from] OtherHosting),
     /// No rows can be set aside as it was decided.
     #[error(transparent)]
     HoldOut(#[from] hold_out::Error),
@@ -137,6 +140,7 @@ impl Coded for Error {
     fn code(&self) -> Code {
         match self {
             Error::Unfit(_) | Error::NoTarget { .. } => Code::DataUnfit,
+            Error::OtherHosting(_) => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
             Error::Foreign { .. } => Code::Conflict,
             Error::HoldOut(hold_out::Error::File { .. }) => Code::DataUnfit,
@@ -224,6 +228,11 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         }));
     }
 
+    // What cannot be deployed is not trained.
+    let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
+    if let Some(from) = lineup.champion.as_ref().and_then(|champion| champion.hosting) {
+        settings.deployment.may_follow(&run.endpoint_name(), from)?;
+    }
     let (data, mut verdict) = inspect(&bucket, &run.model, settings).await?;
     if !verdict.is_fit() {
         let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;

@@ -200,6 +200,7 @@ fn evaluate(expression: &str) -> Value {
     match inner.trim_start_matches('$') {
         "now()" => json!("2026-01-31T12:00:00Z"),
         "failure != null" => json!(true),
+        "min([$limit, 43200])" => variable("limit"),
         "states.context.Execution.Input" => evaluate("{% $states.input %}"),
         "states.context.Execution.Id" => json!("arn:aws:states:us-east-1:1:execution:t:x"),
         "states.input" => json!({

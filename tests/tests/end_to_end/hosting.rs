@@ -102,6 +102,8 @@ fn an_endpoint_changes_between_instances_and_serverless_only_by_being_replaced()
         let refused = scene.train(churn(700, 2)).await;
         let failure = scene.customer.failed(&refused).await;
         assert_eq!(failure["code"], "RequestInvalid", "{failure}");
+        // Before anything is paid for.
+        assert_eq!(failure["stage"], "start-job", "{failure}");
         let cause = failure["cause"].as_str().unwrap();
         assert!(cause.contains("runs on instances and the model is set to serverless"), "{cause}");
         assert!(cause.contains("deployment.replace_endpoint"), "{cause}");

@@ -198,6 +198,18 @@ fn whatever_ends_a_run_that_has_begun_goes_through_settle_to_the_failure_path() 
     }
 }
 
+/// As `crosspilot_core::pace` counts on it: the history of an execution ends at 25,000
+/// events.
+#[test]
+fn the_endpoint_is_looked_at_for_half_a_day_every_two_minutes() {
+    let (_, states) = states("train");
+    let check = &states["CheckEndpoint"];
+    assert_eq!(check["Arguments"]["Payload"]["limit_seconds"], "{% $min([$limit, 43200]) %}");
+    let wait = "{% $min([$states.result.Payload.wait_seconds, 120]) %}";
+    assert_eq!(check["Assign"]["wait"], wait);
+    assert_eq!(check["Catch"][0]["Assign"]["wait"], 120);
+}
+
 /// Seconds that each function may take, as `infra/saas.yaml` sets them.
 fn function_timeouts() -> std::collections::BTreeMap<String, u64> {
     const TEMPLATE: &str = include_str!("../../../infra/saas.yaml");

@@ -12,6 +12,7 @@ use super::own_calls::own_calls_key;
 use super::{ATTEMPTS, Expect, Registry, RegistryError, Versioned};
 use crate::ids::{ModelName, TenantId};
 use crate::run::RunRef;
+use crate::settings::HostingKind;
 use crosspilot_table::Booleans;
 
 /// A model that a run trained, as its endpoint serves it.
@@ -42,6 +43,9 @@ pub struct Serving {
     /// Those of them that hold numbers.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub numeric: BTreeSet<String>,
+    /// What it runs on; unknown of a model that was deployed before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosting: Option<HostingKind>,
     /// The column that is predicted.
     pub target: String,
 }
@@ -242,6 +246,7 @@ mod tests {
             features: vec!["age".into()],
             booleans: BTreeMap::new(),
             numeric: BTreeSet::new(),
+            hosting: None,
             target: "Churn?".into(),
         }
     }

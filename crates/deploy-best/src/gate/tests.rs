@@ -26,6 +26,7 @@ fn champion(metric: Option<&str>, value: Option<f64>) -> Serving {
         features: vec!["age".into()],
         booleans: Default::default(),
         numeric: Default::default(),
+        hosting: None,
         target: "Churn?".into(),
     }
 }

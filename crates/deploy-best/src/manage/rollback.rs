@@ -203,6 +203,7 @@ mod tests {
             features: Vec::new(),
             booleans: Default::default(),
             numeric: Default::default(),
+            hosting: None,
             target: "y".into(),
         };
         let mut lineup = Lineup {
