@@ -24,6 +24,9 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "volume-key",
         "one-instance-canary",
         "function-time-out",
+        "dead-run-event",
+        "bus-principals",
+        "unknown-account",
     ];
     assert_eq!(with("open"), open, "{found:#}");
     assert_eq!(found["left"], serde_json::json!([]), "{found:#}");

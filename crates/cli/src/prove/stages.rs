@@ -364,7 +364,7 @@ async fn results_key(
         Ok(format!("{algorithm} {}", head.ssekms_key_id().unwrap_or_default()).trim().to_owned())
     };
     let ours =
-        format!("{}training.csv", layout::train_prefix(&site.ground.tenant.prefix, &run.model));
+        format!("{}data.csv", layout::train_prefix(&site.ground.tenant.prefix, &run.model));
     let (theirs, ours) = (of(key).await?, of(&ours).await?);
     findings.judge("results-key", theirs == ours, format!("results {theirs}, uploads {ours}"));
     Ok(())
