@@ -363,8 +363,7 @@ async fn results_key(
             head.server_side_encryption().map_or("none", |algorithm| algorithm.as_str());
         Ok(format!("{algorithm} {}", head.ssekms_key_id().unwrap_or_default()).trim().to_owned())
     };
-    let ours =
-        format!("{}data.csv", layout::train_prefix(&site.ground.tenant.prefix, &run.model));
+    let ours = format!("{}data.csv", layout::train_prefix(&site.ground.tenant.prefix, &run.model));
     let (theirs, ours) = (of(key).await?, of(&ours).await?);
     findings.judge("results-key", theirs == ours, format!("results {theirs}, uploads {ours}"));
     Ok(())
