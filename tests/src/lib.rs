@@ -287,9 +287,9 @@ impl Customer {
 }
 
 /// Waits for a condition: there is no fixed time that would be right on every
-/// machine. Gives up after two minutes.
+/// machine. Gives up after four minutes: the whole suite shares it.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..1200 {
+    for _ in 0..2400 {
         if let Some(value) = condition().await {
             return value;
         }
