@@ -2,6 +2,8 @@
 //! account the bucket belongs to: a name that its owner gave up is anybody's.
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::get_object::builders::GetObjectFluentBuilder;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::Object;
 use aws_sdk_s3::{self as s3, Client};
@@ -105,18 +107,21 @@ impl Bucket<'_> {
         key: &str,
         range: Option<String>,
     ) -> Result<GetObjectOutput, CallError> {
-        let get = self.s3.get_object().bucket(self.tenant.bucket.as_str()).key(key);
-        let get =
-            get.set_range(range).expected_bucket_owner(self.tenant.account.as_str()).send().await;
-        get.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+        let got = self.asking(key).set_range(range).send().await;
+        got.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
     }
 
     /// An object as it was listed with this entity tag, whose body is still to be read.
     /// Another one is refused by S3 with `PreconditionFailed`.
     pub async fn open_listed(&self, key: &str, etag: &str) -> Result<GetObjectOutput, CallError> {
-        let get = self.s3.get_object().bucket(self.tenant.bucket.as_str()).key(key);
-        let get = get.expected_bucket_owner(self.tenant.account.as_str()).if_match(etag);
-        get.send().await.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+        let got = self.asking(key).if_match(etag).send().await;
+        got.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+    }
+
+    fn asking(&self, key: &str) -> GetObjectFluentBuilder {
+        let owner = self.tenant.account.as_str();
+        let bucket = self.tenant.bucket.as_str();
+        self.s3.get_object().bucket(bucket).expected_bucket_owner(owner).key(key)
     }
 
     /// Keeps the held-out rows of a run, unless they are kept already: all steps judge
@@ -129,28 +134,12 @@ impl Bucket<'_> {
         truncated: bool,
         text: Vec<u8>,
     ) -> Result<(), CallError> {
-        let timeouts = s3::config::Builder::new().timeout_config(aws::room_for(text.len()));
-        let put = self
-            .s3
-            .put_object()
-            .bucket(self.tenant.bucket.as_str())
-            .expected_bucket_owner(self.tenant.account.as_str())
-            .key(key)
-            .if_none_match("*")
-            .content_type("text/csv; charset=utf-8")
-            .metadata(SOURCE, STANDARD.encode(source))
-            .metadata(TRUNCATED, truncated.to_string())
-            // Given away: there is never more than one copy here.
-            .body(ByteStream::from(text))
-            .customize()
-            .config_override(timeouts)
-            .send()
-            .await;
-        match put.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
-            // An invocation before wrote the same.
-            Err(error) if error.aws_code() != "PreconditionFailed" => Err(error),
-            _ => Ok(()),
-        }
+        let said = |put: PutObjectFluentBuilder| {
+            put.if_none_match("*")
+                .metadata(SOURCE, STANDARD.encode(source))
+                .metadata(TRUNCATED, truncated.to_string())
+        };
+        self.put(key, "text/csv; charset=utf-8", text, said).await.map(drop)
     }
 
     /// The held-out rows that were kept: their text, where they come from, and whether
@@ -170,15 +159,28 @@ impl Bucket<'_> {
         key: &str,
         document: T,
     ) -> Result<T, CallError> {
-        let no_json = |error: serde_json::Error| {
-            let uri = self.uri(key);
-            CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", error.to_string())
-        };
+        let no_json = |error| self.no_json(key, &error);
         let body = serde_json::to_vec(&document).map_err(no_json)?;
         if self.write_once(key, "application/json", body).await? {
             return Ok(document);
         }
         serde_json::from_slice(&self.get(key).await?.0).map_err(no_json)
+    }
+
+    /// Writes a JSON document and gives its address.
+    pub async fn write_json(
+        &self,
+        key: &str,
+        document: &impl Serialize,
+    ) -> Result<String, CallError> {
+        let body =
+            serde_json::to_vec_pretty(document).map_err(|error| self.no_json(key, &error))?;
+        self.write(key, "application/json", body).await
+    }
+
+    fn no_json(&self, key: &str, error: &serde_json::Error) -> CallError {
+        let uri = self.uri(key);
+        CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", error.to_string())
     }
 
     /// Writes an object unless there is one. Tells whether it was written.
@@ -188,27 +190,7 @@ impl Bucket<'_> {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<bool, CallError> {
-        let put = self.s3.put_object().bucket(self.tenant.bucket.as_str()).key(key);
-        let put = put.expected_bucket_owner(self.tenant.account.as_str()).if_none_match("*");
-        let put = put.content_type(content_type).body(ByteStream::from(body)).send().await;
-        match put.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.aws_code() == "PreconditionFailed" => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes a JSON document and gives its address.
-    pub async fn write_json(
-        &self,
-        key: &str,
-        document: &impl Serialize,
-    ) -> Result<String, CallError> {
-        let body = serde_json::to_vec_pretty(document).map_err(|e| {
-            let uri = self.uri(key);
-            CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", e.to_string())
-        })?;
-        self.write(key, "application/json", body).await
+        self.put(key, content_type, body, |put| put.if_none_match("*")).await
     }
 
     /// Writes an object and gives its address.
@@ -218,20 +200,34 @@ impl Bucket<'_> {
         content_type: &str,
         body: Vec<u8>,
     ) -> Result<String, CallError> {
-        let uri = self.uri(key);
+        self.put(key, content_type, body, |put| put).await?;
+        Ok(self.uri(key))
+    }
+
+    /// Writes an object, on the conditions that `how` adds. `false` if one is there
+    /// that it may not replace.
+    async fn put(
+        &self,
+        key: &str,
+        content_type: &str,
+        body: Vec<u8>,
+        how: impl FnOnce(PutObjectFluentBuilder) -> PutObjectFluentBuilder,
+    ) -> Result<bool, CallError> {
         let timeouts = s3::config::Builder::new().timeout_config(aws::room_for(body.len()));
-        self.s3
+        let put = self
+            .s3
             .put_object()
             .bucket(self.tenant.bucket.as_str())
             .expected_bucket_owner(self.tenant.account.as_str())
             .key(key)
             .content_type(content_type)
-            .body(ByteStream::from(body))
-            .customize()
-            .config_override(timeouts)
-            .send()
-            .await
-            .map_err(|e| CallError::new("s3:PutObject", &uri, &e))?;
-        Ok(uri)
+            // Given away: there is never more than one copy here.
+            .body(ByteStream::from(body));
+        let done = how(put).customize().config_override(timeouts).send().await;
+        match done.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.aws_code() == "PreconditionFailed" => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

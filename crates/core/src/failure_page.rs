@@ -3,12 +3,12 @@
 
 use crate::bucket::Bucket;
 use crate::error::CallError;
-use crate::failure::Failure;
+use crate::failure::{CAUSE_CHARACTERS, Failure};
+use crate::html;
 use crate::layout;
 use crate::run::RunRef;
 
 const STYLE: &str = include_str!("failure_page.css");
-
 const MEDIA_TYPE: &str = "text/html; charset=utf-8";
 
 /// Writes the page as the run's report, unless it has one, and as the newest of its
@@ -86,21 +86,9 @@ impl Page<'_> {
     }
 }
 
-/// Text as HTML: a cause may quote names and cells, which are hostile.
+/// A cause has no more characters than this.
 fn text(raw: &str) -> String {
-    let mut out = String::from("<bdi>");
-    for c in raw.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out + "</bdi>"
+    html::text(raw, CAUSE_CHARACTERS)
 }
 
 #[cfg(test)]

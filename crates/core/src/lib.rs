@@ -13,6 +13,7 @@ pub mod execution;
 pub mod failure;
 pub mod failure_page;
 pub mod gathering;
+pub mod html;
 pub mod ids;
 pub mod instances;
 pub mod lambda;

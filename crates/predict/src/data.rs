@@ -1,12 +1,9 @@
 //! The rows that a run is measured on.
 
-use std::io::Write as _;
-
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::ModelName;
-use crosspilot_table::format::{self, Magic};
-use flate2::write::MultiGzDecoder;
+use crosspilot_table::unpack::{NotUnpacked, Unpack};
 
 use crate::Error;
 use crate::table::{Table, Unfit};
@@ -57,66 +54,46 @@ pub(crate) async fn newest(
 }
 
 /// A file's text as its parts come in, recognised by its first bytes and never by
-/// its name.
+/// its name. One byte more than the limit is kept, which tells that there is more.
 #[derive(Default)]
-enum Text {
-    #[default]
-    Unknown,
-    Plain(Vec<u8>),
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
+struct Text {
+    unpack: Unpack,
+    text: Vec<u8>,
 }
 
 impl Text {
     fn take(&mut self, file: &str, part: &[u8]) -> Result<(), Unfit> {
-        if let Text::Unknown = self {
-            let no_text = |what| Err(Unfit::NoText { file: file.to_owned(), what });
-            *self = match format::recognise(part) {
-                Magic::Text => Text::Plain(Vec::new()),
-                Magic::Gzip => Text::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-                Magic::Parquet => return no_text("a Parquet file"),
-                Magic::Other(what) => return no_text(what),
-            };
-        }
-        match self {
-            Text::Unknown => {}
-            Text::Plain(text) => text.extend_from_slice(part),
-            Text::Gzip(decoder) => {
-                // A little at a time: a few bytes may promise gigabytes.
-                for piece in part.chunks(1024) {
-                    decoder.write_all(piece).map_err(|e| broken(file, e))?;
-                    if decoder.get_ref().len() >= LIMIT {
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
+        let Self { unpack, text } = self;
+        unpack.take(part, &mut |more| keep(text, more)).map_err(|error| unfit(file, error))
     }
 
     fn is_full(&self) -> bool {
-        match self {
-            Text::Unknown => false,
-            Text::Plain(text) => text.len() > LIMIT,
-            Text::Gzip(decoder) => decoder.get_ref().len() >= LIMIT,
-        }
+        self.text.len() > LIMIT
     }
 
-    /// No more than the limit.
+    /// No more than the limit. `whole` says that the file ends here.
     fn end(self, file: &str, whole: bool) -> Result<Vec<u8>, Unfit> {
-        let mut text = match self {
-            Text::Unknown => Vec::new(),
-            Text::Plain(text) => text,
-            Text::Gzip(decoder) if whole => decoder.finish().map_err(|e| broken(file, e))?,
-            Text::Gzip(mut decoder) => std::mem::take(decoder.get_mut()),
-        };
+        let Self { unpack, mut text } = self;
+        if whole {
+            let ended = unpack.end(&mut |more| keep(&mut text, more));
+            ended.map_err(|error| unfit(file, error))?;
+        }
         text.truncate(LIMIT);
         Ok(text)
     }
 }
 
-fn broken(file: &str, error: std::io::Error) -> Unfit {
-    let reason = format!("it is a gzip file that is damaged or breaks off ({error})");
-    Unfit::NotCsv { file: file.to_owned(), reason }
+fn keep(text: &mut Vec<u8>, more: &[u8]) -> Result<(), NotUnpacked> {
+    text.extend_from_slice(&more[..more.len().min(LIMIT + 1 - text.len())]);
+    Ok(())
+}
+
+fn unfit(file: &str, error: NotUnpacked) -> Unfit {
+    let file = file.to_owned();
+    match error {
+        NotUnpacked::NoText(what) => Unfit::NoText { file, what },
+        NotUnpacked::Gzip(_) => Unfit::NotCsv { file, reason: format!("it {error}") },
+    }
 }
 
 /// The row that the preflight kept, which shows no more than that the model
@@ -168,6 +145,8 @@ fn compose(reason: csv::Error) -> Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::io::Write as _;
 
     use super::*;
 

@@ -56,16 +56,8 @@ impl Source for Bucket<'_> {
 
     async fn read(&self, file: &File, range: Range<u64>) -> Result<Vec<u8>, CallError> {
         let uri = &file.name;
-        let mut object = self
-            .s3
-            .get_object()
-            .bucket(self.tenant.bucket.as_str())
-            .expected_bucket_owner(self.tenant.account.as_str())
-            .key(&file.key)
-            .range(format!("bytes={}-{}", range.start, range.end - 1))
-            .send()
-            .await
-            .map_err(|e| CallError::new("s3:GetObject", uri, &e))?;
+        let part = format!("bytes={}-{}", range.start, range.end - 1);
+        let mut object = self.open(&file.key, Some(part)).await?;
         let broken = |message: String| {
             CallError::refused(Code::Unavailable, "s3:GetObject", uri, "BadAnswer", message)
         };

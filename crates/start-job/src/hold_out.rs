@@ -14,13 +14,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::CallError;
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{DEFAULT_HOLD_OUT, ModelSettings, Problem};
 use crosspilot_table::is_missing;
-use crosspilot_table::stream::{Broken, Row, Stream};
+use crosspilot_table::stream::{Row, Stream};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -65,17 +66,6 @@ pub(crate) struct Split {
     below: u64,
     /// Labels, by their number, no row of which is set aside.
     rare: BTreeSet<u64>,
-}
-
-/// What was copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Copied {
-    /// Key prefix of the rows to train on.
-    pub(crate) training: String,
-    /// How many these are.
-    pub(crate) rows: u64,
-    /// How many were set aside.
-    pub(crate) set_aside: u64,
 }
 
 /// Why rows cannot be set aside.
@@ -142,15 +132,18 @@ async fn survey(bucket: &Bucket<'_>, settings: &ModelSettings, data: &Data) -> R
     let mut survey = Survey::new(share(settings));
     let mut bytes = 0;
     for file in &data.training {
+        let mut reading = Reading::open(bucket, &file.key, &file.etag).await?;
         let mut columns = None;
-        let read = each_row(bucket, file, MOST_BYTES - bytes, |row| match &columns {
+        let mut count = |row: Row<'_>| match &columns {
             None => columns = Some(Columns::of(row, &settings.target)),
             Some(columns) => survey.count(row, columns),
-        });
-        match read.await? {
-            Some(read) => bytes += read,
-            None => return Ok(Plan::Keep(Some(too_large()))),
+        };
+        while reading.more(&mut count).await? {
+            if bytes + reading.bytes > MOST_BYTES {
+                return Ok(Plan::Keep(Some(too_large())));
+            }
         }
+        bytes += reading.bytes;
     }
     Ok(match survey.end() {
         Some((below, rare)) => {
@@ -164,50 +157,33 @@ async fn survey(bucket: &Bucket<'_>, settings: &ModelSettings, data: &Data) -> R
 }
 
 /// Copies the rows to train on, and then those that are set aside, into the run's
-/// folder. Done again, it writes the same.
+/// folder. Done again, it writes the same. Gives how many were set aside.
 pub(crate) async fn copy(
     bucket: &Bucket<'_>,
     run: &RunRef,
     settings: &ModelSettings,
-    data: &Data,
     split: &Split,
-) -> Result<Copied, Error> {
+) -> Result<u64, Error> {
     let prefix = &bucket.tenant.prefix;
     let training = layout::split_training_prefix(prefix, run);
     let mut divider = Divider::new(split);
     for (key, etag) in &split.files {
-        let listed = data.training.iter().find(|file| file.key == *key);
-        let file = File {
-            name: bucket.uri(key),
-            key: key.clone(),
-            size: listed.map_or(0, |file| file.size),
-            archived: false,
-            etag: etag.clone(),
-        };
-        let mut stream = Stream::default();
-        let mut body = open(bucket, &file).await?;
+        let mut reading = Reading::open(bucket, key, etag).await?;
         divider.begin_file();
-        while let Some(part) = body.next().await {
-            let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &file.name, e))?;
-            stream
-                .take(&part, &mut |row| divider.take(row, &settings.target))
-                .map_err(|broken| damaged(&file, &broken))?;
-            divider.check(&file)?;
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = reading.more(&mut |row| divider.take(row, &settings.target)).await?;
+            divider.check(&reading.file)?;
             write_parts(bucket, &training, &mut divider).await?;
         }
-        stream
-            .end(&mut |row| divider.take(row, &settings.target))
-            .map_err(|broken| damaged(&file, &broken))?;
-        divider.check(&file)?;
-        write_parts(bucket, &training, &mut divider).await?;
     }
     divider.close_part();
     write_parts(bucket, &training, &mut divider).await?;
-    let (rows, set_aside) = (divider.rows, divider.set_aside);
+    let set_aside = divider.set_aside;
     let source = bucket.uri(&layout::train_prefix(prefix, &run.model));
     let key = layout::held_out_key(prefix, run);
     bucket.keep_held_out(&key, &source, false, divider.into_held_out()).await?;
-    Ok(Copied { training, rows, set_aside })
+    Ok(set_aside)
 }
 
 async fn write_parts(
@@ -222,44 +198,41 @@ async fn write_parts(
     Ok(())
 }
 
-/// Hands on each row of a file, the header first. Gives the bytes that were read,
-/// unpacked; nothing if there are more than `most`.
-async fn each_row(
-    bucket: &Bucket<'_>,
-    file: &File,
-    most: u64,
-    mut each: impl FnMut(Row<'_>),
-) -> Result<Option<u64>, Error> {
-    let mut body = open(bucket, file).await?;
-    let mut stream = Stream::default();
-    while let Some(part) = body.next().await {
-        let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &file.name, e))?;
-        stream.take(&part, &mut each).map_err(|broken| damaged(file, &broken))?;
-        if stream.unpacked() > most {
-            return Ok(None);
+/// A file whose rows are read as they come.
+struct Reading {
+    /// Its address.
+    file: String,
+    body: ByteStream,
+    stream: Stream,
+    /// Bytes that were read, unpacked.
+    bytes: u64,
+}
+
+impl Reading {
+    /// Opens the file as it was listed.
+    async fn open(bucket: &Bucket<'_>, key: &str, etag: &str) -> Result<Self, Error> {
+        let file = bucket.uri(key);
+        match bucket.open_listed(key, etag).await {
+            Ok(object) => Ok(Self { file, body: object.body, stream: Stream::default(), bytes: 0 }),
+            Err(error) if error.aws_code() == "PreconditionFailed" => {
+                Err(Error::File { file, what: "was replaced while the run began".to_owned() })
+            }
+            Err(error) => Err(error.into()),
         }
     }
-    let read = stream.unpacked();
-    stream.end(&mut each).map_err(|broken| damaged(file, &broken))?;
-    Ok(Some(read))
-}
 
-async fn open(
-    bucket: &Bucket<'_>,
-    file: &File,
-) -> Result<crosspilot_core::aws::s3::primitives::ByteStream, Error> {
-    match bucket.open_listed(&file.key, &file.etag).await {
-        Ok(object) => Ok(object.body),
-        Err(error) if error.aws_code() == "PreconditionFailed" => Err(Error::File {
-            file: file.name.clone(),
-            what: "was replaced while the run began".to_owned(),
-        }),
-        Err(error) => Err(error.into()),
+    /// Hands on the rows of the next part, the header first. `false` at the end.
+    async fn more(&mut self, each: &mut impl FnMut(Row<'_>)) -> Result<bool, Error> {
+        let part = self.body.next().await.transpose();
+        let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &self.file, e))?;
+        let read = match &part {
+            Some(part) => self.stream.take(part, each),
+            None => std::mem::take(&mut self.stream).end(each),
+        };
+        read.map_err(|broken| Error::File { file: self.file.clone(), what: broken.to_string() })?;
+        self.bytes = self.bytes.max(self.stream.unpacked());
+        Ok(part.is_some())
     }
-}
-
-fn damaged(file: &File, broken: &Broken) -> Error {
-    Error::File { file: file.name.clone(), what: broken.to_string() }
 }
 
 /// The place of a row among all rows that could be: a number that equal rows share.
@@ -378,7 +351,6 @@ struct Divider<'a> {
     number: usize,
     done: Vec<(usize, Vec<u8>)>,
     held_out: csv::Writer<Vec<u8>>,
-    rows: u64,
     set_aside: u64,
 }
 
@@ -393,7 +365,6 @@ impl<'a> Divider<'a> {
             number: 0,
             done: Vec::new(),
             held_out: writer(),
-            rows: 0,
             set_aside: 0,
         }
     }
@@ -426,7 +397,6 @@ impl<'a> Divider<'a> {
             return;
         }
         write(&mut self.part, row.cells());
-        self.rows += 1;
         if self.part.get_ref().len() >= PART {
             self.close_part();
             if let Some(header) = &self.header {
@@ -435,12 +405,12 @@ impl<'a> Divider<'a> {
         }
     }
 
-    fn check(&self, file: &File) -> Result<(), Error> {
+    fn check(&self, file: &str) -> Result<(), Error> {
         if !self.differs {
             return Ok(());
         }
         let what = "has another header than the first file".to_owned();
-        Err(Error::File { file: file.name.clone(), what })
+        Err(Error::File { file: file.to_owned(), what })
     }
 
     fn close_part(&mut self) {

@@ -238,17 +238,24 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
         return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
     }
-    let hold_out = hold_out::decide(&bucket, &run, settings, &data, &verdict).await?;
-    if let Plan::Keep(Some(why)) = &hold_out {
-        verdict.warn(Flaw::NothingSetAside, format!("{why}: without a held-out file under {} the model is judged by Autopilot's own validation alone", bucket.uri(&layout::test_prefix(&tenant.prefix, &run.model))));
+    // While it waits for its turn, a run is asked again: what it has set aside stays.
+    let hold_out = match record.set_aside {
+        Some(_) => None,
+        None => Some(hold_out::decide(&bucket, &run, settings, &data, &verdict).await?),
+    };
+    if let Some(Plan::Keep(Some(why))) = &hold_out {
+        let test = bucket.uri(&layout::test_prefix(&tenant.prefix, &run.model));
+        let message = format!(
+            "{why}: without a held-out file under {test} the model is judged by Autopilot's own validation alone"
+        );
+        verdict.warn(Flaw::NothingSetAside, message);
     }
     let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
 
-    let copied = match &hold_out {
-        Plan::SetAside(split) => Some(hold_out::copy(&bucket, &run, settings, &data, split).await?),
-        Plan::Keep(_) => None,
+    let set_aside = match &hold_out {
+        Some(Plan::SetAside(split)) => Some(hold_out::copy(&bucket, &run, settings, split).await?),
+        _ => record.set_aside,
     };
-    let set_aside = copied.as_ref().map(|copied| copied.set_aside);
     let features = verdict.features(&settings.target);
     let booleans = verdict.booleans(&settings.target);
     let numeric = verdict.numeric(&settings.target);
@@ -271,27 +278,24 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         bucket.write_json(&key, &specification).await?;
     }
     // What is copied is plain text, whatever it was.
-    let mut files = verdict.clone();
-    files.training.gzip &= copied.is_none();
-    let training = match &copied {
-        Some(copied) => copied.training.clone(),
+    verdict.training.gzip &= set_aside.is_none();
+    let training = match set_aside {
+        Some(_) => layout::split_training_prefix(&tenant.prefix, &run),
         None => layout::train_prefix(&tenant.prefix, &run.model),
     };
-    let plan = JobPlan::new(&tenant, settings, &run, &training, &files)?;
+    let plan = JobPlan::new(&tenant, settings, &run, &training, &verdict)?;
     if let Some(reason) = create_or_adopt(&session, &tenant, &plan).await? {
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason, "waits its turn");
         return Ok(Response::Waiting { reason, wait_seconds: wait_seconds(elapsed_seconds) });
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, warnings = verdict.warnings.len(), "job started");
-    let rows = match &copied {
-        Some(copied) => Some(Rows { count: copied.rows, exact: true, sampled: 0 }),
-        None => verdict.training.rows,
-    };
+    let rows = verdict.training.rows;
+    let trained = |rows: Rows| rows.count.saturating_sub(set_aside.unwrap_or_default());
     let more_warnings = verdict.warnings.len().saturating_sub(WARNINGS);
     Ok(Response::Started(Started {
         job: plan.name,
         training_data: plan.training_data,
-        rows: rows.map(|rows| rows.count),
+        rows: rows.map(trained),
         rows_exact: rows.is_some_and(|rows| rows.exact),
         set_aside,
         features: features.len(),

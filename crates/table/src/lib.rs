@@ -6,6 +6,7 @@
 //! | question | module |
 //! |---|---|
 //! | what is this file? | [`format`] |
+//! | what is its text, as it comes in parts? | [`unpack`] |
 //! | how is its text built? | [`shape`] |
 //! | what are its rows, as it comes in parts? | [`stream`] |
 //! | is there a value? | [`missing`] |
@@ -24,6 +25,7 @@ pub mod missing;
 pub mod number;
 pub mod shape;
 pub mod stream;
+pub mod unpack;
 
 pub use boolean::Booleans;
 pub use kind::{Kind, Profile};

@@ -1,35 +1,31 @@
 //! Reads the rows of a file that comes in parts, plain or in gzip, in bounded memory.
 
-use std::io::Write as _;
-
 use csv_core::ReadRecordResult;
-use flate2::write::MultiGzDecoder;
 
-use crate::format::{self, Magic};
+use crate::unpack::{NotUnpacked, Unpack};
 
-/// Bytes by which a file is recognised.
-const HEAD: usize = 512;
 /// Bytes of a row beyond which it is no row: an open quote swallows what follows.
 const LONGEST_ROW: usize = 16 << 20;
-/// Packed bytes that are unpacked at a time: a few may promise gigabytes.
-const AT_ONCE: usize = 1024;
 
 /// Why a file's rows cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// It is something else than text, in words.
-    NoText(&'static str),
-    /// It is a gzip file that is damaged or breaks off; what the decoder says.
-    Gzip(String),
+    /// It cannot be unpacked.
+    NotUnpacked(NotUnpacked),
     /// A row that does not end.
     LongRow,
+}
+
+impl From<NotUnpacked> for Broken {
+    fn from(error: NotUnpacked) -> Self {
+        Self::NotUnpacked(error)
+    }
 }
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Broken::NoText(what) => write!(f, "is {what}"),
-            Broken::Gzip(why) => write!(f, "is a gzip file that is damaged or breaks off ({why})"),
+            Broken::NotUnpacked(error) => error.fmt(f),
             Broken::LongRow => {
                 write!(f, "has a row of more than {LONGEST_ROW} bytes; is a quote not closed?")
             }
@@ -73,98 +69,57 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A file as its parts come in. It is recognised by its first bytes, and its first
-/// row is the header.
+/// A file as its parts come in, whose first row is the header.
+#[derive(Default)]
 pub struct Stream {
-    packing: Packing,
-    reader: csv_core::Reader,
-    text: Vec<u8>,
-    text_len: usize,
-    ends: Vec<usize>,
-    ends_len: usize,
-    unpacked: u64,
-}
-
-enum Packing {
-    Unknown(Vec<u8>),
-    None,
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-}
-
-impl Default for Stream {
-    fn default() -> Self {
-        Self {
-            packing: Packing::Unknown(Vec::new()),
-            reader: csv_core::Reader::new(),
-            text: vec![0; 4096],
-            text_len: 0,
-            ends: vec![0; 64],
-            ends_len: 0,
-            unpacked: 0,
-        }
-    }
+    unpack: Unpack,
+    rows: Rows,
 }
 
 impl Stream {
     /// Takes the file's next part, and hands on each row that it completes.
     pub fn take(&mut self, part: &[u8], each: &mut impl FnMut(Row<'_>)) -> Result<(), Broken> {
-        if let Packing::Unknown(head) = &mut self.packing {
-            head.extend_from_slice(part);
-            if head.len() < HEAD {
-                return Ok(());
-            }
-            let head = std::mem::take(head);
-            return self.begin(&head, each);
-        }
-        self.unpack(part, each)
+        self.unpack.take(part, &mut |text| self.rows.read(text, each))
     }
 
     /// Ends the file, and hands on the rows that only its end completes.
     pub fn end(mut self, each: &mut impl FnMut(Row<'_>)) -> Result<(), Broken> {
-        if let Packing::Unknown(head) = &mut self.packing {
-            let head = std::mem::take(head);
-            self.begin(&head, each)?;
-        }
-        if let Packing::Gzip(mut decoder) = std::mem::replace(&mut self.packing, Packing::None) {
-            decoder.try_finish().map_err(|e| Broken::Gzip(e.to_string()))?;
-            let rest = std::mem::take(decoder.get_mut());
-            self.read(&rest, each)?;
-        }
-        self.advance(b"", each).map(drop)
+        self.unpack.end(&mut |text| self.rows.read(text, each))?;
+        self.rows.advance(b"", each).map(drop)
     }
 
     /// Counts the bytes that were read, unpacked.
     pub fn unpacked(&self) -> u64 {
-        self.unpacked
+        self.rows.bytes
     }
+}
 
-    fn begin(&mut self, head: &[u8], each: &mut impl FnMut(Row<'_>)) -> Result<(), Broken> {
-        self.packing = match format::recognise(head) {
-            Magic::Text => Packing::None,
-            Magic::Gzip => Packing::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
-            Magic::Parquet => return Err(Broken::NoText("a Parquet file")),
-            Magic::Other(what) => return Err(Broken::NoText(what)),
-        };
-        self.unpack(head, each)
-    }
+/// The row that is being read.
+struct Rows {
+    reader: csv_core::Reader,
+    text: Vec<u8>,
+    text_len: usize,
+    ends: Vec<usize>,
+    ends_len: usize,
+    bytes: u64,
+}
 
-    fn unpack(&mut self, part: &[u8], each: &mut impl FnMut(Row<'_>)) -> Result<(), Broken> {
-        let Packing::Gzip(decoder) = &mut self.packing else { return self.read(part, each) };
-        // Taken out while its rows are handed on.
-        let mut decoder = std::mem::replace(decoder, Box::new(MultiGzDecoder::new(Vec::new())));
-        for piece in part.chunks(AT_ONCE) {
-            decoder.write_all(piece).map_err(|e| Broken::Gzip(e.to_string()))?;
-            let mut text = std::mem::take(decoder.get_mut());
-            self.read(&text, each)?;
-            text.clear();
-            *decoder.get_mut() = text;
+impl Default for Rows {
+    fn default() -> Self {
+        Self {
+            reader: csv_core::Reader::new(),
+            text: vec![0; 4096],
+            text_len: 0,
+            ends: vec![0; 64],
+            ends_len: 0,
+            bytes: 0,
         }
-        self.packing = Packing::Gzip(decoder);
-        Ok(())
     }
+}
 
+impl Rows {
     fn read(&mut self, mut text: &[u8], each: &mut impl FnMut(Row<'_>)) -> Result<(), Broken> {
-        self.unpacked += text.len() as u64;
+        self.bytes += text.len() as u64;
         while !text.is_empty() {
             text = self.advance(text, each)?;
         }
@@ -214,6 +169,8 @@ impl Stream {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::io::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -239,7 +196,10 @@ mod tests {
     fn a_packed_file_that_breaks_off_or_is_no_text_says_so() {
         let packed = gzip(&b"a,b\n1,2\n".repeat(1000));
         assert_eq!(rows(&packed, 100).unwrap().len(), 2000);
-        assert!(matches!(rows(&packed[..packed.len() - 9], 100), Err(Broken::Gzip(_))));
+        assert!(matches!(
+            rows(&packed[..packed.len() - 9], 100),
+            Err(Broken::NotUnpacked(NotUnpacked::Gzip(_)))
+        ));
         // Several members are one file.
         let twice = [gzip(b"a,b\n1,"), gzip(b"2\n")].concat();
         assert_eq!(rows(&twice, 7).unwrap(), [[b"a", b"b"], [b"1", b"2"]]);
@@ -248,6 +208,14 @@ mod tests {
             "is an Excel workbook or another ZIP archive"
         );
         assert_eq!(rows(b"", 1), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        let marked = b"\xEF\xBB\xBFa,b\n1,2\n";
+        for bytes in [marked.to_vec(), gzip(marked)] {
+            assert_eq!(rows(&bytes, 1000).unwrap(), [[b"a", b"b"], [b"1", b"2"]]);
+        }
     }
 
     #[test]

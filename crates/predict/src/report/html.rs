@@ -1,6 +1,8 @@
 //! HTML in small pieces. Labels, column names and cells are hostile text: they
 //! pass through [`text`] or [`quoted`], and nothing else makes markup of them.
 
+use crosspilot_core::html;
+
 /// Longer texts are cut: a cell may hold a novel.
 const LONGEST: usize = 80;
 /// Sentences may hold names and AWS's own words.
@@ -8,39 +10,12 @@ const LONGEST_SENTENCE: usize = 600;
 
 /// Text as HTML. Its own writing direction stays its own.
 pub(super) fn text(raw: &str) -> String {
-    cut(raw, LONGEST)
+    html::text(raw, LONGEST)
 }
 
 /// The same for what may be a few sentences.
 pub(super) fn sentence(raw: &str) -> String {
-    cut(raw, LONGEST_SENTENCE)
-}
-
-fn cut(raw: &str, longest: usize) -> String {
-    let mut out = String::from("<bdi>");
-    for c in raw.chars().take(longest) {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            // They would end a line, or turn the text around that follows.
-            c if is_unseen(c) => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    if raw.chars().nth(longest).is_some() {
-        out.push('…');
-    }
-    out.push_str("</bdi>");
-    out
-}
-
-/// Control characters, and the marks that set a text's direction.
-fn is_unseen(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    html::text(raw, LONGEST_SENTENCE)
 }
 
 /// Text in quotation marks, so that its spaces show.

@@ -1,0 +1,31 @@
+//! Makes HTML of hostile text: labels, column names, cells and causes pass through
+//! [`text`], and nothing else of them becomes markup.
+
+/// Writes text as HTML, at most so many characters of it. Its own writing direction
+/// stays its own.
+pub fn text(raw: &str, longest: usize) -> String {
+    let mut out = String::from("<bdi>");
+    for c in raw.chars().take(longest) {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // They would end a line, or turn the text around that follows.
+            c if is_unseen(c) => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    if raw.chars().nth(longest).is_some() {
+        out.push('…');
+    }
+    out.push_str("</bdi>");
+    out
+}
+
+/// Control characters, and the marks that set a text's direction.
+fn is_unseen(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
