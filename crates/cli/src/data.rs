@@ -27,24 +27,18 @@ pub(crate) struct Dataset {
     pub(crate) text: Vec<u8>,
     pub(crate) rows: usize,
     /// A row of it, for one prediction through the API.
-    pub(crate) example: Vec<String>,
+    pub(crate) example: Example,
 }
 
-impl Dataset {
-    /// A row by the names of its columns.
-    pub(crate) fn row(&self) -> Vec<(String, String)> {
-        self.header.iter().cloned().zip(self.example.iter().cloned()).collect()
-    }
+/// A row by the names of its columns, in their order.
+pub(crate) type Example = Vec<(String, String)>;
 
-    /// That row as a record for the prediction API, without its target.
-    pub(crate) fn record(&self) -> Map<String, Value> {
-        self.header
-            .iter()
-            .zip(&self.example)
-            .filter(|(column, _)| **column != self.target)
-            .map(|(column, value)| (column.clone(), Value::from(value.as_str())))
-            .collect()
-    }
+/// A row as a record for the prediction API, without its target.
+pub(crate) fn record(row: &Example, target: &str) -> Map<String, Value> {
+    row.iter()
+        .filter(|(column, _)| column != target)
+        .map(|(column, cell)| (column.clone(), Value::from(cell.as_str())))
+        .collect()
 }
 
 /// Reads or makes the data, and checks that it can be trained on.
@@ -119,7 +113,8 @@ fn read(
     let header = words(reader.headers().map_err(unreadable)?);
     let rows: Vec<csv::StringRecord> =
         reader.records().collect::<Result<_, _>>().map_err(unreadable)?;
-    let example = Rng::with_seed(seed).choice(&rows).map(words).unwrap_or_default();
+    let row = Rng::with_seed(seed).choice(&rows).map(words).unwrap_or_default();
+    let example = header.iter().cloned().zip(row).collect();
     Ok(Dataset { rows: rows.len(), name, model, target, header, text, example })
 }
 
@@ -206,7 +201,8 @@ mod tests {
         assert_eq!((data.rows, data.example.len()), (MADE_ROWS, data.header.len()));
         let text = String::from_utf8(data.text).unwrap();
         assert_eq!(text.lines().count(), MADE_ROWS + 1);
-        assert!(text.contains(&data.example.join(",")));
+        let cells: Vec<&str> = data.example.iter().map(|(_, cell)| cell.as_str()).collect();
+        assert!(text.contains(&cells.join(",")));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crosspilot_local::{CloudError, Options as CloudOptions};
 use serde_json::{Value, json};
 
 use crate::args::DemoOptions;
-use crate::data::{self, Dataset};
+use crate::data::{self, Dataset, Example};
 use crate::failure::Failure;
 use crate::show::Steps;
 use crate::{local, watch};
@@ -57,9 +57,6 @@ struct Outcome {
     samples: Vec<samples::Sample>,
     seconds: Vec<(&'static str, f64)>,
 }
-
-/// A row by the names of its columns, in their order.
-type Example = Vec<(String, String)>;
 
 /// What the customer's administrator sees in SageMaker.
 struct Seen {
@@ -172,8 +169,8 @@ async fn main_job(
     };
     // A row that the model has not learned from, if there is one.
     let example = match &files {
-        Some(files) => first(&files.join("predictions.csv"))?,
-        None => data.row(),
+        Some(files) => first(&files.join("predictions.csv"), &data.header)?,
+        None => data.example.clone(),
     };
     let answer = ask(site, &tenant, &model, &data.target, &example).await?;
     let set_aside = site.vendor.registry.run(&run).await?.set_aside;
@@ -205,14 +202,14 @@ fn few(file: &Path, target: &str) -> Result<Vec<samples::Sample>, Failure> {
     samples::read(predictions, target).map_err(|error| unreadable(std::io::Error::other(error)))
 }
 
-/// The first row of this file.
-fn first(file: &Path) -> Result<Example, Failure> {
+/// The first row of these predictions, without the columns that `predict` has added
+/// behind the customer's.
+fn first(file: &Path, header: &[String]) -> Result<Example, Failure> {
     let unreadable =
         |error: csv::Error| Failure::Unreadable(file.to_owned(), std::io::Error::other(error));
     let mut reader = csv::Reader::from_path(file).map_err(unreadable)?;
-    let names = reader.headers().map_err(unreadable)?.clone();
     let row = reader.records().next().transpose().map_err(unreadable)?.unwrap_or_default();
-    Ok(names.iter().zip(row.iter()).map(|(name, cell)| (name.into(), cell.into())).collect())
+    Ok(header.iter().cloned().zip(row.iter().map(str::to_owned)).collect())
 }
 
 async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), CallError> {
@@ -281,12 +278,7 @@ async fn ask(
     target: &str,
     example: &Example,
 ) -> Result<Value, Failure> {
-    // `predict` has added its own columns behind the customer's.
-    let own = example.iter().take_while(|(name, _)| !name.starts_with("predicted_"));
-    let record: serde_json::Map<String, Value> = own
-        .filter(|(name, _)| name != target)
-        .map(|(name, cell)| (name.clone(), Value::from(cell.as_str())))
-        .collect();
+    let record = data::record(example, target);
     let token = site.signer.token(tenant.tenant.as_str())?;
     let answer = reqwest::Client::new()
         .post(format!("{}/v1/models/{model}/predictions", site.endpoints.api))

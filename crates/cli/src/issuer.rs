@@ -81,7 +81,12 @@ async fn fetch(address: &str) -> Result<Value, IssuerFlaw> {
     let unreachable = |error: reqwest::Error| {
         IssuerFlaw::Unreachable(address.to_owned(), error.without_url().to_string())
     };
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(unreachable)?;
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        // Whether API Gateway follows one is not documented.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(unreachable)?;
     let mut answer = client.get(address).send().await.map_err(unreachable)?;
     let status = answer.status().as_u16();
     if status != 200 {
@@ -145,6 +150,8 @@ mod tests {
         assert_eq!(found.unwrap()["issuer"], "x");
         let gone = fetch(&answering("404 Not Found", String::new()).await).await.unwrap_err();
         assert!(matches!(gone, IssuerFlaw::Status(_, 404)));
+        let moved = fetch(&answering("302 Found", String::new()).await).await.unwrap_err();
+        assert!(matches!(moved, IssuerFlaw::Status(_, 302)));
         let page = fetch(&answering("200 OK", "<html>".into()).await).await.unwrap_err();
         assert!(matches!(page, IssuerFlaw::NoDocument(_)));
         let large = fetch(&answering("200 OK", "x".repeat(LARGEST + 1)).await).await.unwrap_err();

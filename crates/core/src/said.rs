@@ -12,9 +12,9 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Said(String);
 
-/// Words that AWS begins with, and what they mean. Sources: "Troubleshoot" of
-/// training jobs and of endpoints, and `FailureReason` of `DescribeTrainingJob` and
-/// `DescribeEndpoint` in the SageMaker developer guide and API reference.
+/// Words that AWS begins with, and what they mean, as public threads and the local
+/// cloud have them: no page of AWS's lists them all. What is missing here only loses
+/// its kind.
 const BEGINNINGS: &[(&str, &str)] = &[
     ("AlgorithmError", "AlgorithmError: a container gave up on the data"),
     ("ClientError", "ClientError: the data or the request cannot be used"),

@@ -19,7 +19,7 @@ use crate::comparison::kind;
 
 pub use event::Event;
 use problem::{Problem, Stage, cut};
-use records::{Records, Warning};
+use records::Warning;
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
@@ -114,12 +114,11 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
     let switch = switch::Switch { app, event, session };
-    let (given, serving) = switch.ask(lineup, champion).await?;
+    let (given, serving, warnings) = switch.ask(lineup, champion).await?;
 
     let predictions = answer::predictions(&[given], kind(settings, serving.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
     let version = serving.run.run_id.as_str();
-    let Records { warnings, .. } = records::body(event, &serving)?;
     let answer = Answer {
         model: &model,
         version,

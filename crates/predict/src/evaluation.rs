@@ -168,8 +168,16 @@ impl Evaluation {
                     c.report.confusion.iter().map(|row| row.iter().sum()).collect();
                 let commonest = (0..supports.len()).max_by_key(|label| supports[*label])?;
                 let rows = c.report.rows() as f64;
-                let shares: Vec<f64> =
-                    supports.iter().map(|rows_of| *rows_of as f64 / rows).collect();
+                // Of the same probabilities for all rows, without a table of them.
+                match metric {
+                    Metric::Auc => return c.report.auc.map(|_| 0.5),
+                    Metric::LogLoss => {
+                        let shares = supports.iter().map(|rows_of| *rows_of as f64 / rows);
+                        let present = shares.filter(|share| *share > 0.0);
+                        return Some(present.map(|share| -share * share.ln()).sum());
+                    }
+                    _ => {}
+                }
                 let truth: Vec<usize> = supports
                     .iter()
                     .enumerate()
@@ -177,9 +185,7 @@ impl Evaluation {
                     .collect();
                 let (labels, positive) = (&c.report.labels, c.report.positive);
                 let predicted = vec![commonest; truth.len()];
-                let shares = vec![shares; truth.len()];
-                let report =
-                    ClassificationReport::new(labels, positive, &truth, &predicted, Some(&shares));
+                let report = ClassificationReport::new(labels, positive, &truth, &predicted, None);
                 report.ok()?.get(metric)
             }
             Self::Regression(r) => {
@@ -344,6 +350,8 @@ mod tests {
         assert_eq!(evaluation.baseline(Metric::Accuracy), Some(0.75));
         assert_eq!(evaluation.baseline(Metric::Auc), Some(0.5));
         assert_eq!(evaluation.baseline(Metric::F1), Some(0.0));
+        let entropy = -(0.75_f64 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln());
+        assert!((evaluation.baseline(Metric::LogLoss).unwrap() - entropy).abs() < 1e-12);
         assert!(!evaluation.is_of_one_value());
         let numbers = [Prediction::Value(1.0), Prediction::Value(3.0)];
         let evaluation = Evaluation::new(&["1", "3"], &numbers).unwrap().unwrap();

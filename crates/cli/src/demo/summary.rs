@@ -67,23 +67,19 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
     let data = &outcome.data;
     let set_aside = outcome.set_aside.unwrap_or_default();
     show::heading("Trained");
-    show::pairs(&[
-        (
-            "data",
-            &format!(
-                "{}: {} rows to train on, {} set aside",
-                data.name,
-                data.rows as u64 - set_aside,
-                set_aside
-            ),
-        ),
+    let rows = format!(
+        "{}: {} rows to train on, {set_aside} set aside",
+        data.name,
+        data.rows as u64 - set_aside
+    );
+    let mut pairs = vec![
+        ("data", rows.as_str()),
         ("in account", outcome.tenant.account.as_str()),
         ("AutoML job", &outcome.job),
-    ]);
-    let warnings = outcome.ended.output["warnings"].as_array();
-    for warning in warnings.into_iter().flatten() {
-        show::line(&format!("warning: {}", text(warning, "/message")));
-    }
+    ];
+    let warnings = outcome.ended.output["warnings"].as_array().into_iter().flatten();
+    pairs.extend(warnings.map(|warning| ("warning", text(warning, "/message"))));
+    show::pairs(&pairs);
     show::line("");
     let metric =
         outcome.seen.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");

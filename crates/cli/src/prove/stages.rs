@@ -260,7 +260,7 @@ async fn api_with_token(
     let asked = reqwest::Client::new()
         .post(predictions(site, model))
         .bearer_auth(token)
-        .json(&json!({"records": [data.record()]}));
+        .json(&json!({"records": [data::record(&data.example, &data.target)]}));
     let answer = asked.send().await?;
     let status = answer.status().as_u16();
     let body: Value = serde_json::from_str(&answer.text().await?).unwrap_or_default();

@@ -11,7 +11,7 @@ use crosspilot_core::session::CustomerSession;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records::{self, Records};
+use super::records::{self, Records, Warning};
 use crate::Error;
 use crate::answer::Answer;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -71,16 +71,18 @@ fn same_columns(one: &Serving, other: &Serving) -> bool {
 }
 
 impl Switch<'_> {
-    /// The answer, and the model that gave it.
+    /// The answer, the model that gave it, and what it did not understand of the
+    /// records.
     pub(super) async fn ask(
         &self,
         mut lineup: Lineup,
         champion: Serving,
-    ) -> Result<(Answer, Serving), Problem> {
+    ) -> Result<(Answer, Serving, Vec<Warning>), Problem> {
         let mut ask = Ask::Anyone(champion);
         let mut gone = Vec::new();
         for _ in 0..ATTEMPTS {
-            match self.send(&ask).await? {
+            let (answered, warnings) = self.send(&ask).await?;
+            match answered {
                 Ok(Answered { answer, variant }) => {
                     let known = |lineup: &Lineup| {
                         lineup.models().any(|model| Some(&model.variant) == variant.as_ref())
@@ -89,7 +91,7 @@ impl Switch<'_> {
                         lineup = self.lineup(ask.model()).await?;
                     }
                     match judge(&ask, variant.as_deref(), &lineup) {
-                        Verdict::Good(by) => return Ok((answer, by)),
+                        Verdict::Good(by) => return Ok((answer, by, warnings)),
                         Verdict::Again(next) => ask = next,
                     }
                 }
@@ -120,9 +122,9 @@ impl Switch<'_> {
 
     /// Sends the records as that model takes them. Records that it does not take
     /// are a problem of the caller's.
-    async fn send(&self, ask: &Ask) -> Result<Result<Answered, Error>, Problem> {
+    async fn send(&self, ask: &Ask) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
         let model = ask.model();
-        let Records { text: body, count: records, .. } = records::body(self.event, model)?;
+        let Records { text, count, warnings } = records::body(self.event, model)?;
         let endpoint = Endpoint {
             runtime: self.session.sagemaker_runtime(),
             name: model.endpoint.clone(),
@@ -132,7 +134,7 @@ impl Switch<'_> {
             },
             calls: Calls::default(),
         };
-        Ok(endpoint.ask(body, records).await)
+        Ok((endpoint.ask(text, count).await, warnings))
     }
 
     async fn lineup(&self, of: &Serving) -> Result<Lineup, Problem> {

@@ -8,8 +8,11 @@ use super::distinct::{Distinct, hash};
 
 /// Classes of the target that a column is held against.
 pub(super) const CLASSES: usize = 10;
-/// Values of a column that are held against the target's classes.
-const VALUES: usize = 512;
+/// Values of a column that are held against the target's classes: fewer where there
+/// are many columns, so that all of them together stay within some ten megabytes.
+const VALUES: std::ops::RangeInclusive<usize> = 64..=512;
+/// Values of all columns together.
+const ALL_VALUES: usize = 100_000;
 /// Rows from which something that holds for all of them is no accident.
 pub(super) const ENOUGH: u64 = 100;
 
@@ -29,6 +32,8 @@ pub(super) struct Seen {
     distinct: Distinct,
     /// Rows of each class by value; given up with too many values.
     by_value: Option<HashMap<u64, [u32; CLASSES]>>,
+    /// How many values are too many.
+    most_values: usize,
     /// Smallest and largest number of each class.
     ranges: [(f64, f64); CLASSES],
     in_class: [u64; CLASSES],
@@ -41,10 +46,19 @@ pub(super) struct Seen {
 
 impl Default for Seen {
     fn default() -> Self {
+        Self::among(1)
+    }
+}
+
+impl Seen {
+    /// Nothing seen yet of one of so many columns.
+    pub(super) fn among(columns: usize) -> Self {
+        let most_values = (ALL_VALUES / columns.max(1)).clamp(*VALUES.start(), *VALUES.end());
         Self {
             profile: Profile::default(),
             distinct: Distinct::default(),
             by_value: Some(HashMap::new()),
+            most_values,
             ranges: [(f64::INFINITY, f64::NEG_INFINITY); CLASSES],
             in_class: [0; CLASSES],
             filled: [[0; CLASSES]; 2],
@@ -52,9 +66,7 @@ impl Default for Seen {
             digest: 0,
         }
     }
-}
 
-impl Seen {
     /// Takes a cell; gives its hash.
     pub(super) fn observe(&mut self, cell: &[u8], answer: Answer) -> u64 {
         let hash = hash(cell);
@@ -107,7 +119,7 @@ impl Seen {
 
     fn hold_against_class(&mut self, value: u64, answer: Answer) {
         let (Some(table), Some(class)) = (&mut self.by_value, answer.class) else { return };
-        if table.len() >= VALUES && !table.contains_key(&value) {
+        if table.len() >= self.most_values && !table.contains_key(&value) {
             self.by_value = None;
             return;
         }

@@ -197,8 +197,8 @@ pub(super) fn must_be_no_row(
 
 /// The places, from 1, of the columns whose names are values of theirs, and the rows
 /// that show that there are none. A line that comes again as a whole may be a header of
-/// files that were joined, or a row: nothing is shown then. Whole numbers do not count: columns are often called by them,
-/// and hold them.
+/// files that were joined, or a row: nothing is shown then. Whole numbers do not count:
+/// columns are often called by them, and hold them.
 fn come_again(names: &[String], text: &[u8]) -> (Vec<usize>, u64) {
     let tells = |name: &str| {
         !is_missing(name.as_bytes())

@@ -293,36 +293,32 @@ impl<'a> Inspection<'a> {
         self.round >= 3
     }
 
-    /// Pieces of what was not read yet, spread over all long files; the same for
-    /// the same files.
+    /// Ends of long files, where it shows what was joined, cut off or appended, and
+    /// pieces of what lies between, spread over all of them; the same for the same
+    /// files. No byte is read twice.
     fn pieces(&self) -> Vec<Read> {
         if self.findings.has_errors() {
             return Vec::new();
         }
-        let head = self.head;
-        let rest = |file: &usize| self.files[*file].size.saturating_sub(head);
-        let total: u64 = self.long.iter().map(rest).sum();
+        let middle = |file: usize, range| Read { file, range, part: Part::Middle };
+        let end = |file: usize| self.files[file].size.saturating_sub(PIECE).max(self.head);
+        let ends = self.long.iter().take(PIECES as usize);
+        let mut reads: Vec<Read> =
+            ends.map(|&file| middle(file, end(file)..self.files[file].size)).collect();
+        let between = |file: usize| end(file) - self.head;
+        let total: u64 = self.long.iter().map(|&file| between(file)).sum();
         let count = PIECES.min(total / (2 * PIECE));
         let stride = total / count.max(1);
-        let mut reads = Vec::new();
-        // What is joined, cut off or appended shows at the end.
-        for file in self.long.iter().take(PIECES as usize) {
-            let size = self.files[*file].size;
-            let start = size.saturating_sub(PIECE).max(head);
-            reads.push(Read { file: *file, range: start..size, part: Part::Middle });
-        }
         for piece in 0..count {
             let room = stride.saturating_sub(PIECE).max(1);
             let mut at = piece * stride + hash(&[piece as u8]) % room;
-            for file in &self.long {
-                let rest = rest(file);
-                if at < rest {
-                    let start = head + at;
-                    let end = (start + PIECE).min(self.files[*file].size);
-                    reads.push(Read { file: *file, range: start..end, part: Part::Middle });
+            for &file in &self.long {
+                if at < between(file) {
+                    let start = self.head + at;
+                    reads.push(middle(file, start..(start + PIECE).min(end(file))));
                     break;
                 }
-                at -= rest;
+                at -= between(file);
             }
         }
         reads
@@ -597,6 +593,36 @@ impl<'a> Inspection<'a> {
             );
             let finding = Finding::in_file(name(one), Flaw::MixedFormats, message);
             self.findings.error(finding);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_of_a_large_file_is_read_twice_and_its_end_is_read() {
+        for sizes in [vec![9 << 20], vec![20 << 20, 9 << 20], vec![HEADS + 1], vec![3 << 30; 40]] {
+            let file = |(index, size): (usize, &u64)| File {
+                name: format!("{index}.csv"),
+                key: format!("p/m/train/{index}.csv"),
+                size: *size,
+                archived: false,
+                etag: String::new(),
+            };
+            let files = sizes.iter().enumerate().map(file).collect();
+            let mut inspection = Inspection::of(files, Wanted::default());
+            let heads = inspection.reads();
+            inspection.long = (0..sizes.len()).collect();
+            let mut all = [heads, inspection.reads()].concat();
+            assert!(all.iter().any(|read| read.range.end == sizes[0]));
+            all.sort_by_key(|read| (read.file, read.range.start));
+            for pair in all.windows(2) {
+                let [one, next] = pair else { continue };
+                let apart = one.file != next.file || one.range.end <= next.range.start;
+                assert!(apart && !one.range.is_empty(), "{one:?} {next:?}");
+            }
         }
     }
 }

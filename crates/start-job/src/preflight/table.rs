@@ -49,7 +49,7 @@ impl Table {
         Self {
             target: position(target),
             weight: position(weight),
-            columns: names.iter().map(|_| Seen::default()).collect(),
+            columns: names.iter().map(|_| Seen::among(names.len())).collect(),
             labels: Labels::default(),
             rows: 0,
             usable: 0,
