@@ -5,6 +5,7 @@
 //! bytes from a [`Source`] to it. Memory is bounded whatever the files hold.
 
 mod column;
+mod compare;
 mod distinct;
 mod header;
 mod images;

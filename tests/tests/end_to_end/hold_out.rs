@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 
+use crosspilot_core::bucket::Bucket;
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
@@ -111,6 +112,55 @@ fn a_split_whose_answer_was_lost_is_made_again_as_it_was() {
         let (trained, aside) = split(&customer, &run_of(&output)).await;
         assert_eq!(trained.len() + aside.len(), 1000);
         assert_eq!(output["prediction"]["evaluation"]["rows"], aside.len(), "{output}");
+    });
+}
+
+#[test]
+fn a_run_that_waits_for_the_accounts_quota_copies_its_rows_once() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "waits-aside").await;
+        set(&customer, |_| {}).await;
+        cloud
+            .inject(Fault {
+                operation: "CreateAutoMLJobV2".into(),
+                about: vec![customer.tenant.account.to_string()],
+                after: 0,
+                times: 2,
+                effect: Effect::Fail {
+                    code: "ResourceLimitExceeded".into(),
+                    message: "1 of 1 jobs".into(),
+                    status: 400,
+                },
+            })
+            .await
+            .unwrap();
+        customer.put("crosspilot/churn/train/data.csv", churn(1000, 1)).await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        let run = run_of(&output);
+        let (trained, aside) = split(&customer, &run).await;
+        assert_eq!(trained.len() + aside.len(), 1000);
+        assert_eq!(output["prediction"]["evaluation"]["rows"], aside.len(), "{output}");
+        let prefix = layout::split_training_prefix(&customer.tenant.prefix, &run);
+        let s3 = customer.s3();
+        let list = s3.list_object_versions().bucket(customer.tenant.bucket.as_str());
+        let list = list.prefix(prefix).send().await.unwrap();
+        assert_eq!(list.versions().len(), 1, "{list:?}");
+    });
+}
+
+#[test]
+fn a_file_that_was_replaced_since_it_was_listed_is_not_read() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "replaced").await;
+        let key = "elsewhere/a.csv";
+        let bucket = Bucket { s3: customer.s3(), tenant: &customer.tenant };
+        customer.put(key, "a,b\n1,2\n".into()).await;
+        let listed = bucket.list(key, 1).await.unwrap();
+        let etag = listed[0].e_tag().unwrap();
+        assert!(bucket.open_listed(key, etag).await.is_ok());
+        customer.put(key, "a,b\n3,4\n".into()).await;
+        let refused = bucket.open_listed(key, etag).await.unwrap_err();
+        assert_eq!(refused.aws_code(), "PreconditionFailed");
     });
 }
 

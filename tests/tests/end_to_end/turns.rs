@@ -253,13 +253,9 @@ fn of_three_runs_at_once_one_works_one_waits_and_the_third_is_no_run_of_its_own(
             (&last.run_id, &outputs[1]["comparison"]["against"]),
             (&waits, &json!(moves.run_id))
         );
-        let lineup = scene.lineup().await;
-        assert!(lineup.is_led_by(&last) && lineup.challenger.is_none(), "{lineup:?}");
-        assert!(lineup.retired.is_empty(), "{lineup:?}");
-        assert_eq!(lineup.previous.unwrap().run, moves);
-        assert_eq!(scene.serving().await.0, last.deployment_name());
-        let names = BTreeSet::from([&last, &moves].map(RunRef::deployment_name));
-        assert_eq!(scene.left().await, (names.clone(), names));
+        assert!(scene.lineup().await.retired.is_empty());
+        serves(&scene, &last, &moves).await;
+        only_these_are_left(&scene, [&last, &moves]).await;
     });
 }
 
@@ -321,17 +317,28 @@ fn a_rollback_first_puts_back_a_challenger_that_nobody_works_on() {
         let back = crosspilot(customer, &rollback).await;
         assert_eq!(back.code, Some(0), "{}", back.errors);
         assert_eq!(back.answer["serves"], json!(first.run_id));
-        let lineup = scene.lineup().await;
-        assert!(lineup.is_led_by(&first) && lineup.challenger.is_none(), "{lineup:?}");
-        assert_eq!(lineup.previous.unwrap().run, second);
-        assert_eq!(scene.serving().await.0, first.deployment_name());
+        serves(&scene, &first, &second).await;
 
         // What it left goes with the next round.
         let swept = cloud.vendor().manage(&third.tenant, Action::Sweep { run: None }, |_| {});
         assert_eq!(swept.await.unwrap(), Report::Swept { settled: vec![third.run_id] });
-        let names = BTreeSet::from([&first, &second].map(RunRef::deployment_name));
-        assert_eq!(scene.left().await, (names.clone(), names));
+        only_these_are_left(&scene, [&first, &second]).await;
     });
+}
+
+/// One run's model serves, another's is what a rollback returns to, and none is on its
+/// way.
+async fn serves(scene: &Scene, champion: &RunRef, previous: &RunRef) {
+    let lineup = scene.lineup().await;
+    assert!(lineup.is_led_by(champion) && lineup.challenger.is_none(), "{lineup:?}");
+    assert_eq!(lineup.previous.unwrap().run, *previous);
+    assert_eq!(scene.serving().await.0, champion.deployment_name());
+}
+
+/// Models and endpoint configs of these runs, and of no other, are left.
+async fn only_these_are_left(scene: &Scene, runs: [&RunRef; 2]) {
+    let names = BTreeSet::from(runs.map(RunRef::deployment_name));
+    assert_eq!(scene.left().await, (names.clone(), names));
 }
 
 #[test]
