@@ -215,11 +215,13 @@ impl Customer {
 
     /// Waits until an execution has ended.
     pub async fn ended(&self, arn: &str) -> DescribeExecutionOutput {
-        until("the execution ends", async || {
-            let found = self.describe(arn).await;
-            (*found.status() != ExecutionStatus::Running).then_some(found)
-        })
-        .await
+        until("the execution ends", async || self.end_of(arn).await).await
+    }
+
+    /// Describes an execution that is over; `None` while it runs.
+    pub async fn end_of(&self, arn: &str) -> Option<DescribeExecutionOutput> {
+        let found = self.describe(arn).await;
+        (*found.status() != ExecutionStatus::Running).then_some(found)
     }
 
     /// Waits until an execution has ended well. Gives its output.

@@ -108,6 +108,9 @@ fn a_request_to_stop_while_the_endpoint_moves_deploys_nothing_and_stays_on_recor
         let first = run_of(&first);
         let execution = train(&customer, churn(700, 2)).await;
         let second = until("the endpoint moves", async || {
+            if let Some(end) = customer.end_of(&execution).await {
+                panic!("it ended first: {:?} {:?} {:?}", end.status(), end.cause(), end.output());
+            }
             lineup(&customer).await.challenger.map(|challenger| challenger.run)
         })
         .await;
@@ -226,6 +229,9 @@ fn of_three_runs_at_once_one_works_one_waits_and_the_third_is_no_run_of_its_own(
         let first = run_of(&customer.succeeded(&scene.train(churn(700, 1)).await).await);
         let second = scene.train(churn(700, 2)).await;
         let moves = until("the endpoint moves", async || {
+            if let Some(end) = customer.end_of(&second).await {
+                panic!("it ended first: {:?} {:?} {:?}", end.status(), end.cause(), end.output());
+            }
             scene.lineup().await.challenger.map(|challenger| challenger.run)
         })
         .await;
