@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::manage::{Action, EndpointStock, ModelStock, Report, Stock};
-use crosspilot_core::settings::{Hosting, Mode};
-use crosspilot_core::tenant::Tenant;
+use crosspilot_core::settings::{Hosting, Mode, ModelSettings};
+use crosspilot_core::tenant::{Limits, Tenant};
 use crosspilot_core::vendor::Vendor;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::args::CostOptions;
 use crate::failure::Failure;
 use crate::show::Steps;
 use crate::{place, show};
-use estimate::{Bounds, EndpointCost, HOURS_A_MONTH, NoPrice, Prices, RunCost, dollars};
+use estimate::{Cost, EndpointCost, Estimate, HOURS_A_MONTH, NoPrice, Plan, Prices, dollars};
 
 /// Days that predictions are counted in.
 const DAYS: u16 = 30;
@@ -59,18 +59,19 @@ pub(crate) async fn run(
 pub(crate) fn of_a_proof() -> Result<String, Failure> {
     const HOURS: f64 = 3.0;
     let prices = Prices::built_in()?;
-    let bounds =
-        Bounds { mode: Mode::Ensembling, bytes: 1 << 20, candidates: 1, runtime_seconds: 7200 };
-    let unknown = |unknown: NoPrice| Failure::Unfit(unknown.to_string());
-    let run = prices.run(bounds).map_err(unknown)?;
-    let hosting = match prices.endpoint(&Hosting::default()).map_err(unknown)? {
-        EndpointCost::Hour { hour, .. } => hour * HOURS,
-        EndpointCost::Request { .. } => 0.0,
+    let mut settings = ModelSettings::predicting("y");
+    settings.training.mode = Some(Mode::Ensembling);
+    let limits = Limits { max_candidates: 1, max_runtime_seconds: 7200 };
+    let plan = Plan { limits: &limits, settings: &settings, bytes: Some(1 << 20) };
+    let estimate = prices.estimate(&plan);
+    let Some((run, month)) = estimate.total.zip(estimate.month.cost) else {
+        return Ok("it deploys both stacks, trains twice and serves for an hour or two; the prices that are known do not tell what that costs".to_owned());
     };
+    let serving = HOURS * month.most / HOURS_A_MONTH;
     Ok(format!(
         "it deploys both stacks, trains twice, serves for an hour or two, and removes it all: {} typically, {} at most with the prices of {} ({})",
-        dollars(2.0 * run.typical + hosting),
-        dollars(2.0 * (run.most + hosting)),
+        dollars(2.0 * run.typical + serving),
+        dollars(2.0 * (run.most + serving)),
         prices.region,
         prices.as_of
     ))
@@ -95,15 +96,72 @@ async fn estimate_one(
     let stock = stock.models.iter().find(|stock| stock.model == *model);
     let stock = stock.ok_or_else(|| Failure::NothingOfModel(tenant.clone(), model.clone()))?;
     let prices = Prices::built_in()?;
-    Ok(match run_cost(&document, stock, &prices) {
-        Ok(RunCost { typical, most, .. }) => format!(
-            "estimated cost on AWS: {} typically, {} at most ({})",
+    let estimate = estimate(&document, stock, &prices);
+    Ok(match estimate.total {
+        Some(Cost { typical, most }) => format!(
+            "estimated cost on AWS: {} typically, {} at most, for training, scoring and moving the endpoint ({}; `crosspilot cost {tenant} {model}` lists it)",
             dollars(typical),
             dollars(most),
             size(stock.training_data.bytes)
         ),
-        Err(unknown) => format!("no estimate of its cost: {unknown}"),
+        None => format!("no estimate of its cost: {}", unknown(&estimate)),
     })
+}
+
+/// One line of what these settings may cost, whatever the data.
+pub(crate) fn of_settings(limits: &Limits, settings: &ModelSettings) -> Result<String, Failure> {
+    let estimate = Prices::built_in()?.estimate(&Plan { limits, settings, bytes: None });
+    let run = match estimate.total {
+        Some(cost) => format!("a run {} at most", dollars(cost.most)),
+        None => format!("a run: {}", unknown(&estimate)),
+    };
+    Ok(match estimate.month.cost {
+        Some(month) => format!("{run}; serving {} a month", span(month)),
+        None => run,
+    })
+}
+
+/// What a model costs on AWS, for the demo, where it costs nothing.
+pub(crate) struct OnAws {
+    prices: Prices,
+    estimate: Estimate,
+}
+
+impl OnAws {
+    pub(crate) fn new(
+        tenant: &Tenant,
+        settings: &ModelSettings,
+        bytes: usize,
+    ) -> Result<Self, Failure> {
+        let prices = Prices::built_in()?;
+        let bytes = u64::try_from(bytes).ok();
+        let estimate = prices.estimate(&Plan { limits: &tenant.limits, settings, bytes });
+        Ok(Self { prices, estimate })
+    }
+
+    pub(crate) fn as_json(&self) -> Value {
+        json!(self.estimate)
+    }
+
+    pub(crate) fn print(&self) {
+        print_estimate(&self.estimate);
+        print_footing(&self.prices);
+    }
+}
+
+/// Why there is no total.
+fn unknown(estimate: &Estimate) -> &str {
+    let unknown = estimate.lines.iter().find(|line| line.cost.is_none());
+    unknown.map_or("a price is not known", |line| &line.assumes)
+}
+
+/// From what to what.
+fn span(Cost { typical, most }: Cost) -> String {
+    if typical < most {
+        format!("{} to {}", dollars(typical), dollars(most))
+    } else {
+        dollars(most)
+    }
 }
 
 /// What there is, with predictions counted in the last days.
@@ -118,18 +176,12 @@ pub(crate) async fn take_stock(
     }
 }
 
-/// The smaller of the tenant's and the model's limits bounds a run.
-fn run_cost(tenant: &Tenant, stock: &ModelStock, prices: &Prices) -> Result<RunCost, NoPrice> {
-    let settings = tenant.models.get(&stock.model);
-    let limits = &tenant.limits;
-    let candidates = settings.and_then(|s| s.training.max_candidates).unwrap_or(u16::MAX);
-    let runtime = settings.and_then(|s| s.training.max_runtime_seconds).unwrap_or(u32::MAX);
-    prices.run(Bounds {
-        mode: settings.map_or(Mode::Auto, |settings| settings.mode()),
-        bytes: stock.training_data.bytes,
-        candidates: candidates.min(limits.max_candidates),
-        runtime_seconds: runtime.min(limits.max_runtime_seconds),
-    })
+/// What a model that nobody has set up has is costed by the defaults.
+fn estimate(tenant: &Tenant, stock: &ModelStock, prices: &Prices) -> Estimate {
+    let defaults = ModelSettings::predicting("");
+    let settings = tenant.models.get(&stock.model).unwrap_or(&defaults);
+    let bytes = Some(stock.training_data.bytes);
+    prices.estimate(&Plan { limits: &tenant.limits, settings, bytes })
 }
 
 /// What all endpoints together cost an hour, as far as prices are known.
@@ -160,10 +212,11 @@ fn as_json(tenant: &Tenant, stock: &Stock, prices: &Prices) -> Value {
                     .map(|hosting| or_reason(prices.endpoint(hosting).map(|cost| json!(cost))));
                 json!({"endpoint": endpoint, "cost": cost})
             });
+            let Estimate { lines, total, month } = estimate(tenant, model, prices);
             json!({
                 "model": model.model, "training_data": model.training_data,
-                "run": or_reason(run_cost(tenant, model, prices).map(|cost| json!(cost))),
-                "serving": endpoint,
+                "run": {"lines": lines, "total": total},
+                "month": month, "serving": endpoint,
             })
         })
         .collect();
@@ -177,62 +230,68 @@ fn as_json(tenant: &Tenant, stock: &Stock, prices: &Prices) -> Value {
 }
 
 fn print(tenant: &Tenant, stock: &Stock, prices: &Prices) {
-    show::heading("a run, before it starts");
-    let rows: Vec<Vec<String>> = stock
-        .models
-        .iter()
-        .map(|model| {
-            let data = size(model.training_data.bytes);
-            let mut row = vec![model.model.to_string(), data];
-            row.extend(match run_cost(tenant, model, prices) {
-                Ok(cost) => [
-                    dollars(cost.typical),
-                    dollars(cost.most),
-                    format!("{} x {}", cost.instances, cost.instance_type),
-                ],
-                Err(unknown) => ["-".to_owned(), "-".to_owned(), unknown.to_string()],
-            });
-            row
-        })
-        .collect();
-    show::table(&["model", "data", "typically", "at most", "assumed to train on"], &rows);
-
+    for model in &stock.models {
+        let data = size(model.training_data.bytes);
+        show::heading(&format!("model {}: a run on {data}, and serving", model.model));
+        print_estimate(&estimate(tenant, model, prices));
+    }
     show::heading("what bills now");
-    let rows: Vec<Vec<String>> = stock
-        .models
-        .iter()
-        .filter_map(|model| {
-            let endpoint = model.endpoint.as_ref()?;
-            let mut row = vec![endpoint.name.clone(), endpoint.status.clone(), hosting(endpoint)];
-            row.extend(match endpoint.hosting.as_ref().map(|hosting| prices.endpoint(hosting)) {
-                Some(Ok(EndpointCost::Hour { hour, month })) => {
-                    [format!("${hour:.3} an hour"), format!("{} a month", dollars(month))]
-                }
-                Some(Ok(EndpointCost::Request { second })) => {
-                    [format!("${second:.6} a second of work"), "-".to_owned()]
-                }
-                Some(Err(unknown)) => [unknown.to_string(), "-".to_owned()],
-                None => ["its config is gone".to_owned(), "-".to_owned()],
-            });
-            row.push(format!("{} in {} days", endpoint.invocations, endpoint.days));
-            Some(row)
+    let endpoints = stock.models.iter().filter_map(|model| Some((model, model.endpoint.as_ref()?)));
+    let rows: Vec<Vec<String>> = endpoints
+        .map(|(model, endpoint)| {
+            let costs = match endpoint.hosting.as_ref().map(|hosting| prices.endpoint(hosting)) {
+                Some(Ok(EndpointCost::Hour { hour, .. })) => format!("${hour:.3} an hour"),
+                Some(Ok(EndpointCost::Request { second })) => format!("${second:.6} a second"),
+                Some(Err(_)) => "no price".to_owned(),
+                None => "its config is gone".to_owned(),
+            };
+            vec![
+                model.model.to_string(),
+                hosting(endpoint),
+                costs,
+                endpoint.invocations.to_string(),
+            ]
         })
         .collect();
     if rows.is_empty() {
         show::line("  no endpoint");
     } else {
-        show::table(&["endpoint", "status", "runs on", "costs", "", "asked"], &rows);
+        show::table(&["endpoint of", "runs on", "costs", "asked"], &rows);
     }
     for job in &stock.jobs {
-        show::line(&format!("  job {} of model {} since {}", job.name, job.model, job.created));
+        show::line(&format!(
+            "  job {}\n    of model {} since {}",
+            job.name, job.model, job.created
+        ));
     }
     let hour = an_hour(stock, prices);
-    show::line(&format!(
-        "\nendpoints together: ${hour:.3} an hour, {} a month; running jobs and requests come on top",
+    show::paragraph(&format!(
+        "Endpoints together: ${hour:.3} an hour, {} a month. Running jobs and requests come on top. Asked within {DAYS} days.",
         dollars(hour * HOURS_A_MONTH)
     ));
-    show::line(&format!(
-        "An estimate with on-demand prices of {}, {}. What Autopilot trains on is assumed.",
+    print_footing(prices);
+}
+
+fn print_estimate(estimate: &Estimate) {
+    let row = |what: &str, cost: Option<Cost>| {
+        let cells = cost.map_or(["-".to_owned(), "-".to_owned()], |Cost { typical, most }| {
+            [dollars(typical), dollars(most)]
+        });
+        [what.to_owned()].into_iter().chain(cells).collect::<Vec<_>>()
+    };
+    let lines = estimate.lines.iter().map(|line| row(line.what, line.cost));
+    let rows = lines
+        .chain([row("a run", estimate.total), row(estimate.month.what, estimate.month.cost)])
+        .collect::<Vec<_>>();
+    show::table(&["", "typically", "at most"], &rows);
+    for line in estimate.lines.iter().chain([&estimate.month]) {
+        show::paragraph(&format!("{}: {}.", line.what, line.assumes));
+    }
+}
+
+fn print_footing(prices: &Prices) {
+    show::paragraph(&format!(
+        "An estimate with on-demand prices of {}, {}, for the machines named. At most is what they cost if every stage takes as long as it may; a redrive pays again for what it repeats. Storage, requests, keys and data through the endpoint come on top.",
         prices.region, prices.as_of
     ));
 }

@@ -23,6 +23,7 @@ use crosspilot_local::{CloudError, Options as CloudOptions};
 use serde_json::{Value, json};
 
 use crate::args::DemoOptions;
+use crate::cost::OnAws;
 use crate::data::{self, Dataset, Example};
 use crate::failure::Failure;
 use crate::show::Steps;
@@ -39,6 +40,8 @@ struct Site {
 struct Outcome {
     tenant: Tenant,
     model: ModelName,
+    /// What it would have cost there.
+    cost: OnAws,
     data: Dataset,
     ended: watch::Ended,
     job: String,
@@ -113,9 +116,9 @@ pub(crate) async fn run(home: &Path, options: DemoOptions) -> Result<(), Failure
     };
     steps.done();
     if options.json {
-        summary::print_json(&outcome)
+        summary::print_json(&outcome);
     } else {
-        summary::print(&outcome, options.keep)
+        summary::print(&outcome, options.keep);
     }
     Ok(())
 }
@@ -131,7 +134,10 @@ async fn main_job(
     let id = local::TENANT.parse().map_err(CloudError::from)?;
     let model: ModelName = data.model.parse().map_err(CloudError::from)?;
     let tenant = site.vendor.registry.tenant(&id).await?;
-    site.vendor.set_model(&id, &model, &ModelSettings::predicting(&data.target)).await?;
+    let settings = ModelSettings::predicting(&data.target);
+    site.vendor.set_model(&id, &model, &settings).await?;
+
+    let cost = OnAws::new(&tenant, &settings, data.text.len())?;
 
     steps.step("uploading the data to the customer's bucket");
     let s3 = S3::new(&site.endpoints.administrator(tenant.account.as_str()));
@@ -181,6 +187,7 @@ async fn main_job(
     Ok(Outcome {
         tenant,
         model,
+        cost,
         data,
         ended,
         job,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::{ModelCommand, ModelOptions, SettingsOptions};
 use crate::failure::Failure;
-use crate::show;
+use crate::{cost, show};
 
 pub(crate) async fn run(vendor: &Vendor, command: ModelCommand) -> Result<(), Failure> {
     match command {
@@ -25,6 +25,11 @@ pub(crate) async fn run(vendor: &Vendor, command: ModelCommand) -> Result<(), Fa
                 show::line(&format!(
                     "tenant {tenant} has model {model}, which predicts {target:?}"
                 ));
+                let limits = vendor.registry.tenant(&tenant).await?.limits;
+                show::line(&format!(
+                    "estimated cost on AWS: {}",
+                    cost::of_settings(&limits, &settings)?
+                ));
             }
         }
         ModelCommand::Show { tenant, model, json } => {
@@ -33,7 +38,8 @@ pub(crate) async fn run(vendor: &Vendor, command: ModelCommand) -> Result<(), Fa
             if json {
                 show::json(&serde_json::to_value(settings)?);
             } else {
-                print(settings);
+                let costs = cost::of_settings(&tenant.limits, settings)?;
+                print(settings, &costs);
             }
         }
     }
@@ -103,7 +109,7 @@ pub(crate) fn hosting(hosting: &Hosting) -> String {
     }
 }
 
-fn print(settings: &ModelSettings) {
+fn print(settings: &ModelSettings, costs: &str) {
     let ModelSettings {
         target,
         problem,
@@ -209,6 +215,7 @@ fn print(settings: &ModelSettings) {
     if let Some(seconds) = quiet_seconds {
         rows.push(("trains after", format!("{seconds} s without an upload")));
     }
+    rows.push(("costs on AWS", costs.to_owned()));
     let rows: Vec<(&str, &str)> =
         rows.iter().map(|(name, value)| (*name, value.as_str())).collect();
     show::pairs(&rows);

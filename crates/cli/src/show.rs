@@ -48,7 +48,33 @@ pub(crate) fn pairs(rows: &[(&str, &str)]) {
     }
 }
 
-/// A table with a header. Columns whose every cell is a number are aligned
+/// Columns that every terminal has.
+const NARROW: usize = 60;
+
+/// Sentences on standard output, broken so that they fit beside a table.
+pub(crate) fn paragraph(text: &str) {
+    println!();
+    for line in broken(text, NARROW - 2) {
+        println!("  {line}");
+    }
+}
+
+/// A word that is longer than a line has one of its own.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A table with a header. Columns whose every cell is a number or a sum are aligned
 /// right.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let columns = header.len();
@@ -62,9 +88,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let numeric: Vec<bool> = (0..columns)
         .map(|column| {
-            rows.iter().filter_map(|row| row.get(column)).all(|cell| {
-                cell == "-" || cell.trim_end_matches([' ', 's', '%']).parse::<f64>().is_ok()
-            })
+            rows.iter().filter_map(|row| row.get(column)).all(|cell| cell == "-" || is_number(cell))
         })
         .collect();
     let cell = |text: &str, column: usize| {
@@ -77,6 +101,11 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
         let cells: Vec<String> = row.iter().enumerate().map(|(i, text)| cell(text, i)).collect();
         println!("  {}", cells.join("  ").trim_end());
     }
+}
+
+fn is_number(cell: &str) -> bool {
+    let cell = cell.trim_start_matches(['<', ' ', '$']).trim_end_matches([' ', 's', '%']);
+    cell.parse::<f64>().is_ok()
 }
 
 /// Progress through named steps: a moving line on a terminal, a line for each
@@ -119,5 +148,28 @@ impl Steps {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_fit_beside_a_table_and_lose_no_word() {
+        let text = "a second fleet of 12 x ml.m5.24xlarge while the endpoint moves ".repeat(9);
+        let lines = broken(&text, 58);
+        assert!(lines.iter().all(|line| line.chars().count() <= 58), "{lines:?}");
+        assert_eq!(lines.join(" "), text.trim_end());
+        let long = "x".repeat(70);
+        assert_eq!(broken(&format!("a {long} b"), 58), ["a", &long, "b"]);
+    }
+
+    #[test]
+    fn sums_are_numbers() {
+        for cell in ["$12.50", "< $0.01", "3.2 s", "7 %", "1"] {
+            assert!(is_number(cell), "{cell}");
+        }
+        assert!(!is_number("3 x ml.m5.large"));
     }
 }

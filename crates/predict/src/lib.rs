@@ -30,7 +30,7 @@ pub use api::{Event, HttpResponse};
 pub use comparison::CompareRequest;
 pub use conclude::{ConcludeRequest, Concluded};
 pub use evaluation::Summary;
-pub use scoring::{ScoreRequest, Scored};
+pub use scoring::{INSTANCE as SCORING_INSTANCE, ScoreRequest, Scored};
 pub use table::Unfit;
 
 /// What the function is asked for.

@@ -27,7 +27,7 @@ use crate::data;
 use crate::table::csv_text_of;
 
 /// What scores. A table of 100,000 rows takes it a minute or two.
-const INSTANCE: TransformInstanceType = TransformInstanceType::MlM5Large;
+pub const INSTANCE: TransformInstanceType = TransformInstanceType::MlM5Large;
 /// How long SageMaker may take to see a model that it has just made.
 const LAG_SECONDS: f64 = 300.0;
 /// How long an account's quota of instances may keep a run waiting.

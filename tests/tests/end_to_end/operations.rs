@@ -382,9 +382,21 @@ fn the_cost_of_a_run_and_of_what_serves_is_told() {
         assert_eq!(before.code, Some(0), "{}", before.errors);
         let data = &before.answer["models"][0]["training_data"];
         assert_eq!((&data["files"], &data["bytes"]), (&json!(1), &json!(churn(700, 1).len())));
-        // 600 seconds on one instance at most.
-        let most = before.answer["models"][0]["run"]["most"].as_f64().unwrap();
-        assert!((most - 0.922 / 6.0).abs() < 1e-9, "{most}");
+        // The job, its scores and the endpoint's way there and back, each for 600 seconds
+        // and an hour at most; the fleet that scores and the one that serves are alike.
+        let run = &before.answer["models"][0]["run"];
+        let lines: Vec<&str> = run["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| line["what"].as_str().unwrap())
+            .collect();
+        assert_eq!(lines, ["training", "scoring", "second fleet"]);
+        let most = run["total"]["most"].as_f64().unwrap();
+        let hours = 4200.0 / 3600.0;
+        assert!((most - (0.922 + 3.0 * 0.115) * hours).abs() < 1e-9, "{most}");
+        let month = &before.answer["models"][0]["month"]["cost"];
+        assert_eq!(month["most"], 0.115 * 730.0);
         trained(&customer, &customer.first_execution().await).await;
         let shown = crosspilot(&customer, &["run", "show", "billed", "churn"]).await.answer;
         assert_eq!(shown["outcome"]["result"], "completed", "{shown}");
@@ -394,6 +406,12 @@ fn the_cost_of_a_run_and_of_what_serves_is_told() {
         let serving = &after["models"][0]["serving"];
         assert_eq!(serving["endpoint"]["hosting"]["instance"]["instance_type"], "ml.m5.large");
         assert_eq!(serving["cost"]["month"], 0.115 * 730.0);
+        let mut command = Command::new(functions::binaries().unwrap().join("crosspilot"));
+        command.arg("--home").arg(home_of(customer.cloud)).args(["cost", "billed"]);
+        let shown = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        assert!(shown.contains("1 x ml.m5.large") && shown.contains("second fleet"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= 60), "{shown}");
         let unknown = crosspilot(&customer, &["cost", "billed", "chrun"]).await;
         assert_eq!(unknown.code, Some(1));
     });

@@ -58,6 +58,7 @@ pub(super) fn print_json(outcome: &Outcome) {
         "report_uri": outcome.prediction.get("report_uri"),
         "api": outcome.answer,
         "files": outcome.files,
+        "cost_on_aws": outcome.cost.as_json(),
         "seconds": seconds,
     }));
 }
@@ -119,6 +120,9 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
             ("copies", &format!("{}  (open report.html)", files.display())),
         ]);
     }
+
+    show::heading("What this would cost on AWS");
+    outcome.cost.print();
 
     show::heading("Time");
     let rows: Vec<Vec<String>> = outcome
