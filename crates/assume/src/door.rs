@@ -8,6 +8,8 @@
 //! where operators look, one a minute and tenant. Events about buckets of nobody
 //! are counted.
 //!
+//! Held-out rows train nothing: the champion is evaluated on them.
+//!
 //! Executions that ended outside their failure path are told of here, too: the one
 //! that waited with uploads is replaced, whether or not another upload comes.
 
@@ -27,6 +29,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
+use crate::evaluation;
 use crate::gather;
 use crate::request::{EndedEvent, Message, UploadEvent};
 
@@ -134,21 +137,27 @@ async fn of_tenant<'a>(
     deliveries: Vec<Delivery<'a>>,
 ) -> Vec<&'a Message> {
     let mut models = BTreeMap::<ModelName, Vec<Delivery<'_>>>::new();
+    let mut held_out = BTreeMap::<ModelName, Vec<Delivery<'_>>>::new();
     let mut refused = Vec::new();
     let mut why = None;
     for delivery in deliveries {
         let key = delivery.event.key();
         match layout::parse_upload(&tenant.prefix, key) {
             Ok(Upload::Nothing) => {}
-            Ok(Upload::Training(_)) if delivery.event.is_empty() => {}
-            Ok(Upload::Training(model)) => match model_settings(tenant, &model) {
-                Ok(settings) if !settings.train_on_upload => {}
-                Ok(_) => models.entry(model).or_default().push(delivery),
-                Err(error) => {
-                    why = Some(Error::from(error));
-                    refused.push(delivery);
+            Ok(Upload::Training(_) | Upload::HeldOut(_)) if delivery.event.is_empty() => {}
+            Ok(Upload::HeldOut(model)) if tenant.models.contains_key(&model) => {
+                held_out.entry(model).or_default().push(delivery);
+            }
+            Ok(Upload::Training(model) | Upload::HeldOut(model)) => {
+                match model_settings(tenant, &model) {
+                    Ok(settings) if !settings.train_on_upload => {}
+                    Ok(_) => models.entry(model).or_default().push(delivery),
+                    Err(error) => {
+                        why = Some(Error::from(error));
+                        refused.push(delivery);
+                    }
                 }
-            },
+            }
             Err(reason) => {
                 why = Some(Error::Key { key: key.to_owned(), reason });
                 refused.push(delivery);
@@ -159,6 +168,14 @@ async fn of_tenant<'a>(
         Some(why) => refuse(app, tenant.tenant.as_str(), &why, refused).await,
         None => Vec::new(),
     };
+    for (model, deliveries) in held_out {
+        let started = patiently(async || evaluation::start(app, tenant, &model).await);
+        if let Err(error) = started.await {
+            let code = error.code().as_str();
+            tracing::warn!(tenant = %tenant.tenant, %model, code, "held-out rows wait: {error}");
+            kept.extend(deliveries.iter().map(|delivery| delivery.message));
+        }
+    }
     for (model, deliveries) in models {
         let taken = patiently(async || of_model(app, tenant, &model, &deliveries).await);
         if let Err(error) = taken.await {
@@ -238,7 +255,7 @@ async fn refuse<'a>(
             SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
         let name: String = name.chars().take(50).collect();
         let name = format!("{name}-refused-{minute}");
-        gather::start_execution(app, &name, &first.message.body).await
+        gather::start_execution(app, &gather::machine(), &name, &first.message.body).await
     };
     if !heals && patiently(refused).await.is_ok() {
         return Vec::new();

@@ -161,15 +161,20 @@ pub(crate) async fn start(app: &App, of: &RunRef, waiting: &Waiting) -> Result<(
         app.registry.hand_over(&run, &record.execution, &waiting.place.execution).await?;
     }
     let input = json!({"tenant": run.tenant, "model": run.model, "trigger": waiting.trigger});
-    start_execution(app, &run.execution_name(waiting.attempt), &input.to_string()).await
+    let name = run.execution_name(waiting.attempt);
+    start_execution(app, &machine(), &name, &input.to_string()).await
 }
 
 /// Starts an execution under a name of its own: whoever started it, once is enough.
-pub(crate) async fn start_execution(app: &App, name: &str, input: &str) -> Result<(), Error> {
-    let machine = machine();
+pub(crate) async fn start_execution(
+    app: &App,
+    machine: &str,
+    name: &str,
+    input: &str,
+) -> Result<(), Error> {
     let started = sfn::Client::new(&app.config)
         .start_execution()
-        .state_machine_arn(&machine)
+        .state_machine_arn(machine)
         .name(name)
         .input(input)
         .send()
@@ -187,12 +192,13 @@ pub(crate) fn execution(run: &RunRef, attempt: u32) -> String {
     format!("{machine}:{}", run.execution_name(attempt))
 }
 
-fn machine() -> String {
+/// ARN of the state machine that trains.
+pub(crate) fn machine() -> String {
     std::env::var(MACHINE_VARIABLE).unwrap_or_default()
 }
 
 /// Seconds without an upload after which a model's run trains.
-fn quiet_seconds(tenant: &Tenant, model: &ModelName) -> Result<u32, RegistryError> {
+pub(crate) fn quiet_seconds(tenant: &Tenant, model: &ModelName) -> Result<u32, RegistryError> {
     let own = model_settings(tenant, model)?.quiet_seconds;
     let deployed = || std::env::var(QUIET_VARIABLE).ok()?.parse().ok();
     let seconds = own.or_else(deployed).unwrap_or(DEFAULT_QUIET);

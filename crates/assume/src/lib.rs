@@ -6,6 +6,7 @@
 //! of them.
 
 mod door;
+mod evaluation;
 mod gather;
 mod note;
 mod request;
@@ -166,6 +167,11 @@ async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, 
             match layout::parse_upload(&tenant.prefix, event.key()) {
                 Ok(Upload::Training(model)) => Some((tenant, model, event.trigger())),
                 Ok(Upload::Nothing) => None,
+                // Refused here only where no model of that name is set up.
+                Ok(Upload::HeldOut(model)) => {
+                    model_settings(&tenant, &model)?;
+                    None
+                }
                 Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
             }
         }

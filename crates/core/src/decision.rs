@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::RunId;
 
+/// Held-out rows below which chance decides: of fewer, no figure has a say.
+pub const FEWEST_ROWS: u64 = 30;
+
 /// A candidate's objective metric on its validation data. Real metric names
 /// fall outside SageMaker's own list, so the name is free text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ use crate::bucket::Bucket;
 use crate::error::CallError;
 use crate::failure::{CAUSE_CHARACTERS, Failure};
 use crate::html;
+use crate::ids::ModelName;
 use crate::layout;
 use crate::run::RunRef;
 
@@ -34,6 +35,24 @@ pub async fn of_run(bucket: &Bucket<'_>, run: &RunRef, failure: &Failure) -> Res
     bucket.write_once(&layout::report_key(prefix, run), MEDIA_TYPE, page.clone()).await?;
     let latest = layout::latest_report_key(prefix, &run.model);
     bucket.write(&latest, MEDIA_TYPE, page).await.map(drop)
+}
+
+/// Writes the page of held-out rows on which the model that serves could not be measured.
+pub async fn of_evaluation(
+    bucket: &Bucket<'_>,
+    model: &ModelName,
+    file: &str,
+    failure: &Failure,
+) -> Result<(), CallError> {
+    let page = Page {
+        subject: model.as_str(),
+        headline: "The new held-out rows could not be used.",
+        failure,
+        next: "The model that serves goes on serving. Correct the file as it says and upload it again.",
+        facts: &[("File", file)],
+    };
+    let latest = layout::latest_report_key(&bucket.tenant.prefix, model);
+    bucket.write(&latest, MEDIA_TYPE, page.html().into_bytes()).await.map(drop)
 }
 
 /// Writes the page of an upload that can start no run, over that of an earlier one.

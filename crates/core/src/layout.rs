@@ -3,19 +3,22 @@
 //! ```text
 //! <prefix>/<model>/train/             what the customer gives; an upload here starts a run
 //! <prefix>/<model>/validation/        rows to validate candidates on, if the model is set so
-//! <prefix>/<model>/test/              held-out rows with their labels, if any
+//! <prefix>/<model>/test/              held-out rows with their labels, if any; an upload here evaluates the champion
 //! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
 //! <prefix>-results/<model>/<run>/split/   the training rows without those that were set aside
 //! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
+//! <prefix>-results/<model>/<run>/evaluations/  what its model was worth on held-out rows that came while it served
 //! <prefix>-results/problem.html           why the newest upload that could start nothing did not
-//! <prefix>-results/<model>/latest/        the newest run's report
+//! <prefix>-results/<model>/latest/        the newest report, of a run or of an evaluation
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches
-//! `<prefix>/*/train/*`, and Autopilot's own output has folders called `train`.
+//! `<prefix>/*/train/*` and `<prefix>/*/test/*`, and Autopilot's own output has
+//! folders called `train`.
 
 use crate::ids::{InvalidId, ModelName, Prefix};
+use crate::registry::EvaluationId;
 use crate::run::RunRef;
 use crate::tenant::Tenant;
 
@@ -100,6 +103,17 @@ pub fn latest_report_key(prefix: &Prefix, model: &ModelName) -> String {
     format!("{}latest/report.html", model_results_prefix(prefix, model))
 }
 
+/// Key prefix of what a champion's evaluation on later held-out rows leaves, with its
+/// slash.
+pub fn evaluation_prefix(prefix: &Prefix, run: &RunRef, evaluation: &EvaluationId) -> String {
+    format!("{}{evaluation}/", evaluations_prefix(prefix, run))
+}
+
+/// Key prefix of all such evaluations of a run's model, with its slash.
+pub fn evaluations_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}evaluations/", results_prefix(prefix, run))
+}
+
 /// Key of the row of training data that a run's model is asked about first, if
 /// there are no held-out rows.
 pub fn first_row_key(prefix: &Prefix, run: &RunRef) -> String {
@@ -132,21 +146,24 @@ pub fn is_leftover(path: &str) -> bool {
 pub enum Upload {
     /// Training data for this model.
     Training(ModelName),
+    /// Held-out rows, on which this model's champion is evaluated.
+    HeldOut(ModelName),
     /// A folder marker, a leftover or a key elsewhere: nothing to do.
     Nothing,
 }
 
 /// Reads an uploaded key. Only `<prefix>/<model>/train/<file>` is training
-/// data, unless it is a leftover of another program; a key of that form whose
-/// model is no model name is an error.
+/// data and `<prefix>/<model>/test/<file>` held-out rows, unless it is a leftover
+/// of another program; a key of that form whose model is no model name is an error.
 pub fn parse_upload(prefix: &Prefix, key: &str) -> Result<Upload, InvalidId> {
     let parts = key
         .strip_prefix(prefix.as_str())
         .and_then(|rest| rest.strip_prefix('/'))
         .and_then(|rest| rest.split_once('/'));
     match parts {
-        Some((model, rest)) => match rest.strip_prefix("train/") {
-            Some(file) if !is_leftover(file) => Ok(Upload::Training(model.parse()?)),
+        Some((model, rest)) => match rest.split_once('/') {
+            Some(("train", file)) if !is_leftover(file) => Ok(Upload::Training(model.parse()?)),
+            Some(("test", file)) if !is_leftover(file) => Ok(Upload::HeldOut(model.parse()?)),
             _ => Ok(Upload::Nothing),
         },
         None => Ok(Upload::Nothing),
@@ -186,9 +203,12 @@ mod tests {
         let churn = Upload::Training("churn".parse().unwrap());
         assert_eq!(parse_upload(&prefix, "team/ml/churn/train/a.csv"), Ok(churn.clone()));
         assert_eq!(parse_upload(&prefix, "team/ml/churn/train/2026/a.csv"), Ok(churn));
+        let held_out = Upload::HeldOut("churn".parse().unwrap());
+        assert_eq!(parse_upload(&prefix, "team/ml/churn/test/2026/a.csv"), Ok(held_out));
         for key in [
             "team/ml/churn/train/",
-            "team/ml/churn/test/a.csv",
+            "team/ml/churn/test/_SUCCESS",
+            "team/ml/churn/validation/a.csv",
             "team/ml/train/a.csv",
             "team/ml-results/churn/20260131-0123456789/automl/x/train/chunk_0.csv",
             "other/churn/train/a.csv",

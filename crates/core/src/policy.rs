@@ -37,6 +37,9 @@ pub enum Purpose<'a> {
     Score(&'a RunRef),
     /// `predict` makes a first prediction and writes the run's results.
     Conclude(&'a RunRef),
+    /// `predict` asks the champion about held-out rows that came while it serves, and
+    /// writes what it is worth on them.
+    Evaluate(&'a RunRef),
     /// `predict` answers the API: it asks the model's endpoint.
     Answer(&'a ModelName),
     /// `deploy-best` removes a model, or all of the tenant's.
@@ -58,7 +61,8 @@ impl Purpose<'_> {
             | Purpose::Deploy(run)
             | Purpose::Settle(run)
             | Purpose::Score(run)
-            | Purpose::Conclude(run) => Some(run),
+            | Purpose::Conclude(run)
+            | Purpose::Evaluate(run) => Some(run),
             Purpose::ProveTrust
             | Purpose::Tell
             | Purpose::Answer(_)
@@ -243,6 +247,21 @@ impl Purpose<'_> {
                     allow(
                         &["s3:PutObject"],
                         json!([scope.objects(&results), scope.objects(&latest)]),
+                    ),
+                    scope.key_through_s3(),
+                    scope.invoke(&run.model),
+                ]
+            }
+            Purpose::Evaluate(run) => {
+                let test = layout::test_prefix(&tenant.prefix, &run.model);
+                let evaluations = layout::evaluations_prefix(&tenant.prefix, run);
+                let latest = layout::latest_report_key(&tenant.prefix, &run.model);
+                vec![
+                    scope.list(&[&test]),
+                    allow(&["s3:GetObject"], json!(scope.objects(&test))),
+                    allow(
+                        &["s3:PutObject"],
+                        json!([scope.objects(&evaluations), scope.objects(&latest)]),
                     ),
                     scope.key_through_s3(),
                     scope.invoke(&run.model),

@@ -12,6 +12,7 @@
 //! unsettled/<tenant>/<model>/<run>.json    a run that has begun and is not settled yet
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! serving/<tenant>/<model>/own-calls.json  what runs asked its endpoint themselves
+//! serving/<tenant>/<model>/trend.json      what champions were worth on later held-out rows
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
@@ -22,6 +23,7 @@ mod gathering;
 mod lineup;
 mod own_calls;
 mod tenants;
+mod trend;
 mod unsettled;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,7 @@ pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use own_calls::{OwnCall, OwnCalls, seconds};
 pub use tenants::{AuditEntry, Change, active};
+pub use trend::{EvaluationId, Measured, Trend};
 pub use unsettled::is_abandoned;
 
 /// Environment variable that names the registry's bucket.
@@ -308,6 +311,28 @@ impl Registry {
             }
         }
         Err(RegistryError::Contended(key))
+    }
+
+    /// Changes a document, which is empty if there is none yet; gives what it is then.
+    /// A change that changes nothing writes nothing.
+    async fn change<T: Serialize + DeserializeOwned + Default + Clone + PartialEq>(
+        &self,
+        key: &str,
+        change: impl Fn(&mut T),
+    ) -> Result<T, RegistryError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.read::<T>(key).await?;
+            let (before, expect) = match &found {
+                Some(Versioned { document, etag, .. }) => (document.clone(), Expect::Etag(etag)),
+                None => (T::default(), Expect::Nothing),
+            };
+            let mut after = before.clone();
+            change(&mut after);
+            if after == before || self.write(key, &after, expect).await? {
+                return Ok(after);
+            }
+        }
+        Err(RegistryError::Contended(key.to_owned()))
     }
 
     async fn read<T: DeserializeOwned>(

@@ -1,7 +1,9 @@
 //! Champion or challenger?
 
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, AutoMlJobObjectiveType};
-use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict, as_printed};
+use crosspilot_core::decision::{
+    Basis, Comparison, Decision, FEWEST_ROWS, Figures, Score, Verdict, as_printed,
+};
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::Gate;
@@ -24,9 +26,6 @@ fn is_error_metric(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["mse", "mae", "loss", "error"].iter().any(|part| name.contains(part))
 }
-
-/// Held-out rows below which chance decides, and so validation does.
-const FEWEST_ROWS: u64 = 30;
 
 /// All that is known about a challenger and the champion.
 #[derive(Debug, Clone, Copy)]

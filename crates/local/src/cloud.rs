@@ -21,7 +21,7 @@ use crate::identity::{self, IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
 use crate::kept::{Kept, KeptError, Ports};
 use crate::sagemaker::{self, Fault, SageMaker};
-use crate::stacks::{self, StackError};
+use crate::stacks::{self, StackError, Template};
 use crate::state::{AccessKey, Endpoints, Running, StateError};
 
 /// The SaaS account.
@@ -251,7 +251,7 @@ impl LocalCloud {
         let outputs = stacks::deploy(
             &saas,
             SAAS_STACK,
-            &template,
+            Template::Url(&template),
             &[
                 ("JwtIssuer", signer.issuer()),
                 ("JwtAudience", identity::AUDIENCE),
@@ -261,7 +261,8 @@ impl LocalCloud {
             ],
         )
         .await?;
-        let key = stacks::deploy(&saas, "operator-key", OPERATOR_KEY_TEMPLATE, &[]).await?;
+        let key = stacks::deploy(&saas, "operator-key", Template::Text(OPERATOR_KEY_TEMPLATE), &[])
+            .await?;
         let operator = AccessKey {
             id: stacks::output(&key, "operator-key", "Id")?,
             secret: stacks::output(&key, "operator-key", "Secret")?,
@@ -387,8 +388,13 @@ impl LocalCloud {
         parameters.extend(output_key.map(|key| ("OutputKmsKeyArn", key)));
         let parameters: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let outputs =
-            stacks::deploy(&self.customer(account), CUSTOMER_STACK, template, &parameters).await?;
+        let outputs = stacks::deploy(
+            &self.customer(account),
+            CUSTOMER_STACK,
+            Template::Text(template),
+            &parameters,
+        )
+        .await?;
         let registered = Tenant {
             tenant: tenant.clone(),
             account: account.clone(),
@@ -420,8 +426,13 @@ impl LocalCloud {
         let (_, parameters) = command_line.split_once("--parameter-overrides ").unwrap_or_default();
         let parameters: Vec<(&str, &str)> =
             parameters.split(' ').filter_map(|parameter| parameter.split_once('=')).collect();
-        stacks::deploy(&self.customer(account), CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
-            .await?;
+        stacks::deploy(
+            &self.customer(account),
+            CUSTOMER_STACK,
+            Template::Text(CUSTOMER_TEMPLATE),
+            &parameters,
+        )
+        .await?;
         Ok(())
     }
 

@@ -24,8 +24,9 @@ const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 const SAAS_TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
 /// The state machines by the name of their file, as the vendor's template refers to them.
-pub const DEFINITIONS: [(&str, &str); 3] = [
+pub const DEFINITIONS: [(&str, &str); 4] = [
     ("train.asl.json", include_str!("../../../statemachine/train.asl.json")),
+    ("evaluate.asl.json", include_str!("../../../statemachine/evaluate.asl.json")),
     ("verify.asl.json", include_str!("../../../statemachine/verify.asl.json")),
     ("manage.asl.json", include_str!("../../../statemachine/manage.asl.json")),
 ];
@@ -79,17 +80,43 @@ fn point_to(template: &str, reference: &str, uploaded: &str) -> Result<String, S
 /// JSON array of objects with `Error`, `Cause` and how often the cause is repeated (`times`).
 pub const ERRORS: &str = include_str!("../../../statemachine/errors.json");
 
-/// Packages the vendor's template: makes the bucket, uploads the functions and
-/// the state machines, and gives the template that refers to them.
+/// A stack's template: as text, of at most 51,200 bytes, or uploaded, of at most a megabyte.
+#[derive(Debug, Clone, Copy)]
+pub enum Template<'a> {
+    /// Its text.
+    Text(&'a str),
+    /// Where CloudFormation finds it in S3.
+    Url(&'a str),
+}
+
+impl<'a> Template<'a> {
+    fn body(self) -> Option<&'a str> {
+        match self {
+            Template::Text(text) => Some(text),
+            Template::Url(_) => None,
+        }
+    }
+
+    fn url(self) -> Option<&'a str> {
+        match self {
+            Template::Text(_) => None,
+            Template::Url(url) => Some(url),
+        }
+    }
+}
+
+/// Packages the vendor's template as `sam deploy` does: makes the bucket, uploads the
+/// functions, the state machines and the template that refers to them, and gives the
+/// template's address.
 pub async fn package(
     config: &SdkConfig,
     bucket: &str,
     packages: Vec<Package>,
 ) -> Result<String, StackError> {
     let client = s3::Client::new(config);
+    let region = config.region().map_or("us-east-1", AsRef::as_ref);
     // S3 takes the region's name everywhere but in us-east-1 (API reference, CreateBucket).
-    let region = config.region().map(AsRef::as_ref).filter(|region| *region != "us-east-1");
-    let place = region.map(|region| {
+    let place = Some(region).filter(|region| *region != "us-east-1").map(|region| {
         let place = BucketLocationConstraint::from(region);
         CreateBucketConfiguration::builder().location_constraint(place).build()
     });
@@ -111,9 +138,7 @@ pub async fn package(
             .map_err(|e| CallError::new("s3:PutObject", key, &e))?;
         Ok(format!("s3://{bucket}/{key}"))
     };
-    // As `sam package` does, without comments: CloudFormation takes 51,200 bytes.
-    let kept = SAAS_TEMPLATE.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let mut template: String = kept.flat_map(|line| [line, "\n"]).collect();
+    let mut template = SAAS_TEMPLATE.to_owned();
     for (name, definition) in DEFINITIONS {
         let uploaded = put(name, definition.into()).await?;
         template = point_to(&template, &format!("../statemachine/{name}"), &uploaded)?;
@@ -123,7 +148,9 @@ pub async fn package(
         let uploaded = put(&package.key, package.zip).await?;
         template = point_to(&template, &reference, &uploaded)?;
     }
-    Ok(template)
+    put("saas.yaml", template.into_bytes()).await?;
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    Ok(format!("https://s3.{region}.amazonaws.com{suffix}/{bucket}/saas.yaml"))
 }
 
 /// Creates a stack, or updates the one that is there, and waits for it. Gives
@@ -131,7 +158,7 @@ pub async fn package(
 pub async fn deploy(
     config: &SdkConfig,
     stack: &str,
-    template: &str,
+    template: Template<'_>,
     parameters: &[(&str, &str)],
 ) -> Result<HashMap<String, String>, StackError> {
     let client = Client::new(config);
@@ -145,7 +172,8 @@ pub async fn deploy(
     let created = client
         .create_stack()
         .stack_name(stack)
-        .template_body(template)
+        .set_template_body(template.body().map(str::to_owned))
+        .set_template_url(template.url().map(str::to_owned))
         .set_parameters(Some(parameters.clone()))
         .set_capabilities(Some(capabilities.to_vec()))
         .send()
@@ -157,7 +185,8 @@ pub async fn deploy(
         let updated = client
             .update_stack()
             .stack_name(stack)
-            .template_body(template)
+            .set_template_body(template.body().map(str::to_owned))
+            .set_template_url(template.url().map(str::to_owned))
             .set_parameters(Some(parameters))
             .set_capabilities(Some(capabilities.to_vec()))
             .send()

@@ -118,7 +118,7 @@ pub(crate) async fn compare(app: &App, request: CompareRequest) -> Result<Compar
     Ok(comparison)
 }
 
-fn measure(reason: impl ToString) -> Error {
+pub(crate) fn measure(reason: impl ToString) -> Error {
     Error::Compose { what: "evaluation", reason: reason.to_string() }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn truth(source: &Source, target: &str) -> Option<Vec<String>> {
 /// Gives what to measure by: the objective that the candidate was chosen by, or what
 /// Autopilot would have chosen where it named none. No other metric stands in for it:
 /// where the rows do not give it, it says why, and validation decides.
-fn metric(evaluation: &Evaluation, score: &Score) -> Result<Metric, String> {
+pub(crate) fn metric(evaluation: &Evaluation, score: &Score) -> Result<Metric, String> {
     if evaluation.is_of_one_value() {
         return Err("all held-out rows have the same true value: give rows of all kinds".to_owned());
     }
@@ -152,6 +152,25 @@ fn metric(evaluation: &Evaluation, score: &Score) -> Result<Metric, String> {
     }
 }
 
+/// What a model's endpoint answers about rows. It is asked for the model's own columns.
+pub(crate) async fn answers_of(
+    session: &CustomerSession,
+    settings: &ModelSettings,
+    serving: &Serving,
+    source: &Source,
+    calls: &Calls,
+) -> Result<Vec<Prediction>, Error> {
+    let columns = source.table.positions(&serving.features)?;
+    let endpoint = Endpoint {
+        runtime: session.sagemaker_runtime(),
+        name: serving.endpoint.clone(),
+        variant: Some(serving.variant.clone()),
+        calls: calls.clone(),
+    };
+    let answers = endpoint.ask_all(&source.table, &columns).await?;
+    Ok(answer::predictions(&answers, kind(settings, serving.metric.as_deref()))?)
+}
+
 /// The champion's figure, from its endpoint; or why there is none. It is asked
 /// for its own columns, which may not be the challenger's.
 async fn of_champion(
@@ -163,7 +182,7 @@ async fn of_champion(
     metric: Metric,
     calls: &Calls,
 ) -> Result<f64, String> {
-    let Serving { run, target, features, endpoint, variant, .. } = champion;
+    let Serving { run, target, .. } = champion;
     if *target != settings.target {
         return Err(format!("the champion, run {}, predicts {target:?}", run.run_id));
     }
@@ -173,16 +192,7 @@ async fn of_champion(
             run.run_id
         )
     };
-    let columns = source.table.positions(features).map_err(|e| unanswered(e.to_string()))?;
-    let endpoint = Endpoint {
-        runtime: session.sagemaker_runtime(),
-        name: endpoint.clone(),
-        variant: Some(variant.clone()),
-        calls: calls.clone(),
-    };
-    let answers = endpoint.ask_all(&source.table, &columns).await;
-    let answers = answers.map_err(|e| unanswered(e.to_string()))?;
-    let predictions = answer::predictions(&answers, kind(settings, champion.metric.as_deref()));
+    let predictions = answers_of(session, settings, champion, source, calls).await;
     let predictions = predictions.map_err(|e| unanswered(e.to_string()))?;
     let evaluation = Evaluation::new(truth, &predictions).map_err(|e| unanswered(e.to_string()))?;
     evaluation

@@ -53,12 +53,12 @@ pub struct ConcludeRequest {
     pub decision: Decision,
     /// What the preflight found strange of the data.
     #[serde(default)]
-    pub warnings: Vec<Told>,
+    pub warnings: Vec<Warned>,
 }
 
 /// A finding of the preflight, as it travels: its sentence.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Told {
+pub struct Warned {
     /// What, where, and what to do next.
     #[serde(default)]
     pub message: String,

@@ -36,7 +36,11 @@ pub(crate) async fn newest(
     model: &ModelName,
 ) -> Result<Option<Source>, Error> {
     let Some(file) = bucket.held_out(model).await? else { return Ok(None) };
-    let key = file.key().unwrap_or_default();
+    held_out(bucket, file.key().unwrap_or_default()).await.map(Some)
+}
+
+/// A file of held-out rows.
+pub(crate) async fn held_out(bucket: &Bucket<'_>, key: &str) -> Result<Source, Error> {
     let uri = bucket.uri(key);
     let mut body = bucket.open(key, None).await?.body;
     let mut text = Text::default();
@@ -50,7 +54,7 @@ pub(crate) async fn newest(
         }
     }
     let table = Table::read(&uri, text.end(&uri, whole)?, whole)?;
-    Ok(Some(Source { uri, held_out: true, table }))
+    Ok(Source { uri, held_out: true, table })
 }
 
 /// A file's text as its parts come in, recognised by its first bytes and never by

@@ -3,7 +3,8 @@
 //! Two ways in, told apart by shape. The API sends records of one tenant and
 //! gets predictions back; what goes wrong there is an HTTP answer. The state
 //! machine has a run's model scored on held-out rows, compared with the champion
-//! and, once it serves, asked for a first prediction, reported and promoted.
+//! and, once it serves, asked for a first prediction, reported and promoted; and later
+//! has what serves measured on new held-out rows.
 
 mod answer;
 mod api;
@@ -11,6 +12,7 @@ mod comparison;
 mod conclude;
 mod data;
 mod endpoint;
+mod evaluate;
 mod evaluation;
 mod python;
 mod report;
@@ -29,6 +31,7 @@ pub use answer::{AnswerInvalid, Prediction};
 pub use api::{Event, HttpResponse};
 pub use comparison::CompareRequest;
 pub use conclude::{ConcludeRequest, Concluded};
+pub use evaluate::{EvaluateRequest, Evaluated, Told};
 pub use evaluation::Summary;
 pub use scoring::{INSTANCE as SCORING_INSTANCE, ScoreRequest, Scored};
 pub use table::Unfit;
@@ -53,6 +56,8 @@ pub enum Step {
     Compare(CompareRequest),
     /// Make a first prediction, write the results, promote.
     Conclude(Box<ConcludeRequest>),
+    /// Measure the champion on held-out rows that came while it serves.
+    Evaluate(EvaluateRequest),
 }
 
 impl TryFrom<Value> for Request {
@@ -81,6 +86,8 @@ pub enum Response {
     Compared(Box<Comparison>),
     /// What the run leaves.
     Concluded(Box<Concluded>),
+    /// What the champion is worth on later rows.
+    Evaluated(Evaluated),
 }
 
 /// Why a run's step did not succeed. The API's errors are answers instead.
@@ -171,6 +178,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Step::Compare(request) => {
             Response::Compared(Box::new(comparison::compare(&app, request).await?))
         }
+        Step::Evaluate(request) => Response::Evaluated(evaluate::evaluate(&app, request).await?),
         Step::Conclude(request) => {
             Response::Concluded(Box::new(conclude::conclude(&app, *request).await?))
         }

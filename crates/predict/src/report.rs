@@ -5,8 +5,12 @@ mod html;
 mod sections;
 mod words;
 
+use crosspilot_core::decision::{Comparison, Decision, Score};
+use crosspilot_core::registry::Measured;
+use crosspilot_core::run::RunRef;
+
 use crate::answer::Prediction;
-use crate::conclude::ConcludeRequest;
+use crate::conclude::Warned;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
 
@@ -14,7 +18,10 @@ const STYLE: &str = include_str!("report/page.css");
 
 /// What a report tells about.
 pub(crate) struct Report<'a> {
-    pub(crate) request: &'a ConcludeRequest,
+    pub(crate) model: Described<'a>,
+    pub(crate) occasion: Occasion<'a>,
+    /// What the model is worth by the metric that decides, and one answer for all.
+    pub(crate) comparison: &'a Comparison,
     pub(crate) target: &'a str,
     pub(crate) source: &'a Source,
     /// One for each row of the source.
@@ -24,11 +31,40 @@ pub(crate) struct Report<'a> {
     pub(crate) evaluation: Option<&'a Evaluation>,
 }
 
+/// Which model a report is about.
+pub(crate) struct Described<'a> {
+    pub(crate) run: &'a RunRef,
+    pub(crate) job: &'a str,
+    pub(crate) candidate: &'a str,
+    pub(crate) endpoint: &'a str,
+    /// What it was chosen by.
+    pub(crate) score: &'a Score,
+}
+
+/// Why there is a report.
+pub(crate) enum Occasion<'a> {
+    /// A run has made the model.
+    Run { decision: &'a Decision, warnings: &'a [Warned] },
+    /// Held-out rows came while the model serves: what it was worth on them and on those
+    /// before, and on any at least.
+    Upload { trend: &'a [&'a Measured], minimum: Option<f64> },
+}
+
+impl Occasion<'_> {
+    /// Whether the model serves.
+    fn serves(&self) -> bool {
+        match self {
+            Occasion::Run { decision, .. } => decision.deploys(),
+            Occasion::Upload { .. } => true,
+        }
+    }
+}
+
 /// The whole page. The same report is always the same text.
 pub(crate) fn html(report: &Report<'_>) -> String {
     let words = words::words(report);
-    let model = html::text(report.request.run.model.as_str());
-    let run = html::text(report.request.run.run_id.as_str());
+    let model = html::text(report.model.run.model.as_str());
+    let run = html::text(report.model.run.run_id.as_str());
     let warning =
         words.warning.map_or(String::new(), |warning| format!("<p class=\"notice\">{warning}</p>"));
     let tiles = report
@@ -37,9 +73,13 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     let charts = report.evaluation.map_or(String::new(), sections::charts);
     let examples = sections::examples(report);
     let mistakes = sections::surest_mistakes(report).unwrap_or_default();
-    let decision = sections::decision(report);
+    let (verdict, data) = match &report.occasion {
+        Occasion::Run { decision, warnings } => {
+            (sections::decision(decision, report.comparison), sections::data(warnings))
+        }
+        Occasion::Upload { trend, minimum } => (sections::trend(trend, *minimum), String::new()),
+    };
     let about = sections::about(report);
-    let data = sections::data(report);
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -62,7 +102,7 @@ pub(crate) fn html(report: &Report<'_>) -> String {
 {charts}
 {examples}
 {mistakes}
-{decision}
+{verdict}
 {data}
 {about}
 </div>
@@ -71,8 +111,8 @@ pub(crate) fn html(report: &Report<'_>) -> String {
 </body>
 </html>
 "#,
-        name = report.request.run.model,
-        id = report.request.run.run_id,
+        name = report.model.run.model,
+        id = report.model.run.run_id,
         headline = words.headline,
         lead = words.lead,
     )

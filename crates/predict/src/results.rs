@@ -9,7 +9,7 @@ use crate::comparison::{Answers, truth};
 use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
-use crate::report::{self, Report};
+use crate::report::{self, Described, Occasion, Report};
 
 /// All that a run's results are composed of.
 pub(crate) struct Results<'a> {
@@ -110,8 +110,12 @@ impl<'a> Results<'a> {
     }
 
     pub(crate) fn report_html(&self) -> String {
+        let ConcludeRequest { run, job, candidate, endpoint, score, .. } = self.request;
+        let ConcludeRequest { decision, warnings, comparison, .. } = self.request;
         report::html(&Report {
-            request: self.request,
+            model: Described { run, job, candidate, endpoint, score },
+            occasion: Occasion::Run { decision, warnings },
+            comparison,
             target: self.target,
             source: &self.source,
             predictions: &self.predictions,

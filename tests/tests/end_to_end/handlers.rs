@@ -202,6 +202,8 @@ fn evaluate(expression: &str) -> Value {
         "failure != null" => json!(true),
         "min([$limit, 43200])" => variable("limit"),
         "states.context.Execution.Input" => evaluate("{% $states.input %}"),
+        "states.input.tenant" => json!("acme"),
+        "states.input.model" => json!("churn"),
         "states.context.Execution.Id" => json!("arn:aws:states:us-east-1:1:execution:t:x"),
         "states.input" => json!({
             "tenant": "acme", "model": "churn",
@@ -427,4 +429,37 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         }
     }
     assert_eq!(answers[0]["state"], "waiting");
+}
+
+#[test]
+fn the_machine_that_evaluates_speaks_its_handlers_language() {
+    let (_, states) = crate::state_machine::states("evaluate");
+    let payload = filled(&states["Evaluate"]["Arguments"]["Payload"]);
+    let request = read::<predict::Request>("Evaluate", payload);
+    assert!(matches!(request, predict::Request::Step(predict::Step::Evaluate(_))), "{request:?}");
+    let told = predict::Told {
+        tenant: run().tenant,
+        model: run().model,
+        run_id: run().run_id,
+        rows: 200,
+        metric: Some("F1".into()),
+        value: Some(0.6),
+        smaller_is_better: false,
+        reason: None,
+        minimum: Some(0.7),
+        below_minimum: true,
+        report_uri: "s3://r".into(),
+    };
+    let evaluated = value(predict::Evaluated::Evaluated(told));
+    assert_eq!(evaluated["state"], "evaluated");
+    let nothing = value(predict::Evaluated::Nothing { reason: "nothing serves yet".into() });
+    // What an upload starts it with.
+    let input = json!({"tenant": "acme", "model": "churn", "after": 1_769_860_800});
+    for (name, state) in states {
+        for path in texts(&state).iter().flat_map(|text| paths(text, "$states.input.")) {
+            let known =
+                [&evaluated, &nothing, &input].into_iter().any(|answer| exists(answer, &path));
+            assert!(known, "{name}: {path}");
+        }
+    }
 }

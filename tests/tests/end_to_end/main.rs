@@ -8,6 +8,7 @@ mod command_line;
 mod deaths;
 mod deployment;
 mod doors;
+mod evaluation;
 mod failure_path;
 mod faults;
 mod gathering;

@@ -109,6 +109,7 @@ impl Grid<'_> {
             ("test", layout::test_prefix(&prefix, &model)),
             ("results", layout::results_prefix(&prefix, &run)),
             ("scoring", layout::scoring_prefix(&prefix, &run)),
+            ("evaluations", layout::evaluations_prefix(&prefix, &run)),
             ("earlier results", layout::results_prefix(&prefix, earlier)),
             ("model results", layout::model_results_prefix(&prefix, &model)),
             ("sibling train", layout::train_prefix(&prefix, &sibling.model)),
@@ -167,7 +168,7 @@ impl Grid<'_> {
     }
 }
 
-fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 13] {
+fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 14] {
     [
         ("prove-trust", Purpose::ProveTrust),
         ("tell", Purpose::Tell),
@@ -178,6 +179,7 @@ fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpos
         ("settle", Purpose::Settle(run)),
         ("score", Purpose::Score(run)),
         ("conclude", Purpose::Conclude(run)),
+        ("evaluate", Purpose::Evaluate(run)),
         ("answer", Purpose::Answer(model)),
         ("remove-model", Purpose::Remove(Some(model))),
         ("remove-all", Purpose::Remove(None)),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-const DEFINITIONS: [(&str, &str); 3] = [
+const DEFINITIONS: [(&str, &str); 4] = [
     ("train", include_str!("../../../statemachine/train.asl.json")),
+    ("evaluate", include_str!("../../../statemachine/evaluate.asl.json")),
     ("verify", include_str!("../../../statemachine/verify.asl.json")),
     ("manage", include_str!("../../../statemachine/manage.asl.json")),
 ];

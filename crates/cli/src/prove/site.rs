@@ -16,7 +16,8 @@ use crosspilot_core::vendor::{Deployment, Invitation, Removal, Vendor, VendorErr
 use crosspilot_core::{ids, session};
 use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::functions::{self, FunctionsError};
-use crosspilot_local::{CloudError, LocalCloud, Options, stacks};
+use crosspilot_local::stacks::{self, Template};
+use crosspilot_local::{CloudError, LocalCloud, Options};
 
 use super::Ask;
 use crate::failure::Failure;
@@ -145,7 +146,7 @@ impl Ground {
                 let template = template.map_err(CloudError::from)?;
                 steps.step("deploying infra/saas.yaml");
                 let parameters = [("JwtIssuer", issuer.as_str()), ("JwtAudience", audience)];
-                stacks::deploy(&self.vendor, SAAS_STACK, &template, &parameters)
+                stacks::deploy(&self.vendor, SAAS_STACK, Template::Url(&template), &parameters)
                     .await
                     .map_err(CloudError::from)?;
                 let vendor = Vendor::connect(self.vendor.clone(), SAAS_STACK).await?;
@@ -163,9 +164,14 @@ impl Ground {
         site.vendor.add_tenant(&self.tenant).await?;
         let invitation = Invitation::new(&self.tenant, &site.vendor.deployment.event_bus);
         let parameters: Vec<(&str, &str)> = invitation.parameters().collect();
-        stacks::deploy(&self.customer.config, CUSTOMER_STACK, CUSTOMER_TEMPLATE, &parameters)
-            .await
-            .map_err(CloudError::from)?;
+        stacks::deploy(
+            &self.customer.config,
+            CUSTOMER_STACK,
+            Template::Text(CUSTOMER_TEMPLATE),
+            &parameters,
+        )
+        .await
+        .map_err(CloudError::from)?;
         Ok(site)
     }
 

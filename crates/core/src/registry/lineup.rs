@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::own_calls::own_calls_key;
-use super::{ATTEMPTS, Expect, Registry, RegistryError, Versioned};
+use super::trend::trend_key;
+use super::{Registry, RegistryError};
 use crate::ids::{ModelName, TenantId};
 use crate::run::RunRef;
 use crate::settings::HostingKind;
@@ -193,20 +194,7 @@ impl Registry {
         model: &ModelName,
         change: impl Fn(&mut Lineup),
     ) -> Result<Lineup, RegistryError> {
-        let key = lineup_key(tenant, model);
-        for _ in 0..ATTEMPTS {
-            let found = self.read::<Lineup>(&key).await?;
-            let (before, expect) = match &found {
-                Some(Versioned { document, etag, .. }) => (document.clone(), Expect::Etag(etag)),
-                None => (Lineup::default(), Expect::Nothing),
-            };
-            let mut after = before.clone();
-            change(&mut after);
-            if after == before || self.write(&key, &after, expect).await? {
-                return Ok(after);
-            }
-        }
-        Err(RegistryError::Contended(key))
+        self.change(&lineup_key(tenant, model), change).await
     }
 
     /// Forgets the models of a name, which was removed.
@@ -216,6 +204,7 @@ impl Registry {
         model: &ModelName,
     ) -> Result<(), RegistryError> {
         self.release(&own_calls_key(tenant, model)).await?;
+        self.release(&trend_key(tenant, model)).await?;
         self.release(&lineup_key(tenant, model)).await
     }
 }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ATTEMPTS, Expect, Registry, RegistryError, Versioned};
+use super::{Registry, RegistryError};
 use crate::ids::{ModelName, TenantId};
 
 /// Notes that are kept of a model; the oldest go first.
@@ -97,20 +97,7 @@ impl Registry {
         model: &ModelName,
         change: impl Fn(&mut OwnCalls),
     ) -> Result<(), RegistryError> {
-        let key = own_calls_key(tenant, model);
-        for _ in 0..ATTEMPTS {
-            let found = self.read::<OwnCalls>(&key).await?;
-            let (before, expect) = match &found {
-                Some(Versioned { document, etag, .. }) => (document.clone(), Expect::Etag(etag)),
-                None => (OwnCalls::default(), Expect::Nothing),
-            };
-            let mut after = before.clone();
-            change(&mut after);
-            if after == before || self.write(&key, &after, expect).await? {
-                return Ok(());
-            }
-        }
-        Err(RegistryError::Contended(key))
+        self.change(&own_calls_key(tenant, model), change).await.map(drop)
     }
 }
 

@@ -2,13 +2,15 @@
 
 use crosspilot_metrics::{calibration, roc_curve};
 
-use crosspilot_core::decision::{Basis, Verdict};
+use crosspilot_core::decision::{Basis, Comparison, Decision, Verdict};
+use crosspilot_core::registry::Measured;
 use crosspilot_table::is_missing;
 
 use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
 use super::words::{held_up, shown};
 use super::{Report, chart};
 use crate::answer::Prediction;
+use crate::conclude::Warned;
 use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
 
 /// Labels in the confusion matrix: more do not fit a page.
@@ -236,9 +238,7 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
 }
 
 /// Champion against challenger: the figures, and what followed from them.
-pub(super) fn decision(report: &Report<'_>) -> String {
-    let decision = &report.request.decision;
-    let comparison = &report.request.comparison;
+pub(super) fn decision(decision: &Decision, comparison: &Comparison) -> String {
     let verdict = match decision.verdict {
         Verdict::Deploy => "<span class=\"yes\">✓ deployed</span>",
         Verdict::Keep => "<span class=\"no\">✗ kept out</span>",
@@ -274,9 +274,32 @@ pub(super) fn decision(report: &Report<'_>) -> String {
     )
 }
 
+/// What the model was worth on held-out rows as they came, the newest last.
+pub(super) fn trend(trend: &[&Measured], minimum: Option<f64>) -> String {
+    let row = |measured: &&Measured| {
+        let named = measured.metric.as_deref().and_then(metric_named);
+        let show = |value: f64| named.map_or_else(|| figure(value), |metric| shown(metric, value));
+        let below = measured.is_below(minimum);
+        let value = match (measured.value, &measured.reason) {
+            (Some(value), _) if below => format!("<span class=\"no\">✗ {}</span>", show(value)),
+            (Some(value), _) => show(value),
+            (None, Some(reason)) => format!("– ({})", text(reason)),
+            (None, None) => "–".to_owned(),
+        };
+        vec![text(&measured.uploaded), count(measured.rows), value]
+    };
+    let metric = trend.iter().rev().find_map(|measured| measured.metric.as_deref());
+    let heads = ["Uploaded".to_owned(), "Rows".into(), text(metric.unwrap_or("Figure"))];
+    let mut sentence = "The same model on each file of held-out rows that came while it served. A figure that falls says that the world has moved on: train anew on newer data.".to_owned();
+    if let Some(minimum) = minimum {
+        sentence += &format!(" No model of this name may fall below {}.", figure(minimum));
+    }
+    let rows: Vec<_> = trend.iter().map(row).collect();
+    card(true, "Is it still as good?", &sentence, &table(&heads, &rows))
+}
+
 /// What is strange of the data, as the preflight says; nothing if nothing is.
-pub(super) fn data(report: &Report<'_>) -> String {
-    let warnings = &report.request.warnings;
+pub(super) fn data(warnings: &[Warned]) -> String {
     if warnings.is_empty() {
         return String::new();
     }
@@ -289,17 +312,17 @@ pub(super) fn data(report: &Report<'_>) -> String {
 
 /// Which model this is, and what it was measured on.
 pub(super) fn about(report: &Report<'_>) -> String {
-    let request = report.request;
+    let model = &report.model;
     let code = |raw: &str| format!("<code>{}</code>", text(raw));
     let mut facts: Vec<(&str, String)> = vec![
-        ("Model", code(request.run.model.as_str())),
-        ("Version (run)", code(request.run.run_id.as_str())),
+        ("Model", code(model.run.model.as_str())),
+        ("Version (run)", code(model.run.run_id.as_str())),
         ("Predicts", quoted(report.target)),
-        ("Candidate", code(&request.candidate)),
-        ("AutoML job", code(&request.job)),
-        ("Endpoint", code(&request.endpoint)),
+        ("Candidate", code(model.candidate)),
+        ("AutoML job", code(model.job)),
+        ("Endpoint", code(model.endpoint)),
     ];
-    if let (Some(name), Some(value)) = (&request.score.metric, request.score.value) {
+    if let (Some(name), Some(value)) = (&model.score.metric, model.score.value) {
         facts.push((
             "Chosen by",
             format!("{} {} on the validation data", text(name), figure(value)),

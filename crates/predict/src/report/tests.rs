@@ -5,7 +5,9 @@
 
 use serde_json::json;
 
-use super::{Report, html};
+use super::{Described, Occasion, Report, html};
+use crosspilot_core::registry::{EvaluationId, Measured};
+
 use crate::answer::Prediction;
 use crate::conclude::ConcludeRequest;
 use crate::data::Source;
@@ -51,6 +53,16 @@ fn page(
     rows: &[(String, Prediction)],
     held_out: bool,
 ) -> String {
+    page_of(target, request, rows, held_out, None)
+}
+
+fn page_of(
+    target: &str,
+    request: &ConcludeRequest,
+    rows: &[(String, Prediction)],
+    held_out: bool,
+    occasion: Option<Occasion<'_>>,
+) -> String {
     let mut text = csv::Writer::from_writer(Vec::new());
     text.write_record(["Account Length", "Int'l Plan", HOSTILE, target]).unwrap();
     for (index, (actual, _)) in rows.iter().enumerate() {
@@ -64,8 +76,12 @@ fn page(
     let predictions: Vec<Prediction> =
         rows.iter().map(|(_, prediction)| prediction.clone()).collect();
     let evaluation = Evaluation::new(&truth, &predictions).unwrap();
+    let ConcludeRequest { run, job, candidate, endpoint, score, .. } = request;
+    let ConcludeRequest { decision, warnings, comparison, .. } = request;
     html(&Report {
-        request,
+        model: Described { run, job, candidate, endpoint, score },
+        occasion: occasion.unwrap_or(Occasion::Run { decision, warnings }),
+        comparison,
         target,
         source: &source,
         predictions: &predictions,
@@ -206,4 +222,33 @@ fn a_model_that_was_kept_out_cannot_be_taken_for_the_one_that_serves() {
     assert!(page.contains("was kept out and does not serve: <bdi>F1 0.9144 does not beat"));
     assert!(page.contains("✗ kept out"));
     keep("kept-out", &page);
+}
+
+#[test]
+fn on_later_rows_it_shows_the_trend_and_says_when_it_is_below_the_minimum() {
+    let measured = |uploaded: &str, value: f64| Measured {
+        evaluation: EvaluationId::derive("crosspilot/churn/test/a.csv", "e", uploaded),
+        run: "20260131-3f9a2c71b0".parse().unwrap(),
+        uploaded: uploaded.to_owned(),
+        rows: 200,
+        metric: Some("F1".into()),
+        value: Some(value),
+        smaller_is_better: false,
+        reason: None,
+    };
+    let (first, second) =
+        (measured("2026-02-01T12:00:00Z", 0.91), measured("2026-03-01T12:00:00Z", 0.62));
+    let page = |trend: &[&Measured]| {
+        let occasion = Occasion::Upload { trend, minimum: Some(0.7) };
+        let rows = binary(200, ["False.", "True."]);
+        page_of("Churn?", &request("F1", 0.9144), &rows, true, Some(occasion))
+    };
+    let still_good = page(&[&first]);
+    assert!(still_good.contains("Is it still as good?"));
+    assert!(!still_good.contains("below the minimum") && !still_good.contains("✗ 0.91"));
+    assert!(!still_good.contains("Champion or challenger?"));
+    let no_more = page(&[&first, &second]);
+    assert!(no_more.contains("is below the minimum of 0.7: 0.62"), "{no_more}");
+    assert!(no_more.contains("2026-02-01T12:00:00Z") && no_more.contains("✗ "));
+    keep("later", &no_more);
 }

@@ -1,9 +1,10 @@
 //! The report's result in words, for people who do not know the metrics.
 
+use crosspilot_core::registry::Measured;
 use crosspilot_metrics::{Direction, Metric};
 
-use super::Report;
 use super::html::{Tile, count, figure, percent, quoted, sentence};
+use super::{Occasion, Report};
 use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
 
 /// Fewer held-out rows than this, and every figure is a rough one.
@@ -19,13 +20,29 @@ pub(super) struct Words {
 
 pub(super) fn words(report: &Report<'_>) -> Words {
     let words = evaluated(report);
-    let decision = &report.request.decision;
-    if decision.deploys() {
-        return words;
-    }
+    let decision = match &report.occasion {
+        Occasion::Run { decision, .. } if !decision.deploys() => decision,
+        Occasion::Run { .. } => return words,
+        Occasion::Upload { trend, minimum } => return later(words, trend, *minimum),
+    };
     // Nobody may take this for the model that answers.
     let reason = sentence(&decision.reason);
     let notice = format!("This model was kept out and does not serve: {reason}.");
+    let warning = words.warning.map_or(notice.clone(), |other| format!("{notice} {other}"));
+    Words { warning: Some(warning), ..words }
+}
+
+/// Says of later rows whether the model is still as good as it must be.
+fn later(words: Words, trend: &[&Measured], minimum: Option<f64>) -> Words {
+    let newest = trend.last().filter(|measured| measured.is_below(minimum));
+    let (Some(value), Some(minimum)) = (newest.and_then(|measured| measured.value), minimum) else {
+        return words;
+    };
+    let notice = format!(
+        "On these rows the model that serves is below the minimum of {}: {}. It goes on serving; train anew on newer data.",
+        figure(minimum),
+        figure(value)
+    );
     let warning = words.warning.map_or(notice.clone(), |other| format!("{notice} {other}"));
     Words { warning: Some(warning), ..words }
 }
@@ -48,7 +65,7 @@ fn evaluated(report: &Report<'_>) -> Words {
 /// Says in the headline that one answer for all would do as well, by the metric that
 /// decides.
 fn no_better(report: &Report<'_>, words: Words) -> Words {
-    let comparison = &report.request.comparison;
+    let comparison = report.comparison;
     let named = comparison.metric.as_deref().and_then(metric_named);
     let figures = named.zip(comparison.challenger).zip(comparison.baseline);
     let Some(((metric, value), baseline)) = figures else { return words };
@@ -129,12 +146,12 @@ fn regression(target: &str, r: &Regression) -> Words {
 
 fn unevaluated(report: &Report<'_>) -> Words {
     let target = quoted(report.target);
-    let headline = match report.request.decision.deploys() {
+    let headline = match report.occasion.serves() {
         true => format!("The model for {target} is in service and answers."),
         false => format!("The new model for {target} was kept out."),
     };
     let lead = if report.predictions.is_empty() {
-        let reason = report.request.comparison.reason.as_deref().unwrap_or("no rows were scored");
+        let reason = report.comparison.reason.as_deref().unwrap_or("no rows were scored");
         format!("No rows were predicted for this report: {}.", sentence(reason))
     } else if report.source.held_out {
         format!(
@@ -150,7 +167,7 @@ fn unevaluated(report: &Report<'_>) -> Words {
 
 /// The figures, the one that the model was chosen by first.
 pub(super) fn tiles(report: &Report<'_>, evaluation: &Evaluation) -> Vec<Tile> {
-    let score = &report.request.score;
+    let score = report.model.score;
     let objective = score.metric.as_deref().and_then(metric_named);
     let mut metrics: Vec<Metric> = match evaluation {
         Evaluation::Classification(c) if c.report.positive.is_some() => vec![
