@@ -248,7 +248,7 @@ fn on_later_rows_it_shows_the_trend_and_says_when_it_is_below_the_minimum() {
     assert!(!still_good.contains("below the minimum") && !still_good.contains("✗ 0.91"));
     assert!(!still_good.contains("Champion or challenger?"));
     let no_more = page(&[&first, &second]);
-    assert!(no_more.contains("is below the minimum of 0.7: 0.62"), "{no_more}");
+    assert!(no_more.contains("is below the minimum of 0.7000: 0.6200"), "{no_more}");
     assert!(no_more.contains("2026-02-01T12:00:00Z") && no_more.contains("✗ "));
     keep("later", &no_more);
 }
