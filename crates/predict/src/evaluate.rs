@@ -161,8 +161,8 @@ impl Job<'_> {
         }
     }
 
-    /// Asks the champion about the rows, notes its figure, and writes down all that it
-    /// rests on. The note comes last but one: what died before is done again.
+    /// Asks the champion about the rows, writes down what it is worth, and notes the
+    /// figure last: what died before is done again, and writes the same.
     async fn measure(&self, bucket: &Bucket<'_>, file: &HeldOut) -> Result<Measured, Error> {
         let Self { app, settings, session, champion, .. } = self;
         let (run, target) = (&champion.run, &champion.target);
