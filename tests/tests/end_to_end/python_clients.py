@@ -104,6 +104,35 @@ for name, inputs in [("sdk-plan-file", data), ("sdk-plan-object", AutoMLInput(ur
     assert found["OutputDataConfig"] == {"S3OutputPath": "s3://sdk-ml/plan"}
     assert found["AutoMLJobArtifacts"]["CandidateDefinitionNotebookLocation"].endswith(".ipynb")
 
+# Rows to validate with of the user's own, ensembled, by both versions: a candidate is one training job, which reads
+# both channels.
+own = session.upload_data(data, key_prefix="validation")
+
+
+def by_channel(channels, kind):
+    return {channel[kind]: channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in channels}
+
+
+both_first = AutoML(role=ROLE, target_attribute_name="Churn?", output_path="s3://sdk-ml/out", sagemaker_session=session,
+                    max_candidates=2, mode="ENSEMBLING")
+both_first.fit([AutoMLInput(uri, target_attribute_name="Churn?", channel_type="training"),
+                AutoMLInput(own, target_attribute_name="Churn?", channel_type="validation")],
+               wait=False, job_name="sdk-both-first")
+both_second = AutoMLV2(
+    problem_config=AutoMLTabularConfig(target_attribute_name="Churn?", max_candidates=2, mode="ENSEMBLING"),
+    role=ROLE, output_path="s3://sdk-ml/out", sagemaker_session=session)
+both_second.fit([AutoMLDataChannel("S3Prefix", uri, channel_type="training"),
+                 AutoMLDataChannel("S3Prefix", own, channel_type="validation")],
+                wait=False, job_name="sdk-both-second")
+for job, given in [(both_first, "InputDataConfig"), (both_second, "AutoMLJobInputDataConfig")]:
+    assert by_channel(finish(job)[given], "ChannelType") == {"training": uri, "validation": own}
+    for candidate in job.list_candidates():
+        [step] = CandidateEstimator(candidate, session).get_steps()
+        assert step.name == candidate["CandidateName"] and kinds(candidate) == ["TrainingJob"], candidate
+        assert by_channel(step.inputs, "ChannelName") == {"training": uri, "validation": own}, step.inputs
+        container = step.description["ModelArtifacts"]["S3ModelArtifacts"]
+        assert container == candidate["InferenceContainers"][0]["ModelDataUrl"], container
+
 # A column that is not there is told at once.
 try:
     AutoML(role=ROLE, target_attribute_name="y", output_path="s3://sdk-ml/out", sagemaker_session=session,
