@@ -26,6 +26,7 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "function-time-out",
         "dead-run-event",
         "bus-principals",
+        "untyped-request",
         "unknown-account",
     ];
     assert_eq!(with("open"), open, "{found:#}");

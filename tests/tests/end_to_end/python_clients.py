@@ -210,6 +210,12 @@ client.get_waiter("endpoint_in_service").wait(EndpointName="boto3", WaiterConfig
 answer = runtime.invoke_endpoint(EndpointName="boto3", ContentType="text/csv", Accept="text/csv", Body=b"9,9,a\n0,0,b\n")
 (high, _), (low, _) = csv.reader(io.StringIO(answer["Body"].read().decode()))
 assert (high, low) == ("True.", "False.")
+for untyped in ({}, {"ContentType": "application/octet-stream"}):
+    try:
+        runtime.invoke_endpoint(EndpointName="boto3", Body=b"9,9,a\n", **untyped)
+        raise AssertionError("an answer to a request that does not say what it is")
+    except runtime.exceptions.ModelError as error:
+        assert error.response["OriginalStatusCode"] == 415, error
 client.delete_endpoint(EndpointName="boto3")
 client.get_waiter("endpoint_deleted").wait(EndpointName="boto3", WaiterConfig=quickly)
 client.delete_endpoint_config(EndpointConfigName="boto3")

@@ -86,6 +86,11 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "crosspilot tenant add NAME --account ACCOUNT --region REGION, until it says that the bus is full",
     ),
     by_hand(
+        "untyped-request",
+        "Autopilot's containers refuse a request without a content type (415)",
+        "aws sagemaker-runtime invoke-endpoint --endpoint-name NAME --body fileb://row.csv answer.csv",
+    ),
+    by_hand(
         "unknown-account",
         "an account that does not exist is refused when it is admitted to the event bus",
         "crosspilot tenant add nobody --account 999999999999 --region REGION",

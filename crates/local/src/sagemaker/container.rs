@@ -17,6 +17,8 @@ const OUTPUT: &str = "SAGEMAKER_INFERENCE_OUTPUT";
 const TRANSFORM_MODE: &str = "AUTOML_TRANSFORM_MODE";
 /// What a container emits when its environment does not say.
 const DEFAULT_KEY: &str = "predicted_label";
+/// What a request without a content type is taken for.
+const UNTYPED: &str = "application/json";
 
 /// `Environment` of a container definition.
 pub(super) type Environment = BTreeMap<String, String>;
@@ -141,7 +143,12 @@ impl Pipeline {
         containers.into_iter().enumerate().map(start).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The answer to a request, as the last container writes it.
+    /// Answers a request, as the last container writes it.
+    ///
+    /// A request without a type is refused as JSON: `sagemaker_serve.py` would take
+    /// it for CSV, but aws/sagemaker-containers, which calls it, has put
+    /// `application/json` there before (`_worker.py`, `Request.content_type`). The
+    /// ensemble's container is not published, and is held to be no kinder.
     pub(super) fn invoke(
         &self,
         content_type: &str,
@@ -149,6 +156,7 @@ impl Pipeline {
         asked: Asked,
         body: Vec<u8>,
     ) -> Result<ContainerAnswer, ContainerError> {
+        let content_type = if content_type.is_empty() { UNTYPED } else { content_type };
         let mut payload = Payload::Csv(body);
         let mut written = Written::Csv;
         for (i, container) in self.0.iter().enumerate() {
@@ -157,8 +165,7 @@ impl Pipeline {
                 message,
                 container: container.name.clone(),
             };
-            // Without a type they take CSV, too.
-            if i == 0 && !matches!(media_type(content_type).as_str(), "text/csv" | "") {
+            if i == 0 && media_type(content_type) != "text/csv" {
                 return Err(fail((
                     415,
                     format!("'{content_type}' is an unsupported content type."),
@@ -499,12 +506,15 @@ mod tests {
             work: Work::FeatureTransform { columns: 2 },
         };
         let pipeline = Pipeline(vec![transform]);
-        let status = |content_type: &str, accept: &str, body: &str| {
+        let refused = |content_type: &str, accept: &str, body: &str| {
             let body = body.as_bytes().to_vec();
-            pipeline.invoke(content_type, accept, Asked::Online, body).unwrap_err().status
+            pipeline.invoke(content_type, accept, Asked::Online, body).unwrap_err()
         };
-        assert_eq!(status("application/json", "text/csv", "1,2"), 415);
-        assert_eq!(status("", "text/csv", "1,2"), 406);
+        let status = |content_type, accept, body| refused(content_type, accept, body).status;
+        assert_eq!(status("application/octet-stream", "text/csv", "1,2"), 415);
+        let untyped = refused("", "text/csv", "1,2");
+        assert_eq!(untyped.to_string(), "'application/json' is an unsupported content type.");
+        assert_eq!(untyped.status, 415);
         assert_eq!(status("text/csv", "text/csv", "1,2,3"), 400);
         assert_eq!(status("text/csv", "text/csv", ""), 400);
         assert_eq!(status("text/csv; charset=utf-8", "", "1,2"), 406);
