@@ -378,6 +378,25 @@ def few_processes(most):
     lambda_runtime.acquire_worker = lambda_svc.acquire_worker = acquire_within
 
 
+def connections_end_with_their_clients():
+    """Close a connection once its client has: hypercorn waits for its keep-alive timeout first, 75 s here, and each
+    such connection holds a descriptor."""
+    from hypercorn.asyncio.tcp_server import TCPServer
+
+    read, wait = TCPServer._read_data, TCPServer._idle_timeout
+
+    async def read_then_wait_no_more(self):
+        await read(self)
+        await self.idle_task.stop()
+
+    async def wait_while_it_is_there(self):
+        # The answer to what the client asked last comes after its end.
+        if not self.reader.at_eof():
+            await wait(self)
+
+    TCPServer._read_data, TCPServer._idle_timeout = read_then_wait_no_more, wait_while_it_is_there
+
+
 class _SeldomSaid(logging.Filter):
     """Lets one message through every ten seconds."""
 

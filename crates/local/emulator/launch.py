@@ -70,6 +70,7 @@ def main():
     doors.private_runtime_apis()
     doors.judge_tokens()
     doors.few_processes(functions)
+    doors.connections_end_with_their_clients()
     token = os.environ.pop("CROSSPILOT_AUTHORITY_TOKEN")
     gated = doors.wrap(authority.wrap(app.app, token), token)
     app.app = _over_secure_transport(gated)

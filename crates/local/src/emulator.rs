@@ -153,6 +153,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     #[test]
+    fn a_connection_ends_with_its_client() {
+        let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.crosspilot");
+        let python = crate::install::emulator_python(&home, |step| eprintln!("{step}")).unwrap();
+        let script =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("emulator/connections_test.py");
+        let mut test = std::process::Command::new(python);
+        let output = test.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
     fn limits_are_raised_said_and_kept() {
         let script =
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("emulator/doors_test.py");
