@@ -186,7 +186,7 @@ def unalarmed(resources):
     for name, resource in resources.items():
         if resource["Type"] == "AWS::CloudWatch::Alarm":
             properties = resource["Properties"]
-            alarms |= {(properties["MetricName"], named(of["Value"])) for of in properties["Dimensions"]}
+            alarms |= {(properties["MetricName"], named(of["Value"])) for of in properties.get("Dimensions", [])}
             if not properties.get("AlarmActions"):
                 yield f"{name}: it notifies nobody"
     for name, resource in resources.items():

@@ -13,19 +13,25 @@ use crosspilot_local::LocalCloud;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::until;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::{cloudwatch, until};
 
 const VERIFY: &str = include_str!("../../statemachine/verify.asl.json");
 const MANAGE: &str = include_str!("../../statemachine/manage.asl.json");
 
 /// Every tenant's trust is proven, but for one that refuses and one about which it
-/// fails; and every tenant has nothing idle, but for one about which it fails, or
-/// all of them if no days are asked about.
+/// fails; every tenant has nothing idle, but for one about which it fails, or all of
+/// them if no days are asked about; and every run that was left is settled, but for
+/// the same one's.
 const SIMULATED: &str = r#"
 def handler(event, _context):
     if event.get("do") == "manage":
-        if event["tenant"] == "t13" or event["days"] == 0:
+        if event["tenant"] == "t13" or event.get("days") == 0:
             raise RuntimeError("no answer")
+        if event["action"] == "sweep":
+            return {"state": "done", "report": {"swept": {"settled": [event["run"]]}}}
         return {"state": "done", "report": {"idle": {"endpoints": []}}}
     if "judge" in event:
         seen = event["judge"]
@@ -103,6 +109,32 @@ impl Fleet {
         self.round("crosspilot-manage", &json!({"action": "tidy_up", "days": days})).await
     }
 
+    /// The hourly round, when each of these tenants has a run that nobody works on.
+    pub async fn sweep(&self, tenants: &[&str]) -> Round {
+        let s3 = s3::Client::new(&self.config);
+        for tenant in tenants {
+            let key = format!("unsettled/{tenant}/churn/20260131-0123456789.json");
+            let put = s3.put_object().bucket(format!("fleet-{}", self.account)).key(key);
+            put.body(ByteStream::from_static(b"{}")).send().await.unwrap();
+        }
+        self.round("crosspilot-manage", &json!({"action": "sweep"})).await
+    }
+
+    /// The highest of what the machines have put under this name in the last hours.
+    pub async fn measured(&self, cloud: &LocalCloud, metric: &str) -> Option<f64> {
+        let moment = |hours| OffsetDateTime::now_utc() + time::Duration::hours(hours);
+        let moment = |hours| moment(hours).format(&Rfc3339).unwrap();
+        let query = format!(
+            "Action=GetMetricStatistics&Namespace=Crosspilot&MetricName={metric}&Period=3600&Statistics.member.1=Maximum&StartTime={}&EndTime={}",
+            moment(-3),
+            moment(1)
+        );
+        let answer = cloudwatch(cloud, &self.account, &query).await;
+        let values = answer.split("<Maximum>").skip(1);
+        let values = values.map(|rest| rest.split('<').next().unwrap().parse().unwrap());
+        values.reduce(f64::max)
+    }
+
     async fn round(&self, machine: &str, input: &Value) -> Round {
         let client = sfn::Client::new(&self.config);
         let began = Instant::now();
@@ -151,6 +183,7 @@ fn template(bucket: &str, account: &str, without: &str) -> Value {
         }})
     };
     let allowed = [
+        ("cloudwatch:PutMetricData", "*".to_owned()),
         ("lambda:InvokeFunction", function.clone()),
         ("s3:ListBucket", format!("arn:aws:s3:::{bucket}")),
         ("states:StartExecution", arn(account, "crosspilot-*")),

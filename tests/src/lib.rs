@@ -300,6 +300,25 @@ pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>)
     panic!("gave up waiting until {what}");
 }
 
+/// Asks CloudWatch in an account, as its administrator does: there is no client of it here.
+pub async fn cloudwatch(cloud: &LocalCloud, account: &str, query: &str) -> String {
+    let scope = format!("{account}/20260101/{REGION}/monitoring/aws4_request");
+    let answer = reqwest::Client::new()
+        .post(&cloud.endpoints().default)
+        .header("x-crosspilot-token", cloud.running().token)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"),
+        )
+        .body(format!("{query}&Version=2010-08-01"));
+    let answer = answer.send().await.unwrap();
+    let status = answer.status();
+    let text = answer.text().await.unwrap();
+    assert!(status.is_success(), "{text}");
+    text
+}
+
 /// Does all of these, a few at a time: what fails, fails the test.
 pub async fn all<F: Future<Output = ()> + 'static>(tasks: impl IntoIterator<Item = F>) {
     let mut waiting = tasks.into_iter();

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{Error, trust, verify};
 
-/// Refusals that customers may well come to on their own between two rounds,
+/// Refusals, and silences, that customers may well come to on their own between two rounds,
 /// however few tenants there are.
 const FEW: usize = 3;
 /// Suspensions of one round: each takes a second or two of one function's
@@ -47,16 +47,29 @@ pub struct Round {
     pub spared: Vec<TenantId>,
 }
 
-/// Most tenants refused at once: nobody was suspended.
+/// What most tenants came to at once tells more of the vendor: nobody was suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{refused} of {answered} tenants refuse at once, which so many customers do not come to on their own: nobody was suspended; see that the stack of infra/saas.yaml and its five roles crosspilot-* are whole, then run `crosspilot tenant verify` for one of them"
-)]
-pub struct Held {
-    /// Tenants that refused.
-    pub refused: usize,
-    /// Tenants whose role gave an answer.
-    pub answered: usize,
+pub enum Held {
+    /// Most of those that answered refused.
+    #[error(
+        "{refused} of {answered} tenants refuse at once, which so many customers do not come to on their own: nobody was suspended; see that the stack of infra/saas.yaml and its five roles crosspilot-* are whole, then run `crosspilot tenant verify` for one of them"
+    )]
+    Refused {
+        /// Tenants that refused.
+        refused: usize,
+        /// Tenants whose role gave an answer.
+        answered: usize,
+    },
+    /// Most of those that were asked gave no answer.
+    #[error(
+        "{silent} of {asked} tenants gave no answer: their trust is not proven, and nobody was suspended; see the log /crosspilot/assume, then run `crosspilot tenant verify` for one of them"
+    )]
+    Silent {
+        /// Tenants about which there was no answer.
+        silent: usize,
+        /// Active tenants.
+        asked: usize,
+    },
 }
 
 /// Which tenants to ask again, and to suspend if they refuse again.
@@ -69,11 +82,20 @@ pub fn judge_round(seen: &[Seen]) -> Result<Vec<TenantId>, Held> {
         })
         .collect();
     let answered = answered(seen);
-    if refused.len() > FEW && refused.len() * 2 > answered {
-        Err(Held { refused: refused.len(), answered })
+    let silent = seen.iter().filter(|seen| **seen == Seen::Unproven).count();
+    let asked = answered + silent;
+    if is_most(refused.len(), answered) {
+        Err(Held::Refused { refused: refused.len(), answered })
+    } else if is_most(silent, asked) {
+        Err(Held::Silent { silent, asked })
     } else {
         Ok(refused)
     }
+}
+
+/// Whether so many are more than a few, and more than half.
+fn is_most(some: usize, all: usize) -> bool {
+    some > FEW && some * 2 > all
 }
 
 /// A question without an answer tells nothing of either side.
@@ -109,9 +131,13 @@ pub(crate) async fn conclude(app: &App, seen: &[Seen]) -> Result<Round, Error> {
     let refused = match judge_round(seen) {
         Ok(refused) => refused,
         Err(held) => {
-            let detail = json!({
-                "refused": held.refused, "answered": held.answered, "cause": held.to_string(),
-            });
+            let mut detail = match held {
+                Held::Refused { refused, answered } => {
+                    json!({"refused": refused, "answered": answered})
+                }
+                Held::Silent { silent, asked } => json!({"silent": silent, "asked": asked}),
+            };
+            detail["cause"] = json!(held.to_string());
             events::announce(app, "Crosspilot Trust Round Held", &detail).await?;
             return Err(held.into());
         }
@@ -173,7 +199,7 @@ mod tests {
             // A few, although they are all there are.
             (1, 0, 0, false),
             (3, 0, 0, false),
-            (3, 0, 9, false),
+            (3, 0, 3, false),
             // More than a few, and most of those that gave an answer.
             (4, 0, 0, true),
             (4, 3, 0, true),
@@ -186,11 +212,33 @@ mod tests {
         ] {
             let found = judge_round(&round(refused, proven, others));
             let expected = if held {
-                Err(Held { refused, answered: refused + proven })
+                Err(Held::Refused { refused, answered: refused + proven })
             } else {
                 Ok((0..refused).map(|number| id(number + 10)).collect())
             };
             assert_eq!(found, expected, "{refused} {proven} {others}");
+        }
+    }
+
+    #[test]
+    fn a_round_in_which_most_give_no_answer_proves_nothing_and_says_so() {
+        for (refused, proven, silent, held) in [
+            (0, 0, 3, false),
+            (0, 0, 4, true),
+            (0, 3, 4, true),
+            (0, 4, 4, false),
+            // Nor is anybody suspended on its word.
+            (3, 0, 9, true),
+            (1, 9, 9, false),
+        ] {
+            let found = judge_round(&round(refused, proven, silent));
+            let asked = refused + proven + silent;
+            let expected = if held {
+                Err(Held::Silent { silent, asked })
+            } else {
+                Ok((0..refused).map(|number| id(number + 10)).collect())
+            };
+            assert_eq!(found, expected, "{refused} {proven} {silent}");
         }
     }
 

@@ -17,7 +17,8 @@ Distributed Maps (``machines.py``), an event bus as target in another account, t
 context attributes of EventBridge Scheduler, the roles of rules and schedules,
 which must allow what they do, IAM groups and access keys in CloudFormation, and
 alarms that watch the metric of their own dimensions only.
-``queues.py`` fills those of queues that functions read.
+``queues.py`` fills those of queues that functions read, ``concurrency.py`` those of
+concurrency that is reserved for functions.
 """
 
 import functools
@@ -43,6 +44,7 @@ def main():
     os.umask(0o077)
 
     import authority
+    import concurrency
     import doors
     import failures
     import machines
@@ -59,6 +61,7 @@ def main():
     principals.patch()
     resources.patch()
     machines.patch()
+    concurrency.patch()
     _deliver_across_accounts()
     queues.install()
     _provision_identities()

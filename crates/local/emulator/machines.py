@@ -73,14 +73,20 @@ def _check_task(role_arn, resource, arguments):
     checks, error = [], "States.Permissions"
     if "states:::lambda:invoke" in resource:
         name = str(arguments.get("FunctionName", ""))
-        checks, error = [("lambda:InvokeFunction", name if ":" in name else arn("lambda", f"function:{name}"))], "Lambda.AWSLambdaException"
+        checks, error = [("lambda:InvokeFunction", name if ":" in name else arn("lambda", f"function:{name}"), {})], "Lambda.AWSLambdaException"
     elif "states:::events:putEvents" in resource:
         buses = {entry.get("EventBusName", "default") for entry in arguments.get("Entries", [])}
-        checks = [("events:PutEvents", bus if ":" in bus else arn("events", f"event-bus/{bus}")) for bus in buses]
+        checks = [("events:PutEvents", bus if ":" in bus else arn("events", f"event-bus/{bus}"), {}) for bus in buses]
     elif "states:::states:startExecution" in resource:
-        checks = [("states:StartExecution", arguments.get("StateMachineArn", ""))]
-    for action, what in checks:
-        refusal = _may(role_arn, action, what)
+        checks = [("states:StartExecution", arguments.get("StateMachineArn", ""), {})]
+    elif resource.endswith("states:::aws-sdk:cloudwatch:putMetricData"):
+        namespace = {"cloudwatch:namespace": str(arguments.get("Namespace", ""))}
+        checks, error = [("cloudwatch:PutMetricData", "*", namespace)], "CloudWatch.CloudWatchException"
+    elif "states:::aws-sdk:" in resource:
+        # Nobody has told what a role must allow for it.
+        raise _ExecutionError("States.Runtime", f"{resource} is not offered by the local cloud")
+    for action, what, context in checks:
+        refusal = _may(role_arn, action, what, **context)
         if refusal:
             raise _ExecutionError(error, refusal)
 

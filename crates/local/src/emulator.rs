@@ -17,6 +17,7 @@ const AUTHORITY: &str = include_str!("../emulator/authority.py");
 const PRINCIPALS: &str = include_str!("../emulator/principals.py");
 const RESOURCES: &str = include_str!("../emulator/resources.py");
 const FAULTS: &str = include_str!("../emulator/faults.py");
+const CONCURRENCY: &str = include_str!("../emulator/concurrency.py");
 const QUEUES: &str = include_str!("../emulator/queues.py");
 const FAILURES: &str = include_str!("../emulator/failures.py");
 const MACHINES: &str = include_str!("../emulator/machines.py");
@@ -78,6 +79,7 @@ impl Emulator {
         fs::write(directory.join("principals.py"), PRINCIPALS)?;
         fs::write(directory.join("resources.py"), RESOURCES)?;
         fs::write(directory.join("faults.py"), FAULTS)?;
+        fs::write(directory.join("concurrency.py"), CONCURRENCY)?;
         fs::write(directory.join("queues.py"), QUEUES)?;
         fs::write(directory.join("failures.py"), FAILURES)?;
         fs::write(directory.join("machines.py"), MACHINES)?;

@@ -22,7 +22,7 @@ use crosspilot_core::settings::{Hosting, ModelSettings, Scaling, Traffic};
 use crosspilot_core::tenant::Limits;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::sagemaker::{Effect, Fault};
-use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, saas_user, until};
+use crosspilot_tests::{Customer, churn, cloudwatch, on_local_cloud, onboarding, saas_user, until};
 use serde_json::{Value, json};
 
 use crate::turns::claim;
@@ -312,21 +312,9 @@ fn a_first_model_that_fails_its_first_prediction_leaves_no_endpoint() {
 
 /// An alarm of the customer's account, as its administrator sets it.
 async fn alarm(scene: &Scene, name: &str, state: &str) {
-    let account = &scene.customer.tenant.account;
-    let scope = format!("{account}/20260101/us-east-1/monitoring/aws4_request");
+    let account = scene.customer.tenant.account.as_str();
     let ask = async |query: String| {
-        let answer = reqwest::Client::new()
-            .post(&scene.customer.cloud.endpoints().default)
-            .header("x-crosspilot-token", scene.customer.cloud.running().token)
-            .header("content-type", "application/x-www-form-urlencoded")
-            .header(
-                "authorization",
-                format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"),
-            )
-            .body(format!("{query}&Version=2010-08-01&AlarmName={name}"));
-        let answer = answer.send().await.unwrap();
-        let status = answer.status();
-        assert!(status.is_success(), "{}", answer.text().await.unwrap());
+        cloudwatch(scene.customer.cloud, account, &format!("{query}&AlarmName={name}")).await
     };
     ask("Action=PutMetricAlarm&Namespace=Test&MetricName=Errors&Statistic=Sum&Period=60&EvaluationPeriods=1&Threshold=1&ComparisonOperator=GreaterThanThreshold".into()).await;
     ask(format!("Action=SetAlarmState&StateValue={state}&StateReason=test")).await;

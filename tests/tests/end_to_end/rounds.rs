@@ -30,7 +30,8 @@ fn a_look_for_idle_endpoints_goes_over_all_tenants_and_fails_if_most_do() {
         let fleet = Fleet::new(cloud, "444444444445", 50, "").await;
         let round = fleet.tidy_up(14).await;
         assert_eq!(round.status, ExecutionStatus::Succeeded, "{round:?}");
-        assert_eq!((&round.output["tenants"], &round.output["failed"]), (&json!(50), &json!(1)));
+        let counted = (&round.output["tenants"], &round.output["failed"]);
+        assert_eq!(counted, (&json!(50), &json!(1)), "{round:?}");
         let told = round.output["told"].as_array().unwrap();
         assert_eq!(told.len(), 1, "{round:?}");
         assert_eq!(told[0]["tenant"], "t13", "{round:?}");
@@ -38,6 +39,25 @@ fn a_look_for_idle_endpoints_goes_over_all_tenants_and_fails_if_most_do() {
         let round = fleet.tidy_up(0).await;
         assert_eq!(round.status, ExecutionStatus::Failed, "{round:?}");
         assert_eq!(round.output["error"], "RoundFailed", "{round:?}");
+    });
+}
+
+#[test]
+fn a_run_that_is_left_unsettled_again_is_measured_and_ends_no_round() {
+    on_local_cloud(async |cloud| {
+        let fleet = Fleet::new(cloud, "444444444446", 1, "").await;
+        assert_eq!(fleet.measured(cloud, "RunsLeftUnsettled").await, None);
+        let well = fleet.sweep(&["t1", "t2"]).await;
+        assert_eq!(well.status, ExecutionStatus::Succeeded, "{well:?}");
+        assert_eq!(fleet.measured(cloud, "RunsLeftUnsettled").await, Some(0.0));
+        let round = fleet.sweep(&["t13"]).await;
+        assert_eq!(round.status, ExecutionStatus::Succeeded, "{round:?}");
+        assert_eq!((&round.output["tenants"], &round.output["failed"]), (&json!(3), &json!(1)));
+        assert_eq!(fleet.measured(cloud, "RunsLeftUnsettled").await, Some(1.0));
+
+        let mute = Fleet::new(cloud, "444444444447", 1, "cloudwatch:PutMetricData").await;
+        let round = mute.sweep(&["t1"]).await;
+        assert_eq!(round.output["error"], "CloudWatch.CloudWatchException", "{round:?}");
     });
 }
 

@@ -200,6 +200,23 @@ fn whatever_ends_a_run_that_has_begun_goes_through_settle_to_the_failure_path() 
     }
 }
 
+#[test]
+fn what_a_machine_measures_an_alarm_watches() {
+    const TEMPLATE: &str = include_str!("../../../infra/saas.yaml");
+    let mut seen = 0;
+    for (name, state) in tasks() {
+        let asked = &state["Arguments"];
+        for metric in asked["MetricData"].as_array().into_iter().flatten() {
+            let (namespace, metric) = (&asked["Namespace"], &metric["MetricName"]);
+            let (namespace, metric) = (namespace.as_str().unwrap(), metric.as_str().unwrap());
+            let watched = format!("      Namespace: {namespace}\n      MetricName: {metric}\n");
+            assert!(TEMPLATE.contains(&watched), "{name} measures {metric}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
+
 /// As `crosspilot_core::pace` counts on it: the history of an execution ends at 25,000
 /// events.
 #[test]

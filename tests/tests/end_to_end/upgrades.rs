@@ -1,21 +1,23 @@
-//! A deployment while executions run.
+//! A deployment anew, with other parameters.
 
 use crosspilot_core::aws::cloudformation;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
+use crosspilot_core::vendor::Verification;
 use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
+use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_local::{LocalCloud, Options};
 use crosspilot_tests::{home, onboarding, until};
 use serde_json::{Value, json};
 
 /// Deploys the vendor's stack anew, with another value of a parameter.
-async fn deploy(cloud: &LocalCloud, trust_proof_seconds: u32) {
+async fn deploy(cloud: &LocalCloud, parameter: &str, value: u32) {
     let config = cloud.customer(&SAAS_ACCOUNT.parse().unwrap());
     let client = cloudformation::Client::new(&config);
     let kept = ["JwtIssuer", "JwtAudience", "CreateOperators"]
         .map(|key| Parameter::builder().parameter_key(key).use_previous_value(true).build());
-    let changed = Parameter::builder().parameter_key("TrustProofSeconds");
-    let changed = changed.parameter_value(trust_proof_seconds.to_string()).build();
+    let changed = Parameter::builder().parameter_key(parameter);
+    let changed = changed.parameter_value(value.to_string()).build();
     let update = client.update_stack().stack_name(SAAS_STACK).use_previous_template(true);
     let update = update.set_parameters(Some([kept.to_vec(), vec![changed]].concat()));
     let capabilities = [Capability::CapabilityNamedIam, Capability::CapabilityAutoExpand];
@@ -49,7 +51,7 @@ fn an_execution_keeps_the_functions_that_it_started_with() {
         assert!(calls(before.definition(), 1), "{}", before.definition());
 
         // No code has changed, but what the function knows has.
-        deploy(&cloud, 7).await;
+        deploy(&cloud, "TrustProofSeconds", 7).await;
         let after = described().await.definition;
         assert!(calls(&after, 2) && !calls(&after, 1), "{after}");
 
@@ -70,9 +72,53 @@ fn an_execution_keeps_the_functions_that_it_started_with() {
         assert_eq!(output[0]["verdict"], "proven", "{ended:?}");
 
         // And back: it is a version of its own again.
-        deploy(&cloud, 300).await;
+        deploy(&cloud, "TrustProofSeconds", 300).await;
         let back = described().await.definition;
         assert!(calls(&back, 3), "{back}");
+        cloud.stop().await;
+    });
+}
+
+#[test]
+fn predictions_above_what_is_reserved_for_them_are_turned_away_and_everything_else_goes_on() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        // A cloud of its own, of which nothing else asks predictions.
+        let cloud = LocalCloud::start(&Options::new(home()), |_| {}).await.unwrap();
+        let tenant = cloud.onboard(&onboarding("crowded")).await.unwrap();
+        deploy(&cloud, "PredictConcurrency", 1).await;
+        let url = format!("{}/v1/models/churn/predictions", cloud.endpoints().api);
+        let token = cloud.signer().token("crowded").unwrap();
+        let ask = || {
+            let request = reqwest::Client::new().post(&url).bearer_auth(&token);
+            let request = request.header("content-type", "application/json");
+            let answer = request.body(json!({"records": [{"a": 1}]}).to_string()).send();
+            async { answer.await.unwrap() }
+        };
+        // Whoever is let in is at it for a while.
+        let slow = Fault {
+            operation: "s3:GetObject".into(),
+            about: vec!["tenants/crowded.json".into()],
+            after: 0,
+            times: 1,
+            effect: Effect::Delay(8000),
+        };
+        cloud.inject(slow).await.unwrap();
+        let first = tokio::spawn(ask());
+        until("one is at work", async || {
+            (cloud.faults_to_come("tenants/crowded.json").await.unwrap() == 0).then_some(())
+        })
+        .await;
+        let turned_away = ask().await;
+        assert_eq!(turned_away.status(), 503);
+        assert_eq!(turned_away.text().await.unwrap(), r#"{"message":"Service Unavailable"}"#);
+        // The functions of runs and rounds have what they had.
+        let verdict = cloud.vendor().verify(&tenant.tenant).await.unwrap();
+        assert!(matches!(verdict, Verification::Proven { .. }), "{verdict:?}");
+        assert!(!first.is_finished(), "it was at work all the time");
+        // There is no such model: the function has said so.
+        assert_eq!(first.await.unwrap().status(), 404);
+        assert_eq!(ask().await.status(), 404);
         cloud.stop().await;
     });
 }
