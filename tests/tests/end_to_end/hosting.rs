@@ -148,7 +148,12 @@ fn an_endpoint_changes_between_instances_and_serverless_only_by_being_replaced()
 }
 
 /// Asks KMS as the account's administrator.
-async fn kms(cloud: &LocalCloud, account: &str, operation: &str, request: Value) -> Value {
+pub(crate) async fn kms(
+    cloud: &LocalCloud,
+    account: &str,
+    operation: &str,
+    request: Value,
+) -> Value {
     let scope = format!("{account}/20260101/us-east-1/kms/aws4_request");
     let answer = reqwest::Client::new()
         .post(&cloud.endpoints().default)

@@ -10,11 +10,13 @@ use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::{AssumeRole, assume};
-use crosspilot_core::tenant::Tenant;
+use crosspilot_core::tenant::{Encryption, Tenant};
 use crosspilot_local::authority::Check;
 use crosspilot_local::cloud::REGION;
-use crosspilot_tests::{Customer, on_local_cloud, saas_user};
+use crosspilot_tests::{Customer, on_local_cloud, onboarding, saas_user};
 use serde_json::{Value, json};
+
+use crate::hosting::kms;
 
 /// Whoever changes a policy reads the difference, and writes the file anew with
 /// CROSSPILOT_BLESS=1.
@@ -31,6 +33,8 @@ const SAGEMAKER: &str = "AddTags CreateAutoMLJob CreateAutoMLJobV2 CreateEndpoin
 const OBJECTS: &str = "AbortMultipartUpload DeleteObject DeleteObjectVersion GetObject GetObjectVersion PutObject PutObjectAcl";
 const BUCKETS: &str = "DeleteBucket GetBucketPolicy ListBucket ListBucketVersions PutBucketNotification PutBucketPolicy";
 const SCALING: &str = "DeleteScalingPolicy DeregisterScalableTarget DescribeScalableTargets PutScalingPolicy RegisterScalableTarget";
+const KEYS: &str = "CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey ListGrants PutKeyPolicy ReEncryptFrom \
+    ReEncryptTo RevokeGrant ScheduleKeyDeletion Sign";
 const ALARMS: &str = "DeleteAlarms DescribeAlarms PutMetricAlarm SetAlarmState";
 const ROLES: &str = "iam:GetRole iam:PutRolePolicy iam:UpdateAssumeRolePolicy sts:AssumeRole";
 /// What nobody but the customer may do, and what has no resource.
@@ -129,6 +133,28 @@ impl Grid<'_> {
             }
             self.add("s3", BUCKETS, &format!("all{whose}"), &arn, &json!({"s3:prefix": ""}));
             self.add("s3", BUCKETS, &format!("no prefix{whose}"), &arn, &json!({}));
+        }
+    }
+
+    /// Whose key it is, for what, and through which service.
+    fn keys(&mut self, keys: &Keys) {
+        let elsewhere = format!("arn:aws:kms:{REGION}:999999999999:key/x");
+        let s3 = json!({"kms:ViaService": format!("s3.{REGION}.amazonaws.com")});
+        let other = json!({"kms:ViaService": format!("ebs.{REGION}.amazonaws.com")});
+        for (whose, key) in [
+            ("disks", &keys.disks),
+            ("results", &keys.results),
+            ("theirs", &keys.theirs),
+            ("elsewhere", &elsewhere),
+        ] {
+            for (how, context) in [
+                ("by itself", &json!({"kms:GrantIsForAWSResource": "false"})),
+                ("for AWS", &json!({"kms:GrantIsForAWSResource": "true"})),
+                ("through s3", &s3),
+                ("through another service", &other),
+            ] {
+                self.add("kms", KEYS, &format!("{whose} {how}"), key, context);
+            }
         }
     }
 
@@ -244,67 +270,101 @@ fn the_customers_roles_know_no_other_way_to_train_and_put_metrics_as_sagemaker_s
     });
 }
 
+/// Keys of a customer's account.
+struct Keys {
+    disks: String,
+    results: String,
+    /// For what is none of ours.
+    theirs: String,
+}
+
+/// What each session of a tenant may do, a line for each action.
+async fn allowed(customer: &Customer, keys: Option<&Keys>) -> String {
+    let cloud = customer.cloud;
+    let tenant = &customer.tenant;
+    let run = |model: &str, id: &str| RunRef {
+        tenant: tenant.tenant.clone(),
+        model: model.parse().unwrap(),
+        run_id: id.parse().unwrap(),
+    };
+    let (own, earlier) = (run("churn", "20260131-0123456789"), run("churn", "20260101-9876543210"));
+    // A name that begins like the other.
+    let sibling = run("churn-b", "20260131-0123456789");
+    let mut grid = Grid { tenant, run: &own, cells: vec![] };
+    grid.sagemaker(&sibling, &earlier);
+    grid.bucket(&sibling, &earlier);
+    grid.others();
+    if let Some(keys) = keys {
+        grid.keys(keys);
+    }
+    let checks: Vec<Check> = grid.cells.iter().map(|cell| cell.check.clone()).collect();
+
+    let operator = saas_user(cloud).await;
+    let mut found = String::new();
+    for (name, purpose) in purposes(&own, &own.model) {
+        let one_model = purpose.run().is_some() || name == "answer";
+        let policy = purpose.policy(tenant);
+        let asked = AssumeRole {
+            role: &tenant.role_arn,
+            external_id: Some(&tenant.external_id),
+            session_name: "matrix",
+            policy: Some(&policy),
+        };
+        let session = assume(&operator, &asked).await.unwrap();
+        let decisions =
+            cloud.authority().decisions(session.access_key_id(), REGION, &checks).await.unwrap();
+        let mut allowed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (cell, _) in grid.cells.iter().zip(decisions).filter(|(_, allowed)| *allowed) {
+            let action = cell.check.action.as_str();
+            let to = allowed.entry(action).or_default();
+            if !to.contains(&cell.to.as_str()) {
+                to.push(&cell.to);
+            }
+            // Whatever the file says: AWS has no resource for lists and metrics, and
+            // alarms and configs of the customer's are read only.
+            let reads =
+                action.contains(":List") || action.contains(":Describe") || action.contains(":Get");
+            // Application Auto Scaling asks, as the caller, for a config of an invented name.
+            let probed = action == "sagemaker:DescribeEndpointConfig";
+            let never = cell.to.contains("elsewhere")
+                || cell.to.contains("admin")
+                || cell.to.contains("beside")
+                || (cell.to.contains("theirs") && (!reads || action.starts_with("s3:")))
+                || (cell.to.contains("sibling") && one_model && !probed);
+            assert!(!never, "{name} {action} on {}", cell.to);
+        }
+        for (action, to) in allowed {
+            found.push_str(&format!("{name} {action}: {}\n", to.join(", ")));
+        }
+    }
+    found
+}
+
 #[test]
 fn each_session_may_do_exactly_what_it_is_for() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "matrix").await;
-        let tenant = &customer.tenant;
-        let run = |model: &str, id: &str| RunRef {
-            tenant: tenant.tenant.clone(),
-            model: model.parse().unwrap(),
-            run_id: id.parse().unwrap(),
+        let plain = allowed(&customer, None).await;
+        // The same with keys of the customer's: all that is theirs is said of keys.
+        let mut onboarding = onboarding("matrix-keys");
+        let account = onboarding.account.to_string();
+        let make = async || {
+            let made = kms(cloud, &account, "CreateKey", json!({})).await;
+            made["KeyMetadata"]["Arn"].as_str().unwrap().to_owned()
         };
-        let (own, earlier) =
-            (run("churn", "20260131-0123456789"), run("churn", "20260101-9876543210"));
-        // A name that begins like the other.
-        let sibling = run("churn-b", "20260131-0123456789");
-        let mut grid = Grid { tenant, run: &own, cells: vec![] };
-        grid.sagemaker(&sibling, &earlier);
-        grid.bucket(&sibling, &earlier);
-        grid.others();
-        let checks: Vec<Check> = grid.cells.iter().map(|cell| cell.check.clone()).collect();
-
-        let operator = saas_user(cloud).await;
-        let mut found = String::new();
-        for (name, purpose) in purposes(&own, &own.model) {
-            let one_model = purpose.run().is_some() || name == "answer";
-            let policy = purpose.policy(tenant);
-            let asked = AssumeRole {
-                role: &tenant.role_arn,
-                external_id: Some(&tenant.external_id),
-                session_name: "matrix",
-                policy: Some(&policy),
-            };
-            let session = assume(&operator, &asked).await.unwrap();
-            let decisions = cloud
-                .authority()
-                .decisions(session.access_key_id(), REGION, &checks)
-                .await
-                .unwrap();
-            let mut allowed: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-            for (cell, _) in grid.cells.iter().zip(decisions).filter(|(_, allowed)| *allowed) {
-                let action = cell.check.action.as_str();
-                let to = allowed.entry(action).or_default();
-                if !to.contains(&cell.to.as_str()) {
-                    to.push(&cell.to);
-                }
-                // Whatever the file says: AWS has no resource for lists and metrics, and
-                // alarms and configs of the customer's are read only.
-                let reads = action.contains(":List")
-                    || action.contains(":Describe")
-                    || action.contains(":Get");
-                // Application Auto Scaling asks, as the caller, for a config of an invented name.
-                let probed = action == "sagemaker:DescribeEndpointConfig";
-                let never = cell.to.contains("elsewhere")
-                    || cell.to.contains("admin")
-                    || cell.to.contains("beside")
-                    || (cell.to.contains("theirs") && (!reads || action.starts_with("s3:")))
-                    || (cell.to.contains("sibling") && one_model && !probed);
-                assert!(!never, "{name} {action} on {}", cell.to);
-            }
-            for (action, to) in allowed {
-                found.push_str(&format!("{name} {action}: {}\n", to.join(", ")));
-            }
+        let keys = Keys { disks: make().await, results: make().await, theirs: make().await };
+        onboarding.encryption = Some(Encryption {
+            volume_key: Some(keys.disks.clone()),
+            output_key: Some(keys.results.clone()),
+            between_containers: true,
+        });
+        let keyed = allowed(&Customer::with(cloud, onboarding).await, Some(&keys)).await;
+        let (of_keys, others): (Vec<&str>, Vec<&str>) =
+            keyed.lines().partition(|line| line.contains(" kms:"));
+        assert_eq!(others, plain.lines().collect::<Vec<_>>());
+        let mut found = plain;
+        for line in of_keys {
+            found.push_str(&format!("with keys, {line}\n"));
         }
         if std::env::var_os("CROSSPILOT_BLESS").is_some() {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/end_to_end/sessions.txt");
