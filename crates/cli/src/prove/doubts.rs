@@ -86,6 +86,11 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "crosspilot tenant add NAME --account ACCOUNT --region REGION, until it says that the bus is full",
     ),
     by_hand(
+        "throttled-api",
+        "an HTTP API answers 503 for a function above its reserved concurrency",
+        "aws lambda put-function-concurrency --function-name crosspilot-predict --reserved-concurrent-executions 1, then two predictions at once",
+    ),
+    by_hand(
         "untyped-request",
         "Autopilot's containers refuse a request without a content type (415)",
         "aws sagemaker-runtime invoke-endpoint --endpoint-name NAME --body fileb://row.csv answer.csv",
