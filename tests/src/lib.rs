@@ -5,9 +5,10 @@
 pub mod fleet;
 pub mod vendor_side;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
 use crosspilot_core::aws;
@@ -179,6 +180,17 @@ impl Customer {
         String::from_utf8(body.into_bytes().to_vec()).unwrap()
     }
 
+    /// Puts a held-out file before anything serves, and waits for the end of the
+    /// evaluation that it starts, which finds no champion: what it reads would
+    /// otherwise come between the calls of the test's run.
+    pub async fn hold_out(&self, rows: String) {
+        self.put("crosspilot/churn/test/held-out.csv", rows).await;
+        let machine = self.cloud.vendor().deployment.state_machine.replace("-train", "-evaluate");
+        let evaluation =
+            until("an evaluation starts", async || self.executions_of(&machine).await.pop()).await;
+        self.succeeded(&evaluation).await;
+    }
+
     /// Uploads a small training set, which starts a run.
     pub async fn give_training_data(&self) {
         self.put("crosspilot/churn/train/data.csv", churn(700, 1)).await;
@@ -187,20 +199,36 @@ impl Customer {
     /// All executions that were started for this customer's bucket or by its
     /// name, newest first.
     pub async fn executions(&self) -> Vec<String> {
-        let vendor = self.cloud.vendor();
-        let client = vendor.step_functions();
-        let list = client.list_executions().state_machine_arn(&vendor.deployment.state_machine);
+        self.executions_of(&self.cloud.vendor().deployment.state_machine).await
+    }
+
+    /// The same of another of the vendor's state machines.
+    async fn executions_of(&self, machine: &str) -> Vec<String> {
+        let client = self.cloud.vendor().step_functions();
+        let list = client.list_executions().state_machine_arn(machine).send().await.unwrap();
+        let bucket = format!("\"{}\"", self.tenant.bucket);
+        let tenant = format!("\"{}\"", self.tenant.tenant);
         let mut found = Vec::new();
-        for execution in list.send().await.unwrap().executions() {
+        for execution in list.executions() {
             let arn = execution.execution_arn();
-            let input = self.describe(arn).await.input.unwrap_or_default();
-            let bucket = format!("\"{}\"", self.tenant.bucket);
-            let tenant = format!("\"{}\"", self.tenant.tenant);
+            let input = self.input_of(arn).await;
             if input.contains(&bucket) || input.contains(&tenant) {
                 found.push(arn.to_owned());
             }
         }
         found
+    }
+
+    /// The input of an execution: asked for once, since every test asks for those of all.
+    async fn input_of(&self, arn: &str) -> String {
+        static INPUTS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+        let known = INPUTS.lock().unwrap().get(arn).cloned();
+        if let Some(input) = known {
+            return input;
+        }
+        let input = self.describe(arn).await.input.unwrap_or_default();
+        INPUTS.lock().unwrap().insert(arn.to_owned(), input.clone());
+        input
     }
 
     /// Waits until an execution for this customer has been started.

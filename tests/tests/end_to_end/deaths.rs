@@ -129,7 +129,7 @@ async fn failed(customer: &Customer, execution: &str) -> Value {
 /// A customer whose uploads start a run that is scored on held-out rows.
 async fn with_held_out(cloud: &'static LocalCloud, name: &str) -> Customer {
     let customer = Customer::new(cloud, name).await;
-    customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+    customer.hold_out(churn(60, 2)).await;
     customer
 }
 

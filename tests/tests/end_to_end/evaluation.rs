@@ -108,17 +108,7 @@ fn held_out_rows_that_cannot_be_used_say_why_where_the_report_would_be() {
 fn held_out_rows_before_anything_serves_start_nothing_that_fails() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "evaluated-early").await;
-        customer.put("crosspilot/churn/test/held-out.csv", churn(100, 2)).await;
-        let client = cloud.vendor().step_functions();
-        let machine = cloud.vendor().deployment.state_machine.replace("-train", "-evaluate");
-        let ended = until("its execution ends", async || {
-            let list = client.list_executions().state_machine_arn(&machine).send().await.unwrap();
-            let ours = |name: &str| name.starts_with("evaluated-early-");
-            let found = list.executions().iter().find(|execution| ours(execution.name()))?;
-            (found.status().as_str() != "RUNNING").then(|| found.status().as_str().to_owned())
-        })
-        .await;
-        assert_eq!(ended, "SUCCEEDED");
+        customer.hold_out(churn(100, 2)).await;
         assert!(told(&customer, "Crosspilot Champion Evaluated").await.is_empty());
     });
 }

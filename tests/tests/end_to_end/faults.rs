@@ -121,7 +121,7 @@ async fn struck(
     effects: Vec<Effect>,
 ) -> (Customer, String) {
     let customer = Customer::new(cloud, &name).await;
-    customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+    customer.hold_out(churn(60, 2)).await;
     let mut after = row.before_the_run();
     for effect in effects {
         cloud.inject(row.fault(&customer, effect, after)).await.unwrap();
@@ -286,7 +286,7 @@ fn a_function_killed_after_any_change_leaves_nothing_twice() {
 fn every_call_of_a_run_is_in_the_table() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "all-calls").await;
-        customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+        customer.hold_out(churn(60, 2)).await;
         customer.give_training_data().await;
         customer.succeeded(&customer.first_execution().await).await;
         let account = &customer.tenant.account;

@@ -401,7 +401,7 @@ fn a_broken_record_hides_no_other_run() {
 fn a_conflict_of_two_writes_is_tried_again_everywhere() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "conflicts").await;
-        customer.put("crosspilot/churn/test/held-out.csv", churn(60, 2)).await;
+        customer.hold_out(churn(60, 2)).await;
         let code = "ConditionalRequestConflict";
         let scoring = format!("{}/crosspilot-results/churn", customer.tenant.bucket);
         for about in ["runs/conflicts/churn/", "serving/conflicts/churn.json"] {
