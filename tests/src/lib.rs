@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crosspilot_core::aws;
 #[allow(deprecated, reason = "the SDK has no other public way to name the files")]
@@ -303,7 +303,7 @@ impl Customer {
         body: &str,
     ) -> (u16, Value) {
         let url = format!("{}/v1/models/{model}/predictions", self.cloud.endpoints().api);
-        let request = reqwest::Client::new().post(url).bearer_auth(token);
+        let request = http().post(url).bearer_auth(token);
         let answer = request.header("content-type", media_type).body(body.to_owned());
         let answer = answer.send().await.unwrap();
         let status = answer.status().as_u16();
@@ -316,14 +316,24 @@ impl Customer {
     }
 }
 
+/// The HTTP client of all tests: a new one would read the root certificates again.
+pub fn http() -> reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
+    CLIENT.clone()
+}
+
 /// Waits for a condition: there is no fixed time that would be right on every
-/// machine. Gives up after four minutes: the whole suite shares it.
+/// machine. Looks more and more seldom, since all tests' looks load the one local
+/// cloud. Gives up after four minutes: the whole suite shares it.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..2400 {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    while began.elapsed() < Duration::from_secs(240) {
         if let Some(value) = condition().await {
             return value;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(pause).await;
+        pause = pause.mul_f64(1.2).min(Duration::from_millis(500));
     }
     panic!("gave up waiting until {what}");
 }
@@ -331,7 +341,7 @@ pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>)
 /// Asks CloudWatch in an account, as its administrator does: there is no client of it here.
 pub async fn cloudwatch(cloud: &LocalCloud, account: &str, query: &str) -> String {
     let scope = format!("{account}/20260101/{REGION}/monitoring/aws4_request");
-    let answer = reqwest::Client::new()
+    let answer = http()
         .post(&cloud.endpoints().default)
         .header("x-crosspilot-token", cloud.running().token)
         .header("content-type", "application/x-www-form-urlencoded")
@@ -399,7 +409,7 @@ pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
 /// local cloud's token, an account's number is its root's key, unsigned.
 async fn ask_emulator(cloud: &LocalCloud, target: &str, service: &str, question: &Value) -> String {
     let scope = format!("{SAAS_ACCOUNT}/20260101/us-east-1/{service}/aws4_request");
-    let answer = reqwest::Client::new()
+    let answer = http()
         .post(&cloud.endpoints().default)
         .header("x-crosspilot-token", cloud.running().token)
         .header("x-amz-target", target)

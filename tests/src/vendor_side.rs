@@ -185,7 +185,7 @@ async fn schedules(config: &SdkConfig) -> Vec<Found> {
 async fn messages(cloud: &LocalCloud) -> String {
     let endpoint = &cloud.endpoints().default;
     let url = format!("{endpoint}/_ministack/sqs/messages?account={SAAS_ACCOUNT}");
-    let ask = reqwest::Client::new().get(url);
+    let ask = crate::http().get(url);
     let answer = ask.header("x-crosspilot-token", cloud.running().token).send().await.unwrap();
     assert!(answer.status().is_success());
     answer.text().await.unwrap()
@@ -194,7 +194,7 @@ async fn messages(cloud: &LocalCloud) -> String {
 /// The metrics' names and dimensions: their values are numbers.
 async fn metrics(cloud: &LocalCloud) -> String {
     let scope = format!("{SAAS_ACCOUNT}/20260101/{REGION}/monitoring/aws4_request");
-    let answer = reqwest::Client::new()
+    let answer = crate::http()
         .post(&cloud.endpoints().default)
         .header("x-crosspilot-token", cloud.running().token)
         .header("content-type", "application/x-www-form-urlencoded")

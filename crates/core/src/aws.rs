@@ -6,6 +6,9 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
 
 pub use aws_config;
 pub use aws_sdk_applicationautoscaling as applicationautoscaling;
@@ -17,12 +20,14 @@ pub use aws_sdk_sagemakerruntime as sagemakerruntime;
 pub use aws_sdk_scheduler as scheduler;
 pub use aws_sdk_sfn as sfn;
 pub use aws_sdk_sts as sts;
+pub use aws_smithy_runtime_api::client::http::SharedHttpClient as HttpClient;
 
 /// Control-plane calls: 10 s an attempt, 25 s for all attempts of a call. The
 /// attempt limit also covers pooled sockets that died while the function's
 /// sandbox was frozen.
 pub fn loader() -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(http_client())
         .retry_config(RetryConfig::standard().with_max_attempts(3))
         .timeout_config(
             TimeoutConfig::builder()
@@ -31,6 +36,23 @@ pub fn loader() -> ConfigLoader {
                 .operation_timeout(Duration::from_secs(25))
                 .build(),
         )
+}
+
+/// Makes the HTTP client of a configuration: all service clients that are built from
+/// it, also with other credentials or limits, share its connections and its one
+/// reading of the root certificates. Without it, each service client would bring its
+/// own. It is the SDK's own default otherwise.
+pub fn http_client() -> HttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.build()
+    })
 }
 
 /// The configuration of the process: credentials, region and endpoints from

@@ -5,16 +5,29 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use crosspilot_core::aws;
+use crosspilot_core::aws::HttpClient;
+use crosspilot_core::aws::aws_config::{BehaviorVersion, Region, SdkConfig};
+use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 
+use crate::cloud::REGION;
 use crate::state::AccessKey;
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Makes the key of any account's root out of the local cloud's token, so that
 /// none has to be kept, and nobody without the token has one.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Administrators {
     token: String,
+    http: HttpClient,
+}
+
+/// Nobody's: they are not part of what is written down.
+impl Default for Administrators {
+    fn default() -> Self {
+        Self::of("")
+    }
 }
 
 impl std::fmt::Debug for Administrators {
@@ -26,7 +39,21 @@ impl std::fmt::Debug for Administrators {
 impl Administrators {
     /// The administrators of the local cloud that has this token.
     pub(crate) fn of(token: &str) -> Self {
-        Self { token: token.to_owned() }
+        Self { token: token.to_owned(), http: aws::http_client() }
+    }
+
+    /// A service at this address, asked as an account's administrator. All of them
+    /// share their connections.
+    pub(crate) fn config(&self, url: &str, account: &str) -> SdkConfig {
+        let AccessKey { id, secret } = self.key(account);
+        let credentials = Credentials::new(id, secret, None, None, "local administrator");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(REGION))
+            .endpoint_url(url)
+            .http_client(self.http.clone())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .build()
     }
 
     /// The key of an account's root. As on AWS, its id names the account.

@@ -4,9 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crosspilot_core::aws;
-use crosspilot_core::aws::aws_config::{Region, SdkConfig};
-use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
+use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
 use crosspilot_core::tenant::{ACCESS_ROLE, Encryption, Limits, Network, Tenant, TenantStatus};
@@ -245,7 +243,7 @@ impl LocalCloud {
 
         report("deploying infra/saas.yaml");
         let administrators = Administrators::of(token.as_str());
-        let saas = root_config(&url, &administrators.key(SAAS_ACCOUNT));
+        let saas = administrators.config(&url, SAAS_ACCOUNT);
         let template = stacks::package(&saas, ARTIFACTS, packages).await?;
         let signer = &identity.signer;
         let outputs = stacks::deploy(
@@ -441,17 +439,6 @@ impl LocalCloud {
         self.sagemaker.stop().await;
         self.emulator.stop().await;
     }
-}
-
-/// A service at this address, asked with an administrator's key.
-pub(crate) fn root_config(url: &str, key: &AccessKey) -> SdkConfig {
-    let credentials = Credentials::new(&key.id, &key.secret, None, None, "local administrator");
-    SdkConfig::builder()
-        .behavior_version(aws::aws_config::BehaviorVersion::v2026_01_12())
-        .region(Region::new(REGION))
-        .endpoint_url(url)
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .build()
 }
 
 /// Ports for a new local cloud: free ones, or those from `wanted` on.

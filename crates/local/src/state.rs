@@ -10,7 +10,7 @@ use crosspilot_core::aws::aws_config::SdkConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::administrators::Administrators;
-use crate::cloud::{CUSTOMER_ACCOUNT, REGION, SAAS_ACCOUNT, root_config};
+use crate::cloud::{CUSTOMER_ACCOUNT, REGION, SAAS_ACCOUNT};
 use crate::directory::create_private;
 use crate::identity::Signer;
 
@@ -29,7 +29,7 @@ impl StateError {
 }
 
 /// Where the local cloud listens, and who comes in there with all rights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Endpoints {
     /// All services but SageMaker.
     pub default: String,
@@ -51,15 +51,14 @@ pub struct Endpoints {
 impl Endpoints {
     /// An account as its administrator.
     pub fn administrator(&self, account: &str) -> SdkConfig {
-        root_config(&self.default, &self.administrators.key(account))
+        self.administrators.config(&self.default, account)
     }
 
     /// SageMaker in an account, as its administrator.
     pub fn sagemaker_of(&self, account: &str) -> crosspilot_core::aws::sagemaker::Client {
-        crosspilot_core::aws::sagemaker::Client::new(&root_config(
-            &self.sagemaker,
-            &self.administrators.key(account),
-        ))
+        crosspilot_core::aws::sagemaker::Client::new(
+            &self.administrators.config(&self.sagemaker, account),
+        )
     }
 }
 

@@ -102,7 +102,7 @@ async fn all_ended(customer: &Customer, count: usize) -> Vec<String> {
 /// Asks the API in any words. Gives the status.
 async fn ask(customer: &Customer, content_type: &str, body: &str) -> u16 {
     let url = format!("{}/v1/models/churn/predictions", customer.cloud.endpoints().api);
-    let request = reqwest::Client::new().post(url).bearer_auth(customer.token());
+    let request = crosspilot_tests::http().post(url).bearer_auth(customer.token());
     let request = request.header("content-type", content_type).body(body.to_owned());
     request.send().await.unwrap().status().as_u16()
 }

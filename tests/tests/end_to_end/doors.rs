@@ -25,7 +25,7 @@ fn forged(url: &str, key: &str, service: &str) -> reqwest::RequestBuilder {
         "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={key}/20260101/us-east-1/{service}/aws4_request\
          &X-Amz-Date=20260101T000000Z&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
     );
-    reqwest::Client::new().post(format!("{url}?{query}")).header("content-type", "text/plain")
+    crosspilot_tests::http().post(format!("{url}?{query}")).header("content-type", "text/plain")
 }
 
 /// The administrator of an account, through the emulator's door for whoever holds
@@ -35,7 +35,7 @@ async fn as_holder(cloud: &LocalCloud, account: &str, service: &str, body: Strin
         "AWS4-HMAC-SHA256 Credential={account}/20260101/us-east-1/{service}/aws4_request, \
          SignedHeaders=host, Signature=none"
     );
-    let answer = reqwest::Client::new()
+    let answer = crosspilot_tests::http()
         .post(&cloud.endpoints().default)
         .header("x-crosspilot-token", cloud.running().token)
         .header("authorization", authorization)
@@ -57,7 +57,7 @@ async fn refused(request: reqwest::RequestBuilder, what: &str) {
 fn no_web_page_gets_anything_from_any_port() {
     on_local_cloud(async |cloud| {
         let endpoints = cloud.endpoints();
-        let client = reqwest::Client::new();
+        let client = crosspilot_tests::http();
         let function = json!({"FunctionName": "pwned", "Runtime": "python3.11", "Role": "r",
             "Handler": "x.y", "Code": {"ZipFile": ""}});
         let url = format!("{}/2015-03-31/functions", endpoints.default);
@@ -97,7 +97,7 @@ fn no_web_page_gets_anything_from_any_port() {
 #[test]
 fn management_needs_the_token() {
     on_local_cloud(async |cloud| {
-        let client = reqwest::Client::new();
+        let client = crosspilot_tests::http();
         let url = &cloud.endpoints().default;
         for path in [
             "/_ministack/reset",
@@ -174,7 +174,7 @@ fn only_an_administrators_own_secret_makes_a_root() {
 #[test]
 fn an_api_lets_in_the_pages_that_its_cors_setting_names() {
     on_local_cloud(async |cloud| {
-        let (client, url) = (reqwest::Client::new(), &cloud.endpoints().default);
+        let (client, url) = (crosspilot_tests::http(), &cloud.endpoints().default);
         let authorization = "AWS4-HMAC-SHA256 Credential=111111111111/20260101/us-east-1/apigateway/aws4_request, \
              SignedHeaders=host, Signature=none";
         let made = client.post(format!("{url}/v2/apis")).header("authorization", authorization);

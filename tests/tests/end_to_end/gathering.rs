@@ -55,7 +55,7 @@ async fn deliver(customer: &Customer, bodies: &[Value]) -> Value {
         .collect();
     let scope = format!("{SAAS_ACCOUNT}/20260101/us-east-1/lambda/aws4_request");
     let url = &customer.cloud.endpoints().default;
-    let answer = reqwest::Client::new()
+    let answer = crosspilot_tests::http()
         .post(format!("{url}/2015-03-31/functions/crosspilot-assume/invocations"))
         .header("x-crosspilot-token", customer.cloud.running().token)
         .header(

@@ -155,7 +155,7 @@ pub(crate) async fn kms(
     request: Value,
 ) -> Value {
     let scope = format!("{account}/20260101/us-east-1/kms/aws4_request");
-    let answer = reqwest::Client::new()
+    let answer = crosspilot_tests::http()
         .post(&cloud.endpoints().default)
         .header("x-crosspilot-token", cloud.running().token)
         .header("x-amz-target", format!("TrentService.{operation}"))

@@ -27,7 +27,7 @@ fn ask(endpoints: &Value, token: &str) -> (u16, Value) {
     let url = format!("{}/v1/models/churn/predictions", endpoints["api"].as_str().unwrap());
     let body = json!({ "records": [{ "Tenure": 12, "CustServ Calls": 5 }] });
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let request = reqwest::Client::new().post(url).bearer_auth(token.trim());
+        let request = crosspilot_tests::http().post(url).bearer_auth(token.trim());
         let answer = request.json(&body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     })
@@ -72,7 +72,7 @@ fn whoever_has_the_state_file_can_make_calls_go_wrong() {
         let endpoint = state["endpoints"]["sagemaker"].as_str().unwrap();
         let fault = json!({ "operation": "ListTransformJobs", "times": 3, "effect": "throttle" });
         let inject = async |token: &str| {
-            let request = reqwest::Client::new().post(format!("{endpoint}/_crosspilot/faults"));
+            let request = crosspilot_tests::http().post(format!("{endpoint}/_crosspilot/faults"));
             let request = request.header("x-crosspilot-token", token).json(&fault);
             request.send().await.unwrap().status().as_u16()
         };

@@ -90,7 +90,7 @@ fn predictions_above_what_is_reserved_for_them_are_turned_away_and_everything_el
         let url = format!("{}/v1/models/churn/predictions", cloud.endpoints().api);
         let token = cloud.signer().token("crowded").unwrap();
         let ask = || {
-            let request = reqwest::Client::new().post(&url).bearer_auth(&token);
+            let request = crosspilot_tests::http().post(&url).bearer_auth(&token);
             let request = request.header("content-type", "application/json");
             let answer = request.body(json!({"records": [{"a": 1}]}).to_string()).send();
             async { answer.await.unwrap() }
