@@ -144,7 +144,11 @@ async fn of_tenant<'a>(
         let key = delivery.event.key();
         match layout::parse_upload(&tenant.prefix, key) {
             Ok(Upload::Nothing) => {}
-            Ok(Upload::Training(_) | Upload::HeldOut(_)) if delivery.event.is_empty() => {}
+            Ok(_) if delivery.event.is_empty() => {}
+            Ok(Upload::Misplaced) => {
+                why = Some(Error::misplaced(tenant, key));
+                refused.push(delivery);
+            }
             Ok(Upload::HeldOut(model)) if tenant.models.contains_key(&model) => {
                 held_out.entry(model).or_default().push(delivery);
             }

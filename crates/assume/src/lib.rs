@@ -17,7 +17,7 @@ mod verify;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
 use crosspilot_core::gathering::{Entered, Place};
-use crosspilot_core::ids::{AccountId, InvalidId, ModelName, RegionName};
+use crosspilot_core::ids::{AccountId, InvalidId, ModelName, Prefix, RegionName};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
@@ -110,6 +110,16 @@ pub enum Error {
         /// What is wrong with its model part.
         reason: InvalidId,
     },
+    /// An uploaded file lies in no folder that is read.
+    #[error(
+        "nothing reads the folder of the uploaded key {key:?}: put training data into {prefix}/<model>/train/, held-out rows into {prefix}/<model>/test/, and what is neither outside {prefix}/"
+    )]
+    Misplaced {
+        /// The key.
+        key: String,
+        /// The prefix of all that the customer gives.
+        prefix: Prefix,
+    },
     /// The trigger's time cannot be read.
     #[error(transparent)]
     Time(#[from] BadTriggerTime),
@@ -130,10 +140,16 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
+impl Error {
+    fn misplaced(tenant: &Tenant, key: &str) -> Self {
+        Self::Misplaced { key: key.to_owned(), prefix: tenant.prefix.clone() }
+    }
+}
+
 impl Coded for Error {
     fn code(&self) -> Code {
         match self {
-            Error::Key { .. } | Error::Time(_) => Code::TriggerInvalid,
+            Error::Key { .. } | Error::Misplaced { .. } | Error::Time(_) => Code::TriggerInvalid,
             Error::Stopped(_) => Code::RunStopped,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
@@ -167,6 +183,7 @@ async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, 
             match layout::parse_upload(&tenant.prefix, event.key()) {
                 Ok(Upload::Training(model)) => Some((tenant, model, event.trigger())),
                 Ok(Upload::Nothing) => None,
+                Ok(Upload::Misplaced) => return Err(Error::misplaced(&tenant, event.key())),
                 // Refused here only where no model of that name is set up.
                 Ok(Upload::HeldOut(model)) => {
                     model_settings(&tenant, &model)?;

@@ -9,7 +9,16 @@ use crate::target::Target;
 /// A tuned decision has to gain this much, or the most probable label stays.
 const WORTHWHILE: f64 = 0.003;
 
-/// Sets the model's decision weights for the wanted metric and returns every
+/// How a candidate did.
+#[derive(Default)]
+pub(crate) struct Measured {
+    /// Every metric of the problem that is defined.
+    pub(crate) metrics: Vec<(Metric, f64)>,
+    /// Numbers of rows by true and predicted label.
+    pub(crate) confusion: Vec<Vec<u64>>,
+}
+
+/// Sets the model's decision weights for the wanted metric and measures it by every
 /// metric of the problem. `outputs` are the model's numbers for `rows`.
 pub(crate) fn measure(
     model: &mut Model,
@@ -17,7 +26,7 @@ pub(crate) fn measure(
     rows: &[u32],
     target: &Target,
     analysis: &Analysis,
-) -> Vec<(Metric, f64)> {
+) -> Measured {
     let width = target.outputs();
     let numbers = |row: &[f32]| row.iter().map(|value| f64::from(*value)).collect::<Vec<f64>>();
     let predictions = outputs.chunks_exact(width).map(|row| model.prediction(&numbers(row)));
@@ -33,7 +42,7 @@ pub(crate) fn measure(
                 })
                 .collect();
             RegressionReport::new(&truth, &predicted)
-                .map(|report| report.metrics())
+                .map(|report| Measured { metrics: report.metrics(), confusion: Vec::new() })
                 .unwrap_or_default()
         }
         Target::Class { labels, .. } => {
@@ -58,7 +67,7 @@ pub(crate) fn measure(
             };
             model.decision = tune(analysis, score);
             report(&model.decision, Some(&probabilities), &probabilities)
-                .map(|report| report.metrics())
+                .map(|report| Measured { metrics: report.metrics(), confusion: report.confusion })
                 .unwrap_or_default()
         }
     }

@@ -10,7 +10,7 @@ use crate::analysis::Prepared;
 use crate::calibrate::{power, sharpen};
 use crate::ensemble::weigh;
 use crate::learn::{Data, Limits, Part};
-use crate::measure::measure;
+use crate::measure::{Measured, measure};
 use crate::model::{Model, Shared, Voice};
 use crate::plan::Spec;
 use crate::settings::{Algorithm, Candidate, Event, Settings};
@@ -206,7 +206,8 @@ impl Run<'_> {
             sharpen(&mut row, model.power);
             outputs.iter_mut().zip(&row).for_each(|(output, p)| *output = *p as f32);
         }
-        let metrics = measure(&mut model, &outputs, &self.valid, target, analysis);
+        let Measured { metrics, confusion } =
+            measure(&mut model, &outputs, &self.valid, target, analysis);
         let objective =
             metrics.iter().find(|(metric, _)| *metric == analysis.metric).map(|(_, value)| *value);
         let worst = match analysis.metric.direction() {
@@ -223,6 +224,7 @@ impl Run<'_> {
             description,
             objective: objective.unwrap_or(worst),
             metrics,
+            confusion,
             fit_seconds: took.as_secs_f64(),
             importance,
             model,

@@ -128,6 +128,8 @@ pub struct Candidate {
     pub objective: f64,
     /// Every metric of the problem type that is defined, on those same rows.
     pub metrics: Vec<(Metric, f64)>,
+    /// `confusion[true][predicted]`: numbers of those rows; empty for numbers.
+    pub confusion: Vec<Vec<u64>>,
     /// Wall-clock seconds that training and measuring took.
     pub fit_seconds: f64,
     /// Share of each used column in what was learned (gains of splits, sizes of

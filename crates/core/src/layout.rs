@@ -8,14 +8,14 @@
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
 //! <prefix>-results/<model>/<run>/split/   the training rows without those that were set aside
 //! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
+//! <prefix>-results/<model>/<run>/words.json   the words that training saw in columns of words
 //! <prefix>-results/<model>/<run>/evaluations/  what its model was worth on held-out rows that came while it served
 //! <prefix>-results/problem.html           why the newest upload that could start nothing did not
 //! <prefix>-results/<model>/latest/        the newest report, of a run or of an evaluation
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
 //! ```
-//! Results lie beside the prefix, not under it: the upload rule matches
-//! `<prefix>/*/train/*` and `<prefix>/*/test/*`, and Autopilot's own output has
-//! folders called `train`.
+//! Results lie beside the prefix, not under it: the upload rule matches all that lies
+//! under `<prefix>/`, so that a file in a wrong folder is answered, too.
 
 use crate::ids::{InvalidId, ModelName, Prefix};
 use crate::registry::EvaluationId;
@@ -114,6 +114,16 @@ pub fn evaluations_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}evaluations/", results_prefix(prefix, run))
 }
 
+/// Key of the words that a run's training rows hold, for those columns that have few.
+pub fn words_key(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}words.json", results_prefix(prefix, run))
+}
+
+/// The same of any run of a model, as a pattern of a policy.
+pub fn words_keys(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{}*/words.json", model_results_prefix(prefix, model))
+}
+
 /// Key of the row of training data that a run's model is asked about first, if
 /// there are no held-out rows.
 pub fn first_row_key(prefix: &Prefix, run: &RunRef) -> String {
@@ -148,7 +158,11 @@ pub enum Upload {
     Training(ModelName),
     /// Held-out rows, on which this model's champion is evaluated.
     HeldOut(ModelName),
-    /// A folder marker, a leftover or a key elsewhere: nothing to do.
+    /// A file under the prefix that lies in no folder that is read: whoever put it
+    /// there waits for something.
+    Misplaced,
+    /// Rows to validate candidates on, a folder marker, a leftover or a key outside
+    /// the prefix: nothing to do.
     Nothing,
 }
 
@@ -156,17 +170,16 @@ pub enum Upload {
 /// data and `<prefix>/<model>/test/<file>` held-out rows, unless it is a leftover
 /// of another program; a key of that form whose model is no model name is an error.
 pub fn parse_upload(prefix: &Prefix, key: &str) -> Result<Upload, InvalidId> {
-    let parts = key
-        .strip_prefix(prefix.as_str())
-        .and_then(|rest| rest.strip_prefix('/'))
-        .and_then(|rest| rest.split_once('/'));
-    match parts {
-        Some((model, rest)) => match rest.split_once('/') {
-            Some(("train", file)) if !is_leftover(file) => Ok(Upload::Training(model.parse()?)),
-            Some(("test", file)) if !is_leftover(file) => Ok(Upload::HeldOut(model.parse()?)),
-            _ => Ok(Upload::Nothing),
-        },
-        None => Ok(Upload::Nothing),
+    let under = key.strip_prefix(prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    let Some(under) = under.filter(|under| !is_leftover(under)) else {
+        return Ok(Upload::Nothing);
+    };
+    let mut parts = under.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(model), Some("train"), Some(_)) => Ok(Upload::Training(model.parse()?)),
+        (Some(model), Some("test"), Some(_)) => Ok(Upload::HeldOut(model.parse()?)),
+        (_, Some("validation"), Some(_)) => Ok(Upload::Nothing),
+        _ => Ok(Upload::Misplaced),
     }
 }
 
@@ -209,7 +222,7 @@ mod tests {
             "team/ml/churn/train/",
             "team/ml/churn/test/_SUCCESS",
             "team/ml/churn/validation/a.csv",
-            "team/ml/train/a.csv",
+            "team/ml/.trash/churn/a.csv",
             "team/ml-results/churn/20260131-0123456789/automl/x/train/chunk_0.csv",
             "other/churn/train/a.csv",
             "team/mlchurn/train/a.csv",
@@ -217,7 +230,17 @@ mod tests {
         ] {
             assert_eq!(parse_upload(&prefix, key), Ok(Upload::Nothing), "{key}");
         }
-        assert!(parse_upload(&prefix, "team/ml/../train/a.csv").is_err());
+        for key in [
+            "team/ml/a.csv",
+            "team/ml/train/a.csv",
+            "team/ml/churn/a.csv",
+            "team/ml/churn/train",
+            "team/ml/churn/Train/a.csv",
+            "team/ml/churn/data/train/a.csv",
+        ] {
+            assert_eq!(parse_upload(&prefix, key), Ok(Upload::Misplaced), "{key}");
+        }
+        assert!(parse_upload(&prefix, "team/ml/No Name/train/a.csv").is_err());
     }
 
     #[test]

@@ -239,16 +239,22 @@ impl Purpose<'_> {
                 statements
             }
             Purpose::Conclude(run) => {
-                let scoring = layout::scoring_prefix(&tenant.prefix, run);
                 let results = layout::results_prefix(&tenant.prefix, run);
                 let latest = layout::latest_report_key(&tenant.prefix, &run.model);
                 vec![
-                    allow(&["s3:GetObject"], json!(scope.objects(&scoring))),
+                    // What was scored, and what Autopilot tells of its candidates.
+                    allow(&["s3:GetObject"], json!(scope.objects(&results))),
                     allow(
                         &["s3:PutObject"],
                         json!([scope.objects(&results), scope.objects(&latest)]),
                     ),
                     scope.key_through_s3(),
+                    allow(
+                        &["sagemaker:DescribeAutoMLJobV2"],
+                        json!(scope.sagemaker("automl-job", &run.job_name())),
+                    ),
+                    // AWS knows no resource for this action.
+                    allow(&["sagemaker:ListCandidatesForAutoMLJob"], json!("*")),
                     scope.invoke(&run.model),
                 ]
             }
@@ -267,7 +273,15 @@ impl Purpose<'_> {
                     scope.invoke(&run.model),
                 ]
             }
-            Purpose::Answer(model) => vec![scope.invoke(model)],
+            Purpose::Answer(model) => {
+                let words = layout::words_keys(&tenant.prefix, model);
+                vec![
+                    scope.invoke(model),
+                    // Which words of a record training never saw.
+                    allow(&["s3:GetObject"], json!(scope.objects(&words))),
+                    scope.key_through_s3(),
+                ]
+            }
             Purpose::Remove(model) => {
                 let results = match model {
                     Some(model) => layout::model_results_prefix(&tenant.prefix, model),
@@ -619,13 +633,16 @@ mod tests {
     }
 
     #[test]
-    fn the_api_may_ask_one_endpoint_and_nothing_else() {
+    fn the_api_may_ask_one_endpoint_and_read_which_words_its_models_know() {
         let tenant = tenant("acme", "acme-ml", "p");
         let policy = Purpose::Answer(&"churn".parse().unwrap()).policy(&tenant);
         let endpoint =
             "arn:aws-us-gov:sagemaker:us-east-1:222222222222:endpoint/crosspilot-acme-churn";
+        let words = "arn:aws-us-gov:s3:::acme-ml/p-results/churn/*/words.json*";
         let expected = json!({"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Action": ["sagemaker:InvokeEndpoint"], "Resource": endpoint}
+            {"Effect": "Allow", "Action": ["sagemaker:InvokeEndpoint"], "Resource": endpoint},
+            {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": words},
+            Scope::of(&tenant).key_through_s3(),
         ]});
         assert_eq!(serde_json::from_str::<Value>(&policy).unwrap(), expected);
     }

@@ -100,7 +100,7 @@ pub struct BadTriggerTime {
 
 /// Names a run: the day of its trigger and a digest of what makes the trigger
 /// itself, such as `20260131-3f9a2c71b0`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
@@ -185,7 +185,7 @@ impl fmt::Debug for RunId {
 
 /// Which run a handler works for. Carried through the state machine; all that
 /// grants anything (role, external ID, bucket) is looked up in the registry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunRef {
     /// Whose run it is.
     pub tenant: TenantId,

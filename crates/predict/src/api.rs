@@ -4,6 +4,7 @@ mod event;
 mod problem;
 mod records;
 mod switch;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -113,7 +114,7 @@ async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Proble
         .open(&tenant, Purpose::Answer(&model))
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
-    let switch = switch::Switch { app, event, session };
+    let switch = switch::Switch { app, event, session, tenant: &tenant };
     let (given, serving, warnings) = switch.ask(lineup, champion).await?;
 
     let predictions = answer::predictions(&[given], kind(settings, serving.metric.as_deref()))

@@ -22,6 +22,7 @@ use crate::comparison::{Answers, kind};
 use crate::data::{self, Source};
 use crate::endpoint::{Calls, Endpoint};
 use crate::evaluation::Summary;
+use crate::insights::{self, Insights};
 use crate::results::Results;
 use crate::scoring::{cells, named};
 use crate::table::{Table, csv_text};
@@ -123,7 +124,14 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     } else {
         scored.unwrap_or_else(nothing)
     };
-    let results = Results::new(&request, settings, scored)?;
+    let insights = match tabular {
+        true => {
+            let smaller = request.score.smaller_is_better;
+            insights::of(&session, &bucket, run, &request.job, smaller).await
+        }
+        false => Insights::default(),
+    };
+    let results = Results::new(&request, settings, scored, insights)?;
 
     let place = layout::results_prefix(&tenant.prefix, run);
     let write = async |name: &str, content_type, body| {

@@ -27,6 +27,7 @@ use crate::comparison::{answers_of, measure, metric, truth};
 use crate::data;
 use crate::endpoint::Calls;
 use crate::evaluation::Evaluation;
+use crate::insights::Insights;
 use crate::report::{self, Described, Occasion, Report};
 use crate::table::Unfit;
 
@@ -211,6 +212,7 @@ impl Job<'_> {
             predictions: &predictions,
             truth: Some(&truth),
             evaluation: evaluation.as_ref(),
+            insights: &Insights::default(),
         });
         let document = json!({
             "run": run,

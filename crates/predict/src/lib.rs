@@ -14,6 +14,7 @@ mod data;
 mod endpoint;
 mod evaluate;
 mod evaluation;
+mod insights;
 mod python;
 mod report;
 mod results;

@@ -2,6 +2,7 @@
 
 mod chart;
 mod html;
+mod insights;
 mod sections;
 mod words;
 
@@ -13,6 +14,7 @@ use crate::answer::Prediction;
 use crate::conclude::Warned;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
+use crate::insights::Insights;
 
 const STYLE: &str = include_str!("report/page.css");
 
@@ -29,6 +31,8 @@ pub(crate) struct Report<'a> {
     /// The target's raw cells, one for each row of the source.
     pub(crate) truth: Option<&'a [String]>,
     pub(crate) evaluation: Option<&'a Evaluation>,
+    /// What Autopilot itself tells.
+    pub(crate) insights: &'a Insights,
 }
 
 /// Which model a report is about.
@@ -70,7 +74,12 @@ pub(crate) fn html(report: &Report<'_>) -> String {
     let tiles = report
         .evaluation
         .map_or(String::new(), |evaluation| html::tiles(&words::tiles(report, evaluation)));
-    let charts = report.evaluation.map_or(String::new(), sections::charts);
+    let charts = match report.evaluation {
+        Some(evaluation) => sections::charts(evaluation),
+        None => insights::validation(report.insights),
+    };
+    let Described { score, candidate, .. } = &report.model;
+    let tried = insights::cards(report.insights, score.metric.as_deref(), candidate);
     let examples = sections::examples(report);
     let mistakes = sections::surest_mistakes(report).unwrap_or_default();
     let (verdict, data) = match &report.occasion {
@@ -100,6 +109,7 @@ pub(crate) fn html(report: &Report<'_>) -> String {
 {tiles}
 <div class="cards">
 {charts}
+{tried}
 {examples}
 {mistakes}
 {verdict}

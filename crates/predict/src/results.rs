@@ -9,6 +9,7 @@ use crate::comparison::{Answers, truth};
 use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
+use crate::insights::Insights;
 use crate::report::{self, Described, Occasion, Report};
 
 /// All that a run's results are composed of.
@@ -20,6 +21,7 @@ pub(crate) struct Results<'a> {
     truth: Option<Vec<String>>,
     predictions: Vec<Prediction>,
     evaluation: Option<Evaluation>,
+    insights: Insights,
 }
 
 impl<'a> Results<'a> {
@@ -27,6 +29,7 @@ impl<'a> Results<'a> {
         request: &'a ConcludeRequest,
         settings: &'a ModelSettings,
         answers: Answers,
+        insights: Insights,
     ) -> Result<Self, Error> {
         let Answers { source, predictions } = answers;
         let target = &settings.target;
@@ -35,7 +38,7 @@ impl<'a> Results<'a> {
             Some(truth) => Evaluation::new(truth, &predictions).map_err(compose("evaluation"))?,
             None => None,
         };
-        Ok(Self { request, target, source, truth, predictions, evaluation })
+        Ok(Self { request, target, source, truth, predictions, evaluation, insights })
     }
 
     pub(crate) fn predicted(&self) -> usize {
@@ -121,6 +124,7 @@ impl<'a> Results<'a> {
             predictions: &self.predictions,
             truth: self.truth.as_deref(),
             evaluation: self.evaluation.as_ref(),
+            insights: &self.insights,
         })
     }
 }

@@ -20,8 +20,8 @@ use crosspilot_core::error::CallError;
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{DEFAULT_HOLD_OUT, ModelSettings, Problem};
-use crosspilot_table::is_missing;
 use crosspilot_table::stream::{Row, Stream};
+use crosspilot_table::{Words, is_missing, words};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -157,12 +157,14 @@ async fn survey(bucket: &Bucket<'_>, settings: &ModelSettings, data: &Data) -> R
 }
 
 /// Copies the rows to train on, and then those that are set aside, into the run's
-/// folder. Done again, it writes the same. Gives how many were set aside.
+/// folder, with the words that these columns hold in the rows to train on. Done again,
+/// it writes the same. Gives how many were set aside.
 pub(crate) async fn copy(
     bucket: &Bucket<'_>,
     run: &RunRef,
     settings: &ModelSettings,
     split: &Split,
+    categories: &BTreeSet<String>,
 ) -> Result<u64, Error> {
     let prefix = &bucket.tenant.prefix;
     let training = layout::split_training_prefix(prefix, run);
@@ -180,6 +182,8 @@ pub(crate) async fn copy(
     divider.close_part();
     write_parts(bucket, &training, &mut divider).await?;
     let set_aside = divider.set_aside;
+    let words = divider.take_words().of(categories);
+    bucket.write_json(&layout::words_key(prefix, run), &words).await?;
     let source = bucket.uri(&layout::train_prefix(prefix, &run.model));
     let key = layout::held_out_key(prefix, run);
     bucket.keep_held_out(&key, &source, false, divider.into_held_out()).await?;
@@ -352,6 +356,7 @@ struct Divider<'a> {
     done: Vec<(usize, Vec<u8>)>,
     held_out: csv::Writer<Vec<u8>>,
     set_aside: u64,
+    words: words::Gathered,
 }
 
 impl<'a> Divider<'a> {
@@ -366,6 +371,7 @@ impl<'a> Divider<'a> {
             done: Vec::new(),
             held_out: writer(),
             set_aside: 0,
+            words: words::Gathered::default(),
         }
     }
 
@@ -396,6 +402,9 @@ impl<'a> Divider<'a> {
             self.set_aside += 1;
             return;
         }
+        for (position, cell) in row.cells().enumerate() {
+            self.words.observe(position, cell);
+        }
         write(&mut self.part, row.cells());
         if self.part.get_ref().len() >= PART {
             self.close_part();
@@ -421,6 +430,17 @@ impl<'a> Divider<'a> {
 
     fn take_parts(&mut self) -> Vec<(usize, Vec<u8>)> {
         std::mem::take(&mut self.done)
+    }
+
+    /// The words of all columns in the rows to train on.
+    fn take_words(&mut self) -> Words {
+        let names: Vec<String> = self
+            .header
+            .iter()
+            .flatten()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        std::mem::take(&mut self.words).named(names.iter().map(String::as_str))
     }
 
     fn into_held_out(self) -> Vec<u8> {

@@ -252,8 +252,11 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     }
     let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
 
+    let categories = verdict.categories(&settings.target);
     let set_aside = match &hold_out {
-        Some(Plan::SetAside(split)) => Some(hold_out::copy(&bucket, &run, settings, split).await?),
+        Some(Plan::SetAside(split)) => {
+            Some(hold_out::copy(&bucket, &run, settings, split, &categories).await?)
+        }
         _ => record.set_aside,
     };
     let features = verdict.features(&settings.target);
@@ -272,6 +275,10 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     if let Some(record) = verdict.first_record(&settings.target) {
         let key = layout::first_row_key(&tenant.prefix, &run);
         bucket.write(&key, "text/csv; charset=utf-8", record).await?;
+    }
+    if let (None, Some(words)) = (set_aside, &verdict.words) {
+        let words = words.clone().of(&categories);
+        bucket.write_json(&layout::words_key(&tenant.prefix, &run), &words).await?;
     }
     if let Some(specification) = request::feature_specification(settings) {
         let key = request::feature_specification_key(&tenant, &run);

@@ -15,6 +15,7 @@
 //! | is it true or false? | [`boolean`] |
 //! | what does a column hold? | [`kind`] |
 //! | how many labels can be told apart? | [`label`] |
+//! | which words did training see? | [`words`] |
 
 pub mod boolean;
 pub mod date;
@@ -26,10 +27,12 @@ pub mod number;
 pub mod shape;
 pub mod stream;
 pub mod unpack;
+pub mod words;
 
 pub use boolean::Booleans;
 pub use kind::{Kind, Profile};
 pub use missing::is_missing;
+pub use words::Words;
 
 /// Opens a reader of all records, the header among them, whatever their lengths.
 pub fn reader(text: &[u8]) -> csv::Reader<&[u8]> {

@@ -287,6 +287,23 @@ fn what_can_start_no_run_costs_at_most_one_execution_a_minute() {
 }
 
 #[test]
+fn a_file_in_a_wrong_folder_starts_nothing_and_is_answered_in_the_bucket() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "wrong-folder").await;
+        customer.put("crosspilot/churn/validation/data.csv", churn(10, 1)).await;
+        customer.put("crosspilot/.DS_Store", "x".into()).await;
+        customer.put("crosspilot/churn/Training/data.csv", churn(10, 1)).await;
+        let failure = customer.failed(&customer.first_execution().await).await;
+        assert_eq!(failure["code"], "TriggerInvalid", "{failure}");
+        let page = customer.get("crosspilot-results/problem.html").await;
+        assert!(page.contains("What was uploaded started nothing."), "{page}");
+        assert!(page.contains("crosspilot/churn/Training/data.csv"), "{page}");
+        assert!(page.contains("crosspilot/&lt;model&gt;/train/"), "{page}");
+        assert!(runs(&customer).await.is_empty());
+    });
+}
+
+#[test]
 fn an_upload_that_could_not_be_let_in_comes_again() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "again-later").await;

@@ -175,5 +175,10 @@ fn without_enough_rows_nothing_is_set_aside_and_the_run_says_so() {
         let warnings = output["warnings"].as_array().unwrap();
         let said = warnings.iter().find(|w| w["code"] == "NothingSetAside").unwrap();
         assert!(said["message"].as_str().unwrap().contains("/test/"), "{said}");
+        // Autopilot's own measures stand in its place.
+        let report = customer.get("crosspilot-results/churn/latest/report.html").await;
+        for card in ["by which this model was chosen", "What moves its answers"] {
+            assert!(report.contains(card), "{card}: {report}");
+        }
     });
 }

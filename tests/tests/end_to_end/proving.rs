@@ -26,6 +26,7 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "function-time-out",
         "dead-run-event",
         "bus-principals",
+        "insights-form",
         "throttled-api",
         "untyped-request",
         "unknown-account",

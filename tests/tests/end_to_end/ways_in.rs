@@ -49,6 +49,16 @@ async fn good_request(customer: &Customer, run: &RunRef) {
     let probabilities = &answer["predictions"][0]["probabilities"];
     let sum = probabilities["True."].as_f64().unwrap() + probabilities["False."].as_f64().unwrap();
     assert!((sum - 1.0).abs() < 1e-6, "{probabilities}");
+    assert_eq!(answer.get("warnings"), None, "{answer}");
+
+    let odd = json!({"records": [
+        {"State": "CA", "Calls": 9},
+        {"State": "a state that training never saw", "Calls": "many"},
+    ]});
+    let (status, answer) = customer.ask(&customer.token(), "churn", &odd.to_string()).await;
+    let warning = |column, code| json!({"record": 2, "column": column, "code": code});
+    let warnings = json!([warning("State", "unseen_word"), warning("Calls", "not_a_number")]);
+    assert_eq!((status, &answer["warnings"]), (200, &warnings), "{answer}");
 }
 
 async fn refusals(customer: &Customer) {

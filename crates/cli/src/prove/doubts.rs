@@ -86,6 +86,11 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "crosspilot tenant add NAME --account ACCOUNT --region REGION, until it says that the bus is full",
     ),
     by_hand(
+        "insights-form",
+        "Autopilot's analysis.json and statistics.json have the form that the report reads",
+        "the report of a run with training.hold_out = 0 shows shares of columns and a confusion matrix",
+    ),
+    by_hand(
         "throttled-api",
         "an HTTP API answers 503 for a function above its reserved concurrency",
         "aws lambda put-function-concurrency --function-name crosspilot-predict --reserved-concurrent-executions 1, then two predictions at once",

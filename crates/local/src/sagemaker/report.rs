@@ -18,18 +18,29 @@ pub(super) fn explainability(shares: &[(String, f64)], analysis: &Analysis) -> V
     })
 }
 
-/// `statistics.json` where Autopilot's model insights have it.
+/// `statistics.json` where Autopilot's model insights have it. Source of its form:
+/// SageMaker Developer Guide, "Model quality metrics".
 pub(super) fn insights(best: &Trained, analysis: &Analysis) -> Value {
     let section = match analysis.problem_type.as_str() {
         "Regression" => "regression_metrics",
         "BinaryClassification" => "binary_classification_metrics",
         _ => "multiclass_classification_metrics",
     };
-    let values: Map<String, Value> = best
+    let mut values: Map<String, Value> = best
         .metrics
         .iter()
         .map(|(metric, value)| (metric.as_str().to_lowercase(), json!({ "value": value })))
         .collect();
+    if !best.confusion.is_empty() {
+        let labels: Vec<&String> = analysis.labels.iter().map(|(label, _)| label).collect();
+        let row = |counts: &Vec<u64>| -> Map<String, Value> {
+            labels.iter().zip(counts).map(|(label, rows)| ((*label).clone(), json!(rows))).collect()
+        };
+        let rows = labels.iter().zip(&best.confusion);
+        let matrix: Map<String, Value> =
+            rows.map(|(label, counts)| ((*label).clone(), Value::Object(row(counts)))).collect();
+        values.insert("confusion_matrix".to_owned(), Value::Object(matrix));
+    }
     json!({ "version": 0.0, "dataset": { "item_count": analysis.rows }, section: values })
 }
 

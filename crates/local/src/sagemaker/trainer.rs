@@ -102,6 +102,8 @@ pub(super) struct Trained {
     pub(super) algorithm: &'static str,
     pub(super) objective: f64,
     pub(super) metrics: Vec<(Metric, f64)>,
+    /// Numbers of validation rows by true and predicted label; empty for numbers.
+    pub(super) confusion: Vec<Vec<u64>>,
     pub(super) seconds: f64,
     pub(super) predictor: Predictor,
 }
@@ -193,6 +195,7 @@ impl From<&crosspilot_automl::Candidate> for Trained {
             algorithm: candidate.algorithm.as_str(),
             objective: candidate.objective,
             metrics: candidate.metrics.clone(),
+            confusion: candidate.confusion.clone(),
             seconds: candidate.fit_seconds,
             predictor: Predictor(candidate.model.clone()),
         }

@@ -1,10 +1,10 @@
 //! Records as callers send them, turned into what an endpoint takes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use crosspilot_core::registry::Serving;
 use crosspilot_table::number::number;
-use crosspilot_table::{Booleans, format, is_missing, shape};
+use crosspilot_table::{Booleans, Words, format, is_missing, shape};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +27,8 @@ pub(super) struct Records {
     pub(super) text: Vec<u8>,
     /// How many there are.
     pub(super) count: usize,
-    /// What the model will not understand of them.
-    pub(super) warnings: Vec<Warning>,
+    /// Their cells, in the order of the model's columns.
+    rows: Vec<Record>,
 }
 
 /// A cell that the model does not understand, so that its answer is about less than
@@ -48,6 +48,8 @@ pub(super) struct Warning {
 enum WarningCode {
     /// The column held numbers in training, and this is none.
     NotANumber,
+    /// The column held few words in training, and this is none of them.
+    UnseenWord,
 }
 
 /// One record: a cell for each feature.
@@ -163,7 +165,6 @@ impl<'de> Deserialize<'de> for Cell {
 struct Columns<'a> {
     features: &'a [String],
     booleans: &'a BTreeMap<String, Booleans>,
-    numeric: &'a BTreeSet<String>,
     target: &'a str,
     positions: HashMap<&'a str, usize>,
 }
@@ -171,7 +172,7 @@ struct Columns<'a> {
 /// The endpoint's request body and its number of records, in the columns and the
 /// spelling that this model was trained on.
 pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
-    let Serving { features, booleans, numeric, target, .. } = model;
+    let Serving { features, booleans, target, .. } = model;
     let media_type = event.media_type();
     let body = event.body()?;
     if body.len() > MAX_BYTES {
@@ -181,7 +182,7 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
     }
     let positions =
         features.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
-    let columns = Columns { features, booleans, numeric, target, positions };
+    let columns = Columns { features, booleans, target, positions };
     let records = match media_type.as_deref() {
         Some("application/json") => of_json(&body, &columns)?,
         Some("text/csv") => of_csv(&body, &columns)?,
@@ -197,33 +198,47 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
             "the records have more than 2 MB as CSV: send fewer at a time",
         ));
     }
-    let warnings = warnings(&records, &columns);
-    if let (Some(Warning { record, column, .. }), true) = (warnings.first(), event.is_strict()) {
-        return Err(Problem::bad_request(format!(
-            "column {:?} of record {record} is no number, and the model has learned from numbers there: write it as 1234.5",
-            shortened(column)
-        )));
-    }
-    Ok(Records { text, count: records.len(), warnings })
+    Ok(Records { text, count: records.len(), rows: records })
 }
 
-/// What training never saw the like of. What words a column holds is the customer's
-/// data and not known here, but which columns hold numbers is.
-fn warnings(records: &[Record], columns: &Columns<'_>) -> Vec<Warning> {
-    let of_record = |(record, cells): (usize, &Record)| {
-        let odd = columns.features.iter().zip(cells).filter(|(name, cell)| {
-            columns.numeric.contains(*name)
-                && !is_missing(cell.as_bytes())
-                && number(cell.as_bytes()).is_none()
-        });
-        let warning = |(name, _): (&String, &String)| Warning {
-            record: record + 1,
-            column: name.clone(),
-            code: WarningCode::NotANumber,
+impl Records {
+    /// What training never saw the like of, as far as these words tell. With many
+    /// records, the first of them.
+    pub(super) fn warnings(&self, model: &Serving, words: &Words) -> Vec<Warning> {
+        let code = |name: &String, cell: &str| {
+            if model.numeric.contains(name) {
+                let odd = !is_missing(cell.as_bytes()) && number(cell.as_bytes()).is_none();
+                odd.then_some(WarningCode::NotANumber)
+            } else {
+                words.lack(name, cell).then_some(WarningCode::UnseenWord)
+            }
         };
-        odd.map(warning).collect::<Vec<_>>()
-    };
-    records.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS).collect()
+        let of_record = |(record, cells): (usize, &Record)| {
+            let odd = model.features.iter().zip(cells).filter_map(|(name, cell)| {
+                let code = code(name, cell)?;
+                Some(Warning { record: record + 1, column: name.clone(), code })
+            });
+            odd.collect::<Vec<_>>()
+        };
+        self.rows.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS).collect()
+    }
+}
+
+impl Warning {
+    /// The same as an error, for callers who want no answer then.
+    pub(super) fn problem(&self) -> Problem {
+        let Self { record, column, code } = self;
+        let why = match code {
+            WarningCode::NotANumber => {
+                "is no number, and the model has learned from numbers there: write it as 1234.5"
+            }
+            WarningCode::UnseenWord => {
+                "holds a word that the model has not learned from: write it as the training data does"
+            }
+        };
+        let column = shortened(column);
+        Problem::bad_request(format!("column {column:?} of record {record} {why}"))
+    }
 }
 
 fn too_many() -> Problem {
@@ -434,27 +449,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_where_one_is_due_is_a_warning_or_an_error_as_the_caller_wants() {
-        let asked = |strict: bool| {
-            let text = r#"{"records":[{"Day Mins":"70"},{"Day Mins":"$70"},{"Day Mins":null},{"Day Mins":"seventy"}]}"#;
-            let mut event = json!({"headers": {"content-type": "application/json"}, "body": text});
-            if strict {
-                event["queryStringParameters"] = json!({"strict": "true"});
-            }
-            let event: Event = serde_json::from_value(event).unwrap();
-            body(&event, &model(&["age", "plan", "Day Mins", "vip"]))
-        };
+    fn what_training_never_saw_the_like_of_is_a_warning_or_an_error_as_the_caller_wants() {
+        let text = r#"{"records":[
+            {"Day Mins":"70","plan":"basic"},{"Day Mins":"$70","plan":"gold"},
+            {"Day Mins":null,"plan":null},{"age":"seventy"}]}"#;
+        let model = model(&["age", "plan", "Day Mins", "vip"]);
+        let event = json!({"headers": {"content-type": "application/json"}, "body": text});
+        let records = body(&serde_json::from_value(event).unwrap(), &model).unwrap();
+        let words: Words =
+            serde_json::from_value(json!({"columns": {"plan": ["basic", "plus"]}})).unwrap();
         let warning =
-            |record| json!({"record": record, "column": "Day Mins", "code": "not_a_number"});
-        let warnings = serde_json::to_value(asked(false).unwrap().warnings).unwrap();
-        assert_eq!(warnings, json!([warning(2), warning(4)]));
-        let problem = asked(true).unwrap_err();
-        assert_eq!(problem.status, 400);
-        assert!(
-            problem.detail.starts_with("column \"Day Mins\" of record 2 is no number"),
-            "{}",
-            problem.detail
+            |record, column, code| json!({"record": record, "column": column, "code": code});
+        let warnings = records.warnings(&model, &words);
+        assert_eq!(
+            serde_json::to_value(&warnings).unwrap(),
+            json!([warning(2, "plan", "unseen_word"), warning(2, "Day Mins", "not_a_number")])
         );
+        for (warning, said) in warnings.iter().zip(["holds a word", "is no number"]) {
+            let problem = warning.problem();
+            let detail = problem.detail;
+            assert_eq!(problem.status, 400);
+            assert!(detail.contains("of record 2") && detail.contains(said), "{detail}");
+            assert!(!detail.contains("gold") && !detail.contains("$70"), "{detail}");
+        }
+        let none = records.warnings(&model, &Words::default());
+        assert_eq!(none.len(), 1);
     }
 
     #[test]

@@ -8,10 +8,12 @@ use crosspilot_core::error::{Code, Coded, MODEL_ERROR};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Lineup, Serving};
 use crosspilot_core::session::CustomerSession;
+use crosspilot_core::tenant::Tenant;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records::{self, Records, Warning};
+use super::records::{self, Warning};
+use super::words;
 use crate::Error;
 use crate::answer::Answer;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -24,6 +26,7 @@ pub(super) struct Switch<'a> {
     pub(super) app: &'a App,
     pub(super) event: &'a Event,
     pub(super) session: CustomerSession,
+    pub(super) tenant: &'a Tenant,
 }
 
 /// Whom a request goes to.
@@ -121,10 +124,12 @@ impl Switch<'_> {
     }
 
     /// Sends the records as that model takes them. Records that it does not take
-    /// are a problem of the caller's.
+    /// are a problem of the caller's, and so are those with warnings if the caller
+    /// wants none.
     async fn send(&self, ask: &Ask) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
         let model = ask.model();
-        let Records { text, count, warnings } = records::body(self.event, model)?;
+        let records = records::body(self.event, model)?;
+        let words = words::of(&self.session, self.tenant, &model.run);
         let endpoint = Endpoint {
             runtime: self.session.sagemaker_runtime(),
             name: model.endpoint.clone(),
@@ -134,7 +139,15 @@ impl Switch<'_> {
             },
             calls: Calls::default(),
         };
-        Ok((endpoint.ask(text, count).await, warnings))
+        if self.event.is_strict() {
+            return match records.warnings(model, words.await.as_ref()).first() {
+                Some(warning) => Err(warning.problem()),
+                None => Ok((endpoint.ask(records.text, records.count).await, Vec::new())),
+            };
+        }
+        let ask = endpoint.ask(records.text.clone(), records.count);
+        let (answered, words) = tokio::join!(ask, words);
+        Ok((answered, records.warnings(model, words.as_ref())))
     }
 
     async fn lineup(&self, of: &Serving) -> Result<Lineup, Problem> {

@@ -81,11 +81,25 @@ fn classification(c: &Classification) -> String {
     cards.concat()
 }
 
-/// The confusion matrix as a heat map, row by row in percent.
+/// The confusion matrix of held-out rows.
 fn confusion(c: &Classification) -> String {
     let report = &c.report;
-    let support = |k: usize| report.confusion[k].iter().sum::<u64>();
-    let mut kept: Vec<usize> = (0..report.labels.len()).collect();
+    let (html, kept) = matrix(&report.labels, &report.confusion);
+    let mut sentence =
+        "Each row is what was true, each column what the model said. The diagonal is right."
+            .to_owned();
+    if kept < report.labels.len() {
+        sentence +=
+            &format!(" These are the {kept} most frequent of {} answers.", report.labels.len());
+    }
+    card(report.labels.len() > 4, "What was true, what it said", &sentence, &html)
+}
+
+/// A confusion matrix as a heat map, row by row in percent, of the most frequent labels;
+/// and how many these are.
+pub(super) fn matrix(labels: &[String], counts: &[Vec<u64>]) -> (String, usize) {
+    let support = |k: usize| counts[k].iter().sum::<u64>();
+    let mut kept: Vec<usize> = (0..labels.len()).collect();
     kept.sort_by_key(|k| std::cmp::Reverse(support(*k)));
     kept.truncate(MATRIX_LABELS);
     kept.sort_unstable();
@@ -94,13 +108,13 @@ fn confusion(c: &Classification) -> String {
         "<div class=\"scroll\"><table class=\"{size}\"><thead><tr><th class=\"axis\">truly ↓ predicted →</th>"
     );
     for &k in &kept {
-        html += &format!("<th>{}</th>", text(&report.labels[k]));
+        html += &format!("<th>{}</th>", text(&labels[k]));
     }
     html += "</tr></thead><tbody>";
     for &row in &kept {
-        html += &format!("<tr><th>{}</th>", text(&report.labels[row]));
+        html += &format!("<tr><th>{}</th>", text(&labels[row]));
         for &column in &kept {
-            let cell = report.confusion[row][column];
+            let cell = counts[row][column];
             let share = cell as f64 / support(row).max(1) as f64;
             let class = if share > 0.75 { " class=\"deep\"" } else { "" };
             html += &format!(
@@ -112,17 +126,7 @@ fn confusion(c: &Classification) -> String {
         html += "</tr>";
     }
     html += "</tbody></table></div>";
-    let mut sentence =
-        "Each row is what was true, each column what the model said. The diagonal is right."
-            .to_owned();
-    if kept.len() < report.labels.len() {
-        sentence += &format!(
-            " These are the {} most frequent of {} answers.",
-            kept.len(),
-            report.labels.len()
-        );
-    }
-    card(report.labels.len() > 4, "What was true, what it said", &sentence, &html)
+    (html, kept.len())
 }
 
 /// Precision and recall of each answer.

@@ -12,6 +12,7 @@ use crate::answer::Prediction;
 use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
+use crate::insights::{Confusion, Insights};
 use crate::table::Table;
 
 const HOSTILE: &str = "<script>alert('x')</script>\" onload=\"x";
@@ -76,6 +77,7 @@ fn page_of(
     let predictions: Vec<Prediction> =
         rows.iter().map(|(_, prediction)| prediction.clone()).collect();
     let evaluation = Evaluation::new(&truth, &predictions).unwrap();
+    let insights = insights();
     let ConcludeRequest { run, job, candidate, endpoint, score, .. } = request;
     let ConcludeRequest { decision, warnings, comparison, .. } = request;
     html(&Report {
@@ -86,8 +88,39 @@ fn page_of(
         source: &source,
         predictions: &predictions,
         truth: Some(&truth),
-        evaluation: evaluation.as_ref(),
+        evaluation: evaluation.as_ref().filter(|_| held_out),
+        insights: &insights,
     })
+}
+
+/// What Autopilot tells of a job, hostile names among it.
+fn insights() -> Insights {
+    let columns = ["Int'l Plan", HOSTILE, "Account Length"].map(str::to_owned);
+    Insights {
+        leaderboard: vec![
+            ("crosspilot-churn-3f9a2c71b0-trial-t1-1".into(), 0.9144),
+            ("crosspilot-churn-3f9a2c71b0-trial-t1-2".into(), 0.9012),
+        ],
+        importance: columns.into_iter().zip([0.6, 0.3, 0.1]).collect(),
+        validation: Some(Confusion {
+            labels: vec!["False.".into(), HOSTILE.into()],
+            counts: vec![vec![431, 12], vec![20, 61]],
+        }),
+    }
+}
+
+#[test]
+fn what_autopilot_tells_stands_in_the_report_and_its_matrix_where_there_is_no_other() {
+    let rows = binary(200, ["False.", "True."]);
+    let evaluated = page("Churn?", &request("F1", 0.9144), &rows, true);
+    let unevaluated = page("Churn?", &request("F1", 0.9144), &rows, false);
+    for page in [&evaluated, &unevaluated] {
+        assert!(page.contains("What moves its answers") && page.contains("What else was tried"));
+        assert!(page.contains("✓ this model") && !page.contains("<script"));
+    }
+    let chosen = "by which this model was chosen";
+    assert!(unevaluated.contains(chosen) && unevaluated.contains("431"));
+    assert!(!evaluated.contains(chosen));
 }
 
 fn labelled(labels: &[&str], probabilities: Vec<f64>) -> Prediction {

@@ -1,7 +1,7 @@
 //! From what was seen to a verdict: the rules of Autopilot, and of good sense.
 
 use crosspilot_core::settings::{FeatureType, ModelSettings, Objective, Problem, Validation};
-use crosspilot_table::{Kind, Profile};
+use crosspilot_table::{Kind, Profile, Words};
 
 use super::MOST_FILES;
 use super::column::{ENOUGH, Seen};
@@ -104,6 +104,7 @@ pub(super) fn judge(settings: &ModelSettings, places: &Places<'_>, parts: Parts<
         validation,
         columns: columns(&training),
         row: row(&training),
+        words: words(&mut training),
         target: training
             .table
             .as_ref()
@@ -479,6 +480,14 @@ fn parquet_column(
             ),
         ));
     }
+}
+
+/// The words of the columns, where every row was read: of rows that were not, nobody
+/// knows what they hold.
+fn words(training: &mut Inspection<'_>) -> Option<Words> {
+    let all = training.is_exact();
+    let table = training.table.as_mut().filter(|_| all)?;
+    Some(std::mem::take(&mut table.words).named(table.names.iter().map(String::as_str)))
 }
 
 /// A row of the data, or, of Parquet, of which no rows are read, each column's

@@ -2,7 +2,7 @@
 //! and added up column by column.
 
 use crosspilot_table::number::number;
-use crosspilot_table::reader;
+use crosspilot_table::{reader, words};
 
 use super::column::{Answer, Seen};
 use super::repeats::Repeats;
@@ -39,6 +39,8 @@ pub(super) struct Table {
     pub(super) first: Option<csv::StringRecord>,
     /// Which rows there are, by what their features hold.
     pub(super) repeats: Repeats,
+    /// The words of the columns.
+    pub(super) words: words::Gathered,
 }
 
 impl Table {
@@ -57,6 +59,7 @@ impl Table {
             bad_weights: 0,
             first: None,
             repeats: Repeats::new(&names),
+            words: words::Gathered::default(),
             names,
         }
     }
@@ -76,6 +79,7 @@ impl Table {
                 let hash = seen.observe(cell.as_bytes(), answer.unwrap_or_default());
                 features = self.repeats.and(features, index, hash);
             }
+            self.words.observe(index, cell.as_bytes());
         }
         self.repeats.observe(features);
         let weight = self.weight.and_then(|weight| row.get(weight));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crosspilot_table::{Booleans, Kind};
+use crosspilot_table::{Booleans, Kind, Words};
 use serde::Serialize;
 
 /// Findings that a verdict lists of each severity; a thousand broken files need
@@ -40,6 +40,9 @@ pub struct Verdict {
     /// the customer's bucket, and is no part of the answer.
     #[serde(skip)]
     pub row: Option<Vec<String>>,
+    /// The words of the columns, if all rows were read. They are data, too.
+    #[serde(skip)]
+    pub words: Option<Words>,
 }
 
 impl Verdict {
@@ -64,6 +67,13 @@ impl Verdict {
         let features = self.columns.iter().filter(|column| column.name != target);
         let numeric = features.filter(|column| column.kind == Some(Kind::Numeric));
         numeric.map(|column| column.name.clone()).collect()
+    }
+
+    /// The columns besides the target that hold words of a limited set.
+    pub fn categories(&self, target: &str) -> BTreeSet<String> {
+        let features = self.columns.iter().filter(|column| column.name != target);
+        let words = features.filter(|column| column.kind == Some(Kind::Categorical));
+        words.map(|column| column.name.clone()).collect()
     }
 
     /// The row that the model is asked about first, as CSV with its header and
