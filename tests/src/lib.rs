@@ -324,11 +324,11 @@ pub fn http() -> reqwest::Client {
 
 /// Waits for a condition: there is no fixed time that would be right on every
 /// machine. Looks more and more seldom, since all tests' looks load the one local
-/// cloud. Gives up after four minutes: the whole suite shares it.
+/// cloud. Gives up after eight minutes: the whole suite shares it.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     let mut pause = Duration::from_millis(50);
-    while began.elapsed() < Duration::from_secs(240) {
+    while began.elapsed() < Duration::from_secs(480) {
         if let Some(value) = condition().await {
             return value;
         }

@@ -114,6 +114,7 @@ impl Grid<'_> {
             ("results", layout::results_prefix(&prefix, &run)),
             ("scoring", layout::scoring_prefix(&prefix, &run)),
             ("evaluations", layout::evaluations_prefix(&prefix, &run)),
+            ("words", layout::words_key(&prefix, &run)),
             ("earlier results", layout::results_prefix(&prefix, earlier)),
             ("model results", layout::model_results_prefix(&prefix, &model)),
             ("sibling train", layout::train_prefix(&prefix, &sibling.model)),
