@@ -35,7 +35,7 @@ fn compare(megabytes: usize, files: usize) {
         // Nothing shall start to train on it.
         let status = crosspilot_core::tenant::TenantStatus::Suspended;
         cloud.vendor().set_status(&customer.tenant.tenant, status).await.unwrap();
-        let part = churn(megabytes * 1_000_000 / files / 24, 1);
+        let part = churn(megabytes * 1_000_000 / files / 67, 1);
         let started = Instant::now();
         for number in 0..files {
             let key = format!("crosspilot/churn/train/part-{number:04}.csv");

@@ -2,12 +2,14 @@
 //! in an account of its own for each, and plain ways to do what users do.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
+pub mod data;
 pub mod fleet;
 pub mod vendor_side;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -30,9 +32,13 @@ use crosspilot_local::{LocalCloud, Onboarding, Options};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+pub use crate::data::churn;
+
 /// The cloud's servers live in this runtime, which outlasts every test.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 static CLOUD: OnceLock<LocalCloud> = OnceLock::new();
+/// Tests that are on the cloud now.
+static TESTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Where the tests keep the emulator's installation and the cloud's files.
 pub fn home() -> PathBuf {
@@ -52,7 +58,31 @@ pub fn on_local_cloud<F: Future>(test: impl FnOnce(&'static LocalCloud) -> F) ->
                 .expect("the local cloud starts")
         })
     });
+    let _here = Here::new();
     RUNTIME.block_on(test(cloud))
+}
+
+/// A test that is on the cloud, until it ends in whichever way.
+struct Here;
+
+impl Here {
+    fn new() -> Self {
+        TESTS.fetch_add(1, Ordering::AcqRel);
+        Self
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        TESTS.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until no other test is on the cloud, for as long as one is.
+pub async fn alone() {
+    while TESTS.load(Ordering::Acquire) > 1 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Held by tests in which a trust is broken, and by those that probe all
@@ -376,21 +406,6 @@ pub async fn all<F: Future<Output = ()> + 'static>(tasks: impl IntoIterator<Item
         }
     })
     .await;
-}
-
-/// Rows of customers, of whom those with many calls and a monthly contract leave.
-pub fn churn(rows: usize, seed: u64) -> String {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let mut text = String::from("State,Calls,Minutes,Contract,Churn?\n");
-    for _ in 0..rows {
-        let (calls, minutes, yearly) = (rng.u32(..10), rng.f64() * 300.0, rng.bool());
-        let leaves = f64::from(calls) - if yearly { 4.0 } else { 0.0 } + rng.f64() * 2.0 > 3.0;
-        let state = ["CA", "NY", "TX"][rng.usize(..3)];
-        let contract = if yearly { "yearly" } else { "monthly" };
-        let label = if leaves { "True." } else { "False." };
-        text.push_str(&format!("{state},{calls},{minutes:.1},{contract},{label}\n"));
-    }
-    text
 }
 
 /// Everything that each function has logged so far.

@@ -28,7 +28,7 @@ impl Found {
 
     /// Whether a text stands in it.
     pub fn holds(&self, text: &str) -> bool {
-        self.bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        memchr::memmem::find(&self.bytes, text.as_bytes()).is_some()
     }
 }
 

@@ -3,6 +3,7 @@
 //! prediction.
 
 use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, all, on_local_cloud};
 use serde_json::Value;
 
@@ -59,8 +60,8 @@ impl Scene {
 
     /// The answer's status and document; every fault has struck.
     async fn ask(&self, place: Place, what: &str) -> (u16, Value) {
-        let record = r#"{"records": [{"Calls": 9}]}"#;
-        let (status, answer) = self.customer.ask(&self.customer.token(), "churn", record).await;
+        let record = request(9);
+        let (status, answer) = self.customer.ask(&self.customer.token(), "churn", &record).await;
         let left = self.customer.cloud.faults_to_come(&self.about(place)).await.unwrap();
         assert_eq!(left, 0, "{} {what}: {status} {answer}", place.operation);
         (status, answer)

@@ -55,7 +55,7 @@ impl Canaries {
         let mut text = String::from("Age,Degree,Weight,Salary\n");
         for row in 0..rows {
             let (age, degree) = (rng.u32(20..60), rng.u32(..3));
-            let weight = if row == 5 { self.word.clone() } else { "1".into() };
+            let weight = if row == 5 { self.word.clone() } else { format!("1.{}", self.number) };
             let salary = match row % 10 {
                 3 => format!("{}.25", self.number),
                 _ => format!("{}", 1000 * (age + 20 * degree) + rng.u32(..900)),

@@ -22,6 +22,7 @@ use crosspilot_core::settings::{Hosting, ModelSettings, Scaling, Traffic};
 use crosspilot_core::tenant::Limits;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::data::{label, marked, request};
 use crosspilot_tests::{Customer, churn, cloudwatch, on_local_cloud, onboarding, saas_user, until};
 use serde_json::{Value, json};
 
@@ -38,14 +39,18 @@ fn customers(columns: &[&str], rows: usize, seed: u64, wrong: f64) -> String {
         let cells = BTreeMap::from([
             ("Calls", calls.to_string()),
             ("Minutes", minutes.to_string()),
-            ("Contract", if yearly { "yearly" } else { "monthly" }.to_owned()),
+            ("Contract", contract(yearly)),
             ("Visits", rng.u32(..50).to_string()),
-            ("Churn?", if leaves != (rng.f64() < wrong) { "True." } else { "False." }.to_owned()),
+            ("Churn?", label(leaves != (rng.f64() < wrong))),
         ]);
         let row: Vec<&str> = columns.iter().map(|column| cells[column].as_str()).collect();
         text.push_str(&format!("{}\n", row.join(",")));
     }
     text
+}
+
+fn contract(yearly: bool) -> String {
+    marked(if yearly { "yearly" } else { "monthly" })
 }
 
 const FIRST: &[&str] = &["Calls", "Minutes", "Contract", "Churn?"];
@@ -123,16 +128,16 @@ impl Scene {
         (found.endpoint_config_name().unwrap().to_owned(), variant)
     }
 
-    pub(super) async fn ask(&self, records: &Value) -> (u16, Value) {
+    pub(super) async fn ask(&self, records: &str) -> (u16, Value) {
         let token = self.customer.token();
-        self.customer.ask(&token, "churn", &records.to_string()).await
+        self.customer.ask(&token, "churn", records).await
     }
 
     /// Asks the prediction API without a pause for as long as `while_` takes.
     /// Gives every answer, in order.
     async fn under_load<T>(
         &self,
-        records: &Value,
+        records: &str,
         while_: impl Future<Output = T>,
     ) -> (T, Vec<(u16, Value)>) {
         let done = Arc::new(AtomicBool::new(false));
@@ -160,12 +165,13 @@ pub(super) fn run_of(output: &Value) -> RunRef {
     serde_json::from_value(output["run"].clone()).unwrap()
 }
 
-fn records() -> Value {
+fn records() -> String {
     json!({"records": [
-        {"Calls": 9, "Minutes": 1, "Contract": "monthly"},
-        {"Calls": 0, "Minutes": 299, "Contract": "yearly"},
-        {"Calls": 1, "Minutes": 250, "Contract": "yearly"},
+        {"Calls": 9, "Minutes": 1, "Contract": contract(false)},
+        {"Calls": 0, "Minutes": 299, "Contract": contract(true)},
+        {"Calls": 1, "Minutes": 250, "Contract": contract(true)},
     ]})
+    .to_string()
 }
 
 /// No answer failed, and every answer is the one that its version gives.
@@ -213,7 +219,7 @@ fn a_better_model_is_promoted_under_load_and_a_worse_one_is_kept_out() {
         let versions = all_good(&answers, &by_version);
         assert_eq!(versions, [first.run_id.to_string(), second.run_id.to_string()]);
         let labels = after["predictions"].as_array().unwrap().iter().map(|p| p["label"].clone());
-        assert_eq!(labels.collect::<Vec<_>>(), ["True.", "False.", "False."]);
+        assert_eq!(labels.collect::<Vec<_>>(), [true, false, false].map(label));
         let lineup = scene.lineup().await;
         assert_eq!(lineup.previous.map(|previous| previous.run), Some(first.clone()));
 
@@ -261,7 +267,7 @@ fn a_model_that_fails_its_first_prediction_goes_back_to_the_champion_under_load(
         scene.set(|settings| settings.gate.margin = -10.0).await;
         let first = scene.train(churn(700, 1)).await;
         let first = run_of(&scene.customer.succeeded(&first).await);
-        let records = json!({"records": [{"Calls": 9, "Minutes": 1, "Contract": "monthly"}]});
+        let records = request(9);
         let (_, before) = scene.ask(&records).await;
         // The first prediction is of the first row of the training data, which nobody
         // else asks about.
@@ -343,7 +349,7 @@ fn an_alarm_rolls_a_canary_back_and_without_one_it_arrives() {
         // Step by step, both share the variant's name; the config tells them apart.
         let (config, variant) = scene.serving().await;
         assert_eq!((config, variant.as_str()), (second.deployment_name(), first.variant_name()));
-        let (_, answer) = scene.ask(&json!({"records": [{"Calls": 9}]})).await;
+        let (_, answer) = scene.ask(&request(9)).await;
         assert_eq!(answer["version"], second.run_id.as_str());
 
         alarm(&scene, "errors", "ALARM").await;
@@ -452,7 +458,7 @@ fn a_minimum_keeps_the_first_model_out_too() {
         assert_eq!(decision["verdict"], "keep");
         assert!(decision["reason"].as_str().unwrap().contains("misses the minimum of 1.5"));
         assert_eq!(scene.left().await, Default::default());
-        let (status, problem) = scene.ask(&json!({"records": [{"Calls": 9}]})).await;
+        let (status, problem) = scene.ask(&request(9)).await;
         assert_eq!(status, 409, "{problem}");
     });
 }
@@ -606,7 +612,7 @@ fn a_serverless_endpoint_serves_one_container_and_a_pipeline_is_refused() {
         let config = config.endpoint_config_name(run.deployment_name()).send().await.unwrap();
         let serverless = config.production_variants()[0].serverless_config().unwrap();
         assert_eq!(serverless.memory_size_in_mb(), Some(2048));
-        let (status, answer) = scene.ask(&json!({"records": [{"Calls": 9}]})).await;
+        let (status, answer) = scene.ask(&request(9)).await;
         assert_eq!((status, answer["version"].as_str()), (200, Some(run.run_id.as_str())));
 
         // A job of the other mode: three containers.
@@ -666,14 +672,14 @@ fn data_capture_keeps_requests_beside_the_results() {
         scene.set(|settings| settings.deployment.data_capture_percent = Some(100)).await;
         let run = scene.train(churn(700, 1)).await;
         scene.customer.succeeded(&run).await;
-        scene.ask(&json!({"records": [{"Calls": 9, "State": "captured"}]})).await;
+        scene.ask(&request(9)).await;
         let prefix = layout::capture_prefix(&scene.customer.tenant.prefix, &scene.customer.model);
         until("the request is captured", async || {
             let list = scene.customer.s3().list_objects_v2();
             let list = list.bucket(scene.customer.tenant.bucket.as_str()).prefix(&prefix);
             for object in list.send().await.unwrap().contents() {
                 let text = scene.customer.get(object.key().unwrap()).await;
-                if text.contains("captured,9") {
+                if text.contains(&format!("{},9", marked("CA"))) {
                     return Some(());
                 }
             }

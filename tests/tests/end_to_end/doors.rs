@@ -13,6 +13,7 @@ use crosspilot_core::aws::sagemaker::error::ProvideErrorMetadata;
 use crosspilot_core::aws::{sagemaker, sts};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::{CUSTOMER_ACCOUNT, SAAS_ACCOUNT};
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, churn, home, home_of, on_local_cloud, present};
 use serde_json::{Value, json};
 
@@ -367,7 +368,7 @@ fn a_token_is_judged_as_api_gateway_documents_it() {
         let good = format!(r#","exp":{}"#, now + 600);
         let ask = async |header: &str, claims: &str| {
             let token = cloud.signer().sign(header, claims).unwrap();
-            customer.ask(&token, "churn", r#"{"records": [{"Calls": 1}]}"#).await
+            customer.ask(&token, "churn", &request(1)).await
         };
         let (status, answer) = ask(header, &claims(&good)).await;
         assert_eq!(status, 200, "{answer}");

@@ -4,6 +4,7 @@
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
 
 use crate::operations::crosspilot;
@@ -144,8 +145,8 @@ fn only_active_tenants_run_and_predict() {
 async fn refused_as_inactive(customer: &Customer) {
     let failure = customer.failed(&customer.start("x").await).await;
     assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TenantInactive".into()));
-    let record = r#"{"records": [{"Calls": 1}]}"#;
-    let (status, _) = customer.ask(&customer.token(), "churn", record).await;
+    let record = request(1);
+    let (status, _) = customer.ask(&customer.token(), "churn", &record).await;
     assert_eq!(status, 403, "{}", customer.tenant.tenant);
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, all, churn, on_local_cloud, until};
 use serde_json::Value;
 
@@ -148,8 +149,8 @@ async fn one_of_each(customer: &Customer, what: &str) {
     let configs = client.list_endpoint_configs().send().await.unwrap().endpoint_configs().len();
     let endpoints = client.list_endpoints().send().await.unwrap().endpoints().len();
     assert_eq!((jobs, models, configs, endpoints), (1, 1, 1, 1), "{what}");
-    let record = r#"{"records": [{"Calls": 9}]}"#;
-    let (status, answer) = customer.ask(&customer.token(), "churn", record).await;
+    let record = request(9);
+    let (status, answer) = customer.ask(&customer.token(), "churn", &record).await;
     assert_eq!(status, 200, "{what}: {answer}");
 }
 

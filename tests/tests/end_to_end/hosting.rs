@@ -8,6 +8,7 @@ use crosspilot_core::tenant::{Encryption, Network};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::CUSTOMER_TEMPLATE;
 use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::deployment::{Scene, auto_scaling, run_of};
 const SERVERLESS: Hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
 
 async fn version(scene: &Scene) -> (u16, Value) {
-    let (status, answer) = scene.ask(&json!({"records": [{"Calls": 9}]})).await;
+    let (status, answer) = scene.ask(&request(9)).await;
     (status, answer["version"].clone())
 }
 

@@ -34,3 +34,4 @@ mod trust;
 mod turns;
 mod upgrades;
 mod ways_in;
+mod whole_suite;

@@ -17,6 +17,7 @@ use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::functions;
 use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, all, churn, home_of, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 
@@ -63,7 +64,7 @@ async fn with_easy_gate(customer: &Customer, change: impl Fn(&mut ModelSettings)
 
 /// The version that the prediction API answers with.
 async fn version(customer: &Customer) -> (u16, Value) {
-    let record = json!({"records": [{"Calls": 1, "Contract": "yearly"}]}).to_string();
+    let record = request(1);
     let (status, answer) = customer.ask(&customer.token(), "churn", &record).await;
     (status, if status == 200 { answer["version"].clone() } else { answer })
 }

@@ -1,8 +1,14 @@
 //! The other kinds of problems: more than two labels, and numbers.
 
 use crosspilot_core::settings::Mode;
+use crosspilot_tests::data::marked;
 use crosspilot_tests::{Customer, on_local_cloud};
 use serde_json::{Value, json};
+
+/// A label with blanks at its ends.
+fn dear() -> String {
+    format!(" {} ", marked("dear"))
+}
 
 /// Flats whose rent follows size and storey, and whose class follows the rent.
 fn flats(rows: usize, seed: u64) -> String {
@@ -10,9 +16,10 @@ fn flats(rows: usize, seed: u64) -> String {
     let mut text = String::from("Size,Storey,Heating,Rent,Class\n");
     for _ in 0..rows {
         let (size, storey) = (rng.u32(20..150), rng.u32(0..9));
-        let heating = ["gas", "district"][rng.usize(..2)];
+        let heating = marked(["gas", "district"][rng.usize(..2)]);
         let rent = f64::from(size) * 11.0 + f64::from(storey) * 25.0 + rng.f64() * 40.0;
-        let class = ["cheap", "fair", " dear "][((rent / 600.0) as usize).min(2)];
+        let class =
+            [marked("cheap"), marked("fair"), dear()][((rent / 600.0) as usize).min(2)].clone();
         text.push_str(&format!("{size},{storey},{heating},{rent:.2},{class}\n"));
     }
     text
@@ -38,8 +45,7 @@ fn numbers_are_predicted_by_regression() {
         let evaluation = &output["prediction"]["evaluation"];
         assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
         assert!(evaluation["rmse"].as_f64().unwrap() < 150.0, "{evaluation}");
-        let record =
-            json!({"records": [{"Size": 100, "Storey": 4, "Heating": "gas", "Class": " dear "}]});
+        let record = json!({"records": [{"Size": 100, "Storey": 4, "Heating": marked("gas"), "Class": dear()}]});
         let (status, answer) = customer.ask(&customer.token(), "churn", &record.to_string()).await;
         assert_eq!(status, 200, "{answer}");
         let rent = answer["predictions"][0]["value"].as_f64().unwrap();
@@ -58,7 +64,8 @@ fn numbers_of_several_records_are_predicted_by_a_tuned_regression() {
         assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
         assert_eq!(output["prediction"]["predicted"], 100, "{output}");
         let sizes = [140, 30, 85];
-        let flat = |size: &i32| json!({"Size": size, "Storey": 4, "Heating": "gas", "Class": ""});
+        let flat =
+            |size: &i32| json!({"Size": size, "Storey": 4, "Heating": marked("gas"), "Class": ""});
         let records = json!({"records": sizes.iter().map(flat).collect::<Vec<_>>()}).to_string();
         let (status, answer) = customer.ask(&customer.token(), "churn", &records).await;
         assert_eq!(status, 200, "{answer}");
@@ -78,10 +85,10 @@ fn labels_are_kept_exactly_as_they_are() {
         let output = train(&customer, "Class", None).await;
         let evaluation = &output["prediction"]["evaluation"];
         assert!(evaluation["accuracy"].as_f64().unwrap() > 0.9, "{evaluation}");
-        let record = json!({"records": [{"Size": 149, "Storey": 8, "Rent": 1900}]});
+        let record = json!({"records": [{"Size": 149, "Storey": 8, "Heating": marked("gas"), "Rent": 1900}]});
         let (_, answer) = customer.ask(&customer.token(), "churn", &record.to_string()).await;
         let prediction = &answer["predictions"][0];
-        assert_eq!(prediction["label"], " dear ", "{answer}");
+        assert_eq!(prediction["label"], dear(), "{answer}");
         assert_eq!(prediction["probabilities"].as_object().unwrap().len(), 3, "{answer}");
     });
 }

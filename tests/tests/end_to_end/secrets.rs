@@ -1,5 +1,6 @@
 //! Credentials never leave a handler.
 
+use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, churn, function_logs, on_local_cloud};
 
 #[test]
@@ -10,8 +11,8 @@ fn no_state_log_or_error_of_a_run_holds_a_credential() {
         good.give_training_data().await;
         let run = good.first_execution().await;
         good.succeeded(&run).await;
-        let record = r#"{"records": [{"Calls": 1}]}"#;
-        let (_, answer) = good.ask(&good.token(), "churn", record).await;
+        let record = request(1);
+        let (_, answer) = good.ask(&good.token(), "churn", &record).await;
         // One that fails, for its errors.
         let bad = Customer::new(cloud, "secrets-failing").await;
         bad.put("crosspilot/churn/train/data.csv", churn(100, 1)).await;

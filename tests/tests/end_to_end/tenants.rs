@@ -19,6 +19,7 @@ use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
+use crosspilot_tests::data::{canary, request};
 use crosspilot_tests::{Customer, TRUST, function_identity, home_of, on_local_cloud, until};
 use serde_json::{Value, json};
 use start_job::preflight::Flaw;
@@ -270,7 +271,7 @@ fn no_event_of_a_customer_can_speak_for_another() {
         })
         .await;
         // A key that names the victim, in the own bucket, is the own business.
-        evil.put("crosspilot/victim/train/data.csv", "x".to_owned()).await;
+        evil.put("crosspilot/victim/train/data.csv", canary().to_owned()).await;
         let execution = evil.first_execution().await;
         let failure = evil.failed(&execution).await;
         assert_eq!(failure["code"], "ModelUnknown", "{failure}");
@@ -285,8 +286,8 @@ fn no_event_of_a_customer_can_speak_for_another() {
             .set_model(&acme.tenant.tenant, &rent, &crosspilot_tests::predicting("y"))
             .await
             .unwrap();
-        let body = r#"{"records": [{"Calls": 1}], "tenant": "victim"}"#;
-        assert_eq!(evil.ask(&evil.token(), "rent", body).await.0, 404);
+        let body = request(1).replacen('{', r#"{"tenant": "victim", "#, 1);
+        assert_eq!(evil.ask(&evil.token(), "rent", &body).await.0, 404);
     });
 }
 

@@ -2,6 +2,7 @@
 //! (which the report shows), through the API as JSON, and as CSV, whatever its cells
 //! look like.
 
+use crosspilot_tests::data::marked;
 use crosspilot_tests::{Customer, all, on_local_cloud};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
@@ -55,7 +56,7 @@ const COLUMNS: &[Column] = &[
     ("share", |x, rng| format!("{:.1}%", x * 80.0 + rng.f64() * 9.0), text),
     ("comma", |x, rng| format!("{},{}", (x * 30.0) as u32, rng.u32(1..9)), text),
     ("vip", |x, rng| or(&[""], rng, one_of(&["FALSE", "TRUE"], x)), flag),
-    ("lines", |x, _| one_of(&["a\nb", "a, \"b\"", "naïve ☕", "O'Hara; x"], x), text),
+    ("lines", |x, _| marked(&one_of(&["a\nb", "a, \"b\"", "naïve ☕", "O'Hara; x"], x)), text),
     ("padded", |x, _| one_of(&["red", " red", "red ", "Red"], x), text),
     ("day", |x, rng| format!("2026-{:02}-{:02}", 1 + (x * 11.9) as u32, rng.u32(1..29)), text),
     (
@@ -69,7 +70,11 @@ const COLUMNS: &[Column] = &[
     (
         "said",
         |x, rng| {
-            format!("the customer says {} and {}", one_of(&["no", "maybe", "yes"], x), rng.u32(..9))
+            format!(
+                "the customer says {} and {}",
+                marked(&one_of(&["no", "maybe", "yes"], x)),
+                rng.u32(..9)
+            )
         },
         text,
     ),
@@ -105,7 +110,7 @@ fn table(seed: u64, rows: usize, draw: u64) -> (String, Vec<usize>, Target) {
         let mut row: Vec<String> =
             columns.iter().map(|column| COLUMNS[*column].1(x, &mut rng)).collect();
         let cell = match target {
-            Target::Two => one_of(&["nö", "Ja, \"klar\""], answer / 1.3),
+            Target::Two => marked(&one_of(&["nö", "Ja, \"klar\""], answer / 1.3)),
             Target::Three => one_of(&["1", "2", " many"], answer / 1.3),
             Target::Number => format!("{:.4}", answer * 1000.0),
         };

@@ -21,6 +21,7 @@ use crosspilot_core::tenant::TenantStatus;
 use crosspilot_core::vendor::Verification;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT};
+use crosspilot_tests::data::canary;
 use crosspilot_tests::{
     Customer, TRUST, function_identity, on_local_cloud, onboarding, present, saas_user, until,
 };
@@ -504,7 +505,7 @@ fn every_session_policy_is_narrow() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "narrow").await;
         for key in ["crosspilot/churn/test/a.csv", "crosspilot/rent/train/a.csv"] {
-            customer.put(key, "x".to_owned()).await;
+            customer.put(key, canary().to_owned()).await;
         }
         let run = |request: &str| {
             let time = "2026-01-31T12:00:00Z".to_owned();

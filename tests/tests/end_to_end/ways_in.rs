@@ -5,6 +5,7 @@ use crosspilot_core::aws::s3::types::{EventBridgeConfiguration, NotificationConf
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
+use crosspilot_tests::data::{label, marked, request};
 use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 
@@ -37,7 +38,7 @@ fn an_upload_trains_deploys_evaluates_and_serves() {
 
 async fn good_request(customer: &Customer, run: &RunRef) {
     let records = json!({"records": [
-        {"State": "CA", "Calls": 9, "Minutes": 100.5, "Contract": "monthly"},
+        {"State": marked("CA"), "Calls": 9, "Minutes": 100.5, "Contract": "monthly"},
         {"Calls": 0, "Contract": "yearly", "Minutes": null},
     ]});
     let (status, answer) = customer.ask(&customer.token(), "churn", &records.to_string()).await;
@@ -45,15 +46,15 @@ async fn good_request(customer: &Customer, run: &RunRef) {
     assert_eq!(answer["version"], run.run_id.as_str());
     let labels: Vec<&Value> =
         answer["predictions"].as_array().unwrap().iter().map(|p| &p["label"]).collect();
-    assert_eq!(labels, ["True.", "False."]);
+    assert_eq!(labels, [&label(true), &label(false)]);
     let probabilities = &answer["predictions"][0]["probabilities"];
-    let sum = probabilities["True."].as_f64().unwrap() + probabilities["False."].as_f64().unwrap();
+    let sum = probabilities.as_object().unwrap().values().filter_map(Value::as_f64).sum::<f64>();
     assert!((sum - 1.0).abs() < 1e-6, "{probabilities}");
     assert_eq!(answer.get("warnings"), None, "{answer}");
 
     let odd = json!({"records": [
-        {"State": "CA", "Calls": 9},
-        {"State": "a state that training never saw", "Calls": "many"},
+        {"State": marked("CA"), "Calls": 9},
+        {"State": marked("a state that training never saw"), "Calls": "many"},
     ]});
     let (status, answer) = customer.ask(&customer.token(), "churn", &odd.to_string()).await;
     let warning = |column, code| json!({"record": 2, "column": column, "code": code});
@@ -62,7 +63,7 @@ async fn good_request(customer: &Customer, run: &RunRef) {
 }
 
 async fn refusals(customer: &Customer) {
-    let record = json!({"records": [{"Calls": 1}]}).to_string();
+    let record = request(1);
     let token = customer.token();
 
     let signer = customer.cloud.signer();
@@ -76,7 +77,7 @@ async fn refusals(customer: &Customer) {
 
     let (status, problem) = customer.ask(&token, "unknown", &record).await;
     assert_eq!((status, &problem["status"]), (404, &json!(404)), "{problem}");
-    let bad = json!({"records": [{"Call": 1}]}).to_string();
+    let bad = request(1).replace("Calls", "Call");
     let (status, problem) = customer.ask(&token, "churn", &bad).await;
     assert_eq!(status, 400);
     assert!(problem["detail"].as_str().unwrap().contains("Calls"), "{problem}");
