@@ -63,6 +63,8 @@ pub struct Profile {
     pub look_missing: u64,
     /// Values with a blank before or behind, other than those.
     pub padded: u64,
+    /// Values of several lines.
+    pub lines: u64,
     /// Bytes of the longest value.
     pub longest: usize,
     day_first: u64,
@@ -157,6 +159,7 @@ impl Profile {
             return None;
         }
         self.padded += u64::from(cell.trim_ascii().len() < cell.len());
+        self.lines += u64::from(cell.iter().any(|byte| matches!(byte, b'\n' | b'\r')));
         if let Some(dressed) = dressed(cell) {
             self.dressed += 1;
             for dress in dressed.dress {

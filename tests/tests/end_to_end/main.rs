@@ -4,6 +4,7 @@
 
 mod api_faults;
 mod canaries;
+mod cases;
 mod command_line;
 mod deaths;
 mod deployment;

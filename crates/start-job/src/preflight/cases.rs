@@ -164,6 +164,22 @@ fn what_no_model_can_learn_is_refused_before_the_job() {
 }
 
 #[test]
+fn amounts_of_money_are_told_as_such_and_as_no_identifiers() {
+    let mut prices = String::new();
+    for (cents, line) in base().replacen("plan", "price", 1).lines().enumerate() {
+        let cells: Vec<&str> = line.split(',').collect();
+        match cents {
+            0 => prices.push_str(line),
+            _ => prices.push_str(&format!("{},\"$1,{cents:03}.50\",{}", cells[0], cells[2])),
+        }
+        prices.push('\n');
+    }
+    let verdict = trained("churn", prices);
+    warned(&verdict, Flaw::DressedNumbers, "write the amount alone");
+    assert_eq!(verdict.warnings.len(), 1, "{:?}", verdict.warnings);
+}
+
+#[test]
 fn a_measure_with_words_in_it_is_told_by_their_number() {
     let words = table(|x, plan, leaves| match leaves {
         "yes" if x % 11 == 0 => format!("{x},{plan},unknown"),
@@ -237,10 +253,92 @@ fn what_programs_write_beside_the_data_is_told_by_its_name() {
         Flaw::UnnamedColumn,
         "ends its header with a comma",
     );
+    refused(&trained("churn", ends(",", "")), Flaw::UnnamedColumn, "ends its header with a comma");
     let backslash = table(|x, plan, leaves| format!("{x},\"{plan} \\\"a, b\\\"\",{leaves}"));
     refused(&trained("churn", backslash), Flaw::RaggedRow, "escapes quotes with a backslash");
     let years = base().replacen("x,plan,churn", "1990,1991,name", 1);
     refused(&trained("Label", years), Flaw::NoTarget, "has no column \"Label\"");
+}
+
+#[test]
+fn what_is_missing_in_the_target_is_left_out_and_a_word_for_it_is_told() {
+    let with = |word: &str| {
+        table(|x, plan, leaves| match x % 9 {
+            0 => format!("{x},{plan},{word}"),
+            _ => format!("{x},{plan},{leaves}"),
+        })
+    };
+    let rows = with("@").matches('@').count();
+    let more = |word| with(word) + base().split_once('\n').unwrap().1;
+    for word in ["NULL", "NA", "n/a"] {
+        let settings = json!({
+            "target": "churn",
+            "objective": {"problem_type": "BinaryClassification", "metric": "F1"},
+        });
+        let verdict = inspect(settings, vec![("train/data.csv", more(word).into())]).0;
+        warned(&verdict, Flaw::MissingTargets, &format!("no value in {rows} of 1,020 rows"));
+        assert_eq!(verdict.target.unwrap().classes.len(), 2, "{word}");
+    }
+    for (word, said) in [
+        (" ", "blanks only"),
+        ("?", "\"?\""),
+        ("-", "\"-\""),
+        ("\\N", "\"\\N\""),
+        ("NaT", "\"nat\""),
+        ("none", "\"none\""),
+    ] {
+        warned(&trained("churn", more(word)), Flaw::LooksMissing, &format!("({said} {rows})"));
+    }
+    // Numbers without some are a measure.
+    let mut price = 0.0;
+    let prices: String = more("NA")
+        .lines()
+        .map(|line| {
+            price += 0.25;
+            match line.ends_with("NA") || price == 0.25 {
+                true => format!("{line}\n"),
+                false => format!("{}{price}\n", &line[..=line.rfind(',').unwrap()]),
+            }
+        })
+        .collect();
+    let verdict = trained("churn", prices);
+    warned(&verdict, Flaw::MissingTargets, "no value in");
+    assert_eq!(verdict.target.unwrap().classes, []);
+}
+
+#[test]
+fn csv_is_fit_whatever_it_begins_with_and_however_many_lines_a_cell_has() {
+    for name in ["<UP>", "[x]", "ORC", "PAR1", "BZh_share"] {
+        let verdict = trained("churn", base().replacen("x,", &format!("{name},"), 1));
+        assert_eq!((verdict.errors, verdict.warnings), (vec![], vec![]), "{name}");
+    }
+    let letter = format!("\"Dear all,{}\"", "\nmore".repeat(101));
+    let verdict = trained("churn", base().replacen("basic", &letter, 1));
+    assert_eq!(verdict.errors, vec![]);
+    // With carriage returns for line ends, one line feed within a cell makes no difference.
+    let letters = base().replace('\n', "\r");
+    let said = |text: String| {
+        let errors = trained("churn", text).errors;
+        errors.into_iter().map(|error| (error.code, error.message)).collect::<Vec<_>>()
+    };
+    let pure = said(letters.clone());
+    assert!(pure.len() == 1 && pure[0].1.contains("with a carriage return only"), "{pure:?}");
+    assert_eq!(said(letters.replacen("basic", "\"ba\nsic\"", 1)), pure);
+}
+
+#[test]
+fn categories_of_several_lines_are_told_since_a_model_is_asked_in_one() {
+    let lines = table(|x, plan, leaves| format!("{x},\"{plan}\nplan\",{leaves}"));
+    warned(&trained("churn", lines), Flaw::LineBreaks, "line breaks in 510 of 510 values");
+}
+
+#[test]
+fn the_first_file_with_a_row_gives_the_row_for_the_first_prediction() {
+    let files =
+        vec![("train/a.csv", b"x,plan,churn\n".to_vec()), ("train/b.csv", base().into_bytes())];
+    let verdict = judged("churn", files);
+    assert!(verdict.is_fit(), "{:?}", verdict.errors);
+    assert_eq!(verdict.first_record("churn").unwrap(), b"x,plan\n18,basic\n");
 }
 
 #[test]
@@ -259,6 +357,9 @@ fn the_end_of_a_large_file_is_read_as_its_beginning_is() {
         let mut text = long.clone().into_bytes();
         text.extend_from_slice(tail);
         text.extend_from_slice(rows.as_bytes());
-        refused(&trained("churn", text), code, part);
+        refused(&trained("churn", text.clone()), code, part);
+        // Of held-out rows as well.
+        let files = vec![("train/a.csv", base().into_bytes()), ("test/h.csv", text)];
+        refused(&judged("churn", files), Flaw::HeldOutUnfit, part);
     }
 }

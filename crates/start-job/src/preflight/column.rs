@@ -154,6 +154,7 @@ impl Seen {
             && self.kind() != Some(Kind::Datetime)
             && self.kind() != Some(Kind::Text)
             && (self.profile.numbers == 0 || self.profile.integers == self.profile.numbers)
+            && self.profile.dressed * 2 <= self.profile.words()
     }
 
     /// Whether it gives the answer away: its value tells the class in all but a

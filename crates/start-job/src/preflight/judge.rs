@@ -401,6 +401,17 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
             ),
         );
     }
+    // Of language, the words between them count.
+    if seen.kind() == Some(Kind::Categorical) && seen.profile.lines > 0 {
+        warn(
+            Flaw::LineBreaks,
+            format!(
+                "has line breaks in {} of {} values, and a model is asked about rows of one line, with blanks in their place, so that it does not know these values: write blanks in the training data, too",
+                grouped(seen.profile.lines),
+                grouped(values)
+            ),
+        );
+    }
     if seen.profile.longest > LONG_CELL {
         warn(
             Flaw::LongCells,

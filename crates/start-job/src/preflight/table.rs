@@ -105,9 +105,7 @@ impl Table {
             let end = reader.position().byte();
             let line = row.position().map_or(0, csv::Position::line);
             let is_last = end as usize >= text.len();
-            let opened = row
-                .iter()
-                .any(|cell| cell.bytes().filter(|b| *b == b'\n').count() >= LINES_OF_A_ROW);
+            let opened = row.iter().any(|cell| swallows_rows(cell, width));
             if opened || (row.len() != width && is_last && row.iter().any(|c| c.contains('\n'))) {
                 findings.error(open_quote(file, line));
                 return;
@@ -116,6 +114,10 @@ impl Table {
                 break;
             }
             if row.len() != width {
+                if row.len() < width && header.iter().skip(row.len()).all(str::is_empty) {
+                    // The commas at the header's end are told of with its names.
+                    return;
+                }
                 let raw = &text[start as usize..end as usize];
                 let message = ragged(&row, width, raw, &format!("line {line}"));
                 findings.error(Finding::in_file(file, Flaw::RaggedRow, message));
@@ -189,6 +191,14 @@ impl Table {
             matches!(reader.read_record(&mut row), Ok(true)) && row.len() == self.names.len()
         })
     }
+}
+
+/// Whether a cell is so long, and most of its lines have as many fields as a row, that a
+/// quote before it was forgotten.
+fn swallows_rows(cell: &str, width: usize) -> bool {
+    let rows = cell.lines().filter(|line| line.matches(',').count() + 1 == width).count();
+    let lines = cell.lines().count();
+    lines > LINES_OF_A_ROW && rows * 2 > lines
 }
 
 /// What is wrong with a row that has another number of fields than the header.

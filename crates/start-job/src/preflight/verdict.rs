@@ -343,6 +343,8 @@ pub enum Flaw {
     LooksMissing,
     /// Numbers with signs or separators, which are read as words.
     DressedNumbers,
+    /// Values of several lines, which a model is asked about in one.
+    LineBreaks,
     /// Cells of extraordinary length.
     LongCells,
     /// More data than SageMaker takes.
