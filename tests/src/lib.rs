@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod fleet;
+pub mod messy;
 pub mod vendor_side;
 
 use std::collections::BTreeMap;

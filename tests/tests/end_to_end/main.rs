@@ -18,6 +18,7 @@ mod hold_out;
 mod hosting;
 mod identities;
 mod local_cloud;
+mod messy;
 mod odd_keys;
 mod onboarding;
 mod operations;
