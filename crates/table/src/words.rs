@@ -66,10 +66,10 @@ impl Gathered {
 
     /// The words of the columns that have these names, in order.
     pub fn named<'a>(self, names: impl Iterator<Item = &'a str>) -> Words {
-        let text = |word: &Box<[u8]>| String::from_utf8_lossy(word).into_owned();
-        let columns = names
-            .zip(self.columns)
-            .filter_map(|(name, words)| Some((name.to_owned(), words?.iter().map(text).collect())));
+        let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+        let columns = names.zip(self.columns).filter_map(|(name, words)| {
+            Some((name.to_owned(), words?.iter().map(|word| text(word)).collect()))
+        });
         Words { columns: columns.collect() }
     }
 }
