@@ -19,6 +19,8 @@ use crate::layout;
 use crate::listing::Listing;
 use crate::tenant::Tenant;
 
+mod parts;
+
 /// What the copy of held-out rows says of itself: where they come from, as base64
 /// since metadata is ASCII, and whether there are more of them.
 const SOURCE: &str = "source";

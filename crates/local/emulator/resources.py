@@ -1,19 +1,24 @@
 """What the owners of buckets and event buses may demand of requests, as on AWS.
 
 The pinned MiniStack does not know the account that a request says it expects a
-bucket to belong to, the condition key of conditional writes, or an event bus's
-policy as a whole with its limits.
+bucket to belong to, the condition key of conditional writes, how small a part of
+an upload may be, a bucket's lifecycle in a template, or an event bus's policy as
+a whole with its limits.
 """
 
 import json
 
 # Amazon EventBridge quotas, "Event bus policy size".
 _POLICY_CHARACTERS = 10_240
+# S3 User Guide, "Amazon S3 multipart upload limits".
+_PART_BYTES = 5 << 20
 
 
 def patch():
     _expect_owners()
     _know_conditional_writes()
+    _refuse_small_parts()
+    _deploy_lifecycles()
     _take_whole_policies()
 
 
@@ -46,6 +51,58 @@ def _know_conditional_writes():
         return found
 
     iam_actions._s3_object_context = context
+
+
+def _refuse_small_parts():
+    """All parts of an upload but the last have a least size, which its completion judges (S3's error codes)."""
+    from ministack.services import s3
+
+    complete = s3._complete_multipart_upload
+
+    def judged(bucket, key, body, query, headers=None):
+        upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
+        parts = upload["parts"] if upload else {}
+        if any(len(parts[number]["body"]) < _PART_BYTES for number in sorted(parts)[:-1]):
+            return s3._error("EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size",
+                             400, f"/{bucket}/{key}")
+        return complete(bucket, key, body, query, headers)
+
+    s3._complete_multipart_upload = judged
+
+
+def _deploy_lifecycles():
+    """A template's rules go the way of PutBucketLifecycleConfiguration; what it would refuse fails the stack."""
+    from ministack.services import s3
+    from ministack.services.cloudformation import provisioners
+
+    def put(bucket, xml):
+        status, _, body = s3._put_bucket_lifecycle(bucket, xml)
+        if status >= 400:
+            raise ValueError(f"AWS::S3::Bucket LifecycleConfiguration rejected: {body!r}")
+
+    provisioners._S3_BUCKET_CONFIGURATIONS += (
+        ("LifecycleConfiguration", _lifecycle_xml, put, s3._delete_bucket_lifecycle),)
+
+
+def _lifecycle_xml(configuration):
+    """The body of PutBucketLifecycleConfiguration; a rule with what is not translated here is refused."""
+    from xml.etree.ElementTree import Element, SubElement, tostring
+
+    root = Element("LifecycleConfiguration", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
+    for rule in configuration["Rules"]:
+        element, rule = SubElement(root, "Rule"), dict(rule)
+        SubElement(element, "ID").text = rule.pop("Id")
+        SubElement(SubElement(element, "Filter"), "Prefix").text = rule.pop("Prefix")
+        SubElement(element, "Status").text = rule.pop("Status")
+        if days := rule.pop("ExpirationInDays", None):
+            SubElement(SubElement(element, "Expiration"), "Days").text = str(days)
+        for name in ("NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"):
+            inner = SubElement(element, name) if name in rule else None
+            for key, value in rule.pop(name, {}).items():
+                SubElement(inner, key).text = str(value)
+        if rule:
+            raise ValueError(f"AWS::S3::Bucket LifecycleConfiguration is not offered with {sorted(rule)}")
+    return tostring(root)
 
 
 def _take_whole_policies():

@@ -137,8 +137,11 @@ pub(crate) async fn conclude(app: &App, request: ConcludeRequest) -> Result<Conc
     let write = async |name: &str, content_type, body| {
         bucket.write(&format!("{place}{name}"), content_type, body).await
     };
-    let predictions_uri = match results.predictions_csv()? {
-        Some(text) => Some(write("predictions.csv", "text/csv; charset=utf-8", text).await?),
+    let predictions_uri = match results.predictions_csv() {
+        Some(parts) => {
+            let key = format!("{place}predictions.csv");
+            Some(bucket.write_parts(&key, "text/csv; charset=utf-8", parts).await?)
+        }
         None => None,
     };
     let evaluation_uri =

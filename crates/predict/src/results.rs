@@ -1,6 +1,7 @@
 //! What a run leaves: its rows with predictions, the evaluation, the report.
 
 use crosspilot_core::settings::ModelSettings;
+use csv::StringRecord;
 use serde_json::json;
 
 use crate::Error;
@@ -11,6 +12,11 @@ use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
 use crate::insights::Insights;
 use crate::report::{self, Described, Occasion, Report};
+use crate::table::csv_parts;
+
+/// Bytes of a part of the predictions, of which S3 wants 5 MB at least: a run with many
+/// labels writes some 30 of them.
+const PART: usize = 8 << 20;
 
 /// All that a run's results are composed of.
 pub(crate) struct Results<'a> {
@@ -56,40 +62,27 @@ impl<'a> Results<'a> {
         self.evaluation.as_ref().map(|evaluation| evaluation.summary(self.source.table.truncated))
     }
 
-    /// The rows as they came, with what the model says of each; nothing without
-    /// predictions.
-    pub(crate) fn predictions_csv(&self) -> Result<Option<Vec<u8>>, Error> {
-        if self.predictions.is_empty() {
-            return Ok(None);
-        }
-        let labels = self.predictions.first().map(Prediction::labels).unwrap_or_default();
-        let of_labels = labels.iter().map(|label| format!("probability_{label}"));
-        let added: Vec<String> = match self.predictions.first() {
-            Some(Prediction::Value(_)) => vec!["predicted_value".to_owned()],
-            _ => std::iter::once("predicted_label".to_owned()).chain(of_labels).collect(),
-        };
-        let said = |prediction: &Prediction| -> Vec<String> {
-            match prediction {
-                Prediction::Value(value) => vec![value.to_string()],
-                Prediction::Label { label, .. } => {
-                    let share = |label| {
-                        prediction.probability_of(label).map_or(String::new(), |p| p.to_string())
-                    };
-                    std::iter::once(label.clone())
-                        .chain(labels.iter().map(|label| share(label)))
-                        .collect()
-                }
+    /// The rows as they came, with what the model says of each, in parts that are made
+    /// as they are asked for: with many labels, the text is several times as large as the
+    /// rows. Nothing without predictions.
+    pub(crate) fn predictions_csv(
+        &self,
+    ) -> Option<impl Iterator<Item = Result<Vec<u8>, Error>> + use<'_>> {
+        let first = self.predictions.first()?;
+        let labels = first.labels();
+        let names: Vec<String> = match first {
+            Prediction::Value(_) => vec!["predicted_value".to_owned()],
+            Prediction::Label { .. } => {
+                let of_labels = labels.iter().map(|label| format!("probability_{label}"));
+                std::iter::once("predicted_label".to_owned()).chain(of_labels).collect()
             }
         };
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let mut write = |cells: &csv::StringRecord, added: &[String]| {
-            writer.write_record(cells.iter().chain(added.iter().map(String::as_str)))
-        };
-        write(&self.source.table.header, &added).map_err(compose("predictions"))?;
-        for (row, prediction) in self.source.table.rows().zip(&self.predictions) {
-            write(&row, &said(prediction)).map_err(compose("predictions"))?;
-        }
-        writer.into_inner().map(Some).map_err(compose("predictions"))
+        let mut header = self.source.table.header.clone();
+        header.extend(&names);
+        let lines = self.source.table.rows().zip(&self.predictions);
+        let lines = lines.map(|(row, prediction)| with_answer(row, prediction, labels));
+        let text = csv_parts(std::iter::once(header).chain(lines), PART);
+        Some(text.map(|part| part.map_err(compose("predictions"))))
     }
 
     pub(crate) fn evaluation_json(&self) -> Result<Vec<u8>, Error> {
@@ -127,6 +120,22 @@ impl<'a> Results<'a> {
             insights: &self.insights,
         })
     }
+}
+
+/// A row and what the model says of it: its value, or its label and the probability of
+/// each of these.
+fn with_answer(mut row: StringRecord, prediction: &Prediction, labels: &[String]) -> StringRecord {
+    match prediction {
+        Prediction::Value(value) => row.push_field(&value.to_string()),
+        Prediction::Label { label, .. } => {
+            row.push_field(label);
+            for label in labels {
+                let probability = prediction.probability_of(label);
+                row.push_field(&probability.map_or(String::new(), |p| p.to_string()));
+            }
+        }
+    }
+    row
 }
 
 fn compose<E: ToString>(what: &'static str) -> impl Fn(E) -> Error {

@@ -234,6 +234,26 @@ pub(crate) fn csv_text_of(
     end(writer)
 }
 
+/// Records as text in parts that have so many bytes or more, but for the last, each
+/// made when it is asked for. Cells stay as they are.
+pub(crate) fn csv_parts(
+    rows: impl IntoIterator<Item = StringRecord>,
+    least: usize,
+) -> impl Iterator<Item = Result<Vec<u8>, csv::Error>> {
+    let mut rows = rows.into_iter().fuse();
+    std::iter::from_fn(move || {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        while writer.get_ref().len() < least
+            && let Some(row) = rows.next()
+        {
+            if let Err(error) = writer.write_record(&row) {
+                return Some(Err(error));
+            }
+        }
+        Some(end(writer)).filter(|part| !part.as_ref().is_ok_and(Vec::is_empty))
+    })
+}
+
 fn end(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|e| csv::Error::from(e.into_error()))
 }
@@ -297,6 +317,25 @@ mod tests {
         let line = format!("1{}\n", ",1".repeat(MAX_COLUMNS - 1));
         let wide = table(&line.repeat(7000)).unwrap();
         assert_eq!((wide.len(), wide.truncated), (MAX_CELLS / MAX_COLUMNS, true));
+    }
+
+    #[test]
+    fn parts_of_a_text_are_large_enough_and_together_the_whole() {
+        let rows = || {
+            let row = |n: usize| StringRecord::from(vec![n.to_string(), "x\n\"y".repeat(9000)]);
+            (0..50).map(row)
+        };
+        let parts =
+            |least| -> Vec<Vec<u8>> { csv_parts(rows(), least).map(Result::unwrap).collect() };
+        let whole = parts(usize::MAX);
+        let least = whole[0].len() / 3;
+        let some = parts(least);
+        assert_eq!((whole.len(), some.concat()), (1, whole.concat()));
+        let (last, before) = some.split_last().unwrap();
+        assert!(before.len() >= 2 && before.iter().all(|part| part.len() >= least));
+        assert!(!last.is_empty());
+        assert_eq!(parts(whole[0].len()).len(), 1);
+        assert_eq!(csv_parts([], least).count(), 0);
     }
 
     #[test]

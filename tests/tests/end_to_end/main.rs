@@ -22,6 +22,7 @@ mod messy;
 mod odd_keys;
 mod onboarding;
 mod operations;
+mod parts;
 mod preflight;
 mod problem_types;
 mod proving;
