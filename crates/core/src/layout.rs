@@ -6,16 +6,21 @@
 //! <prefix>/<model>/test/              held-out rows with their labels, if any; an upload here evaluates the champion
 //! <prefix>-results/<model>/<run>/     what a run leaves: predictions, evaluation, report
 //! <prefix>-results/<model>/<run>/automl/  what Autopilot itself writes
-//! <prefix>-results/<model>/<run>/split/   the training rows without those that were set aside
-//! <prefix>-results/<model>/<run>/scoring/ a training row for the first prediction, the held-out rows as they were scored, the answers
 //! <prefix>-results/<model>/<run>/words.json   the words that training saw in columns of words
 //! <prefix>-results/<model>/<run>/evaluations/  what its model was worth on held-out rows that came while it served
 //! <prefix>-results/problem.html           why the newest upload that could start nothing did not
 //! <prefix>-results/<model>/latest/        the newest report, of a run or of an evaluation
 //! <prefix>-results/<model>/capture/       requests that SageMaker keeps, if the model is set so
+//! <prefix>-results/_rows/<model>/<run>/   rows that a run copies for itself, gone when it has ended well
+//!     train/          the training rows without those that were set aside
+//!     held-out.csv    the held-out rows as they were found
+//!     first-row.csv   a training row for the first prediction
+//!     input/ output/  the held-out rows as the model takes them, and its answers
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches all that lies
-//! under `<prefix>/`, so that a file in a wrong folder is answered, too.
+//! under `<prefix>/`, so that a file in a wrong folder is answered, too. Copies of rows lie
+//! beside documents, since a bucket's rules know prefixes only: one of
+//! `infra/customer.yaml` takes away what failed runs leave.
 
 use crate::ids::{InvalidId, ModelName, Prefix};
 use crate::registry::EvaluationId;
@@ -47,6 +52,14 @@ pub fn capture_prefix(prefix: &Prefix, model: &ModelName) -> String {
     format!("{prefix}-results/{model}/capture/")
 }
 
+/// Key prefixes of all that runs leave in the bucket, of one model or of all.
+pub fn artifacts(prefix: &Prefix, model: Option<&ModelName>) -> Vec<String> {
+    match model {
+        Some(model) => vec![model_results_prefix(prefix, model), model_rows_prefix(prefix, model)],
+        None => vec![all_results_prefix(prefix)],
+    }
+}
+
 /// Key prefix of what all runs of all models leave, with its slash.
 pub fn all_results_prefix(prefix: &Prefix) -> String {
     format!("{prefix}-results/")
@@ -67,25 +80,25 @@ pub fn automl_prefix(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}automl/", results_prefix(prefix, run))
 }
 
-/// Key prefix of the held-out rows that a run was scored on, with its slash.
-pub fn scoring_prefix(prefix: &Prefix, run: &RunRef) -> String {
-    format!("{}scoring/", results_prefix(prefix, run))
+/// Key prefix of the rows that all runs of a model copy, with its slash. No model has
+/// such a name.
+pub fn model_rows_prefix(prefix: &Prefix, model: &ModelName) -> String {
+    format!("{prefix}-results/_rows/{model}/")
 }
 
-/// Key prefix of what a run that sets rows aside makes of the training data, with
-/// its slash.
-pub fn split_prefix(prefix: &Prefix, run: &RunRef) -> String {
-    format!("{}split/", results_prefix(prefix, run))
+/// Key prefix of the rows that a run copies for itself, with its slash.
+pub fn rows_prefix(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}{}/", model_rows_prefix(prefix, &run.model), run.run_id)
 }
 
-/// Key prefix of the rows that such a run trains on, with its slash.
+/// Key prefix of the rows that a run trains on which sets others aside, with its slash.
 pub fn split_training_prefix(prefix: &Prefix, run: &RunRef) -> String {
-    format!("{}train/", split_prefix(prefix, run))
+    format!("{}train/", rows_prefix(prefix, run))
 }
 
 /// Key of the held-out rows that a run was scored on, as they were found.
 pub fn held_out_key(prefix: &Prefix, run: &RunRef) -> String {
-    format!("{}held-out.csv", scoring_prefix(prefix, run))
+    format!("{}held-out.csv", rows_prefix(prefix, run))
 }
 
 /// Key of what is told of an upload that can start no run.
@@ -127,7 +140,7 @@ pub fn words_keys(prefix: &Prefix, model: &ModelName) -> String {
 /// Key of the row of training data that a run's model is asked about first, if
 /// there are no held-out rows.
 pub fn first_row_key(prefix: &Prefix, run: &RunRef) -> String {
-    format!("{}first-row.csv", scoring_prefix(prefix, run))
+    format!("{}first-row.csv", rows_prefix(prefix, run))
 }
 
 /// An `s3://` address in a tenant's bucket.

@@ -40,10 +40,14 @@ pub enum Purpose<'a> {
     /// `predict` asks the champion about held-out rows that came while it serves, and
     /// writes what it is worth on them.
     Evaluate(&'a RunRef),
+    /// `deploy-best` takes away the rows that the run copied.
+    ClearRows(&'a RunRef),
     /// `predict` answers the API: it asks the model's endpoint.
     Answer(&'a ModelName),
     /// `deploy-best` removes a model, or all of the tenant's.
     Remove(Option<&'a ModelName>),
+    /// `deploy-best` takes away what runs of a model, or of all, left in the bucket.
+    ClearArtifacts(Option<&'a ModelName>),
     /// `deploy-best` takes the scaling off a model's endpoint and deletes it.
     TakeDown(&'a ModelName),
     /// `deploy-best` looks at all that the tenant has.
@@ -62,11 +66,13 @@ impl Purpose<'_> {
             | Purpose::Settle(run)
             | Purpose::Score(run)
             | Purpose::Conclude(run)
-            | Purpose::Evaluate(run) => Some(run),
+            | Purpose::Evaluate(run)
+            | Purpose::ClearRows(run) => Some(run),
             Purpose::ProveTrust
             | Purpose::Tell
             | Purpose::Answer(_)
             | Purpose::Remove(_)
+            | Purpose::ClearArtifacts(_)
             | Purpose::TakeDown(_)
             | Purpose::TakeStock => None,
         }
@@ -84,19 +90,21 @@ impl Purpose<'_> {
                 vec![allow(&["s3:PutObject"], json!(page)), scope.key_through_s3()]
             }
             Purpose::StartJob(run) => {
-                let train = layout::train_prefix(&tenant.prefix, &run.model);
-                let validation = layout::validation_prefix(&tenant.prefix, &run.model);
-                let test = layout::test_prefix(&tenant.prefix, &run.model);
                 let data = layout::data_prefix(&tenant.prefix, &run.model);
                 let results = layout::results_prefix(&tenant.prefix, run);
+                let rows = layout::rows_prefix(&tenant.prefix, run);
                 let job = scope.sagemaker("automl-job", &run.job_name());
+                let mut list_data = scope.list(&[]);
+                list_data["Condition"] = json!({"StringLike": {"s3:prefix": format!("{data}*")}});
                 let mut statements = vec![
-                    scope.list(&[&train, &validation, &test]),
-                    // Both written as one, since STS takes 2048 characters.
+                    // Of all that is given for the model, as one: STS takes 2048 characters.
+                    list_data,
                     allow(&["s3:GetObject"], json!(scope.objects(&data))),
-                    // The verdict on the data, the types of its columns, and its rows
-                    // without those that are set aside: how it divides them is read, too.
-                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&results))),
+                    // The verdict on the data and the types of its columns.
+                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
+                    // Its rows without those that are set aside: how it divides them is
+                    // read, too.
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&rows))),
                     scope.key_through_s3(),
                     allow(
                         &[
@@ -219,11 +227,11 @@ impl Purpose<'_> {
             }
             Purpose::Score(run) => {
                 let test = layout::test_prefix(&tenant.prefix, &run.model);
-                let scoring = layout::scoring_prefix(&tenant.prefix, run);
+                let rows = layout::rows_prefix(&tenant.prefix, run);
                 let mut statements = vec![
                     scope.list(&[&test]),
                     allow(&["s3:GetObject"], json!(scope.objects(&test))),
-                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&scoring))),
+                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&rows))),
                     scope.key_through_s3(),
                     allow(
                         &[
@@ -239,11 +247,15 @@ impl Purpose<'_> {
                 statements
             }
             Purpose::Conclude(run) => {
+                let rows = layout::rows_prefix(&tenant.prefix, run);
                 let results = layout::results_prefix(&tenant.prefix, run);
                 let latest = layout::latest_report_key(&tenant.prefix, &run.model);
                 vec![
                     // What was scored, and what Autopilot tells of its candidates.
-                    allow(&["s3:GetObject"], json!(scope.objects(&results))),
+                    allow(
+                        &["s3:GetObject"],
+                        json!([scope.objects(&rows), scope.objects(&results)]),
+                    ),
                     allow(
                         &["s3:PutObject"],
                         json!([scope.objects(&results), scope.objects(&latest)]),
@@ -273,6 +285,9 @@ impl Purpose<'_> {
                     scope.invoke(&run.model),
                 ]
             }
+            Purpose::ClearRows(run) => {
+                scope.clear(&[layout::rows_prefix(&tenant.prefix, run)]).into()
+            }
             Purpose::Answer(model) => {
                 let words = layout::words_keys(&tenant.prefix, model);
                 vec![
@@ -282,27 +297,22 @@ impl Purpose<'_> {
                     scope.key_through_s3(),
                 ]
             }
-            Purpose::Remove(model) => {
-                let results = match model {
-                    Some(model) => layout::model_results_prefix(&tenant.prefix, model),
-                    None => layout::all_results_prefix(&tenant.prefix),
-                };
-                vec![
-                    // AWS knows no resource for lists.
-                    allow(&LISTS, json!("*")),
-                    allow(
-                        &[
-                            "sagemaker:ListTags",
-                            "sagemaker:DeleteEndpointConfig",
-                            "sagemaker:DeleteModel",
-                        ],
-                        json!(scope.named_after(*model)),
-                    ),
-                    allow(&["sagemaker:ListTags"], json!(scope.jobs(*model))),
-                    scope.stop_jobs(*model),
-                    scope.list(&[&results]),
-                    allow(&["s3:DeleteObject"], json!(scope.objects(&results))),
-                ]
+            Purpose::Remove(model) => vec![
+                // AWS knows no resource for lists.
+                allow(&LISTS, json!("*")),
+                allow(
+                    &[
+                        "sagemaker:ListTags",
+                        "sagemaker:DeleteEndpointConfig",
+                        "sagemaker:DeleteModel",
+                    ],
+                    json!(scope.named_after(*model)),
+                ),
+                allow(&["sagemaker:ListTags"], json!(scope.jobs(*model))),
+                scope.stop_jobs(*model),
+            ],
+            Purpose::ClearArtifacts(model) => {
+                scope.clear(&layout::artifacts(&tenant.prefix, *model)).into()
             }
             Purpose::TakeDown(model) => vec![
                 allow(
@@ -474,6 +484,13 @@ impl<'a> Scope<'a> {
         format!("arn:{}:s3:::{}/{prefix}*", self.partition, self.tenant.bucket)
     }
 
+    /// To find and delete what lies under these prefixes.
+    fn clear(&self, prefixes: &[String]) -> [Value; 2] {
+        let objects: Vec<String> = prefixes.iter().map(|prefix| self.objects(prefix)).collect();
+        let listed: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+        [self.list(&listed), allow(&["s3:DeleteObject"], json!(objects))]
+    }
+
     fn list(&self, prefixes: &[&str]) -> Value {
         let bucket = format!("arn:{}:s3:::{}", self.partition, self.tenant.bucket);
         let mut statement = allow(&["s3:ListBucket"], json!(bucket));
@@ -532,7 +549,7 @@ mod tests {
         }
     }
 
-    fn purposes(run: &RunRef) -> [Purpose<'_>; 15] {
+    fn purposes(run: &RunRef) -> [Purpose<'_>; 19] {
         [
             Purpose::ProveTrust,
             Purpose::Tell,
@@ -544,9 +561,13 @@ mod tests {
             Purpose::Settle(run),
             Purpose::Score(run),
             Purpose::Conclude(run),
+            Purpose::Evaluate(run),
+            Purpose::ClearRows(run),
             Purpose::Answer(&run.model),
             Purpose::Remove(Some(&run.model)),
             Purpose::Remove(None),
+            Purpose::ClearArtifacts(Some(&run.model)),
+            Purpose::ClearArtifacts(None),
             Purpose::TakeDown(&run.model),
             Purpose::TakeStock,
         ]
@@ -610,7 +631,11 @@ mod tests {
             stop["Condition"],
             json!({"StringEquals": {"aws:ResourceTag/TenantId": "acme", "aws:ResourceTag/Model": "churn"}})
         );
-        assert!(policy.to_string().contains("s3:::acme-ml/p-results/churn/*"), "{policy}");
+        let policy = Purpose::ClearArtifacts(Some(&"churn".parse().unwrap())).policy(&tenant);
+        let policy: Value = serde_json::from_str(&policy).unwrap();
+        let objects = ["p-results/churn/*", "p-results/_rows/churn/*"];
+        let objects = objects.map(|key| format!("arn:aws-us-gov:s3:::acme-ml/{key}"));
+        assert_eq!(policy["Statement"][1]["Resource"], json!(objects));
     }
 
     #[test]

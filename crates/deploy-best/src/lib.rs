@@ -2,6 +2,7 @@
 //! what is left when a run has ended. Each thing goes under a name that follows
 //! from the run, so that doing it twice is doing it once.
 
+mod clear;
 mod config;
 mod deploy;
 mod endpoint;

@@ -1,11 +1,14 @@
 //! Leaves the customer's account as the lineup says, however the run ended: the
 //! champion serves and scales, and what serves no more is removed.
 
+use std::time::Duration;
+
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
 use crosspilot_core::failure_page;
 use crosspilot_core::lambda::App;
+use crosspilot_core::layout;
 use crosspilot_core::pace;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::Serving;
@@ -15,12 +18,15 @@ use crosspilot_core::settings::{HostingKind, ModelSettings};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
+use crate::clear::clear;
 use crate::endpoint::{self, Endpoint, Step};
 use crate::jobs::{self, Job};
 use crate::{Error, Waiting, config, scaling, tags};
 
 /// How long it is tried to put scaling on while what keeps it off can heal.
 const SCALING_SECONDS: f64 = 600.0;
+/// How long a run's rows are deleted: there are few objects of them.
+const CLEARING: Duration = Duration::from_secs(20);
 
 /// Which run has ended.
 #[derive(Debug, Clone, Deserialize)]
@@ -119,6 +125,11 @@ pub(crate) async fn settle(app: &App, request: Settle) -> Result<Settled, Error>
         tell(app, &tenant, &run, &failure).await;
     }
     app.registry.note_settled(&run).await?;
+    // Last of all: nothing takes up a run again that ended well and is settled. One that
+    // failed may be, and needs them.
+    if !failed {
+        warnings.extend(clear_rows(app, &tenant, &run).await);
+    }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?removed, ?warnings, "settled");
     Ok(Settled::Settled { removed, warnings })
 }
@@ -143,6 +154,24 @@ pub(crate) fn unscaled(endpoint: &str, error: &CallError) -> String {
     format!(
         "endpoint {endpoint} serves, but does not scale, and keeps the instances that it has: {error}; compare the customer's stack with infra/customer.yaml: the next run tries again"
     )
+}
+
+/// Takes away the rows that the run copied. A sentence where they stay.
+async fn clear_rows(app: &App, tenant: &Tenant, run: &RunRef) -> Option<String> {
+    let prefix = layout::rows_prefix(&tenant.prefix, run);
+    let cleared = match app.sessions.open(tenant, Purpose::ClearRows(run)).await {
+        Ok(session) => clear(&Bucket { s3: session.s3(), tenant }, &prefix, CLEARING).await,
+        Err(error) => Err(error),
+    };
+    let why = match cleared {
+        Ok(true) => return None,
+        Ok(false) => "deleting them takes too long".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let place = layout::uri(tenant, &prefix);
+    Some(format!(
+        "the rows that the run copied stay under {place}: {why}; the rule of infra/customer.yaml takes them away, in a bucket that has it"
+    ))
 }
 
 async fn stop_jobs(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Vec<Job>, CallError> {

@@ -79,7 +79,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn of(tenant: &Tenant, run: &RunRef) -> Self {
         Self {
-            folder: layout::scoring_prefix(&tenant.prefix, run),
+            folder: layout::rows_prefix(&tenant.prefix, run),
             held_out: layout::held_out_key(&tenant.prefix, run),
         }
     }

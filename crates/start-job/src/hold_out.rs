@@ -98,7 +98,7 @@ pub(crate) async fn decide(
         Some(why) => Plan::Keep(why),
         None => survey(bucket, settings, data).await?,
     };
-    let key = format!("{}plan.json", layout::split_prefix(&bucket.tenant.prefix, run));
+    let key = format!("{}plan.json", layout::rows_prefix(&bucket.tenant.prefix, run));
     Ok(bucket.write_json_once(&key, plan).await?)
 }
 

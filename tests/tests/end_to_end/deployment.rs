@@ -488,7 +488,7 @@ fn a_scoring_job_that_fails_throws_no_trained_model_away() {
         // Nobody but SageMaker reads what is laid out for it.
         let effect =
             Effect::Fail { code: "AccessDenied".into(), message: "no".into(), status: 403 };
-        let rows = "scoring/input/rows.csv".to_owned();
+        let rows = "input/rows.csv".to_owned();
         let about = vec![scene.customer.tenant.bucket.to_string(), rows.clone()];
         let operation = "s3:GetObject".to_owned();
         cloud.inject(Fault { operation, about, after: 0, times: 1, effect }).await.unwrap();

@@ -20,11 +20,14 @@ async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
     vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
 }
 
+/// An object that a run has taken away since: the bucket keeps its versions.
 async fn read(customer: &Customer, key: &str) -> String {
-    let s3 = customer.s3();
-    let found = s3.get_object().bucket(customer.tenant.bucket.as_str()).key(key).send().await;
-    let bytes = found.unwrap().body.collect().await.unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap()
+    let (s3, bucket) = (customer.s3(), customer.tenant.bucket.as_str());
+    let list = s3.list_object_versions().bucket(bucket).prefix(key).send().await.unwrap();
+    let version = list.versions()[0].version_id().unwrap();
+    let get = s3.get_object().bucket(bucket).key(key).version_id(version);
+    let body = get.send().await.unwrap().body.collect().await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 /// The rows that a run trained on, and those that it set aside.
@@ -67,9 +70,14 @@ fn one_packed_file_gives_a_model_with_an_evaluation_and_the_next_run_the_same_sp
         let job = job.send().await.unwrap();
         let channels = job.auto_ml_job_input_data_config();
         let source = channels[0].data_source().unwrap().s3_data_source().unwrap().s3_uri();
-        assert!(source.unwrap().ends_with("/split/train/"), "{source:?}");
+        assert!(
+            source
+                .unwrap()
+                .ends_with(&layout::split_training_prefix(&customer.tenant.prefix, &run)),
+            "{source:?}"
+        );
         let results = layout::results_prefix(&customer.tenant.prefix, &run);
-        let report = read(&customer, &format!("{results}report.html")).await;
+        let report = customer.get(&format!("{results}report.html")).await;
         assert!(report.contains("that were set aside before training"));
 
         // More rows come: what is set aside again is nothing that the champion learned.

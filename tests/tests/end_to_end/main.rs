@@ -17,6 +17,7 @@ mod handlers;
 mod hold_out;
 mod hosting;
 mod identities;
+mod leftovers;
 mod local_cloud;
 mod messy;
 mod odd_keys;

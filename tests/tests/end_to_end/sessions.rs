@@ -112,13 +112,16 @@ impl Grid<'_> {
             ("validation", layout::validation_prefix(&prefix, &model)),
             ("test", layout::test_prefix(&prefix, &model)),
             ("results", layout::results_prefix(&prefix, &run)),
-            ("scoring", layout::scoring_prefix(&prefix, &run)),
+            ("rows", layout::rows_prefix(&prefix, &run)),
             ("evaluations", layout::evaluations_prefix(&prefix, &run)),
             ("words", layout::words_key(&prefix, &run)),
             ("earlier results", layout::results_prefix(&prefix, earlier)),
+            ("earlier rows", layout::rows_prefix(&prefix, earlier)),
             ("model results", layout::model_results_prefix(&prefix, &model)),
+            ("model rows", layout::model_rows_prefix(&prefix, &model)),
             ("sibling train", layout::train_prefix(&prefix, &sibling.model)),
             ("sibling results", layout::results_prefix(&prefix, sibling)),
+            ("sibling rows", layout::rows_prefix(&prefix, sibling)),
             ("all results", layout::all_results_prefix(&prefix)),
             ("theirs", "accounts/".to_owned()),
             ("beside", format!("{prefix}-else/")),
@@ -195,7 +198,7 @@ impl Grid<'_> {
     }
 }
 
-fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 14] {
+fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 17] {
     [
         ("prove-trust", Purpose::ProveTrust),
         ("tell", Purpose::Tell),
@@ -207,9 +210,12 @@ fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpos
         ("score", Purpose::Score(run)),
         ("conclude", Purpose::Conclude(run)),
         ("evaluate", Purpose::Evaluate(run)),
+        ("clear-rows", Purpose::ClearRows(run)),
         ("answer", Purpose::Answer(model)),
         ("remove-model", Purpose::Remove(Some(model))),
         ("remove-all", Purpose::Remove(None)),
+        ("clear-model", Purpose::ClearArtifacts(Some(model))),
+        ("clear-all", Purpose::ClearArtifacts(None)),
         ("take-stock", Purpose::TakeStock),
     ]
 }

@@ -515,7 +515,7 @@ fn every_session_policy_is_narrow() {
             RunRef { tenant, model, run_id }
         };
         let (run, other) = (run("one"), run("two"));
-        let allowed: [(Purpose<'_>, &[&str]); 14] = [
+        let allowed: [(Purpose<'_>, &[&str]); 16] = [
             (Purpose::ProveTrust, &[]),
             (Purpose::Tell, &[]),
             (
@@ -525,7 +525,6 @@ fn every_session_policy_is_narrow() {
                     "list test",
                     "get train",
                     "get test",
-                    "get results",
                     "put results",
                     "describe job",
                 ],
@@ -555,8 +554,11 @@ fn every_session_policy_is_narrow() {
             (
                 // The job carries no tags of the model.
                 Purpose::Remove(Some(&run.model)),
-                &["delete results", "delete model"],
+                &["delete model"],
             ),
+            (Purpose::ClearArtifacts(Some(&run.model)), &["delete results"]),
+            // Nothing but its own copies of rows.
+            (Purpose::ClearRows(&run), &[]),
             (
                 Purpose::TakeDown(&run.model),
                 &["describe config", "describe endpoint", "delete endpoint"],

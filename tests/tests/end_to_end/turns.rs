@@ -403,18 +403,17 @@ fn a_conflict_of_two_writes_is_tried_again_everywhere() {
         let customer = Customer::new(cloud, "conflicts").await;
         customer.hold_out(churn(60, 2)).await;
         let code = "ConditionalRequestConflict";
-        let scoring = format!("{}/crosspilot-results/churn", customer.tenant.bucket);
+        let rows = format!("{}/crosspilot-results/_rows/churn/", customer.tenant.bucket);
         for about in ["runs/conflicts/churn/", "serving/conflicts/churn.json"] {
             inject(&customer, "s3:PutObject", about, code, 409).await;
         }
         let effect = Effect::Fail { code: code.into(), message: "on demand".into(), status: 409 };
-        let about = vec![scoring, "scoring/held-out.csv".to_owned()];
+        let about = vec![rows.clone(), "/held-out.csv".to_owned()];
         let fault = Fault { operation: "s3:PutObject".into(), about, after: 0, times: 1, effect };
         cloud.inject(fault).await.unwrap();
         let output = customer.succeeded(&train(&customer, churn(700, 1)).await).await;
         assert_eq!(output["comparison"]["rows"], 60);
-        let about =
-            ["runs/conflicts/churn/", "serving/conflicts/churn.json", "scoring/held-out.csv"];
+        let about = ["runs/conflicts/churn/", "serving/conflicts/churn.json", &rows];
         for about in about {
             assert_eq!(cloud.faults_to_come(about).await.unwrap(), 0, "{about}");
         }

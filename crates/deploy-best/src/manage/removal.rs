@@ -1,22 +1,21 @@
 //! Removes what serves a model, or all of a tenant's models, and proves by a
 //! last look that nothing of it is left.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crosspilot_core::aws::s3;
-use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
 use crosspilot_core::aws::sagemaker::Client;
-use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::bucket::Bucket;
+use crosspilot_core::error::CallError;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::listing::{Listing, fits_xml};
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::tenant::Tenant;
 
 use super::account::{Job, JobKind, Kind, Resource, Search};
 use super::{done, found, open, waiting};
+use crate::clear::clear;
 use crate::endpoint::{self, Endpoint};
 use crate::jobs::unless_ended;
 use crate::{Error, scaling};
@@ -59,8 +58,14 @@ pub(super) async fn remove(
     if let Some(job) = jobs.first() {
         return Ok(waiting(format!("job {} is stopping", job.name)));
     }
-    if artifacts && !empty(&session.s3(), tenant, model).await? {
-        return Ok(waiting("artifacts are being deleted"));
+    if artifacts {
+        let session = open(app, tenant, Purpose::ClearArtifacts(model)).await?;
+        let bucket = Bucket { s3: session.s3(), tenant };
+        for prefix in layout::artifacts(&tenant.prefix, model) {
+            if !clear(&bucket, &prefix, AT_A_TIME).await? {
+                return Ok(waiting("artifacts are being deleted"));
+            }
+        }
     }
     let left = search.everything().await?;
     Ok(match left.ours.first() {
@@ -114,59 +119,4 @@ async fn delete(sagemaker: &Client, resource: &Resource) -> Result<(), CallError
         sent.map(drop).map_err(|e| CallError::new("sagemaker:DeleteModel", name, &e))
     };
     found(deleted).map(drop)
-}
-
-/// Deletes objects page by page. Whether all of them are gone.
-async fn empty(
-    s3: &s3::Client,
-    tenant: &Tenant,
-    model: Option<&ModelName>,
-) -> Result<bool, CallError> {
-    let prefix = match model {
-        Some(model) => layout::model_results_prefix(&tenant.prefix, model),
-        None => layout::all_results_prefix(&tenant.prefix),
-    };
-    let (bucket, place) = (tenant.bucket.as_str(), layout::uri(tenant, &prefix));
-    let owner = tenant.account.as_str();
-    let started = Instant::now();
-    while started.elapsed() < AT_A_TIME {
-        let mut listing = Listing::under(s3, bucket, &prefix).owned_by(&tenant.account);
-        let page = listing.next().await.transpose();
-        let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
-        let keys = page.into_iter().flatten().filter_map(|object| object.key);
-        let (plain, odd): (Vec<String>, Vec<String>) = keys.partition(|key| fits_xml(key));
-        for key in &odd {
-            let delete = s3.delete_object().bucket(bucket).expected_bucket_owner(owner);
-            let deleted = delete.key(key).send().await;
-            deleted.map_err(|e| CallError::new("s3:DeleteObject", layout::uri(tenant, key), &e))?;
-        }
-        if plain.is_empty() && !odd.is_empty() {
-            continue;
-        }
-        let objects: Result<Vec<_>, _> =
-            plain.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
-        let refused = |message: String| {
-            CallError::refused(Code::Internal, "s3:DeleteObjects", &place, "Invalid", message)
-        };
-        let objects = objects.map_err(|e| refused(e.to_string()))?;
-        if objects.is_empty() {
-            return Ok(true);
-        }
-        let batch = Delete::builder().set_objects(Some(objects)).quiet(true).build();
-        let batch = batch.map_err(|e| refused(e.to_string()))?;
-        let delete = s3.delete_objects().bucket(bucket).expected_bucket_owner(owner).delete(batch);
-        let answer = delete.send().await;
-        let answer = answer.map_err(|e| CallError::new("s3:DeleteObjects", &place, &e))?;
-        if let Some(error) = answer.errors().first() {
-            let code = match error.code() {
-                Some("AccessDenied") => Code::AccessDenied,
-                _ => Code::Unavailable,
-            };
-            let message = error.message().unwrap_or("S3 gave no message");
-            let aws_code = error.code().unwrap_or("Unknown");
-            let key = layout::uri(tenant, error.key().unwrap_or_default());
-            return Err(CallError::refused(code, "s3:DeleteObject", key, aws_code, message));
-        }
-    }
-    Ok(false)
 }
