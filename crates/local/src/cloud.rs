@@ -132,6 +132,9 @@ pub struct Onboarding {
     pub network: Option<Network>,
     /// The customer's keys, by their ARNs, if disks and results are under some.
     pub encryption: Option<Encryption>,
+    /// The ARN of the key that the customer's bucket is under, if it is: the vendor need
+    /// not know it.
+    pub bucket_key: Option<String>,
 }
 
 impl Onboarding {
@@ -146,6 +149,7 @@ impl Onboarding {
             limits: Limits { max_candidates: 10, max_runtime_seconds: 900 },
             network: None,
             encryption: None,
+            bucket_key: None,
         })
     }
 }
@@ -384,6 +388,7 @@ impl LocalCloud {
         let Encryption { volume_key, output_key, .. } = encryption.clone().unwrap_or_default();
         parameters.extend(volume_key.map(|key| ("VolumeKmsKeyArn", key)));
         parameters.extend(output_key.map(|key| ("OutputKmsKeyArn", key)));
+        parameters.extend(onboarding.bucket_key.clone().map(|key| ("KmsKeyArn", key)));
         let parameters: Vec<(&str, &str)> =
             parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let outputs = stacks::deploy(

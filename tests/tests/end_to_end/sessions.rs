@@ -148,6 +148,7 @@ impl Grid<'_> {
         for (whose, key) in [
             ("disks", &keys.disks),
             ("results", &keys.results),
+            ("bucket", &keys.bucket),
             ("theirs", &keys.theirs),
             ("elsewhere", &elsewhere),
         ] {
@@ -281,6 +282,7 @@ fn the_customers_roles_know_no_other_way_to_train_and_put_metrics_as_sagemaker_s
 struct Keys {
     disks: String,
     results: String,
+    bucket: String,
     /// For what is none of ours.
     theirs: String,
 }
@@ -359,12 +361,18 @@ fn each_session_may_do_exactly_what_it_is_for() {
             let made = kms(cloud, &account, "CreateKey", json!({})).await;
             made["KeyMetadata"]["Arn"].as_str().unwrap().to_owned()
         };
-        let keys = Keys { disks: make().await, results: make().await, theirs: make().await };
+        let keys = Keys {
+            disks: make().await,
+            results: make().await,
+            bucket: make().await,
+            theirs: make().await,
+        };
         onboarding.encryption = Some(Encryption {
             volume_key: Some(keys.disks.clone()),
             output_key: Some(keys.results.clone()),
             between_containers: true,
         });
+        onboarding.bucket_key = Some(keys.bucket.clone());
         let keyed = allowed(&Customer::with(cloud, onboarding).await, Some(&keys)).await;
         let (of_keys, others): (Vec<&str>, Vec<&str>) =
             keyed.lines().partition(|line| line.contains(" kms:"));
