@@ -29,6 +29,7 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "insights-form",
         "throttled-api",
         "untyped-request",
+        "control-plane-type",
         "unknown-account",
     ];
     assert_eq!(with("open"), open, "{found:#}");

@@ -101,6 +101,11 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "aws sagemaker-runtime invoke-endpoint --endpoint-name NAME --body fileb://row.csv answer.csv",
     ),
     by_hand(
+        "control-plane-type",
+        "SageMaker answers a request that is not application/x-amz-json-1.1 with <UnknownOperationException/> and 404",
+        "curl --aws-sigv4 aws:amz:REGION:sagemaker --user KEY:SECRET -H 'X-Amz-Target: SageMaker.ListModels' -H 'Content-Type: application/json' -d '{}' -i https://api.sagemaker.REGION.amazonaws.com/",
+    ),
+    by_hand(
         "unknown-account",
         "an account that does not exist is refused when it is admitted to the event bus",
         "crosspilot tenant add nobody --account 999999999999 --region REGION",

@@ -240,6 +240,18 @@ assert message.startswith("2 validation errors detected: "), message
 message = refused("ValidationException", start, name="crosspilot-rule", ProblemType="BinaryClassification")
 assert "both" in message, message
 refused("UnknownOperationException", sagemaker.list_notebook_instances)
+
+
+def typed(content_type):
+    """A client that calls its requests something else."""
+    other = client("sagemaker", credentials, SAGEMAKER)
+    other.meta.events.register("before-call.sagemaker", lambda params, **_: params["headers"].update(content_type))
+    return other
+
+
+typed({"Content-Type": "application/x-amz-json-1.1; charset=utf-8"}).list_tags(ResourceArn=ARN + "automl-job/crosspilot-churn")
+for kind in "application/json", "application/x-amz-json-1.0", "application/cbor", "text/plain", "":
+    assert refused("404", typed({"Content-Type": kind}).list_endpoints) == "<UnknownOperationException/>\n", kind
 tags = sagemaker.list_tags(ResourceArn=ARN + "automl-job/crosspilot-churn")["Tags"]
 assert tags == [{"Key": "ManagedBy", "Value": "crosspilot"}]
 for i in range(4):

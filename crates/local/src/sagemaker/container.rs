@@ -367,7 +367,8 @@ impl Container {
     }
 }
 
-fn media_type(header: &str) -> String {
+/// What a `Content-Type` or `Accept` header says, without its parameters.
+pub(super) fn media_type(header: &str) -> String {
     header.split(';').next().unwrap_or_default().trim().to_lowercase()
 }
 

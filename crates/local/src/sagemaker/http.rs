@@ -26,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Cloud, access, autoscaling,
+    container::media_type,
     error::ApiError,
     faults::{Effect, Fault},
     invoke, keys,
@@ -94,6 +95,9 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
 
 /// `POST /` with the operation in a header.
 async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
+    if media_type(text(&parts.headers, "content-type")) != JSON_1_1 {
+        return of_another_protocol();
+    }
     let target = text(&parts.headers, "x-amz-target");
     let (service, operation) = match target.strip_prefix(autoscaling::TARGET) {
         Some(operation) => (autoscaling::SERVICE, operation.to_owned()),
@@ -111,6 +115,14 @@ async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
             (status(&error), [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
         }
     }
+}
+
+/// Answers what does not say that it is JSON 1.1. The protocol knows one type and ignores
+/// its parameters (Smithy, "AWS JSON 1.1 protocol"), and does not say what else gets. Of
+/// Kinesis, which speaks it too, this answer is recorded (disneystreaming/smithy4s#167),
+/// but not its status: that is a doubt (`control-plane-type`).
+fn of_another_protocol() -> Response {
+    (StatusCode::NOT_FOUND, "<UnknownOperationException/>\n").into_response()
 }
 
 async fn perform(
