@@ -544,8 +544,18 @@ fn every_session_policy_is_narrow() {
                 &["describe config", "describe endpoint", "delete endpoint", "delete model"],
             ),
             (Purpose::Score(&run), &["list test", "get test", "invoke endpoint"]),
-            // The first prediction's row is kept beside the results: no data is read.
-            (Purpose::Conclude(&run), &["put results", "invoke endpoint"]),
+            // The first prediction's row is the run's own copy: no data is read. Of the job,
+            // what it tells of its candidates.
+            (
+                Purpose::Conclude(&run),
+                &[
+                    "get results",
+                    "put results",
+                    "describe job",
+                    "list candidates",
+                    "invoke endpoint",
+                ],
+            ),
             (Purpose::Answer(&run.model), &["invoke endpoint"]),
             (
                 Purpose::TakeStock,
