@@ -170,7 +170,7 @@ def metric_of(folder):
     return "AUC" if target.nunique() == 2 else "Accuracy"
 
 
-REGRESSION = {"diabetes", "linear_reg", "friedman1", "friedman2"}
+REGRESSION = {"diabetes", "linear_reg", "friedman1", "friedman2", "wide_reg"}
 
 
 def python_model(folder, regression, seed, name, options):
