@@ -14,7 +14,7 @@ const PART: usize = 5 << 20;
 #[test]
 fn predictions_larger_than_a_part_are_written_in_several_and_are_whole() {
     on_local_cloud(async |cloud| {
-        let customer = Customer::new(cloud, "many-parts").await;
+        let customer = Customer::new(cloud, "in-parts").await;
         // A column that the model does not know makes the rows large.
         let wide = churn(9000, 2).lines().enumerate().fold(String::new(), |text, (n, line)| {
             let note = if n == 0 { "note".into() } else { "n".repeat(1200) };
