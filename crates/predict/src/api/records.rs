@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::problem::Problem;
-use crate::table::csv_text;
+use crate::table::{csv_text, one_line};
 
 /// Records in one call.
 const MAX_RECORDS: usize = 1000;
@@ -210,7 +210,8 @@ impl Records {
                 let odd = !is_missing(cell.as_bytes()) && number(cell.as_bytes()).is_none();
                 odd.then_some(WarningCode::NotANumber)
             } else {
-                words.lack(name, cell).then_some(WarningCode::UnseenWord)
+                // As the model is asked: a line break is a blank to it.
+                words.lack(name, &one_line(cell)).then_some(WarningCode::UnseenWord)
             }
         };
         let of_record = |(record, cells): (usize, &Record)| {
@@ -472,6 +473,11 @@ mod tests {
             assert!(detail.contains("of record 2") && detail.contains(said), "{detail}");
             assert!(!detail.contains("gold") && !detail.contains("$70"), "{detail}");
         }
+        let broken = json!({"headers": {"content-type": "application/json"},
+            "body": r#"{"records":[{"plan":"a\nb"}]}"#});
+        let broken = body(&serde_json::from_value(broken).unwrap(), &model).unwrap();
+        let lines: Words = serde_json::from_value(json!({"columns": {"plan": ["a\nb"]}})).unwrap();
+        assert_eq!(broken.warnings(&model, &lines).len(), 1);
         let none = records.warnings(&model, &Words::default());
         assert_eq!(none.len(), 1);
     }
