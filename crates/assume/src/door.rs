@@ -146,7 +146,7 @@ async fn of_tenant<'a>(
             Ok(Upload::Nothing) => {}
             Ok(_) if delivery.event.is_empty() => {}
             Ok(Upload::Misplaced) => {
-                why = Some(Error::misplaced(tenant, key));
+                why = Some(Error::misplaced(&tenant.prefix, key));
                 refused.push(delivery);
             }
             Ok(Upload::HeldOut(model)) if tenant.models.contains_key(&model) => {
@@ -163,7 +163,7 @@ async fn of_tenant<'a>(
                 }
             }
             Err(reason) => {
-                why = Some(Error::Key { key: key.to_owned(), reason });
+                why = Some(Error::key(key, reason));
                 refused.push(delivery);
             }
         }

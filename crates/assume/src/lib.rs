@@ -102,7 +102,8 @@ pub enum Started {
 /// Why a run does not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An uploaded key names a model that cannot be one.
+    /// An uploaded key names a model that cannot be one. As the next, it shows the first
+    /// 200 characters of the key.
     #[error("the uploaded key {key:?} names no model: {reason}")]
     Key {
         /// The key.
@@ -140,9 +141,17 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
+/// Characters of an uploaded key that a message shows.
+const SHOWN: usize = 200;
+
 impl Error {
-    fn misplaced(tenant: &Tenant, key: &str) -> Self {
-        Self::Misplaced { key: key.to_owned(), prefix: tenant.prefix.clone() }
+    fn key(key: &str, reason: InvalidId) -> Self {
+        Self::Key { key: key.chars().take(SHOWN).collect(), reason }
+    }
+
+    fn misplaced(prefix: &Prefix, key: &str) -> Self {
+        let key = key.chars().take(SHOWN).collect();
+        Self::Misplaced { key, prefix: prefix.clone() }
     }
 }
 
@@ -183,13 +192,13 @@ async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, 
             match layout::parse_upload(&tenant.prefix, event.key()) {
                 Ok(Upload::Training(model)) => Some((tenant, model, event.trigger())),
                 Ok(Upload::Nothing) => None,
-                Ok(Upload::Misplaced) => return Err(Error::misplaced(&tenant, event.key())),
+                Ok(Upload::Misplaced) => return Err(Error::misplaced(&tenant.prefix, event.key())),
                 // Refused here only where no model of that name is set up.
                 Ok(Upload::HeldOut(model)) => {
                     model_settings(&tenant, &model)?;
                     None
                 }
-                Err(reason) => return Err(Error::Key { key: event.key().to_owned(), reason }),
+                Err(reason) => return Err(Error::key(event.key(), reason)),
             }
         }
         Input::Named { tenant, model, trigger } => {
@@ -269,4 +278,22 @@ async fn begin_run(
         },
         Claim::Duplicate { execution } => Started::Duplicate { run: run.clone(), execution },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_message_shows_the_beginning_of_a_long_key() {
+        let key = format!("p/{}/train/a.csv", "k".repeat(900));
+        let reason = "No Name".parse::<ModelName>().unwrap_err();
+        let misplaced = Error::misplaced(&"p".parse().unwrap(), &key);
+        for error in [Error::key(&key, reason), misplaced] {
+            let message = error.to_string();
+            assert!(message.contains("p/kkk") && message.chars().count() < 500, "{message}");
+        }
+    }
 }

@@ -168,7 +168,7 @@ pub(crate) async fn copy(
 ) -> Result<u64, Error> {
     let prefix = &bucket.tenant.prefix;
     let training = layout::split_training_prefix(prefix, run);
-    let mut divider = Divider::new(split);
+    let mut divider = Divider::new(split, categories);
     for (key, etag) in &split.files {
         let mut reading = Reading::open(bucket, key, etag).await?;
         divider.begin_file();
@@ -182,7 +182,7 @@ pub(crate) async fn copy(
     divider.close_part();
     write_parts(bucket, &training, &mut divider).await?;
     let set_aside = divider.set_aside;
-    let words = divider.take_words().of(categories);
+    let words = divider.take_words();
     bucket.write_json(&layout::words_key(prefix, run), &words).await?;
     let source = bucket.uri(&layout::train_prefix(prefix, &run.model));
     let key = layout::held_out_key(prefix, run);
@@ -347,6 +347,7 @@ impl Survey {
 /// The second look, which writes the rows down.
 struct Divider<'a> {
     split: &'a Split,
+    categories: &'a BTreeSet<String>,
     header: Option<Vec<Vec<u8>>>,
     columns: Option<Columns>,
     /// The file's header is not the first file's.
@@ -356,13 +357,16 @@ struct Divider<'a> {
     done: Vec<(usize, Vec<u8>)>,
     held_out: csv::Writer<Vec<u8>>,
     set_aside: u64,
+    /// Positions of the categories.
+    positions: Vec<usize>,
     words: words::Gathered,
 }
 
 impl<'a> Divider<'a> {
-    fn new(split: &'a Split) -> Self {
+    fn new(split: &'a Split, categories: &'a BTreeSet<String>) -> Self {
         Self {
             split,
+            categories,
             header: None,
             columns: None,
             differs: false,
@@ -371,6 +375,7 @@ impl<'a> Divider<'a> {
             done: Vec::new(),
             held_out: writer(),
             set_aside: 0,
+            positions: Vec::new(),
             words: words::Gathered::default(),
         }
     }
@@ -386,6 +391,9 @@ impl<'a> Divider<'a> {
             match &self.header {
                 None => {
                     self.header = Some(names());
+                    let names = row.cells().map(String::from_utf8_lossy).enumerate();
+                    let names = names.filter(|(_, name)| self.categories.contains(&**name));
+                    self.positions = names.map(|(position, _)| position).collect();
                     write(&mut self.part, row.cells());
                     write(&mut self.held_out, row.cells());
                 }
@@ -402,8 +410,10 @@ impl<'a> Divider<'a> {
             self.set_aside += 1;
             return;
         }
-        for (position, cell) in row.cells().enumerate() {
-            self.words.observe(position, cell);
+        for &position in &self.positions {
+            if let Some(cell) = row.get(position) {
+                self.words.observe(position, cell);
+            }
         }
         write(&mut self.part, row.cells());
         if self.part.get_ref().len() >= PART {
@@ -432,7 +442,7 @@ impl<'a> Divider<'a> {
         std::mem::take(&mut self.done)
     }
 
-    /// The words of all columns in the rows to train on.
+    /// The words of the categories in the rows to train on.
     fn take_words(&mut self) -> Words {
         let names: Vec<String> = self
             .header
@@ -440,7 +450,7 @@ impl<'a> Divider<'a> {
             .flatten()
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect();
-        std::mem::take(&mut self.words).named(names.iter().map(String::as_str))
+        std::mem::take(&mut self.words).named(names.iter().map(String::as_str)).of(self.categories)
     }
 
     fn into_held_out(self) -> Vec<u8> {

@@ -276,8 +276,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         let key = layout::first_row_key(&tenant.prefix, &run);
         bucket.write(&key, "text/csv; charset=utf-8", record).await?;
     }
-    if let (None, Some(words)) = (set_aside, &verdict.words) {
-        let words = words.clone().of(&categories);
+    if let (None, Some(words)) = (set_aside, verdict.words.take()) {
+        let words = words.of(&categories);
         bucket.write_json(&layout::words_key(&tenant.prefix, &run), &words).await?;
     }
     if let Some(specification) = request::feature_specification(settings) {

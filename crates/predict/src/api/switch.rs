@@ -128,7 +128,8 @@ impl Switch<'_> {
     /// wants none.
     async fn send(&self, ask: &Ask) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
         let model = ask.model();
-        let records = records::body(self.event, model)?;
+        let mut records = records::body(self.event, model)?;
+        let text = std::mem::take(&mut records.text);
         let words = words::of(&self.session, self.tenant, &model.run);
         let endpoint = Endpoint {
             runtime: self.session.sagemaker_runtime(),
@@ -142,11 +143,10 @@ impl Switch<'_> {
         if self.event.is_strict() {
             return match records.warnings(model, words.await.as_ref()).first() {
                 Some(warning) => Err(warning.problem()),
-                None => Ok((endpoint.ask(records.text, records.count).await, Vec::new())),
+                None => Ok((endpoint.ask(text, records.count).await, Vec::new())),
             };
         }
-        let ask = endpoint.ask(records.text.clone(), records.count);
-        let (answered, words) = tokio::join!(ask, words);
+        let (answered, words) = tokio::join!(endpoint.ask(text, records.count), words);
         Ok((answered, records.warnings(model, words.as_ref())))
     }
 

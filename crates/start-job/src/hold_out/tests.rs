@@ -6,6 +6,11 @@ use super::*;
 
 /// The text of the rows to train on and of those that are set aside.
 fn divide(text: &str, share: f64) -> Option<(String, String)> {
+    divide_words(text, share).map(|(training, held_out, _)| (training, held_out))
+}
+
+/// The same with the words of column `x`.
+fn divide_words(text: &str, share: f64) -> Option<(String, String, Words)> {
     let mut survey = Survey::new(share);
     let mut columns = None;
     let mut stream = Stream::default();
@@ -17,14 +22,16 @@ fn divide(text: &str, share: f64) -> Option<(String, String)> {
     stream.end(&mut count).unwrap();
     let (below, rare) = survey.end()?;
     let split = Split { files: Vec::new(), below, rare };
-    let mut divider = Divider::new(&split);
+    let categories = BTreeSet::from(["x".to_owned()]);
+    let mut divider = Divider::new(&split, &categories);
     let mut stream = Stream::default();
     stream.take(text.as_bytes(), &mut |row| divider.take(row, "y")).unwrap();
     stream.end(&mut |row| divider.take(row, "y")).unwrap();
     divider.close_part();
     let parts = divider.take_parts().into_iter().map(|(_, text)| text).collect::<Vec<_>>();
     let training = String::from_utf8(parts.concat()).unwrap();
-    Some((training, String::from_utf8(divider.into_held_out()).unwrap()))
+    let words = divider.take_words();
+    Some((training, String::from_utf8(divider.into_held_out()).unwrap(), words))
 }
 
 fn table(rows: impl Iterator<Item = (u64, &'static str)>) -> String {
@@ -61,6 +68,17 @@ fn equal_rows_fall_on_one_side_and_a_growing_table_sets_the_same_rows_aside() {
     let (trained, _) = divide(&before, 0.2).unwrap();
     let (_, held_out) = divide(&after, 0.2).unwrap();
     assert!(lines(&trained).is_disjoint(&lines(&held_out)));
+}
+
+#[test]
+fn words_of_a_category_are_those_of_the_rows_to_train_on() {
+    let text = table((0..2000).map(|row| two(row % 300)));
+    let (training, held_out, words) = divide_words(&text, 0.2).unwrap();
+    let word = |line: &str| line.split(',').next().unwrap().to_owned();
+    assert!(lines(&training).iter().all(|line| !words.lack("x", &word(line))));
+    assert!(!held_out.is_empty());
+    assert!(lines(&held_out).iter().all(|line| words.lack("x", &word(line))));
+    assert!(!words.lack("y", "never seen"));
 }
 
 #[test]

@@ -64,16 +64,18 @@ impl Verdict {
 
     /// The columns that hold numbers.
     pub fn numeric(&self, target: &str) -> BTreeSet<String> {
-        let features = self.columns.iter().filter(|column| column.name != target);
-        let numeric = features.filter(|column| column.kind == Some(Kind::Numeric));
-        numeric.map(|column| column.name.clone()).collect()
+        self.features_of(Kind::Numeric, target)
     }
 
     /// The columns besides the target that hold words of a limited set.
     pub fn categories(&self, target: &str) -> BTreeSet<String> {
+        self.features_of(Kind::Categorical, target)
+    }
+
+    fn features_of(&self, kind: Kind, target: &str) -> BTreeSet<String> {
         let features = self.columns.iter().filter(|column| column.name != target);
-        let words = features.filter(|column| column.kind == Some(Kind::Categorical));
-        words.map(|column| column.name.clone()).collect()
+        let of_kind = features.filter(|column| column.kind == Some(kind));
+        of_kind.map(|column| column.name.clone()).collect()
     }
 
     /// The row that the model is asked about first, as CSV with its header and
