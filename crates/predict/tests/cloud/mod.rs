@@ -208,8 +208,13 @@ impl Inner {
         lines_of(body, skip, answer).into_response()
     }
 
-    /// A transform job, done at once.
+    /// A transform job, done at once. What Autopilot tells of its candidates is refused:
+    /// no run depends on it.
     fn sagemaker(&mut self, operation: &str, request: &Value) -> Response {
+        if ["DescribeAutoMLJobV2", "ListCandidatesForAutoMLJob"].contains(&operation) {
+            let message = json!({"__type": "AccessDeniedException", "Message": "not allowed"});
+            return (StatusCode::BAD_REQUEST, message.to_string()).into_response();
+        }
         let name = request["TransformJobName"].as_str().unwrap().to_owned();
         if operation == "DescribeTransformJob" {
             let mut job = self.transforms[&name].clone();
