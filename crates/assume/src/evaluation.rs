@@ -1,7 +1,7 @@
 //! Has the champion evaluated on held-out rows that came.
 //!
 //! Files of one quiet period are one evaluation, on the newest of them: its execution is
-//! named after the period and waits for the period's end before it looks, so that no file
+//! named after the period and waits until the period has ended before it looks, so that no file
 //! is missed and a flood costs one execution a period.
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -4,7 +4,9 @@ A machine's role must allow what its tasks call, and the executions of a
 Distributed Map are what AWS makes them: of a Map Run of their own, with no
 variable of the execution that started them, fed from the objects of a bucket,
 bounded in number, and with answers of 256 KB together. What the Map of AWS
-offers besides (batches, results in a bucket) is refused.
+offers besides (batches, results in a bucket) is refused. How long a Wait takes is
+shortened; until when one waits is not: the functions know that moment by clocks of
+their own.
 """
 
 import contextvars
@@ -14,6 +16,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as all_of
+from datetime import datetime, timezone
 
 _STATE_BYTES = 256 * 1024
 _EXPRESS_SECONDS = 300
@@ -43,6 +46,12 @@ def patch():
     stepfunctions._execute_task = execute_as_role
     stepfunctions._invoke_resource = invoke_if_allowed
     stepfunctions._run_distributed_map = _run_distributed_map
+    stepfunctions._sleep_until = _sleep_until
+
+
+def _sleep_until(moment):
+    remaining = datetime.fromisoformat(moment.replace("Z", "+00:00")) - datetime.now(timezone.utc)
+    time.sleep(max(0, remaining.total_seconds()))
 
 
 # ---------------------------------------------------------------------------

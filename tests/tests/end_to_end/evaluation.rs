@@ -85,6 +85,19 @@ fn new_held_out_rows_evaluate_the_champion_and_train_nothing() {
 }
 
 #[test]
+fn of_files_that_come_one_after_the_other_none_is_missed() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "evaluated-often").await;
+        trained(&customer, 0.5).await;
+        for file in 1..=12 {
+            let key = format!("crosspilot/churn/test/{file}.csv");
+            customer.put(&key, churn(40, file as u64)).await;
+            measured(&customer, file).await;
+        }
+    });
+}
+
+#[test]
 fn held_out_rows_that_cannot_be_used_say_why_where_the_report_would_be() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "unevaluated").await;
