@@ -1,8 +1,15 @@
-//! The other kinds of problems: more than two labels, and numbers.
+//! The other kinds of problems: more than two labels, numbers, and data in Parquet.
+
+use std::sync::Arc;
 
 use crosspilot_core::settings::Mode;
 use crosspilot_tests::data::marked;
 use crosspilot_tests::{Customer, on_local_cloud};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 /// A label with blanks at its ends.
@@ -23,6 +30,70 @@ fn flats(rows: usize, seed: u64) -> String {
         text.push_str(&format!("{size},{storey},{heating},{rent:.2},{class}\n"));
     }
     text
+}
+
+/// The same flats as Parquet, as Spark and pandas write it by default.
+fn flats_in_parquet(rows: usize, seed: u64) -> Vec<u8> {
+    let schema = "message flats {
+        OPTIONAL INT64 Size; OPTIONAL INT64 Storey; OPTIONAL BYTE_ARRAY Heating (UTF8);
+        OPTIONAL DOUBLE Rent; OPTIONAL BYTE_ARRAY Class (UTF8);
+    }";
+    let text = flats(rows, seed);
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let flats: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let snappy = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let mut content = Vec::new();
+    let mut writer = SerializedFileWriter::new(&mut content, schema, Arc::new(snappy)).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let filled = vec![1; flats.len()];
+    let mut position = 0;
+    while let Some(mut column) = group.next_column().unwrap() {
+        let cells = flats.iter().map(|flat| &flat[position]);
+        let filled = Some(filled.as_slice());
+        match position {
+            0 | 1 => {
+                let cells: Vec<i64> = cells.map(|cell| cell.parse().unwrap()).collect();
+                column.typed::<Int64Type>().write_batch(&cells, filled, None).unwrap();
+            }
+            3 => {
+                let cells: Vec<f64> = cells.map(|cell| cell.parse().unwrap()).collect();
+                column.typed::<DoubleType>().write_batch(&cells, filled, None).unwrap();
+            }
+            _ => {
+                let cells: Vec<ByteArray> = cells.map(ByteArray::from).collect();
+                column.typed::<ByteArrayType>().write_batch(&cells, filled, None).unwrap();
+            }
+        }
+        column.close().unwrap();
+        position += 1;
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    content
+}
+
+#[test]
+fn parquet_is_trained_on_and_what_it_learned_is_asked_in_csv_and_json() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "parquet").await;
+        let settings = crosspilot_tests::predicting("Rent");
+        let vendor = cloud.vendor();
+        vendor.set_model(&customer.tenant.tenant, &customer.model, &settings).await.unwrap();
+        customer.put("crosspilot/churn/test/held-out.csv", flats(100, 2)).await;
+        let [first, second] = [1, 2].map(|seed| flats_in_parquet(350, seed));
+        customer.put_bytes("crosspilot/churn/train/part-0.snappy.parquet", first).await;
+        customer.put_bytes("crosspilot/churn/train/part-1.snappy.parquet", second).await;
+        let output = customer.succeeded(&customer.first_execution().await).await;
+        let evaluation = &output["prediction"]["evaluation"];
+        assert!(evaluation["r2"].as_f64().unwrap() > 0.9, "{evaluation}");
+        let record =
+            json!({"records": [{"Size": 100, "Storey": 4, "Heating": "gas", "Class": dear()}]});
+        let (status, answer) = customer.ask(&customer.token(), "churn", &record.to_string()).await;
+        assert_eq!(status, 200, "{answer}");
+        let rent = answer["predictions"][0]["value"].as_f64().unwrap();
+        assert!((900.0..1500.0).contains(&rent), "{rent}");
+    });
 }
 
 /// Trains on flats for `target`. Gives the run's output.

@@ -54,7 +54,7 @@ pub(super) async fn assume_role(
 pub(super) async fn check_target(s3: &RoleS3, plan: &Plan) -> Result<(), ApiError> {
     // Far more than any header.
     const BEGINNING: usize = 1 << 20;
-    let Channel { at, manifest: listed, gzip } = &plan.training;
+    let Channel { at, manifest: listed, content } = &plan.training;
     let first = async {
         let objects = match listed {
             true => manifest(&s3.get(at).await.ok()?).ok()?,
@@ -62,7 +62,7 @@ pub(super) async fn check_target(s3: &RoleS3, plan: &Plan) -> Result<(), ApiErro
         };
         s3.beginning(objects.first()?, BEGINNING).await.ok()
     };
-    let header = first.await.and_then(|beginning| header(&beginning, *gzip));
+    let header = first.await.and_then(|beginning| header(&beginning, *content));
     match header {
         Some(columns) if !columns.contains(&plan.target) => Err(ApiError::Validation(format!(
             "Target attribute name {} does not exist in header.",
@@ -355,7 +355,7 @@ impl Run {
             let content = s3.get(&object).await.map_err(failed)?;
             files.push((object.to_string(), content));
         }
-        Ok(Files { gzip: channel.gzip, files })
+        Ok(Files { content: channel.content, files })
     }
 
     fn change(&self, change: impl FnOnce(&mut AutoMlJob)) {

@@ -31,6 +31,7 @@ mod metrics;
 mod model;
 mod neighbours;
 mod operations;
+mod parquet;
 mod recipe;
 mod report;
 mod rollout;

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crosspilot_automl::{Analysis, Ending, Event, Leaderboard, Model, Settings, Table};
+use crosspilot_automl::{Analysis, Ending, Event, Leaderboard, Model, Settings, Table, TableError};
 use crosspilot_metrics::Metric;
 use flate2::read::MultiGzDecoder;
 
-use super::automl_request::Plan;
+use super::automl_request::{Content, Plan};
+use super::parquet;
 
 /// A trained model that predicts records of text.
 #[derive(Debug, Clone)]
@@ -83,7 +84,7 @@ impl From<crosspilot_automl::Prediction> for Prediction {
 
 /// The files of one channel.
 pub(super) struct Files {
-    pub(super) gzip: bool,
+    pub(super) content: Content,
     /// Name and content of each.
     pub(super) files: Vec<(String, Vec<u8>)>,
 }
@@ -202,14 +203,15 @@ impl From<&crosspilot_automl::Candidate> for Trained {
     }
 }
 
-/// The names in the header of a CSV file that begins like this; nothing if that
-/// cannot be told.
-pub(super) fn header(beginning: &[u8], gzip: bool) -> Option<Vec<String>> {
+/// The names in the header of a file that begins like this; nothing if that
+/// cannot be told, as of Parquet, which names its columns at the end.
+pub(super) fn header(beginning: &[u8], content: Content) -> Option<Vec<String>> {
     let mut text = Vec::new();
-    match gzip {
+    match content {
+        Content::Csv => text.extend_from_slice(beginning),
         // What is cut off ends in an error, after what was read.
-        true => drop(MultiGzDecoder::new(beginning).read_to_end(&mut text)),
-        false => text.extend_from_slice(beginning),
+        Content::GzippedCsv => drop(MultiGzDecoder::new(beginning).read_to_end(&mut text)),
+        Content::Parquet => return None,
     }
     let mut reader = csv::ReaderBuilder::new().from_reader(text.as_slice());
     let header = reader.headers().ok()?.iter().map(str::to_owned).collect();
@@ -221,15 +223,21 @@ impl Files {
     fn read(self) -> Result<Table, String> {
         let mut whole: Option<Table> = None;
         for (name, content) in self.files {
-            let input: Box<dyn Read> = match self.gzip {
-                true => Box::new(MultiGzDecoder::new(content.as_slice())),
-                false => Box::new(content.as_slice()),
+            let explain = |error: TableError| format!("{name} cannot be read as CSV: {error}");
+            let table = match self.content {
+                Content::Csv => Table::read_csv(content.as_slice(), true).map_err(explain)?,
+                Content::GzippedCsv => {
+                    let unpacked = MultiGzDecoder::new(content.as_slice());
+                    Table::read_csv(unpacked, true).map_err(explain)?
+                }
+                Content::Parquet => parquet::read(content)
+                    .map_err(|error| format!("{name} cannot be read as Parquet: {error}"))?,
             };
-            let explain = |error| format!("{name} cannot be read as CSV: {error}");
-            let table = Table::read_csv(input, true).map_err(explain)?;
             match &mut whole {
                 None => whole = Some(table),
-                Some(whole) => whole.append(&table).map_err(explain)?,
+                Some(whole) => whole.append(&table).map_err(|error| {
+                    format!("{name} does not go with the files before it: {error}")
+                })?,
             }
         }
         whole.ok_or_else(|| "There is no data.".into())
@@ -247,15 +255,15 @@ mod tests {
 
     #[test]
     fn a_header_is_told_from_the_beginning_of_its_file() {
-        let names = |text: &str| header(text.as_bytes(), false);
+        let names = |text: &str| header(text.as_bytes(), Content::Csv);
         assert_eq!(names("\u{feff}a,\"b, c\"\n1,2\n").unwrap(), ["a", "b, c"]);
         assert_eq!(names("a,b,and so on, to where it was cu"), None);
-        assert_eq!(header(&[0xff, b',', b'a', b'\n', b'1'], false), None);
+        assert_eq!(header(&[0xff, b',', b'a', b'\n', b'1'], Content::Csv), None);
         let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
         let rows: String = (0..9999).map(|i| format!("{i},{}\n", i * 7919 % 10007)).collect();
         zipped.write_all(format!("a,y\n{rows}").as_bytes()).unwrap();
         let zipped = zipped.finish().unwrap();
-        assert_eq!(header(&zipped[..zipped.len() / 2], true).unwrap(), ["a", "y"]);
-        assert_eq!(header(b"a,y\n1,2\n", true), None);
+        assert_eq!(header(&zipped[..zipped.len() / 2], Content::GzippedCsv).unwrap(), ["a", "y"]);
+        assert_eq!(header(b"a,y\n1,2\n", Content::GzippedCsv), None);
     }
 }
