@@ -69,7 +69,8 @@ async fn measure(way: &str, home: &Path, tenant: &str) {
             let bucket = Bucket { s3, tenant: &tenant };
             let model: ModelName = "churn".parse().unwrap();
             let settings = ModelSettings::predicting("Churn?");
-            let (_, verdict) = start_job::inspect(&bucket, &model, &settings).await.unwrap();
+            let (_, verdict) =
+                crosspilot_preflight::inspect(&bucket, &model, &settings).await.unwrap();
             assert!(verdict.is_fit(), "{:?}", verdict.errors);
             verdict.training.rows.unwrap().count
         }

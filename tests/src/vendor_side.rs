@@ -45,7 +45,7 @@ pub async fn since(cloud: &LocalCloud, moment: SystemTime) -> Vec<Found> {
     found.extend(logs(cloud, seconds).await);
     found.extend(schedules(&config).await);
     let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
-    let event = |event: crosspilot_local::authority::Event| {
+    let event = |event: crosspilot_sagemaker_local::authority::Event| {
         Found::new(format!("event {}", event.detail_type), event.detail)
     };
     found.extend(events.into_iter().map(event));

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use crosspilot_automl::{Settings, Table, train};
 use crosspilot_core::settings::ModelSettings;
+use crosspilot_preflight::{self as preflight, Data, File, Source};
 use crosspilot_tests::messy::table;
-use start_job::preflight::{self, Data, File, Source};
 
 /// Tables that are made.
 const TABLES: u64 = 200;
@@ -40,7 +40,7 @@ async fn what_is_fit_is_trained_on_and_answered() {
         let data = Data { training: vec![file], ..Data::default() };
         let source = Memory(bytes);
         let Ok(verdict) = preflight::judge(&source, &ModelSettings::predicting("y"), data).await;
-        let said = start_job::sentences(&verdict);
+        let said = crosspilot_preflight::sentences(&verdict);
         if !verdict.is_fit() {
             assert!(!said.is_empty() && said.len() < 2000, "{seed}: {said}");
             continue;

@@ -23,7 +23,7 @@ use crosspilot_core::layout::{self, Upload};
 use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
-use crosspilot_core::vendor::Verification;
+use crosspilot_core::verification::Verification;
 use serde::Serialize;
 
 pub use door::Kept;

@@ -13,7 +13,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{Change, RegistryError};
 use crosspilot_core::session;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
-use crosspilot_core::vendor::Verification;
+use crosspilot_core::verification::Verification;
 use serde_json::json;
 
 use crate::Error;

@@ -1,9 +1,6 @@
 //! `check-status`: where is the job, the transform or the endpoint now, must it
 //! stop, and how long until the next look?
 
-mod poll;
-mod seen;
-
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::AutoMlCandidate;
 use crosspilot_core::error::{CallError, Code, Coded};
@@ -11,11 +8,10 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunRef;
+use crosspilot_training::{Clock, Order, Terms};
 use serde::Deserialize;
 
-pub use poll::{Clock, Order, Phase};
-use seen::Terms;
-pub use seen::{Best, Failure, Response};
+pub use crosspilot_training::Observation as Response;
 
 /// What to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

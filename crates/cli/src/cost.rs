@@ -8,7 +8,7 @@ use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::manage::{Action, EndpointStock, ModelStock, Report, Stock};
 use crosspilot_core::settings::{Hosting, Mode, ModelSettings};
 use crosspilot_core::tenant::{Limits, Tenant};
-use crosspilot_core::vendor::Vendor;
+use crosspilot_operator::Vendor;
 use serde_json::{Value, json};
 
 use crate::args::CostOptions;

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crosspilot_core::settings::ModelSettings;
+use crosspilot_preflight::{self as preflight, Data, File, Source};
 use fastrand::Rng;
 use serde_json::{Map, Value};
-use start_job::preflight::{self, Data, File, Source};
 
 use crate::failure::Failure;
 
@@ -83,7 +83,7 @@ async fn must_be_fit(name: &str, bytes: &[u8], target: &str) -> Result<(), Failu
     if verdict.is_fit() {
         return Ok(());
     }
-    let sentences = start_job::sentences(&verdict);
+    let sentences = crosspilot_preflight::sentences(&verdict);
     Err(Failure::Unfit(match sentences.contains(name) {
         true => sentences,
         false => format!("{name}: {sentences}"),

@@ -15,11 +15,11 @@ use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
-use crosspilot_core::vendor::Vendor;
 use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::identity::Signer;
 use crosspilot_local::state::{Endpoints, Running};
 use crosspilot_local::{CloudError, Options as CloudOptions};
+use crosspilot_operator::Vendor;
 use serde_json::{Value, json};
 
 use crate::args::DemoOptions;

@@ -8,10 +8,10 @@ use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunId;
 use crosspilot_core::settings::SettingsInvalid;
-use crosspilot_core::vendor::VendorError;
 use crosspilot_local::CloudError;
 use crosspilot_local::identity::IdentityError;
 use crosspilot_local::state::StateError;
+use crosspilot_operator::OperatorError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
-    Vendor(#[from] VendorError),
+    Vendor(#[from] OperatorError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]

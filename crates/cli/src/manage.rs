@@ -6,7 +6,7 @@ use std::path::Path;
 use crosspilot_core::ids::TenantId;
 use crosspilot_core::manage::EndpointStock;
 use crosspilot_core::tenant::TenantStatus;
-use crosspilot_core::vendor::{Removal, Removed, Vendor};
+use crosspilot_operator::{Removal, Removed, Vendor};
 use serde_json::{Value, json};
 
 use crate::args::{

@@ -5,7 +5,7 @@ use std::fs;
 use crosspilot_core::settings::{
     Hosting, Mode, ModelSettings, Objective, Problem, Traffic, Validation,
 };
-use crosspilot_core::vendor::Vendor;
+use crosspilot_operator::Vendor;
 use serde_json::json;
 
 use crate::args::{ModelCommand, ModelOptions, SettingsOptions};

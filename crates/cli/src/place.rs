@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crosspilot_core::aws;
-use crosspilot_core::vendor::Vendor;
 use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::state::Running;
+use crosspilot_operator::Vendor;
 
 use crate::failure::Failure;
 

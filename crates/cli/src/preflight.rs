@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use console::style;
 use crosspilot_core::settings::Validation;
-use start_job::preflight::{self, Data, File, Finding, Format, Rows, Source, Verdict};
+use crosspilot_preflight::{self as preflight, Data, File, Finding, Format, Rows, Source, Verdict};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::args::PreflightOptions;

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crosspilot_core::registry::RunRecord;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::vendor::{Stopping, Vendor};
+use crosspilot_operator::{Stopping, Vendor};
 use serde_json::{Value, json};
 
 use crate::args::{RunAndForm, RunCommand, TenantOrExecution};

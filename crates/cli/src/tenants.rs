@@ -6,8 +6,9 @@ use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn};
 use crosspilot_core::tenant::{
     ACCESS_ROLE, EXECUTION_ROLE, Encryption, Limits, Network, Tenant, TenantStatus,
 };
-use crosspilot_core::vendor::{Invitation, Vendor, Verification};
+use crosspilot_core::verification::Verification;
 use crosspilot_local::CloudError;
+use crosspilot_operator::{Invitation, Vendor};
 use serde_json::json;
 
 use crate::args::{NewTenant, ShowTenant, TenantAndForm, TenantChanges, TenantCommand};

@@ -11,7 +11,7 @@ use crosspilot_core::execution::describe;
 use crosspilot_core::failure::Failure as ReadFailure;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::run::RunRef;
-use crosspilot_core::vendor::Vendor;
+use crosspilot_operator::Vendor;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;

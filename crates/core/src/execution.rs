@@ -31,7 +31,7 @@ pub async fn life(config: &SdkConfig, execution: &str) -> Result<Life, CallError
 
 /// The status of an execution; nothing if there is none, or it is older than the
 /// 90 days that Step Functions keeps them.
-pub(crate) async fn status(
+pub async fn status(
     client: &aws_sdk_sfn::Client,
     execution: &str,
 ) -> Result<Option<ExecutionStatus>, CallError> {

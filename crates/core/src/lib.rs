@@ -29,4 +29,4 @@ pub mod said;
 pub mod session;
 pub mod settings;
 pub mod tenant;
-pub mod vendor;
+pub mod verification;

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
+use crosspilot_table::Booleans;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,6 @@ use crate::ids::{ModelName, TenantId};
 use crate::run::{RunRef, Trigger};
 use crate::settings::ModelSettings;
 use crate::tenant::Tenant;
-use crosspilot_table::Booleans;
 
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};

@@ -8,17 +8,17 @@ use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::error::CallError;
 use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix, TenantId};
 use crosspilot_core::tenant::{ACCESS_ROLE, Encryption, Limits, Network, Tenant, TenantStatus};
-use crosspilot_core::vendor::{Vendor, VendorError};
+use crosspilot_operator::{OperatorError, Vendor};
+use crosspilot_sagemaker_local::authority::{Authority, AuthorityError};
+use crosspilot_sagemaker_local::{self as sagemaker, Fault, SageMaker};
 
 use crate::administrators::Administrators;
-use crate::authority::{Authority, AuthorityError};
 use crate::directory::OwnDirectory;
 use crate::emulator::{Emulator, EmulatorError, Launch};
 use crate::functions::{self, FunctionsError};
 use crate::identity::{self, IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
 use crate::kept::{Kept, KeptError, Ports};
-use crate::sagemaker::{self, Fault, SageMaker};
 use crate::stacks::{self, StackError, Template};
 use crate::state::{AccessKey, Endpoints, Running, StateError};
 
@@ -72,7 +72,7 @@ pub enum CloudError {
     Stack(#[from] StackError),
     /// A tenant is not registered.
     #[error(transparent)]
-    Vendor(#[from] VendorError),
+    Vendor(#[from] OperatorError),
     /// AWS refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),

@@ -11,13 +11,12 @@ use axum::routing::get;
 use axum::{Json, Router};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use crosspilot_sagemaker_local::doors;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-
-use crate::doors;
 
 /// Audience that the prediction API demands.
 pub const AUDIENCE: &str = "crosspilot";

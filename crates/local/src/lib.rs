@@ -3,26 +3,24 @@
 //!
 //! - [`cloud`] brings it up and takes it down: the emulator (MiniStack) for all
 //!   general AWS services, deployed to through CloudFormation.
-//! - [`sagemaker`] is the one service that no emulator has: it really trains,
-//!   ranks, deploys and predicts.
-//! - [`authority`] lets it ask the emulator who is calling and what they may do,
-//!   so the permissions that count are the ones deployed from our templates.
+//! - [`crosspilot_sagemaker_local`] is the one service that no emulator has: it really
+//!   trains, ranks, deploys and predicts, and asks the emulator who is calling and what
+//!   they may do, so the permissions that count are the ones deployed from our templates.
 //! - [`administrators`] have keys of their own, and nobody is root without one.
 //! - [`identity`] stands for the vendor's identity provider.
 //! - [`stacks`] packages and deploys the templates, here and on AWS.
 //! - [`state`] is what a running cloud leaves on disk for other commands.
 
 pub mod administrators;
-pub mod authority;
+#[cfg(test)]
+mod client_test;
 pub mod cloud;
 mod directory;
-mod doors;
 mod emulator;
 pub mod functions;
 pub mod identity;
 pub mod install;
 mod kept;
-pub mod sagemaker;
 pub mod stacks;
 pub mod state;
 

@@ -6,36 +6,15 @@
 //! and, once it serves, asked for a first prediction, reported and promoted; and later
 //! has what serves measured on new held-out rows.
 
-mod answer;
-mod api;
-mod comparison;
-mod conclude;
-mod data;
-mod endpoint;
-mod evaluate;
-mod evaluation;
-mod insights;
-mod python;
-mod report;
-mod results;
-mod scoring;
-mod table;
-
 use crosspilot_core::decision::Comparison;
-use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::{RegistryError, Stop};
+use crosspilot_evaluation::{
+    CompareRequest, ConcludeRequest, Concluded, Error, EvaluateRequest, Evaluated, ScoreRequest,
+    Scored,
+};
+use crosspilot_inference::api::{self, Event, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-pub use answer::{AnswerInvalid, Prediction};
-pub use api::{Event, HttpResponse};
-pub use comparison::CompareRequest;
-pub use conclude::{ConcludeRequest, Concluded};
-pub use evaluate::{EvaluateRequest, Evaluated, Told};
-pub use evaluation::Summary;
-pub use scoring::{INSTANCE as SCORING_INSTANCE, ScoreRequest, Scored};
-pub use table::Unfit;
 
 /// What the function is asked for.
 #[derive(Debug, Deserialize)]
@@ -91,83 +70,6 @@ pub enum Response {
     Evaluated(Evaluated),
 }
 
-/// Why a run's step did not succeed. The API's errors are answers instead.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The held-out file cannot be used.
-    #[error(transparent)]
-    Unfit(#[from] Unfit),
-    /// The endpoint's answer is not predictions.
-    #[error(transparent)]
-    Answer(#[from] AnswerInvalid),
-    /// The run never noted its columns.
-    #[error(
-        "run {run} of model {model} has no columns on record: start-job notes them; start the run again"
-    )]
-    NoFeatures {
-        /// The run.
-        run: String,
-        /// Its model.
-        model: String,
-    },
-    /// A transform job of the run's name exists but is not the run's.
-    #[error(
-        "transform job {job} exists already with another {what}; it is not this run's: wait for a run of another name"
-    )]
-    Foreign {
-        /// The job.
-        job: String,
-        /// What differs.
-        what: &'static str,
-    },
-    /// The model was deployed, but does not answer as it should.
-    #[error(
-        "endpoint {endpoint} is in service but fails its first prediction: {problem}; it goes back to what served before"
-    )]
-    Smoke {
-        /// The endpoint.
-        endpoint: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// Somebody asked for the run to be stopped.
-    #[error("nothing comes to serve, since {} asked at {} for the run to stop", .0.by, .0.time)]
-    Stopped(Stop),
-    /// Another run took the endpoint.
-    #[error("another run has taken the endpoint from this one: start a new run")]
-    Overtaken,
-    /// Results that cannot be written down.
-    #[error("the {what} could not be composed: {reason}; this is a fault in Crosspilot, report it")]
-    Compose {
-        /// Which result.
-        what: &'static str,
-        /// What failed.
-        reason: String,
-    },
-    /// The registry refused or failed.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// AWS refused or failed.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-impl Coded for Error {
-    fn code(&self) -> Code {
-        match self {
-            Error::Unfit(_) => Code::DataUnfit,
-            Error::Answer(_) => Code::PredictionInvalid,
-            Error::NoFeatures { .. } => Code::RegistryBroken,
-            Error::Foreign { .. } | Error::Overtaken => Code::Conflict,
-            Error::Stopped(_) => Code::RunStopped,
-            Error::Smoke { .. } => Code::PredictionInvalid,
-            Error::Compose { .. } => Code::Internal,
-            Error::Registry(error) => error.code(),
-            Error::Call(error) => error.code(),
-        }
-    }
-}
-
 /// Scores records for the API, or does a run's step.
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let step = match request {
@@ -175,13 +77,17 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Step(step) => step,
     };
     Ok(match step {
-        Step::Score(request) => Response::Scored(scoring::score(&app, request).await?),
-        Step::Compare(request) => {
-            Response::Compared(Box::new(comparison::compare(&app, request).await?))
+        Step::Score(request) => {
+            Response::Scored(crosspilot_evaluation::score(&app, request).await?)
         }
-        Step::Evaluate(request) => Response::Evaluated(evaluate::evaluate(&app, request).await?),
+        Step::Compare(request) => {
+            Response::Compared(Box::new(crosspilot_evaluation::compare(&app, request).await?))
+        }
+        Step::Evaluate(request) => {
+            Response::Evaluated(crosspilot_evaluation::evaluate(&app, request).await?)
+        }
         Step::Conclude(request) => {
-            Response::Concluded(Box::new(conclude::conclude(&app, *request).await?))
+            Response::Concluded(Box::new(crosspilot_evaluation::conclude(&app, *request).await?))
         }
     })
 }

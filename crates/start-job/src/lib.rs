@@ -5,37 +5,23 @@
 //! or refused. While the account trains as many jobs as it may, the run waits
 //! its turn.
 
-mod bucket;
-mod hold_out;
-pub mod preflight;
-mod request;
-
-use std::fmt::Write as _;
-
-use crosspilot_core::aws::sagemaker::error::BuildError;
-use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
-use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace::wait_seconds;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
-use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{ModelSettings, OtherHosting};
-use crosspilot_core::tenant::Tenant;
+use crosspilot_core::settings::OtherHosting;
+use crosspilot_preflight::{Finding, Flaw, Rows, Verdict, inspect, sentences};
+use crosspilot_training::hold_out::{self, HoldOutError, Plan};
+use crosspilot_training::job_request::{self, JobPlan};
+use crosspilot_training::{JobError, job};
 use serde::{Deserialize, Serialize};
-
-use hold_out::Plan;
-use preflight::{Data, Finding, Flaw, Rows, Verdict};
-use request::JobPlan;
 
 /// Warnings in the response, which travels through the state machine.
 const WARNINGS: usize = 20;
-/// Errors in a message; all of them are in the verdict.
-const ERRORS: usize = 3;
 
 /// Which run to start the job of.
 #[derive(Debug, Clone, Deserialize)]
@@ -97,37 +83,15 @@ pub enum Error {
     /// Somebody stopped the run before its job was made.
     #[error("{} stopped the run at {}; no job was started", .0.by, .0.time)]
     Stopped(Stop),
-    /// A job of the run's name exists but is not the run's.
-    #[error(
-        "AutoML job {job} exists in account {account} with another {what}; it is not this run's: rename or remove it, then start the run again"
-    )]
-    Foreign {
-        /// The job.
-        job: String,
-        /// Where.
-        account: String,
-        /// What differs.
-        what: &'static str,
-    },
-    /// SageMaker does not find the column to predict, although the preflight did.
-    #[error(
-        "SageMaker refuses the data under {data}: {said} See that every file there begins with a header that has the target, or correct the model's target, then start the run again"
-    )]
-    NoTarget {
-        /// Where the training data lies.
-        data: String,
-        /// SageMaker's own words.
-        said: String,
-    },
     /// The model could not be deployed as the settings stand.
     #[error(transparent)]
     OtherHosting(#[from] OtherHosting),
+    /// The job cannot be made, or is another one's.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// No rows can be set aside as it was decided.
     #[error(transparent)]
-    HoldOut(#[from] hold_out::Error),
-    /// The request lacks something; a fault of ours.
-    #[error("the job's request is not complete: {0}")]
-    Request(#[from] BuildError),
+    HoldOut(#[from] HoldOutError),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -139,13 +103,12 @@ pub enum Error {
 impl Coded for Error {
     fn code(&self) -> Code {
         match self {
-            Error::Unfit(_) | Error::NoTarget { .. } => Code::DataUnfit,
+            Error::Unfit(_) => Code::DataUnfit,
             Error::OtherHosting(_) => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
-            Error::Foreign { .. } => Code::Conflict,
-            Error::HoldOut(hold_out::Error::File { .. }) => Code::DataUnfit,
-            Error::HoldOut(hold_out::Error::Call(error)) => error.code(),
-            Error::Request(_) => Code::Internal,
+            Error::Job(error) => error.code(),
+            Error::HoldOut(HoldOutError::File { .. }) => Code::DataUnfit,
+            Error::HoldOut(HoldOutError::Call(error)) => error.code(),
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
         }
@@ -167,31 +130,6 @@ impl std::fmt::Display for Unfit {
     }
 }
 
-/// The first errors of a verdict, and how many more there are.
-pub fn sentences(verdict: &Verdict) -> String {
-    let mut text = String::new();
-    for error in verdict.errors.iter().take(ERRORS) {
-        let separator = if text.is_empty() { "" } else { "; " };
-        let _ = write!(text, "{separator}{error}");
-    }
-    let more = verdict.errors.len().saturating_sub(ERRORS);
-    if more > 0 {
-        let _ = write!(text, "; and {more} more");
-    }
-    text
-}
-
-/// Lists a model's data in its bucket, and judges it.
-pub async fn inspect(
-    bucket: &Bucket<'_>,
-    model: &ModelName,
-    settings: &ModelSettings,
-) -> Result<(Data, Verdict), CallError> {
-    let data = bucket::data(bucket, model, settings).await?;
-    let verdict = preflight::judge(bucket, settings, data.clone()).await?;
-    Ok((data, verdict))
-}
-
 /// Judges the data, keeps the verdict and the columns, and starts the job. A job
 /// that an earlier attempt made is adopted with the columns that it was trained on,
 /// whatever lies in the bucket now.
@@ -209,11 +147,13 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let preflight_key = format!("{results}preflight.json");
     // Columns are noted before a job is made: without them, there is none of ours.
     if !record.features.is_empty()
-        && let Some(found) = find_job(&session, &run.job_name()).await?
+        && let Some(found) = job::find(&session, &run.job_name()).await?
     {
-        let training = request::training_of(&tenant, &run, &found);
-        let plan = JobPlan::new(&tenant, settings, &run, &training, &request::files_of(&found))?;
-        adopt(&tenant, &plan, &found)?;
+        let training = job_request::training_of(&tenant, &run, &found);
+        let files = job_request::files_of(&found);
+        let plan =
+            JobPlan::new(&tenant, settings, &run, &training, &files).map_err(JobError::from)?;
+        job::adopt(&tenant, &plan, &found)?;
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job adopted");
         return Ok(Response::Started(Started {
             job: plan.name,
@@ -280,8 +220,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         let words = words.of(&categories);
         bucket.write_json(&layout::words_key(&tenant.prefix, &run), &words).await?;
     }
-    if let Some(specification) = request::feature_specification(settings) {
-        let key = request::feature_specification_key(&tenant, &run);
+    if let Some(specification) = job_request::feature_specification(settings) {
+        let key = job_request::feature_specification_key(&tenant, &run);
         bucket.write_json(&key, &specification).await?;
     }
     // What is copied is plain text, whatever it was.
@@ -290,8 +230,9 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Some(_) => layout::split_training_prefix(&tenant.prefix, &run),
         None => layout::train_prefix(&tenant.prefix, &run.model),
     };
-    let plan = JobPlan::new(&tenant, settings, &run, &training, &verdict)?;
-    if let Some(reason) = create_or_adopt(&session, &tenant, &plan).await? {
+    let plan =
+        JobPlan::new(&tenant, settings, &run, &training, &verdict).map_err(JobError::from)?;
+    if let Some(reason) = job::create_or_adopt(&session, &tenant, &plan).await? {
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason, "waits its turn");
         return Ok(Response::Waiting { reason, wait_seconds: wait_seconds(elapsed_seconds) });
     }
@@ -310,62 +251,4 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         more_warnings,
         preflight_uri,
     }))
-}
-
-/// The job of this name, if there is one.
-async fn find_job(
-    session: &CustomerSession,
-    name: &str,
-) -> Result<Option<DescribeAutoMlJobV2Output>, CallError> {
-    let found = session.sagemaker().describe_auto_ml_job_v2().auto_ml_job_name(name).send().await;
-    match found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", name, &e)) {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.code() == Code::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// That a job of our name is the one that was planned.
-fn adopt(tenant: &Tenant, plan: &JobPlan, found: &DescribeAutoMlJobV2Output) -> Result<(), Error> {
-    match plan.difference(found) {
-        None => Ok(()),
-        Some(what) => Err(Error::Foreign {
-            job: plan.name.clone(),
-            account: tenant.account.to_string(),
-            what,
-        }),
-    }
-}
-
-/// Makes sure that the job exists; if there is no room for it now, says why.
-async fn create_or_adopt(
-    session: &CustomerSession,
-    tenant: &Tenant,
-    plan: &JobPlan,
-) -> Result<Option<String>, Error> {
-    let created = plan
-        .create(&session.sagemaker())
-        .send()
-        .await
-        .map_err(|e| CallError::new("sagemaker:CreateAutoMLJobV2", &plan.name, &e));
-    let error = match created {
-        Ok(_) => return Ok(None),
-        Err(error) => error,
-    };
-    match error.aws_code() {
-        // "Target attribute name y does not exist in header."
-        "ValidationException" if error.message().contains("does not exist in header") => {
-            Err(Error::NoTarget {
-                data: plan.training_data.clone(),
-                said: error.message().chars().take(200).collect(),
-            })
-        }
-        // The quota of concurrent jobs frees itself.
-        "ResourceLimitExceeded" => Ok(Some(error.message().to_owned())),
-        "ResourceInUse" => match find_job(session, &plan.name).await? {
-            Some(found) => adopt(tenant, plan, &found).map(|()| None),
-            None => Err(error.into()),
-        },
-        _ => Err(error.into()),
-    }
 }

@@ -2,7 +2,7 @@
 //! prediction or a problem document that says what to do, and the next one a
 //! prediction.
 
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, all, on_local_cloud};
 use serde_json::Value;

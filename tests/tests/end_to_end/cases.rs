@@ -1,6 +1,6 @@
 //! Inputs that once were answered wrongly, or failed once they were paid for. Which test
 //! shows that each ends as it should, by the numbers of the list of such cases (`cases` is
-//! `start_job::preflight::cases`, `preflight` its `tests`):
+//! `crosspilot_preflight::cases`, `preflight` its `tests`):
 //!
 //! | case | test |
 //! |---|---|

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use check_status::{Phase, Watched};
+use check_status::Watched;
 use crosspilot_core::aws::applicationautoscaling::types::ServiceNamespace;
 use crosspilot_core::aws::sagemaker::Client as SageMaker;
 use crosspilot_core::aws::sagemaker::types::{
@@ -21,9 +21,10 @@ use crosspilot_core::session::Sessions;
 use crosspilot_core::settings::{Hosting, ModelSettings, Scaling, Traffic};
 use crosspilot_core::tenant::Limits;
 use crosspilot_local::LocalCloud;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::{label, marked, request};
 use crosspilot_tests::{Customer, churn, cloudwatch, on_local_cloud, onboarding, saas_user, until};
+use crosspilot_training::Phase;
 use serde_json::{Value, json};
 
 use crate::turns::claim;

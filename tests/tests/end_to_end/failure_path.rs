@@ -3,7 +3,7 @@
 
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::tenant::TenantStatus;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::TenantStatus;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, all, churn, on_local_cloud, until};
 use serde_json::Value;

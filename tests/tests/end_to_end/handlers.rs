@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use assume::Started;
-use check_status::{Best, Failure, Phase};
 use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
 use crosspilot_core::failure;
 use crosspilot_core::manage::{self, Ask, Progress, Report};
 use crosspilot_core::run::RunRef;
-use deploy_best::{Action, Deployed, Deployment, Registered, Settled, Waiting};
-use predict::{Concluded, Scored, Summary};
+use crosspilot_evaluation::{Concluded, Scored, Summary};
+use crosspilot_hosting::{Action, Deployed, Deployment, Registered, Settled, Waiting};
+use crosspilot_training::{Best, Failure, Phase};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -437,7 +437,7 @@ fn the_machine_that_evaluates_speaks_its_handlers_language() {
     let payload = filled(&states["Evaluate"]["Arguments"]["Payload"]);
     let request = read::<predict::Request>("Evaluate", payload);
     assert!(matches!(request, predict::Request::Step(predict::Step::Evaluate(_))), "{request:?}");
-    let told = predict::Told {
+    let told = crosspilot_evaluation::Told {
         tenant: run().tenant,
         model: run().model,
         run_id: run().run_id,
@@ -450,9 +450,10 @@ fn the_machine_that_evaluates_speaks_its_handlers_language() {
         below_minimum: true,
         report_uri: "s3://r".into(),
     };
-    let evaluated = value(predict::Evaluated::Evaluated(told));
+    let evaluated = value(crosspilot_evaluation::Evaluated::Evaluated(told));
     assert_eq!(evaluated["state"], "evaluated");
-    let nothing = value(predict::Evaluated::Nothing { reason: "nothing serves yet".into() });
+    let nothing =
+        value(crosspilot_evaluation::Evaluated::Nothing { reason: "nothing serves yet".into() });
     // What an upload starts it with.
     let input = json!({"tenant": "acme", "model": "churn", "after": 1_769_860_800});
     for (name, state) in states {

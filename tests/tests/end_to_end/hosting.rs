@@ -7,7 +7,7 @@ use crosspilot_core::settings::{Hosting, Scaling};
 use crosspilot_core::tenant::{Encryption, Network};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::CUSTOMER_TEMPLATE;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crosspilot_core::ids::ExternalId;
 use crosspilot_core::tenant::TenantStatus;
-use crosspilot_core::vendor::Verification;
+use crosspilot_core::verification::Verification;
 use crosspilot_local::functions;
 use crosspilot_tests::{Customer, churn, home_of, on_local_cloud, onboarding, present, saas_user};
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud};
 use serde_json::Value;
 

@@ -8,10 +8,10 @@ use crosspilot_core::aws::{eventbridge, scheduler};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::registry::Registry;
 use crosspilot_core::tenant::Tenant;
-use crosspilot_core::vendor::{Removal, Vendor};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::SAAS_ACCOUNT;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_operator::{Removal, Vendor};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, on_local_cloud};
 use serde_json::{Value, json};
 
@@ -81,7 +81,7 @@ async fn interrupted<T>(
     cloud: &LocalCloud,
     (operation, about): &(&str, Vec<String>),
     effect: &Effect,
-    work: impl AsyncFn() -> Result<T, crosspilot_core::vendor::VendorError>,
+    work: impl AsyncFn() -> Result<T, crosspilot_operator::OperatorError>,
 ) -> (Option<T>, T) {
     // Whoever loses every answer is as good as killed after the call.
     let times = if *effect == Effect::Lose { 3 } else { 1 };

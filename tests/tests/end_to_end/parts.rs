@@ -6,7 +6,7 @@ use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::CallError;
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud};
 
 const PART: usize = 5 << 20;

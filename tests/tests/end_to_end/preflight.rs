@@ -11,7 +11,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{RunRecord, Stop};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::settings::{ModelSettings, Validation};
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user};
 use serde_json::{Value, json};
 use start_job::{Request, Response};

@@ -16,13 +16,13 @@ use crosspilot_core::registry::{Registry, RegistryError};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
-use crosspilot_core::vendor::{Removal, Removed};
 use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
+use crosspilot_operator::{Removal, Removed};
+use crosspilot_preflight::Flaw;
 use crosspilot_tests::data::{canary, request};
 use crosspilot_tests::{Customer, TRUST, function_identity, home_of, on_local_cloud, until};
 use serde_json::{Value, json};
-use start_job::preflight::Flaw;
 
 /// A tenant that is in the registry only.
 pub(crate) fn tenant(id: &str, account: &str) -> Tenant {

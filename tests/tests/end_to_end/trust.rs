@@ -18,7 +18,7 @@ use crosspilot_core::registry::Registry;
 use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::session::{CustomerSession, Sessions};
 use crosspilot_core::tenant::TenantStatus;
-use crosspilot_core::vendor::Verification;
+use crosspilot_core::verification::Verification;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT};
 use crosspilot_tests::data::canary;
@@ -174,7 +174,7 @@ fn drift_suspends_the_tenant_and_says_so() {
         let suspended = vendor.registry.tenant(id).await.unwrap();
         assert_eq!(suspended.status, TenantStatus::Suspended);
         let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
-        let about = |event: &&crosspilot_local::authority::Event| {
+        let about = |event: &&crosspilot_sagemaker_local::authority::Event| {
             event.detail_type == "Crosspilot Tenant Suspended"
                 && event.detail.contains("\"drifting\"")
         };
@@ -291,7 +291,7 @@ fn a_round_in_which_most_refuse_suspends_nobody_and_says_so() {
             assert_eq!(vendor.registry.tenant(id).await.unwrap().status, TenantStatus::Active);
         }
         let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
-        let about = |event: &&crosspilot_local::authority::Event| {
+        let about = |event: &&crosspilot_sagemaker_local::authority::Event| {
             event.detail_type == "Crosspilot Trust Round Held" && event.detail.contains("4 of 5")
         };
         assert_eq!(events.iter().filter(about).count(), 1, "{events:?}");

@@ -10,7 +10,7 @@ use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::session::Sessions;
 use crosspilot_core::settings::{Hosting, ModelSettings, Traffic};
 use crosspilot_local::LocalCloud;
-use crosspilot_local::sagemaker::{Effect, Fault};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user, until};
 use serde_json::{Value, json};
 
@@ -143,7 +143,7 @@ fn a_request_to_stop_while_the_endpoint_moves_deploys_nothing_and_stays_on_recor
         assert!(record.stop.is_none() && record.overruled.len() == 1, "{record:?}");
         // Its model serves: a request to stop it comes too late, and is not noted.
         let late = cloud.vendor().stop_run(&second).await.unwrap();
-        assert!(matches!(late, crosspilot_core::vendor::Stopping::Ended(_)), "{late:?}");
+        assert!(matches!(late, crosspilot_operator::Stopping::Ended(_)), "{late:?}");
     });
 }
 

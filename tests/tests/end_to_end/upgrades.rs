@@ -3,10 +3,10 @@
 use crosspilot_core::aws::cloudformation;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::vendor::Verification;
+use crosspilot_core::verification::Verification;
 use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
-use crosspilot_local::sagemaker::{Effect, Fault};
 use crosspilot_local::{LocalCloud, Options};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{home, onboarding, until};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::iter::Sum;
 
 use crosspilot_core::settings::{Deployment, Hosting, Mode, ModelSettings, Problem};
 use crosspilot_core::tenant::Limits;
-use predict::SCORING_INSTANCE;
+use crosspilot_evaluation::SCORING_INSTANCE;
 use serde::{Deserialize, Serialize};
 
 /// A month, as AWS's own calculator has it.

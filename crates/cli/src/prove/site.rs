@@ -12,12 +12,12 @@ use crosspilot_core::ids::{AccountId, ExternalId, RegionName, RoleArn, TenantId}
 use crosspilot_core::listing::decoded;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::tenant::{ACCESS_ROLE, EXECUTION_ROLE, Limits, Tenant, TenantStatus};
-use crosspilot_core::vendor::{Deployment, Invitation, Removal, Vendor, VendorError};
 use crosspilot_core::{ids, session};
 use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT, SAAS_STACK};
 use crosspilot_local::functions::{self, FunctionsError};
 use crosspilot_local::stacks::{self, Template};
 use crosspilot_local::{CloudError, LocalCloud, Options};
+use crosspilot_operator::{Deployment, Invitation, OperatorError, Removal, Vendor};
 
 use super::Ask;
 use crate::failure::Failure;
@@ -276,7 +276,7 @@ async fn account_of(config: &SdkConfig) -> Result<AccountId, Failure> {
 async fn stack_exists(config: &SdkConfig) -> Result<bool, Failure> {
     match Deployment::of_stack(config, SAAS_STACK).await {
         // Whatever it holds, it is not ours to replace.
-        Ok(_) | Err(VendorError::NoOutput { .. }) => Ok(true),
+        Ok(_) | Err(OperatorError::NoOutput { .. }) => Ok(true),
         Err(error) if error.to_string().contains("does not exist") => Ok(false),
         Err(error) => Err(error.into()),
     }

@@ -14,7 +14,7 @@ use crosspilot_core::layout;
 use crosspilot_core::listing::Listing;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{Mode, ModelSettings, Objective, Scaling};
-use crosspilot_core::vendor::Verification;
+use crosspilot_core::verification::Verification;
 use crosspilot_local::CloudError;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::registry::{Outcome, RunRecord, Runs};
 use crosspilot_core::run::Trigger;
-use crosspilot_core::vendor::Vendor;
+use crosspilot_operator::Vendor;
 use serde_json::json;
 
 use crate::failure::Failure;

@@ -3,7 +3,7 @@
 
 use crosspilot_core::layout;
 use crosspilot_core::registry::{Outcome, RunRecord};
-use crosspilot_core::vendor::Vendor;
+use crosspilot_operator::Vendor;
 use serde_json::{Value, json};
 
 use super::list::{status, way_in};

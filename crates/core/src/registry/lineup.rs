@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use crosspilot_table::Booleans;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -14,7 +15,6 @@ use super::{Registry, RegistryError};
 use crate::ids::{ModelName, TenantId};
 use crate::run::RunRef;
 use crate::settings::HostingKind;
-use crosspilot_table::Booleans;
 
 /// A model that a run trained, as its endpoint serves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,12 +3,11 @@
 
 use crosspilot_metrics::{Metric, ProblemType};
 
-use crate::gathering::{LONGEST_QUIET, SHORTEST_QUIET};
-
 use super::{
     Deployment, Gate, Hosting, Mode, ModelSettings, Objective, Problem, Scaling, Traffic, Training,
     Update, Validation,
 };
+use crate::gathering::{LONGEST_QUIET, SHORTEST_QUIET};
 use crate::instances::{self, NoInstanceType};
 use crate::tenant::{Encryption, Limits};
 

@@ -1,0 +1,82 @@
+//! Why a run's scoring, comparison or report did not succeed.
+
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::registry::{RegistryError, Stop};
+use crosspilot_inference::Unfit;
+
+/// Why a run's step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The held-out file cannot be used.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The endpoint gave no predictions.
+    #[error(transparent)]
+    Inference(#[from] crosspilot_inference::Error),
+    /// The run never noted its columns.
+    #[error(
+        "run {run} of model {model} has no columns on record: start-job notes them; start the run again"
+    )]
+    NoFeatures {
+        /// The run.
+        run: String,
+        /// Its model.
+        model: String,
+    },
+    /// A transform job of the run's name exists but is not the run's.
+    #[error(
+        "transform job {job} exists already with another {what}; it is not this run's: wait for a run of another name"
+    )]
+    Foreign {
+        /// The job.
+        job: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The model was deployed, but does not answer as it should.
+    #[error(
+        "endpoint {endpoint} is in service but fails its first prediction: {problem}; it goes back to what served before"
+    )]
+    Smoke {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Somebody asked for the run to be stopped.
+    #[error("nothing comes to serve, since {} asked at {} for the run to stop", .0.by, .0.time)]
+    Stopped(Stop),
+    /// Another run took the endpoint.
+    #[error("another run has taken the endpoint from this one: start a new run")]
+    Overtaken,
+    /// Results that cannot be written down.
+    #[error("the {what} could not be composed: {reason}; this is a fault in Crosspilot, report it")]
+    Compose {
+        /// Which result.
+        what: &'static str,
+        /// What failed.
+        reason: String,
+    },
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// AWS refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        match self {
+            Error::Unfit(_) => Code::DataUnfit,
+            Error::Inference(error) => error.code(),
+            Error::NoFeatures { .. } => Code::RegistryBroken,
+            Error::Foreign { .. } | Error::Overtaken => Code::Conflict,
+            Error::Stopped(_) => Code::RunStopped,
+            Error::Smoke { .. } => Code::PredictionInvalid,
+            Error::Compose { .. } => Code::Internal,
+            Error::Registry(error) => error.code(),
+            Error::Call(error) => error.code(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Why nothing was done to a model or an endpoint.
+
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::registry::{RegistryError, Stop};
+use crosspilot_core::run::RunId;
+use crosspilot_core::settings::OtherHosting;
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The job has nothing to deploy.
+    #[error(
+        "AutoML job {job} ended as {status} without {missing}: look at its failure reason in SageMaker"
+    )]
+    NoCandidate {
+        /// The job.
+        job: String,
+        /// Its status.
+        status: String,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The model cannot be served without instances.
+    #[error(
+        "candidate {candidate} cannot be served by a serverless endpoint, which takes no {what}: {remedy}, or set deployment.hosting to an instance; then start a new run"
+    )]
+    Serverless {
+        /// The candidate.
+        candidate: String,
+        /// What serverless endpoints do not take.
+        what: &'static str,
+        /// What to change instead.
+        remedy: &'static str,
+    },
+    /// The endpoint would have to be replaced, which the settings do not allow.
+    #[error(transparent)]
+    OtherHosting(#[from] OtherHosting),
+    /// Somebody asked for the run to be stopped.
+    #[error("nothing was deployed, since {} asked at {} for the run to stop", .0.by, .0.time)]
+    Stopped(Stop),
+    /// A resource of our name is not the run's.
+    #[error(
+        "{resource} exists already with another {what}; it is not this run's: remove it, then redrive the run"
+    )]
+    Foreign {
+        /// The resource.
+        resource: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The customer's role cannot be assumed any more.
+    #[error("{0}; the tenant's stack was deleted or its trust policy was changed")]
+    NoRole(CallError),
+    /// There is nothing to go back to.
+    #[error("endpoint {endpoint} cannot serve run {to} again: {reason}")]
+    NoWayBack {
+        /// The endpoint.
+        endpoint: String,
+        /// The run whose model was to serve.
+        to: RunId,
+        /// What is in the way, and what to do.
+        reason: String,
+    },
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// AWS refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        match self {
+            Error::NoCandidate { .. } => Code::NoCandidate,
+            Error::Serverless { .. } | Error::OtherHosting(_) => Code::RequestInvalid,
+            Error::Stopped(_) => Code::RunStopped,
+            Error::Foreign { .. } | Error::NoWayBack { .. } => Code::Conflict,
+            Error::NoRole(_) => Code::TrustRefused,
+            Error::Registry(error) => error.code(),
+            Error::Call(error) => error.code(),
+        }
+    }
+}

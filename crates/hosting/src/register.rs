@@ -1,0 +1,192 @@
+//! The model of a job's best candidate: created, or adopted when it exists.
+
+use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::operation::describe_model::DescribeModelOutput;
+use crosspilot_core::aws::sagemaker::types::{ContainerDefinition, VpcConfig};
+use crosspilot_core::decision::Score;
+use crosspilot_core::error::CallError;
+use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::model_settings;
+use crosspilot_core::run::RunRef;
+use crosspilot_core::settings::{Deployment, Hosting};
+use crosspilot_core::tenant::{Network, Tenant};
+use serde::{Deserialize, Serialize};
+
+use crate::response_keys::{self, Container, RESPONSE_KEYS, shake_hands};
+use crate::{Error, existed, gate, tags};
+
+/// Which run's job to make a model of.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Register {
+    /// The run, as `assume` gave it.
+    pub run: RunRef,
+    /// Name of the AutoML job, as `start-job` gave it.
+    pub job: String,
+}
+
+/// The challenger, as a model that does not serve yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Registered {
+    /// The job's best candidate.
+    pub candidate: String,
+    /// Its score on the validation data.
+    pub score: Score,
+    /// Name of the model.
+    pub model: String,
+}
+
+/// Makes a model of the best candidate of the run's job, or adopts the one that is there.
+pub async fn register(app: &App, request: Register) -> Result<Registered, Error> {
+    let Register { run, job } = request;
+    let tenant = app.registry.active_tenant(&run.tenant).await?;
+    let settings = model_settings(&tenant, &run.model)?;
+    if let Some(stop) = app.registry.run(&run).await?.stop {
+        return Err(Error::Stopped(stop));
+    }
+    let session = app.sessions.open(&tenant, Purpose::RegisterModel(&run)).await?;
+    let sagemaker = session.sagemaker();
+
+    let found = sagemaker
+        .describe_auto_ml_job_v2()
+        .auto_ml_job_name(&job)
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
+    let no_candidate = |missing| Error::NoCandidate {
+        job: job.clone(),
+        status: found.auto_ml_job_status().map_or("Unknown", |s| s.as_str()).to_owned(),
+        missing,
+    };
+    let best = found.best_candidate().ok_or_else(|| no_candidate("a best candidate"))?;
+    let containers = response_keys::containers(best.inference_containers());
+    let candidate = best.candidate_name().unwrap_or_default().to_owned();
+    if containers.is_empty() {
+        return Err(no_candidate("inference containers in its best candidate"));
+    }
+    let in_network = tenant.network.is_some();
+    if let Some((what, remedy)) = unservable(&settings.deployment, in_network, containers.len()) {
+        return Err(Error::Serverless { candidate, what, remedy });
+    }
+    let containers = shake_hands(containers, &RESPONSE_KEYS);
+    create_or_adopt(&sagemaker, &tenant, &run, &containers).await?;
+    tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, candidate, "registered");
+    Ok(Registered { candidate, score: gate::score(best), model: run.deployment_name() })
+}
+
+/// What keeps a serverless endpoint from serving this, and what to change
+/// (SageMaker Developer Guide, "Serverless Inference: feature exclusions").
+fn unservable(
+    deployment: &Deployment,
+    in_network: bool,
+    containers: usize,
+) -> Option<(&'static str, &'static str)> {
+    match deployment.hosting {
+        Hosting::Instance { .. } => None,
+        Hosting::Serverless { .. } if containers > 1 => Some((
+            "pipelines of several containers",
+            "set training.mode of the model to ensembling, whose models have one",
+        )),
+        Hosting::Serverless { .. } if in_network => {
+            Some(("VPC", "take the network off the tenant"))
+        }
+        Hosting::Serverless { .. } if deployment.data_capture_percent.is_some() => {
+            Some(("data capture", "take deployment.data_capture_percent off the model"))
+        }
+        Hosting::Serverless { .. } => None,
+    }
+}
+
+async fn create_or_adopt(
+    sagemaker: &Client,
+    tenant: &Tenant,
+    run: &RunRef,
+    containers: &[Container],
+) -> Result<(), Error> {
+    let name = run.deployment_name();
+    let definitions = containers.iter().map(|container| {
+        ContainerDefinition::builder()
+            .image(&container.image)
+            .set_model_data_url(container.model_data.clone())
+            .set_environment(Some(container.environment.clone()))
+            .build()
+    });
+    let created = sagemaker
+        .create_model()
+        .model_name(&name)
+        .execution_role_arn(tenant.execution_role_arn.as_str())
+        .set_containers(Some(definitions.collect()))
+        .set_vpc_config(tenant.network.as_ref().map(vpc))
+        .set_tags(Some(tags(tenant, run)))
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:CreateModel", &name, &e));
+    if !existed(created)? {
+        return Ok(());
+    }
+    let found = sagemaker
+        .describe_model()
+        .model_name(&name)
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:DescribeModel", &name, &e))?;
+    if model_data(&found).eq(containers.iter().map(|container| container.model_data.as_deref())) {
+        Ok(())
+    } else {
+        Err(Error::Foreign { resource: format!("model {name}"), what: "model data" })
+    }
+}
+
+/// Where the data of a model's containers lie, in order. SageMaker may show a model
+/// of one container as one with a primary container.
+fn model_data(model: &DescribeModelOutput) -> impl Iterator<Item = Option<&str>> {
+    let all = model.primary_container().into_iter().chain(model.containers());
+    all.map(ContainerDefinition::model_data_url)
+}
+
+fn vpc(network: &Network) -> VpcConfig {
+    VpcConfig::builder()
+        .set_subnets(Some(network.subnets.clone()))
+        .set_security_group_ids(Some(network.security_groups.clone()))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_container_is_the_same_in_either_form() {
+        let container = |url: &str| ContainerDefinition::builder().model_data_url(url).build();
+        let model = DescribeModelOutput::builder;
+        for (found, expected) in [
+            (model().containers(container("s3://a")), vec![Some("s3://a")]),
+            (model().primary_container(container("s3://a")), vec![Some("s3://a")]),
+            (
+                model().containers(container("s3://a")).containers(container("s3://b")),
+                vec![Some("s3://a"), Some("s3://b")],
+            ),
+            (model(), vec![]),
+        ] {
+            assert_eq!(model_data(&found.build()).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_serverless_endpoint_takes_one_container_and_no_frills() {
+        let instance = Deployment { data_capture_percent: Some(10), ..Deployment::default() };
+        assert_eq!(unservable(&instance, true, 3), None);
+        let hosting = Hosting::Serverless { memory_mb: 2048, max_concurrency: 5 };
+        let serverless = Deployment { hosting, ..Deployment::default() };
+        let captured = Deployment { data_capture_percent: Some(10), ..serverless.clone() };
+        for (deployment, in_network, containers, what) in [
+            (&serverless, false, 1, None),
+            (&serverless, false, 3, Some("pipelines of several containers")),
+            (&serverless, true, 1, Some("VPC")),
+            (&captured, false, 1, Some("data capture")),
+        ] {
+            let found = unservable(deployment, in_network, containers).map(|(what, _)| what);
+            assert_eq!(found, what);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The prediction API, behind API Gateway: `POST /v1/models/{model}/predictions`.
+
+mod event;
+mod invoke;
+mod problem;
+mod records;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crosspilot_core::ids::{ModelName, TenantId};
+use crosspilot_core::lambda::App;
+use crosspilot_core::policy::Purpose;
+use crosspilot_core::registry::model_settings;
+use serde::Serialize;
+
+use crate::output::{self, Prediction, kind};
+
+pub use event::Event;
+use problem::{Problem, Stage, cut};
+use records::Warning;
+
+/// Names the token's claim that holds the tenant.
+const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
+/// The gateway gives up after 30 s: our own answer says more than its 503.
+const DEADLINE: Duration = Duration::from_secs(27);
+/// A Lambda's answer may have 6 MB, in which the body is a string: with a backslash
+/// before each quote.
+const ANSWER_BYTES: usize = 6_000_000;
+
+/// An answer as API Gateway takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpResponse {
+    /// The HTTP status.
+    pub status_code: u16,
+    /// Its headers.
+    pub headers: BTreeMap<&'static str, String>,
+    /// Its body: JSON.
+    pub body: String,
+    /// Never: the body is text.
+    pub is_base64_encoded: bool,
+}
+
+/// The body of a good answer.
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: &'a ModelName,
+    /// The run that trained the model.
+    version: &'a str,
+    request_id: &'a str,
+    predictions: &'a [Prediction],
+    /// What the model did not understand of the records.
+    #[serde(skip_serializing_if = "<[Warning]>::is_empty")]
+    warnings: &'a [Warning],
+}
+
+/// Answers an API call. Whatever goes wrong is a problem document.
+pub async fn answer(app: &App, event: &Event) -> HttpResponse {
+    let claim = std::env::var(CLAIM_VARIABLE).unwrap_or_else(|_| "tenant".to_owned());
+    let predicted = match tokio::time::timeout(DEADLINE, predict(app, event, &claim)).await {
+        Ok(predicted) => predicted,
+        Err(_) => Err(Problem::timeout()),
+    };
+    let request_id = event.request_id();
+    let response = match predicted {
+        Ok(body) => HttpResponse {
+            status_code: 200,
+            headers: BTreeMap::from([("content-type", "application/json".to_owned())]),
+            body,
+            is_base64_encoded: false,
+        },
+        Err(problem) => {
+            if let (500.., Ok(tenant)) = (problem.status, event.tenant(&claim)) {
+                app.sessions.forget_tenant(&tenant);
+            }
+            // The detail may name what the caller sent, and is the caller's alone.
+            tracing::warn!(
+                request_id,
+                status = problem.status,
+                cause = cut(&problem.cause),
+                "{}",
+                problem.title
+            );
+            problem.response(event.path(), request_id)
+        }
+    };
+    response.with_header("x-request-id", request_id)
+}
+
+impl HttpResponse {
+    fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.insert(name, value.to_owned());
+        self
+    }
+}
+
+async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Problem> {
+    let id: TenantId = event.tenant(claim)?;
+    let tenant = app.registry.active_tenant(&id).await.map_err(Problem::of_registry)?;
+    let model = event.model()?;
+    let settings = model_settings(&tenant, &model).map_err(Problem::of_registry)?;
+    let lineup = app.registry.lineup(&id, &model).await.map_err(Problem::of_registry)?;
+    let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
+        Some(_) => Problem::at_rest(&model),
+        None => Problem::not_ready(&model),
+    })?;
+    // Records that cannot be read need no session.
+    records::body(event, &champion)?;
+    let session = app
+        .sessions
+        .open(&tenant, Purpose::Answer(&model))
+        .await
+        .map_err(|error| Problem::of_call(&error, Stage::Session))?;
+    let switch = invoke::Switch { app, event, session, tenant: &tenant };
+    let (given, serving, warnings) = switch.ask(lineup, champion).await?;
+
+    let predictions = output::predictions(&[given], kind(settings, serving.metric.as_deref()))
+        .map_err(|e| Problem::of_endpoint(e.into()))?;
+    let version = serving.run.run_id.as_str();
+    let answer = Answer {
+        model: &model,
+        version,
+        request_id: event.request_id(),
+        predictions: &predictions,
+        warnings: &warnings,
+    };
+    let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
+    if quoted_len(&body) > ANSWER_BYTES {
+        return Err(Problem::too_large(
+            "the predictions for these records do not fit one answer: send fewer records at a time",
+        ));
+    }
+    Ok(body)
+}
+
+/// Bytes of a text within JSON, which holds no control characters itself.
+fn quoted_len(json: &str) -> usize {
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_is_within_the_functions_answer() {
+        let body = serde_json::json!({"label": "a \"b\" \\ c", "n": [1, 2]}).to_string();
+        let within = serde_json::Value::from(body.as_str()).to_string();
+        assert_eq!(quoted_len(&body), within.len());
+    }
+}

@@ -1,0 +1,217 @@
+//! Asks an endpoint that may be moving from one model to another.
+//!
+//! Each model takes its own columns, and an endpoint says only with its answer
+//! which model that was. So an answer counts only if the model that gave it takes
+//! the columns that were sent; otherwise that model is asked again, with its own.
+
+use crosspilot_core::error::{Code, Coded, MODEL_ERROR};
+use crosspilot_core::lambda::App;
+use crosspilot_core::registry::{Lineup, Serving};
+use crosspilot_core::session::CustomerSession;
+use crosspilot_core::tenant::Tenant;
+
+use super::event::Event;
+use super::problem::Problem;
+use super::records::{self, Warning};
+use super::words;
+use crate::Error;
+use crate::endpoint::{Answered, Calls, Endpoint};
+use crate::output::Answer;
+
+/// Requests at most for one answer. An endpoint moves from one model to one
+/// other, so that the second request nearly always ends it.
+const ATTEMPTS: usize = 6;
+
+pub(super) struct Switch<'a> {
+    pub(super) app: &'a App,
+    pub(super) event: &'a Event,
+    pub(super) session: CustomerSession,
+    pub(super) tenant: &'a Tenant,
+}
+
+/// Whom a request goes to.
+#[derive(Debug, Clone, PartialEq)]
+enum Ask {
+    /// Whoever gets the traffic; this model's columns are sent.
+    Anyone(Serving),
+    /// This model, by the name of its variant.
+    Only(Serving),
+}
+
+impl Ask {
+    fn model(&self) -> &Serving {
+        match self {
+            Ask::Anyone(model) | Ask::Only(model) => model,
+        }
+    }
+}
+
+/// What to do about an answer.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// This model gave it, to its own columns.
+    Good(Serving),
+    /// It is no answer: ask this one.
+    Again(Ask),
+}
+
+/// Who answered, and whether it was asked with its own columns. Where models
+/// share a variant, they share their columns too, and the likeliest one counts.
+fn judge(ask: &Ask, variant: Option<&str>, lineup: &Lineup) -> Verdict {
+    let asked = ask.model();
+    let answered = lineup.models().find(|model| Some(model.variant.as_str()) == variant);
+    match (answered, ask) {
+        (Some(model), _) if same_columns(model, asked) => Verdict::Good(model.clone()),
+        (Some(model), _) => Verdict::Again(Ask::Only(model.clone())),
+        // Asked by name, it is the one that answered, also if it serves no more.
+        (None, Ask::Only(_)) => Verdict::Good(asked.clone()),
+        (None, Ask::Anyone(_)) => Verdict::Again(Ask::Only(asked.clone())),
+    }
+}
+
+fn same_columns(one: &Serving, other: &Serving) -> bool {
+    one.features == other.features && one.target == other.target
+}
+
+impl Switch<'_> {
+    /// The answer, the model that gave it, and what it did not understand of the
+    /// records.
+    pub(super) async fn ask(
+        &self,
+        mut lineup: Lineup,
+        champion: Serving,
+    ) -> Result<(Answer, Serving, Vec<Warning>), Problem> {
+        let mut ask = Ask::Anyone(champion);
+        let mut gone = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let (answered, warnings) = self.send(&ask).await?;
+            match answered {
+                Ok(Answered { answer, variant }) => {
+                    let known = |lineup: &Lineup| {
+                        lineup.models().any(|model| Some(&model.variant) == variant.as_ref())
+                    };
+                    if !known(&lineup) {
+                        lineup = self.lineup(ask.model()).await?;
+                    }
+                    match judge(&ask, variant.as_deref(), &lineup) {
+                        Verdict::Good(by) => return Ok((answer, by, warnings)),
+                        Verdict::Again(next) => ask = next,
+                    }
+                }
+                Err(error) => {
+                    let next = match &ask {
+                        // Another model may have refused this one's columns.
+                        Ask::Anyone(model) if is_refusal(&error) => lineup
+                            .models()
+                            .any(|other| !same_columns(other, model))
+                            .then(|| model.clone()),
+                        // No such variant any more: another model serves.
+                        Ask::Only(model)
+                            if error.code() == Code::RequestInvalid && !is_refusal(&error) =>
+                        {
+                            gone.push(model.variant.clone());
+                            lineup = self.lineup(model).await?;
+                            let left = lineup.models().find(|model| !gone.contains(&model.variant));
+                            left.cloned()
+                        }
+                        _ => None,
+                    };
+                    ask = Ask::Only(next.ok_or_else(|| Problem::of_endpoint(error))?);
+                }
+            }
+        }
+        Err(Problem::moving())
+    }
+
+    /// Sends the records as that model takes them. Records that it does not take
+    /// are a problem of the caller's, and so are those with warnings if the caller
+    /// wants none.
+    async fn send(&self, ask: &Ask) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
+        let model = ask.model();
+        let mut records = records::body(self.event, model)?;
+        let text = std::mem::take(&mut records.text);
+        let words = words::of(&self.session, self.tenant, &model.run);
+        let endpoint = Endpoint {
+            runtime: self.session.sagemaker_runtime(),
+            name: model.endpoint.clone(),
+            variant: match ask {
+                Ask::Anyone(_) => None,
+                Ask::Only(model) => Some(model.variant.clone()),
+            },
+            calls: Calls::default(),
+        };
+        if self.event.is_strict() {
+            return match records.warnings(model, words.await.as_ref()).first() {
+                Some(warning) => Err(warning.problem()),
+                None => Ok((endpoint.ask(text, records.count).await, Vec::new())),
+            };
+        }
+        let (answered, words) = tokio::join!(endpoint.ask(text, records.count), words);
+        Ok((answered, records.warnings(model, words.as_ref())))
+    }
+
+    async fn lineup(&self, of: &Serving) -> Result<Lineup, Problem> {
+        let lineup = self.app.registry.lineup(&of.run.tenant, &of.run.model).await;
+        lineup.map_err(Problem::of_registry)
+    }
+}
+
+/// Whether the model itself refused the records.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Call(call) if call.aws_code() == MODEL_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn model(run: &str, variant: &str, features: &[&str]) -> Serving {
+        serde_json::from_value(serde_json::json!({
+            "tenant": "acme", "model": "churn", "run_id": format!("20260131-{run}"),
+            "job": "j", "candidate": "c", "endpoint": "e", "variant": variant,
+            "metric": null, "value": null, "features": features, "target": "y",
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_answer_counts_only_from_a_model_that_takes_what_was_sent() {
+        let old = model("0000000001", "v1", &["a", "b"]);
+        let new = model("0000000002", "v2", &["b", "a"]);
+        let alike = model("0000000003", "v3", &["a", "b"]);
+        let lineup = Lineup {
+            champion: Some(old.clone()),
+            challenger: Some(new.clone()),
+            previous: Some(alike.clone()),
+            ..Lineup::default()
+        };
+        let (anyone, only) = (Ask::Anyone(old.clone()), Ask::Only(old.clone()));
+        let again = |model: &Serving| Verdict::Again(Ask::Only(model.clone()));
+        for (ask, variant, expected) in [
+            (&anyone, Some("v1"), Verdict::Good(old.clone())),
+            (&anyone, Some("v2"), again(&new)),
+            (&anyone, Some("v3"), Verdict::Good(alike.clone())),
+            (&anyone, Some("unheard of"), again(&old)),
+            (&anyone, None, again(&old)),
+            (&only, None, Verdict::Good(old.clone())),
+            (&only, Some("v1"), Verdict::Good(old.clone())),
+            (&only, Some("v2"), again(&new)),
+        ] {
+            assert_eq!(judge(ask, variant, &lineup), expected, "{ask:?} {variant:?}");
+        }
+    }
+
+    #[test]
+    fn of_models_with_one_variant_the_champion_counts() {
+        let old = model("0000000001", "v1", &["a"]);
+        let new = model("0000000002", "v1", &["a"]);
+        let mut lineup = Lineup { champion: Some(old.clone()), ..Lineup::default() };
+        lineup.challenge(new.clone(), Some(&old.run));
+        let ask = Ask::Anyone(old.clone());
+        assert_eq!(judge(&ask, Some("v1"), &lineup), Verdict::Good(old));
+        lineup.promote(&new.run);
+        assert_eq!(judge(&ask, Some("v1"), &lineup), Verdict::Good(new));
+    }
+}

@@ -1,0 +1,115 @@
+//! Creates the AutoML job of a run, or adopts the one that an earlier attempt made.
+
+use crosspilot_core::aws::sagemaker::error::BuildError;
+use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::session::CustomerSession;
+use crosspilot_core::tenant::Tenant;
+
+use crate::job_request::JobPlan;
+
+/// Why a run has no job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// A job of the run's name exists but is not the run's.
+    #[error(
+        "AutoML job {job} exists in account {account} with another {what}; it is not this run's: rename or remove it, then start the run again"
+    )]
+    Foreign {
+        /// The job.
+        job: String,
+        /// Where.
+        account: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// SageMaker does not find the column to predict, although the preflight did.
+    #[error(
+        "SageMaker refuses the data under {data}: {said} See that every file there begins with a header that has the target, or correct the model's target, then start the run again"
+    )]
+    NoTarget {
+        /// Where the training data lies.
+        data: String,
+        /// SageMaker's own words.
+        said: String,
+    },
+    /// The request lacks something; a fault of ours.
+    #[error("the job's request is not complete: {0}")]
+    Request(#[from] BuildError),
+    /// AWS refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Coded for JobError {
+    fn code(&self) -> Code {
+        match self {
+            JobError::Foreign { .. } => Code::Conflict,
+            JobError::NoTarget { .. } => Code::DataUnfit,
+            JobError::Request(_) => Code::Internal,
+            JobError::Call(error) => error.code(),
+        }
+    }
+}
+
+/// The job of this name, if there is one.
+pub async fn find(
+    session: &CustomerSession,
+    name: &str,
+) -> Result<Option<DescribeAutoMlJobV2Output>, CallError> {
+    let found = session.sagemaker().describe_auto_ml_job_v2().auto_ml_job_name(name).send().await;
+    match found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", name, &e)) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// That a job of our name is the one that was planned.
+pub fn adopt(
+    tenant: &Tenant,
+    plan: &JobPlan,
+    found: &DescribeAutoMlJobV2Output,
+) -> Result<(), JobError> {
+    match plan.difference(found) {
+        None => Ok(()),
+        Some(what) => Err(JobError::Foreign {
+            job: plan.name.clone(),
+            account: tenant.account.to_string(),
+            what,
+        }),
+    }
+}
+
+/// Makes sure that the job exists; if there is no room for it now, says why.
+pub async fn create_or_adopt(
+    session: &CustomerSession,
+    tenant: &Tenant,
+    plan: &JobPlan,
+) -> Result<Option<String>, JobError> {
+    let created = plan
+        .create(&session.sagemaker())
+        .send()
+        .await
+        .map_err(|e| CallError::new("sagemaker:CreateAutoMLJobV2", &plan.name, &e));
+    let error = match created {
+        Ok(_) => return Ok(None),
+        Err(error) => error,
+    };
+    match error.aws_code() {
+        // "Target attribute name y does not exist in header."
+        "ValidationException" if error.message().contains("does not exist in header") => {
+            Err(JobError::NoTarget {
+                data: plan.training_data.clone(),
+                said: error.message().chars().take(200).collect(),
+            })
+        }
+        // The quota of concurrent jobs frees itself.
+        "ResourceLimitExceeded" => Ok(Some(error.message().to_owned())),
+        "ResourceInUse" => match find(session, &plan.name).await? {
+            Some(found) => adopt(tenant, plan, &found).map(|()| None),
+            None => Err(error.into()),
+        },
+        _ => Err(error.into()),
+    }
+}
