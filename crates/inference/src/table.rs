@@ -148,6 +148,11 @@ impl Table {
         Ok(Self { file: String::new(), header, text, starts: vec![first], truncated: false })
     }
 
+    /// Whether it has no complete row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Its number of rows.
     pub fn len(&self) -> usize {
         self.starts.len()
