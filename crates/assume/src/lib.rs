@@ -10,9 +10,6 @@ mod evaluation;
 mod gather;
 mod note;
 mod request;
-mod round;
-mod trust;
-mod verify;
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::failure::Failure;
@@ -24,14 +21,13 @@ use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, mod
 use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
 use crosspilot_core::verification::Verification;
+use crosspilot_trust::{Round, Seen};
 use serde::Serialize;
 
 pub use door::Kept;
 pub use gather::Answer;
 pub use note::Note;
 pub use request::{Asking, Input, Message, Request, Start, UploadEvent};
-pub use round::{Held, Round, Seen, judge_round};
-pub use trust::{TrustError, Verdict, judge};
 
 /// What the state machine goes on with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -130,12 +126,9 @@ pub enum Error {
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The customer's trust does not hold.
+    /// The customer's trust does not hold, or it could not be told.
     #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// Most tenants refused at once.
-    #[error(transparent)]
-    Held(#[from] Held),
+    Trust(#[from] crosspilot_trust::Error),
     /// AWS refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -162,7 +155,6 @@ impl Coded for Error {
             Error::Stopped(_) => Code::RunStopped,
             Error::Registry(error) => error.code(),
             Error::Trust(error) => error.code(),
-            Error::Held(_) => Code::TrustRoundHeld,
             Error::Call(error) => error.code(),
         }
     }
@@ -174,9 +166,11 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
         Request::Gather(asking) => Response::Turn(gather::turn(&app, *asking).await?),
         Request::Uploads(messages) => Response::Taken(door::uploads(&app, &messages).await),
-        Request::Verify(tenant) => Response::Verified(verify::verify(&app, &tenant).await?),
-        Request::Look(tenant) => Response::Seen(round::look(&app, &tenant).await?),
-        Request::Judge(seen) => Response::Judged(round::conclude(&app, &seen).await?),
+        Request::Verify(tenant) => {
+            Response::Verified(crosspilot_trust::verify(&app, &tenant).await?)
+        }
+        Request::Look(tenant) => Response::Seen(crosspilot_trust::look(&app, &tenant).await?),
+        Request::Judge(seen) => Response::Judged(crosspilot_trust::conclude(&app, &seen).await?),
         Request::Note(note) => {
             let note::Noted { run, failure } = note::note(&app, *note).await?;
             Response::Noted { noted: run.is_some(), run, failure }
@@ -239,7 +233,7 @@ async fn begin_run(
 ) -> Result<Started, Error> {
     let tenant = registry::active(tenant)?;
     let own_limit = model_settings(&tenant, &run.model)?.training.max_runtime_seconds;
-    verify::before_run(app, &tenant).await?;
+    crosspilot_trust::before_run(app, &tenant).await?;
 
     // A run that was claimed before is a duplicate, or was handed over.
     if app.registry.find_run(run).await?.is_none()

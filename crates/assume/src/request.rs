@@ -5,8 +5,9 @@ use crosspilot_core::run::{RunRef, Trigger};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crosspilot_trust::Seen;
+
 use crate::note::Note;
-use crate::round::Seen;
 
 /// What the function is asked.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,6 +1,6 @@
 """Faults on demand in what the emulator serves, so that tests can show what a client does about them.
 
-    POST /_crosspilot/fault   what shall go wrong: see ``crates/local/src/sagemaker/faults.rs``
+    POST /_crosspilot/fault   what shall go wrong: see ``crates/sagemaker-local/src/faults.rs``
     POST /_crosspilot/faults  how many have not struck yet
     POST /_crosspilot/kill    end the process that holds the other end of a connection
 

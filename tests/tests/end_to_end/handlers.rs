@@ -384,7 +384,8 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     // What the probes answer, and what is noted for one without an answer.
     let payload = &verify["Judge"]["Arguments"]["Payload"];
     assert_eq!(payload, &json!({"judge": "{% $states.input %}"}));
-    let seen = [value(assume::Seen::Proven), value(assume::Seen::Refused(acme()))];
+    let seen =
+        [value(crosspilot_trust::Seen::Proven), value(crosspilot_trust::Seen::Refused(acme()))];
     let unproven = &probe["Probe"]["Catch"][0]["Output"];
     let request = read("verify", json!({"judge": [seen[0], seen[1], unproven]}));
     assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));

@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 
-use assume::{Round, Seen};
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::cloudformation;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
@@ -25,6 +24,7 @@ use crosspilot_tests::data::canary;
 use crosspilot_tests::{
     Customer, TRUST, function_identity, on_local_cloud, onboarding, present, saas_user, until,
 };
+use crosspilot_trust::{Round, Seen};
 use serde_json::{Value, json};
 
 use crate::tenants::tenant;

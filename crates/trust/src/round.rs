@@ -11,7 +11,7 @@ use crosspilot_core::tenant::TenantStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Error, trust, verify};
+use crate::{Error, probe, verify};
 
 /// Refusals, and silences, that customers may well come to on their own between two rounds,
 /// however few tenants there are.
@@ -104,7 +104,7 @@ fn answered(seen: &[Seen]) -> usize {
 }
 
 /// Looks at one tenant of a round. Nothing is changed.
-pub(crate) async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
+pub async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
     let tenant = match app.registry.tenant(id).await {
         Ok(tenant) if tenant.status == TenantStatus::Active => tenant,
         Ok(_) => return Ok(Seen::Skipped),
@@ -115,7 +115,7 @@ pub(crate) async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
         }
         Err(error) => return Err(error.into()),
     };
-    match trust::probe(app, &tenant).await {
+    match probe::probe(app, &tenant).await {
         Ok(()) => Ok(Seen::Proven),
         Err(Error::Trust(error)) => {
             tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
@@ -127,7 +127,7 @@ pub(crate) async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
 
 /// Judges what a round saw. Who refused is asked once more before it is
 /// suspended.
-pub(crate) async fn conclude(app: &App, seen: &[Seen]) -> Result<Round, Error> {
+pub async fn conclude(app: &App, seen: &[Seen]) -> Result<Round, Error> {
     let refused = match judge_round(seen) {
         Ok(refused) => refused,
         Err(held) => {
@@ -164,7 +164,7 @@ async fn confirm(app: &App, id: &TenantId) -> Result<bool, Error> {
     if tenant.status != TenantStatus::Active {
         return Ok(false);
     }
-    match trust::probe(app, &tenant).await {
+    match probe::probe(app, &tenant).await {
         Err(Error::Trust(drift)) if drift.is_drift() => {
             verify::suspend(app, &tenant, &drift).await?;
             Ok(true)

@@ -17,7 +17,7 @@ use crosspilot_core::verification::Verification;
 use serde_json::json;
 
 use crate::Error;
-use crate::trust::{self, TrustError};
+use crate::probe::{self, TrustError};
 
 /// Seconds that a proof is good for, between the runs of one warm function.
 const PROOF_VARIABLE: &str = "TRUST_PROOF_SECONDS";
@@ -30,14 +30,14 @@ static PROOFS: Mutex<Option<HashMap<Proven, Instant>>> = Mutex::new(None);
 
 /// Proves an active tenant's trust before a run, unless that was done a moment
 /// ago. A tenant that refuses is not suspended: the next round judges that.
-pub(crate) async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> {
+pub async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> {
     let what = (tenant.tenant.clone(), tenant.role_arn.clone(), tenant.external_id.clone());
     let good_for = good_for(std::env::var(PROOF_VARIABLE).ok().as_deref());
     let proven = with_proofs(|proofs| proofs.get(&what).is_some_and(|at| at.elapsed() < good_for));
     if proven {
         return Ok(());
     }
-    trust::probe(app, tenant).await?;
+    probe::probe(app, tenant).await?;
     with_proofs(|proofs| {
         proofs.retain(|_, at| at.elapsed() < good_for);
         proofs.insert(what, Instant::now());
@@ -47,12 +47,12 @@ pub(crate) async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> 
 
 /// Probes a tenant's trust because an operator asks. Nothing is changed: only a
 /// round over all tenants tells a customer's drift from a fault of the vendor's.
-pub(crate) async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
+pub async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
     let tenant = app.registry.tenant(id).await?;
     if matches!(tenant.status, TenantStatus::Offboarding | TenantStatus::Deleted) {
         return Err(RegistryError::Inactive { tenant: id.clone(), status: tenant.status }.into());
     }
-    let probed = trust::probe(app, &tenant).await;
+    let probed = probe::probe(app, &tenant).await;
     let tenant = id.clone();
     match probed {
         Ok(()) => Ok(Verification::Proven { tenant }),

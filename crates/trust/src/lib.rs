@@ -1,0 +1,41 @@
+//! Whether customers' trust holds: a customer's role takes the vendor's functions with
+//! the tenant's own external ID, and with no other. Proven before runs and in rounds.
+
+mod probe;
+mod round;
+mod verify;
+
+use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::registry::RegistryError;
+
+pub use probe::{TrustError, Verdict, judge};
+pub use round::{Held, Round, Seen, conclude, judge_round, look};
+pub use verify::{before_run, verify};
+
+/// Why trust is not proven.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The customer's trust does not hold.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// Most tenants refused at once.
+    #[error(transparent)]
+    Held(#[from] Held),
+    /// The registry refused or failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// AWS refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        match self {
+            Error::Trust(error) => error.code(),
+            Error::Held(_) => Code::TrustRoundHeld,
+            Error::Registry(error) => error.code(),
+            Error::Call(error) => error.code(),
+        }
+    }
+}
