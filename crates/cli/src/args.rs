@@ -1,5 +1,8 @@
 //! What can be asked on the command line.
 
+// Help texts are printed as they are.
+#![allow(rustdoc::invalid_html_tags)]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};

@@ -5,7 +5,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what is this file? | [`format`] |
+//! | what is this file? | [`mod@format`] |
 //! | what is its text, as it comes in parts? | [`unpack`] |
 //! | how is its text built? | [`shape`] |
 //! | what are its rows, as it comes in parts? | [`stream`] |

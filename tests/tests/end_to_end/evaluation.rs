@@ -7,6 +7,8 @@ use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
 use crosspilot_tests::{Customer, churn, on_local_cloud, until};
 use serde_json::Value;
 
+use crate::operations::crosspilot;
+
 /// The events of a kind about a customer.
 async fn told(customer: &Customer, detail_type: &str) -> Vec<Value> {
     let events = customer.cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
@@ -75,6 +77,10 @@ fn new_held_out_rows_evaluate_the_champion_and_train_nothing() {
         }
         let latest = layout::latest_report_key(&customer.tenant.prefix, &customer.model);
         assert_eq!(customer.get(&latest).await, page);
+
+        let shown = crosspilot(&customer, &["run", "show", "evaluated", "churn"]).await.answer;
+        let later = serde_json::to_value([&first, &second]).unwrap();
+        assert_eq!(shown["measured_later"], later, "{shown}");
 
         // Nothing was trained, and what serves goes on serving.
         assert_eq!(customer.executions().await.len(), 1);

@@ -2,7 +2,7 @@
 //! Functions, which knows it for 90 days.
 
 use crosspilot_core::layout;
-use crosspilot_core::registry::{Outcome, RunRecord};
+use crosspilot_core::registry::{Measured, Outcome, RunRecord};
 use crosspilot_operator::Vendor;
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
     let run = &record.run;
     let tenant = vendor.registry.tenant(&run.tenant).await?;
     let lineup = vendor.registry.lineup(&run.tenant, &run.model).await?;
+    let trend = vendor.registry.trend(&run.tenant, &run.model).await?;
+    let later: Vec<&Measured> = trend.of(&run.run_id).collect();
     let execution = watch::look(vendor, &record.execution).await?;
     let status = status(vendor, &record).await?;
     let serves = lineup.champion.as_ref().map(|champion| &champion.run.run_id);
@@ -35,6 +37,7 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
             "output": execution.as_ref().and_then(|execution| execution.output.clone()),
             "job": run.job_name(), "endpoint": run.endpoint_name(), "results": results,
             "serves_now": serves, "previous": lineup.previous.map(|previous| previous.run.run_id),
+            "measured_later": later,
         }));
         return Ok(());
     }
@@ -73,7 +76,19 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
             .collect();
         show::table(&["stage", "took"], &rows);
     }
+    if !later.is_empty() {
+        show::line("");
+        let rows: Vec<Vec<String>> = later.into_iter().map(later_row).collect();
+        show::table(&["held-out rows of", "rows", "metric", "value"], &rows);
+    }
     Ok(())
+}
+
+/// What the model was worth on one file of held-out rows that came while it served.
+fn later_row(measured: &Measured) -> Vec<String> {
+    let metric = measured.metric.clone().unwrap_or_else(|| "-".to_owned());
+    let value = measured.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+    vec![measured.uploaded.clone(), measured.rows.to_string(), metric, value]
 }
 
 /// The execution's own words while Step Functions has them, else the record's.
