@@ -28,7 +28,7 @@ use crosspilot_core::ids::{ExternalId, ModelName, RoleArn};
 use crosspilot_core::session::{self, AssumeRole};
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Limits, Tenant};
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, Onboarding, Options};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

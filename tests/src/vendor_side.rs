@@ -7,7 +7,7 @@ use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::s3::types::ObjectVersion;
 use crosspilot_core::aws::{s3, scheduler, sfn};
 use crosspilot_local::LocalCloud;
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use serde_json::{Value, json};
 
 use crate::{ask_emulator, home_of};

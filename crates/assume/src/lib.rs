@@ -26,8 +26,7 @@ use serde::Serialize;
 
 pub use door::Kept;
 pub use gather::Answer;
-pub use note::Note;
-pub use request::{Asking, Input, Message, Request, Start, UploadEvent};
+pub use request::{Asking, Input, Message, Note, Request, Start, UploadEvent};
 
 /// What the state machine goes on with.
 #[derive(Debug, Clone, PartialEq, Serialize)]

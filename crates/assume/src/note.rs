@@ -11,26 +11,10 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Outcome, RegistryError, RunRecord, active};
 use crosspilot_core::run::{RunId, RunRef};
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::request::Input;
+use crate::request::{Input, Note};
 use crate::{Error, gather};
-
-/// How an execution ended.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Note {
-    /// The run that it worked on; none if it knows of none.
-    pub run: Option<RunRef>,
-    /// What the execution was started with, from which a run follows that it
-    /// has claimed without knowing it: the answer was lost.
-    #[serde(default)]
-    pub input: Value,
-    /// ARN of the execution.
-    pub execution: String,
-    /// How it ended.
-    pub outcome: Outcome,
-}
 
 /// What was noted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! The ways in, as one request, and what the state machines ask besides.
 
 use crosspilot_core::ids::{AccountId, BucketName, ModelName, TenantId};
+use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::{RunRef, Trigger};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crosspilot_trust::Seen;
-
-use crate::note::Note;
 
 /// What the function is asked.
 #[derive(Debug, Clone, Deserialize)]
@@ -219,6 +218,21 @@ impl UploadEvent {
     pub(crate) fn key(&self) -> &str {
         &self.detail.object.key
     }
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Note {
+    /// The run that it worked on; none if it knows of none.
+    pub run: Option<RunRef>,
+    /// What the execution was started with, from which a run follows that it
+    /// has claimed without knowing it: the answer was lost.
+    #[serde(default)]
+    pub input: Value,
+    /// ARN of the execution.
+    pub execution: String,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 #[cfg(test)]

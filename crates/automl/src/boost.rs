@@ -3,12 +3,14 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Limits;
+use crate::dataset::Data;
 use crate::goal::Goal;
 use crate::gradients::Gradients;
-use crate::grow::{Grower, Rows, Shape, Workspace};
-use crate::learn::{Data, Limits};
-use crate::math::exp;
+use crate::grow::{Grower, Rows, Workspace};
+use crate::link::link;
 use crate::rng::Rng;
+use crate::tree::Shape;
 use crate::tree::Tree;
 
 /// How a boosted model is trained.
@@ -217,20 +219,6 @@ fn draw(rows: usize, share: f64, rng: &mut Rng) -> (Vec<u32>, Vec<u32>) {
 fn fill(list: &mut Vec<u32>, items: impl Iterator<Item = u32>) {
     list.clear();
     list.extend(items);
-}
-
-/// Turns scores into a value or probabilities, in place.
-pub(crate) fn link(classes: usize, row: &mut [f32]) {
-    match classes {
-        0 => {}
-        2 => row[0] = 1.0 / (1.0 + exp(-row[0])),
-        _ => {
-            let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|score| *score = exp(*score - top));
-            let sum: f32 = row.iter().sum();
-            row.iter_mut().for_each(|score| *score /= sum);
-        }
-    }
 }
 
 /// The best constant score of each output.

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::dataset::Data;
 use crate::extra::{Lines, RandomSearch};
-use crate::learn::Data;
 use crate::rng::Rng;
 use crate::target::Target;
-use crate::tree::{Slot, Split, Tree};
+use crate::tree::{Best, Slot, Split, Tree};
 
 const MAX_DEPTH: usize = 60;
 
@@ -54,13 +54,6 @@ pub(crate) struct Grower<'a> {
     left: Vec<f64>,
     right: Vec<f64>,
     random: Option<RandomSearch<'a>>,
-}
-
-/// A split and how much it lowers the impurity.
-pub(crate) struct Best {
-    pub(crate) gain: f64,
-    pub(crate) feature: usize,
-    pub(crate) split: Split,
 }
 
 impl<'a> Grower<'a> {

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 
 use fearless_simd::{Simd, dispatch};
 
-use crate::deep::Best;
+use crate::dataset::Data;
 use crate::encode::Bins;
-use crate::learn::Data;
 use crate::math::level;
 use crate::rng::Rng;
 use crate::target::Target;
+use crate::tree::Best;
 use crate::tree::Split;
 
 /// Features that are compared at once; rows are padded to a multiple of it.

@@ -3,8 +3,8 @@
 use fearless_simd::Simd;
 
 use crate::gradients::{Gradients, halves};
-use crate::grow::Shape;
 use crate::rng::Rng;
+use crate::tree::Shape;
 use crate::tree::Split;
 
 /// Smallest sum of hessians in a leaf.

@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Limits;
+use crate::dataset::Data;
 use crate::deep::{Grower, Plan};
 use crate::extra::Lines;
-use crate::learn::{Data, Limits};
 use crate::rng::Rng;
 use crate::tree::Tree;
 

@@ -2,7 +2,7 @@
 
 use fearless_simd::{Simd, dispatch};
 
-use crate::learn::Data;
+use crate::dataset::Data;
 use crate::math::{exp, level, ln};
 use crate::target::Target;
 

@@ -8,24 +8,7 @@ use crate::gradients::Gradients;
 use crate::math::level;
 use crate::partition::partition;
 use crate::rng::Rng;
-use crate::tree::{Slot, Split, Tree};
-
-/// How trees are shaped.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Shape {
-    /// Most leaves of a tree.
-    pub(crate) leaves: usize,
-    /// Most decisions between root and leaf.
-    pub(crate) depth: usize,
-    /// Fewest rows of a leaf.
-    pub(crate) min_rows: f64,
-    /// Pulls leaf values to zero.
-    pub(crate) l2: f64,
-    /// Share of features that a tree may use.
-    pub(crate) features: f64,
-    /// Try one random limit for each feature instead of all.
-    pub(crate) random_limits: bool,
-}
+use crate::tree::{Shape, Slot, Split, Tree};
 
 /// Places that a histogram keeps for each feature: the fewest in which all bins
 /// fit, since it then stays in the fastest cache.

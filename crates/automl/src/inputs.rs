@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::learn::Data;
+use crate::dataset::Data;
 
 /// A category needs this many training rows for a weight of its own.
 const LEVEL_ROWS: usize = 8;

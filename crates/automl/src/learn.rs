@@ -1,50 +1,15 @@
-//! What all learners share: their data, their limits, and what they leave behind.
-
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+//! Fits any learner, and what all of them leave behind.
 
 use serde::{Deserialize, Serialize};
 
 use crate::boost::{Boost, BoostSettings};
+use crate::budget::Limits;
+use crate::dataset::Data;
 use crate::encode::Bins;
 use crate::forest::{Forest, ForestSettings};
 use crate::linear::{Linear, LinearSettings};
 use crate::network::{Network, NetworkSettings};
 use crate::rng::Rng;
-use crate::target::Target;
-
-/// The encoded rows and what is known of each.
-pub(crate) struct Data<'a> {
-    pub(crate) bins: &'a Bins,
-    /// Which encoded features are categories.
-    pub(crate) is_level: &'a [bool],
-    /// The encoded features before binning: of the schema, then rates.
-    pub(crate) columns: &'a [Vec<f64>],
-    pub(crate) extra: &'a [Vec<f64>],
-    pub(crate) target: &'a Target,
-    /// How much each row counts; `None` when all count the same.
-    pub(crate) weights: Option<&'a [f32]>,
-}
-
-impl Data<'_> {
-    pub(crate) fn weight(&self, row: u32) -> f64 {
-        self.weights.map_or(1.0, |weights| f64::from(weights[row as usize]))
-    }
-}
-
-/// When a learner has to come to an end.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits<'a> {
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) stop: &'a AtomicBool,
-}
-
-impl Limits<'_> {
-    pub(crate) fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-}
 
 /// An algorithm with its settings.
 #[derive(Debug, Clone, Copy, PartialEq)]

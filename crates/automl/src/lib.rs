@@ -35,7 +35,9 @@
 
 mod analysis;
 mod boost;
+mod budget;
 mod calibrate;
+mod dataset;
 mod deep;
 mod dense;
 mod encode;
@@ -51,6 +53,7 @@ mod grow;
 mod inputs;
 mod learn;
 mod linear;
+mod link;
 mod math;
 mod measure;
 mod model;

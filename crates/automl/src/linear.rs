@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::boost::link;
+use crate::budget::Limits;
+use crate::dataset::Data;
 use crate::inputs::Input;
-use crate::learn::{Data, Limits};
+use crate::link::link;
 use crate::problem::Problem;
 
 /// How a linear model is trained.

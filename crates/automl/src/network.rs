@@ -5,10 +5,11 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::boost::link;
+use crate::budget::Limits;
+use crate::dataset::Data;
 use crate::dense::{Adam, NO_LEVEL, Rows, Shape, Workspace};
 use crate::inputs::Input;
-use crate::learn::{Data, Limits};
+use crate::link::link;
 use crate::rng::Rng;
 
 /// How networks are trained.

@@ -2,12 +2,12 @@
 
 use crate::boost::BoostSettings;
 use crate::forest::ForestSettings;
-use crate::grow::Shape;
 use crate::learn::Learner;
 use crate::linear::LinearSettings;
 use crate::network::NetworkSettings;
 use crate::rng::Rng;
 use crate::settings::Algorithm;
+use crate::tree::Shape;
 
 /// A candidate to be trained.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use rayon::prelude::*;
 
-use crate::boost::link;
-use crate::learn::{Data, Limits};
+use crate::budget::Limits;
+use crate::dataset::Data;
+use crate::link::link;
 use crate::target::Target;
 
 /// Rows that are summed as one, in any number of threads: sums stay the same.

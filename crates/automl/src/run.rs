@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use crosspilot_metrics::Direction;
 
 use crate::analysis::Prepared;
+use crate::budget::Limits;
 use crate::calibrate::{power, sharpen};
+use crate::dataset::Data;
 use crate::ensemble::weigh;
-use crate::learn::{Data, Limits, Part};
+use crate::learn::Part;
 use crate::measure::{Measured, measure};
 use crate::model::{Model, Shared, Voice};
 use crate::plan::Spec;

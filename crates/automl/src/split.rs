@@ -1,7 +1,7 @@
 //! Which rows are trained on and which are held out.
 
+use crate::dataset::Data;
 use crate::encode::{Bins, Encoder, Fineness};
-use crate::learn::Data;
 use crate::rng::Rng;
 use crate::schema::Feature;
 use crate::target::Target;

@@ -2,6 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How trees are shaped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shape {
+    /// Most leaves of a tree.
+    pub(crate) leaves: usize,
+    /// Most decisions between root and leaf.
+    pub(crate) depth: usize,
+    /// Fewest rows of a leaf.
+    pub(crate) min_rows: f64,
+    /// Pulls leaf values to zero.
+    pub(crate) l2: f64,
+    /// Share of features that a tree may use.
+    pub(crate) features: f64,
+    /// Try one random limit for each feature instead of all.
+    pub(crate) random_limits: bool,
+}
+
+/// A split and how much it lowers the impurity.
+pub(crate) struct Best {
+    pub(crate) gain: f64,
+    pub(crate) feature: usize,
+    pub(crate) split: Split,
+}
+
 /// Marks a child that is a leaf: the rest of the number is the leaf's.
 const LEAF: u32 = 1 << 31;
 /// Marks a node whose bins have no order: `limit` is then unused.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crosspilot_core::registry::RegistryError;
-use crosspilot_local::cloud::CUSTOMER_ACCOUNT;
+use crosspilot_local::accounts::CUSTOMER_ACCOUNT;
 use crosspilot_local::state::Running;
 use crosspilot_local::{LocalCloud, Onboarding, Options};
 use rustix::process::{Pid, Signal, kill_process};

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crosspilot_core::aws;
-use crosspilot_local::cloud::{SAAS_ACCOUNT, SAAS_STACK};
+use crosspilot_local::accounts::SAAS_ACCOUNT;
+use crosspilot_local::cloud::SAAS_STACK;
 use crosspilot_local::state::Running;
 use crosspilot_operator::Vendor;
 

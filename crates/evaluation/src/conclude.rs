@@ -5,7 +5,6 @@
 use std::time::SystemTime;
 
 use crosspilot_core::bucket::Bucket;
-use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::error::MODEL_ERROR;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -14,16 +13,13 @@ use crosspilot_core::registry::{Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{ModelSettings, Problem};
-use crosspilot_inference::{self as inference, Prediction, kind};
-use crosspilot_inference::{Calls, Endpoint};
-use crosspilot_inference::{Table, csv_text};
-use serde::{Deserialize, Serialize};
+use crosspilot_inference::{self as inference, Calls, Endpoint, Prediction, Table, csv_text, kind};
 
 use crate::Error;
 use crate::comparison::Answers;
 use crate::data::{self, Source};
-use crate::evaluation::Summary;
 use crate::insights::{self, Insights};
+use crate::request::{ConcludeRequest, Concluded};
 use crate::results::Results;
 use crate::scoring::{cells, named};
 
@@ -33,55 +29,8 @@ const SMOKE_ROWS: usize = 5;
 /// round.
 const TOLERANCE: f64 = 1e-3;
 
-/// From the state machine, once it is known which model serves.
-#[derive(Debug, Clone, Deserialize)]
-pub struct ConcludeRequest {
-    /// The run.
-    pub run: RunRef,
-    /// Name of the AutoML job.
-    pub job: String,
-    /// Name of the candidate.
-    pub candidate: String,
-    /// Name of the endpoint.
-    pub endpoint: String,
-    /// The candidate's objective metric.
-    #[serde(default)]
-    pub score: Score,
-    /// What it and the champion are worth on the held-out rows.
-    #[serde(default)]
-    pub comparison: Comparison,
-    /// Whether it serves, and why.
-    pub decision: Decision,
-    /// What the preflight found strange of the data.
-    #[serde(default)]
-    pub warnings: Vec<Warned>,
-}
-
-/// A finding of the preflight, as it travels: its sentence.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Warned {
-    /// What, where, and what to do next.
-    #[serde(default)]
-    pub message: String,
-}
-
-/// Where the results are, and the figures that matter.
-#[derive(Debug, Clone, Serialize)]
-pub struct Concluded {
-    /// How good the predictions are; nothing without held-out labels.
-    pub evaluation: Option<Summary>,
-    /// Rows that were predicted.
-    pub predicted: usize,
-    /// The rows with their predictions, if there are any.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub predictions_uri: Option<String>,
-    /// The evaluation in full.
-    pub evaluation_uri: String,
-    /// The same for people.
-    pub report_uri: String,
-}
-
-/// Doing it again writes the same again.
+/// Asks for the first prediction, writes predictions, evaluation and report, then
+/// promotes the challenger. Idempotent: done again, it writes the same again.
 pub async fn conclude(app: &App, request: ConcludeRequest) -> Result<Concluded, Error> {
     let run = &request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;

@@ -10,12 +10,14 @@ mod error;
 mod evaluation;
 mod insights;
 mod report;
+mod request;
 mod results;
 mod scoring;
 
 pub use champion::{EvaluateRequest, Evaluated, Told, evaluate};
 pub use comparison::{CompareRequest, compare};
-pub use conclude::{ConcludeRequest, Concluded, conclude};
+pub use conclude::conclude;
 pub use error::Error;
 pub use evaluation::Summary;
+pub use request::{ConcludeRequest, Concluded};
 pub use scoring::{INSTANCE as SCORING_INSTANCE, ScoreRequest, Scored, score};

@@ -11,10 +11,10 @@ use crosspilot_core::registry::Measured;
 use crosspilot_core::run::RunRef;
 use crosspilot_inference::Prediction;
 
-use crate::conclude::Warned;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
 use crate::insights::Insights;
+use crate::request::Warned;
 
 const STYLE: &str = include_str!("report/page.css");
 

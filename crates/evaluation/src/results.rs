@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::Error;
 use crate::comparison::{Answers, truth};
-use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
 use crate::insights::Insights;
 use crate::report::{self, Described, Occasion, Report};
+use crate::request::ConcludeRequest;
 
 /// Bytes of a part of the predictions, of which S3 wants 5 MB at least: a run with many
 /// labels writes some 30 of them.

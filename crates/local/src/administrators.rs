@@ -10,8 +10,7 @@ use crosspilot_core::aws::HttpClient;
 use crosspilot_core::aws::aws_config::{BehaviorVersion, Region, SdkConfig};
 use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 
-use crate::cloud::REGION;
-use crate::state::AccessKey;
+use crate::accounts::{AccessKey, REGION};
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 

@@ -12,6 +12,7 @@ use crosspilot_operator::{OperatorError, Vendor};
 use crosspilot_sagemaker_local::authority::{Authority, AuthorityError};
 use crosspilot_sagemaker_local::{self as sagemaker, Fault, SageMaker};
 
+use crate::accounts::{AccessKey, REGION, SAAS_ACCOUNT};
 use crate::administrators::Administrators;
 use crate::directory::OwnDirectory;
 use crate::emulator::{Emulator, EmulatorError, Launch};
@@ -20,14 +21,8 @@ use crate::identity::{self, IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
 use crate::kept::{Kept, KeptError, Ports};
 use crate::stacks::{self, StackError, Template};
-use crate::state::{AccessKey, Endpoints, Running, StateError};
+use crate::state::{Endpoints, Running, StateError};
 
-/// The SaaS account.
-pub const SAAS_ACCOUNT: &str = "111111111111";
-/// Account of the customer that is registered as tenant `acme`.
-pub const CUSTOMER_ACCOUNT: &str = "222222222222";
-/// The one region.
-pub const REGION: &str = "us-east-1";
 /// Name of the vendor's stack.
 pub const SAAS_STACK: &str = "crosspilot";
 const CUSTOMER_STACK: &str = "crosspilot-customer";

@@ -11,6 +11,7 @@
 //! - [`stacks`] packages and deploys the templates, here and on AWS.
 //! - [`state`] is what a running cloud leaves on disk for other commands.
 
+pub mod accounts;
 pub mod administrators;
 #[cfg(test)]
 mod client_test;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use crosspilot_core::aws::aws_config::SdkConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::{AccessKey, CUSTOMER_ACCOUNT, REGION, SAAS_ACCOUNT};
 use crate::administrators::Administrators;
-use crate::cloud::{CUSTOMER_ACCOUNT, REGION, SAAS_ACCOUNT};
 use crate::directory::create_private;
 use crate::identity::Signer;
 
@@ -59,21 +59,6 @@ impl Endpoints {
         crosspilot_core::aws::sagemaker::Client::new(
             &self.administrators.config(&self.sagemaker, account),
         )
-    }
-}
-
-/// A long-lived access key.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct AccessKey {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: String,
-}
-
-impl std::fmt::Debug for AccessKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use crosspilot_core::aws::sagemaker::Client as SageMaker;
 use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::{Limits, TenantStatus};
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
 use crosspilot_sagemaker_local::{Death, Effect, Fault};
 use crosspilot_tests::{Customer, TRUST, all, churn, home_of, on_local_cloud, onboarding, until};

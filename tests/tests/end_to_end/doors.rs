@@ -12,7 +12,7 @@ use crosspilot_core::aws::s3::config::SharedCredentialsProvider;
 use crosspilot_core::aws::sagemaker::error::ProvideErrorMetadata;
 use crosspilot_core::aws::{sagemaker, sts};
 use crosspilot_local::LocalCloud;
-use crosspilot_local::cloud::{CUSTOMER_ACCOUNT, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{CUSTOMER_ACCOUNT, SAAS_ACCOUNT};
 use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, churn, home, home_of, on_local_cloud, present};
 use serde_json::{Value, json};

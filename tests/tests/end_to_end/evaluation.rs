@@ -3,7 +3,7 @@
 use crosspilot_core::layout;
 use crosspilot_core::registry::Measured;
 use crosspilot_core::run::RunRef;
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_tests::{Customer, churn, on_local_cloud, until};
 use serde_json::Value;
 

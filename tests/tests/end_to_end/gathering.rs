@@ -8,7 +8,7 @@ use crosspilot_core::registry::RunRecord;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Limits, Tenant};
-use crosspilot_local::cloud::SAAS_ACCOUNT;
+use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_operator::Stopping;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, all, churn, on_local_cloud, onboarding, until};

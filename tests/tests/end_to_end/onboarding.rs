@@ -9,7 +9,7 @@ use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::registry::Registry;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_local::LocalCloud;
-use crosspilot_local::cloud::SAAS_ACCOUNT;
+use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_operator::{Removal, Vendor};
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::{Customer, on_local_cloud};

@@ -13,7 +13,7 @@ use crosspilot_core::registry::{Lineup, OwnCalls, RunRecord, Serving};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{ModelSettings, Scaling};
 use crosspilot_core::tenant::Limits;
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::functions;
 use crosspilot_operator::{Removal, Removed};
 use crosspilot_sagemaker_local::{Effect, Fault};

@@ -11,7 +11,7 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::{AssumeRole, assume};
 use crosspilot_core::tenant::{Encryption, Tenant};
-use crosspilot_local::cloud::REGION;
+use crosspilot_local::accounts::REGION;
 use crosspilot_sagemaker_local::authority::Check;
 use crosspilot_tests::{Customer, on_local_cloud, onboarding, saas_user};
 use serde_json::{Value, json};

@@ -16,7 +16,7 @@ use crosspilot_core::registry::{Registry, RegistryError};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
-use crosspilot_local::cloud::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
 use crosspilot_operator::{Removal, Removed};
 use crosspilot_preflight::Flaw;

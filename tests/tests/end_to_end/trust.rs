@@ -19,7 +19,8 @@ use crosspilot_core::session::{CustomerSession, Sessions};
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_core::verification::Verification;
 use crosspilot_local::LocalCloud;
-use crosspilot_local::cloud::{CUSTOMER_TEMPLATE, REGION, SAAS_ACCOUNT};
+use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::cloud::CUSTOMER_TEMPLATE;
 use crosspilot_tests::data::canary;
 use crosspilot_tests::{
     Customer, TRUST, function_identity, on_local_cloud, onboarding, present, saas_user, until,

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
 use crosspilot_core::aws::{eventbridge, s3, sfn};
 use crosspilot_local::LocalCloud;
-use crosspilot_local::cloud::SAAS_ACCOUNT;
+use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_tests::data::{canary, canary_digits, word};
 use crosspilot_tests::vendor_side::{self, Found};
 use crosspilot_tests::{alone, home_of, on_local_cloud, until};

@@ -9,8 +9,8 @@ use crosspilot_table::is_missing;
 use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
 use super::words::{held_up, shown};
 use super::{Report, chart};
-use crate::conclude::Warned;
 use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
+use crate::request::Warned;
 
 /// Labels in the confusion matrix: more do not fit a page.
 const MATRIX_LABELS: usize = 8;

@@ -9,10 +9,10 @@ use crosspilot_inference::Table;
 use serde_json::json;
 
 use super::{Described, Occasion, Report, html};
-use crate::conclude::ConcludeRequest;
 use crate::data::Source;
 use crate::evaluation::Evaluation;
 use crate::insights::{Confusion, Insights};
+use crate::request::ConcludeRequest;
 
 const HOSTILE: &str = "<script>alert('x')</script>\" onload=\"x";
 
