@@ -3,7 +3,7 @@
 
 use crosspilot_core::aws::sfn;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::execution::describe;
 use crosspilot_core::gathering::{
     DEFAULT_QUIET, Entered, Gathering, LONGEST_QUIET, Moment, Place, SHORTEST_QUIET, Turn, Waiting,
@@ -179,7 +179,7 @@ pub(crate) async fn start_execution(
         .input(input)
         .send()
         .await
-        .map_err(|e| CallError::new("states:StartExecution", name, &e));
+        .named("states:StartExecution", name);
     match started {
         Err(error) if error.aws_code() != "ExecutionAlreadyExists" => Err(error.into()),
         _ => Ok(()),

@@ -3,7 +3,7 @@
 
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::types::AutoMlCandidate;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::RegistryError;
@@ -106,10 +106,10 @@ impl Look {
             .auto_ml_job_name(name)
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", name, &e))?;
+            .named("sagemaker:DescribeAutoMLJobV2", name)?;
         if self.terms.must_stop(found.auto_ml_job_status()) {
             let stopped = self.sagemaker.stop_auto_ml_job().auto_ml_job_name(name).send().await;
-            unless_ended(stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e)))?;
+            unless_ended(stopped.named("sagemaker:StopAutoMLJob", name))?;
         }
         let candidates = match count_candidates(&self.sagemaker, name).await {
             Ok(count) => Some(count),
@@ -128,12 +128,10 @@ impl Look {
             .transform_job_name(name)
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:DescribeTransformJob", name, &e))?;
+            .named("sagemaker:DescribeTransformJob", name)?;
         if self.terms.must_stop(found.transform_job_status()) {
             let stopped = self.sagemaker.stop_transform_job().transform_job_name(name).send().await;
-            unless_ended(
-                stopped.map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e)),
-            )?;
+            unless_ended(stopped.named("sagemaker:StopTransformJob", name))?;
         }
         Ok(self.terms.transform(name, &found))
     }
@@ -147,7 +145,7 @@ impl Look {
             .endpoint_name(name)
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:DescribeEndpoint", name, &e))?;
+            .named("sagemaker:DescribeEndpoint", name)?;
         Ok(self.terms.endpoint(name, config, &found))
     }
 }
@@ -171,8 +169,7 @@ async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, CallEr
         .send();
     let mut count = 0;
     while let Some(page) = pages.next().await {
-        let page =
-            page.map_err(|e| CallError::new("sagemaker:ListCandidatesForAutoMLJob", job, &e))?;
+        let page = page.named("sagemaker:ListCandidatesForAutoMLJob", job)?;
         let done = |candidate: &&AutoMlCandidate| {
             candidate.candidate_status().is_some_and(|status| status.as_str() == "Completed")
         };

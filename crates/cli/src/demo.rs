@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crosspilot_core::aws::s3::Client as S3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
-use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::error::{CallError, Code, Named};
 use crosspilot_core::ids::{InvalidId, ModelName};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
@@ -228,7 +228,7 @@ async fn upload(s3: &S3, tenant: &Tenant, key: &str, body: &[u8]) -> Result<(), 
         .body(ByteStream::from(body.to_vec()))
         .send()
         .await
-        .map_err(|e| CallError::new("s3:PutObject", layout::uri(tenant, key), &e))?;
+        .named("s3:PutObject", layout::uri(tenant, key))?;
     Ok(())
 }
 
@@ -240,8 +240,7 @@ async fn look(site: &Site, tenant: &Tenant, run: &RunRef) -> Result<Seen, Failur
     let mut pages =
         sagemaker.list_candidates_for_auto_ml_job().auto_ml_job_name(&job).into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page =
-            page.map_err(|e| CallError::new("sagemaker:ListCandidatesForAutoMLJob", &job, &e))?;
+        let page = page.named("sagemaker:ListCandidatesForAutoMLJob", &job)?;
         candidates.extend(page.candidates().iter().map(|candidate| {
             let metric = candidate.final_auto_ml_job_objective_metric();
             let start = candidate.creation_time().map(|t| t.as_secs_f64());
@@ -263,13 +262,13 @@ async fn look(site: &Site, tenant: &Tenant, run: &RunRef) -> Result<Seen, Failur
         .endpoint_name(&name)
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:DescribeEndpoint", &name, &e))?;
+        .named("sagemaker:DescribeEndpoint", &name)?;
     let found = sagemaker
         .describe_auto_ml_job_v2()
         .auto_ml_job_name(&job)
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
+        .named("sagemaker:DescribeAutoMLJobV2", &job)?;
     let unknown = || "Unknown".to_owned();
     Ok(Seen {
         job_status: found.auto_ml_job_status().map_or_else(unknown, |s| s.as_str().to_owned()),
@@ -311,7 +310,7 @@ async fn download(s3: &S3, tenant: &Tenant, prefix: &str, to: &Path) -> Result<(
         let key = format!("{prefix}{file}");
         let uri = layout::uri(tenant, &key);
         let object = s3.get_object().bucket(tenant.bucket.as_str()).key(&key).send().await;
-        let object = object.map_err(|e| CallError::new("s3:GetObject", &uri, &e))?;
+        let object = object.named("s3:GetObject", &uri)?;
         let body = object.body.collect().await.map_err(|e| {
             CallError::refused(Code::Unavailable, "s3:GetObject", &uri, "BadAnswer", e.to_string())
         })?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crosspilot_core::aws::sfn::Client;
 use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::execution::describe;
 use crosspilot_core::failure::Failure as ReadFailure;
 use crosspilot_core::ids::{ModelName, TenantId};
@@ -78,7 +78,7 @@ pub(crate) async fn find(
     let machine = &vendor.deployment.state_machine;
     for _ in 0..LIMIT * 5 {
         let list = client.list_executions().state_machine_arn(machine).max_results(20).send().await;
-        let list = list.map_err(|e| CallError::new("states:ListExecutions", machine, &e))?;
+        let list = list.named("states:ListExecutions", machine)?;
         for execution in list.executions().iter().filter(|e| e.start_date().as_secs_f64() >= since)
         {
             let arn = execution.execution_arn();
@@ -132,7 +132,7 @@ pub(crate) async fn look(vendor: &Vendor, arn: &str) -> Result<Option<Execution>
 pub(crate) async fn run_of(vendor: &Vendor, arn: &str) -> Result<Option<RunRef>, Failure> {
     let history = vendor.step_functions().get_execution_history().execution_arn(arn);
     let history = history.max_results(100).send().await;
-    let history = history.map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+    let history = history.named("states:GetExecutionHistory", arn)?;
     let exits = history.events().iter().filter_map(|event| event.state_exited_event_details());
     let mut outputs =
         exits.filter_map(|exited| serde_json::from_str::<Value>(exited.output()?).ok());
@@ -192,7 +192,7 @@ async fn newest(client: &Client, arn: &str) -> Result<Option<String>, CallError>
         .max_results(30)
         .send()
         .await
-        .map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+        .named("states:GetExecutionHistory", arn)?;
     Ok(progress(history.events()))
 }
 
@@ -273,7 +273,7 @@ async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>,
     let mut entered = Vec::new();
     let mut pages = client.get_execution_history().execution_arn(arn).into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|e| CallError::new("states:GetExecutionHistory", arn, &e))?;
+        let page = page.named("states:GetExecutionHistory", arn)?;
         entered.extend(page.events().iter().filter_map(|event| {
             let name = event.state_entered_event_details()?.name();
             Some((stage(name), event.timestamp().as_secs_f64()))

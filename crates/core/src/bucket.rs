@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aws;
-use crate::error::{CallError, Code};
+use crate::error::{CallError, Code, Named};
 use crate::ids::ModelName;
 use crate::layout;
 use crate::listing::Listing;
@@ -48,7 +48,7 @@ impl Bucket<'_> {
         let listing = Listing::under(&self.s3, self.tenant.bucket.as_str(), prefix);
         let mut listing = listing.owned_by(&self.tenant.account);
         while let Some(page) = listing.next().await {
-            let page = page.map_err(|e| CallError::new("s3:ListBucket", self.uri(prefix), &e))?;
+            let page = page.named("s3:ListBucket", self.uri(prefix))?;
             objects.extend(page);
             if objects.len() > most {
                 break;
@@ -110,14 +110,14 @@ impl Bucket<'_> {
         range: Option<String>,
     ) -> Result<GetObjectOutput, CallError> {
         let got = self.asking(key).set_range(range).send().await;
-        got.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+        got.named("s3:GetObject", self.uri(key))
     }
 
     /// An object as it was listed with this entity tag, whose body is still to be read.
     /// Another one is refused by S3 with `PreconditionFailed`.
     pub async fn open_listed(&self, key: &str, etag: &str) -> Result<GetObjectOutput, CallError> {
         let got = self.asking(key).if_match(etag).send().await;
-        got.map_err(|e| CallError::new("s3:GetObject", self.uri(key), &e))
+        got.named("s3:GetObject", self.uri(key))
     }
 
     fn asking(&self, key: &str) -> GetObjectFluentBuilder {
@@ -226,7 +226,7 @@ impl Bucket<'_> {
             // Given away: there is never more than one copy here.
             .body(ByteStream::from(body));
         let done = how(put).customize().config_override(timeouts).send().await;
-        match done.map_err(|e| CallError::new("s3:PutObject", self.uri(key), &e)) {
+        match done.named("s3:PutObject", self.uri(key)) {
             Ok(_) => Ok(true),
             Err(error) if error.aws_code() == "PreconditionFailed" => Ok(false),
             Err(error) => Err(error),

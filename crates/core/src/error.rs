@@ -151,6 +151,22 @@ fn advice(code: Code, operation: &str, message: &str) -> &'static str {
     }
 }
 
+/// Names an AWS call whose answer failed: what was done, and to what.
+pub trait Named<T> {
+    /// Turns the SDK's error into a [`CallError`] of `operation` (such as
+    /// `sagemaker:CreateModel`) on `resource`.
+    fn named(self, operation: &'static str, resource: impl fmt::Display) -> Result<T, CallError>;
+}
+
+impl<T, E> Named<T> for Result<T, SdkError<E, HttpResponse>>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    fn named(self, operation: &'static str, resource: impl fmt::Display) -> Result<T, CallError> {
+        self.map_err(|error| CallError::new(operation, resource, &error))
+    }
+}
+
 impl CallError {
     /// Describes the failure of `operation` (such as `sagemaker:CreateModel`)
     /// on `resource`.

@@ -3,7 +3,7 @@
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use serde_json::Value;
 
-use crate::error::{CallError, Code};
+use crate::error::{CallError, Code, Named};
 use crate::lambda::App;
 
 /// Environment variable that names the bus.
@@ -21,7 +21,7 @@ pub async fn announce(app: &App, what: &str, detail: &Value) -> Result<(), CallE
         .detail(detail.to_string())
         .build();
     let put = aws_sdk_eventbridge::Client::new(&app.config).put_events().entries(entry).send();
-    let put = put.await.map_err(|e| CallError::new(OPERATION, &bus, &e))?;
+    let put = put.await.named(OPERATION, &bus)?;
     if put.failed_entry_count > 0 {
         let why = "the bus did not take the event";
         return Err(CallError::refused(Code::Unavailable, OPERATION, &bus, "Failed", why));

@@ -4,7 +4,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types::ExecutionStatus;
 
-use crate::error::{CallError, Code, Coded};
+use crate::error::{CallError, Code, Coded, Named};
 
 /// What is known of whoever has a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub async fn describe(
     execution: &str,
 ) -> Result<Option<DescribeExecutionOutput>, CallError> {
     let found = client.describe_execution().execution_arn(execution).send().await;
-    match found.map_err(|e| CallError::new("states:DescribeExecution", execution, &e)) {
+    match found.named("states:DescribeExecution", execution) {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.aws_code(), "ExecutionDoesNotExist" | "InvalidArn") => {
             Ok(None)

@@ -21,7 +21,7 @@ use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::error::{CallError, Code};
+use crate::error::{CallError, Code, Named};
 
 const OPERATION: &str = "cloudwatch:GetMetricStatistics";
 /// JSON 1.0 of the CloudWatch API, version 2010-08-01.
@@ -80,7 +80,7 @@ pub(crate) async fn sum(
         .serializer(move |(): ()| request.try_clone().ok_or_else(|| "no request".into()))
         .deserializer(|response| read(response).map_err(OrchestratorError::operation))
         .build();
-    operation.invoke(()).await.map_err(|e| CallError::new(OPERATION, metric.name, &e))
+    operation.invoke(()).await.named(OPERATION, metric.name)
 }
 
 fn question(metric: Metric<'_>, days: u16, now: SystemTime) -> String {

@@ -13,7 +13,7 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_sts::config::Credentials;
 
-use crate::error::{CallError, Code};
+use crate::error::{CallError, Code, Named};
 use crate::ids::{ExternalId, RoleArn, TenantId};
 use crate::metrics::Metric;
 use crate::policy::Purpose;
@@ -251,7 +251,7 @@ pub async fn assume(base: &SdkConfig, asked: &AssumeRole<'_>) -> Result<Credenti
         .duration_seconds(SESSION_SECONDS)
         .send()
         .await
-        .map_err(|e| CallError::new("sts:AssumeRole", role, &e))?;
+        .named("sts:AssumeRole", role)?;
     let credentials = answer.credentials.ok_or_else(|| {
         CallError::refused(Code::Unavailable, "sts:AssumeRole", role, "BadAnswer", "no credentials")
     })?;
@@ -270,7 +270,7 @@ pub async fn caller(config: &SdkConfig) -> Result<String, CallError> {
         .get_caller_identity()
         .send()
         .await
-        .map_err(|e| CallError::new("sts:GetCallerIdentity", "the caller", &e))?;
+        .named("sts:GetCallerIdentity", "the caller")?;
     Ok(answer.arn.unwrap_or_default())
 }
 

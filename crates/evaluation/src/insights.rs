@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, AutoMlSortOrder, CandidateSortBy};
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::as_printed;
-use crosspilot_core::error::{CallError, Coded};
+use crosspilot_core::error::{CallError, Coded, Named};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
@@ -100,16 +100,14 @@ impl Reading<'_> {
             .max_results(LISTED as i32)
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:ListCandidatesForAutoMLJob", self.job, &e))?;
+            .named("sagemaker:ListCandidatesForAutoMLJob", self.job)?;
         Ok(list.candidates().iter().filter_map(objective).collect())
     }
 
     async fn artifacts(&self) -> Result<Artifacts, CallError> {
         let found =
             self.session.sagemaker().describe_auto_ml_job_v2().auto_ml_job_name(self.job).send();
-        let found = found
-            .await
-            .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", self.job, &e))?;
+        let found = found.await.named("sagemaker:DescribeAutoMLJobV2", self.job)?;
         let best = found.best_candidate().and_then(AutoMlCandidate::candidate_properties);
         let Some(places) = best.and_then(|best| best.candidate_artifact_locations()) else {
             return Ok(Artifacts::default());

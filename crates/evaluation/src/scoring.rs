@@ -10,7 +10,7 @@ use crosspilot_core::aws::sagemaker::types::{
 };
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::decision::Comparison;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::pace;
@@ -243,7 +243,7 @@ impl ScoringJob<'_> {
                 .transform_job_name(&name)
                 .send()
                 .await
-                .map_err(|e| CallError::new("sagemaker:DescribeTransformJob", &name, &e))?;
+                .named("sagemaker:DescribeTransformJob", &name)?;
             if let Some(what) = self.difference(&found) {
                 return Err(Error::Foreign { job: name, what });
             }
@@ -299,7 +299,7 @@ impl ScoringJob<'_> {
             .set_tags(Some(tags.collect()))
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:CreateTransformJob", name, &e))?;
+            .named("sagemaker:CreateTransformJob", name)?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crosspilot_core::aws::s3::types::{Delete, ObjectIdentifier};
 use crosspilot_core::bucket::Bucket;
-use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::error::{CallError, Code, Named};
 use crosspilot_core::layout;
 use crosspilot_core::listing::{Listing, fits_xml};
 
@@ -21,13 +21,13 @@ pub(crate) async fn clear(
     while started.elapsed() < within {
         let mut listing = Listing::under(s3, bucket, prefix).owned_by(&tenant.account);
         let page = listing.next().await.transpose();
-        let page = page.map_err(|e| CallError::new("s3:ListBucket", &place, &e))?;
+        let page = page.named("s3:ListBucket", &place)?;
         let keys = page.into_iter().flatten().filter_map(|object| object.key);
         let (plain, odd): (Vec<String>, Vec<String>) = keys.partition(|key| fits_xml(key));
         for key in &odd {
             let delete = s3.delete_object().bucket(bucket).expected_bucket_owner(owner);
             let deleted = delete.key(key).send().await;
-            deleted.map_err(|e| CallError::new("s3:DeleteObject", layout::uri(tenant, key), &e))?;
+            deleted.named("s3:DeleteObject", layout::uri(tenant, key))?;
         }
         if plain.is_empty() && !odd.is_empty() {
             continue;
@@ -45,7 +45,7 @@ pub(crate) async fn clear(
         let batch = batch.map_err(|e| refused(e.to_string()))?;
         let delete = s3.delete_objects().bucket(bucket).expected_bucket_owner(owner).delete(batch);
         let answer = delete.send().await;
-        let answer = answer.map_err(|e| CallError::new("s3:DeleteObjects", &place, &e))?;
+        let answer = answer.named("s3:DeleteObjects", &place)?;
         if let Some(error) = answer.errors().first() {
             let code = match error.code() {
                 Some("AccessDenied") => Code::AccessDenied,

@@ -7,7 +7,7 @@ use crosspilot_core::aws::sagemaker::types::{
     DeploymentConfig, EndpointStatus, ProductionVariantSummary, Tag, TrafficRoutingConfig,
     TrafficRoutingConfigType,
 };
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind, Traffic, Update};
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ impl Endpoint {
     /// Looks at it; nothing if there is none.
     pub(crate) async fn find(sagemaker: &Client, name: &str) -> Result<Option<Self>, CallError> {
         let found = sagemaker.describe_endpoint().endpoint_name(name).send().await;
-        match found.map_err(|e| CallError::new("sagemaker:DescribeEndpoint", name, &e)) {
+        match found.named("sagemaker:DescribeEndpoint", name) {
             Ok(found) => Ok(Some(Self::of(&found))),
             Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error),
@@ -136,7 +136,7 @@ pub(crate) async fn create(
         .set_tags(Some(tags))
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:CreateEndpoint", name, &e));
+        .named("sagemaker:CreateEndpoint", name);
     existed(created).map(drop)
 }
 
@@ -154,14 +154,14 @@ pub(crate) async fn update(
         .set_deployment_config(guard)
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:UpdateEndpoint", name, &e));
+        .named("sagemaker:UpdateEndpoint", name);
     unless_busy(updated)
 }
 
 /// Deletes it, which takes a while. `false` if it is busy.
 pub(crate) async fn delete(sagemaker: &Client, name: &str) -> Result<bool, CallError> {
     let deleted = sagemaker.delete_endpoint().endpoint_name(name).send().await;
-    match deleted.map_err(|e| CallError::new("sagemaker:DeleteEndpoint", name, &e)) {
+    match deleted.named("sagemaker:DeleteEndpoint", name) {
         Err(error) if error.is_missing() => Ok(true),
         deleted => unless_busy(deleted),
     }

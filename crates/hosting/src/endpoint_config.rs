@@ -5,7 +5,7 @@ use crosspilot_core::aws::sagemaker::types::{
     CaptureContentTypeHeader, CaptureMode, CaptureOption, DataCaptureConfig, ProductionVariant,
     ProductionVariantInstanceType, ProductionVariantServerlessConfig,
 };
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::layout;
 use crosspilot_core::registry::Serving;
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind};
@@ -23,7 +23,7 @@ fn kind(variant: &ProductionVariant) -> HostingKind {
 /// What endpoints of this config run on.
 pub(crate) async fn kind_of(sagemaker: &Client, name: &str) -> Result<HostingKind, CallError> {
     let found = sagemaker.describe_endpoint_config().endpoint_config_name(name).send().await;
-    let found = found.map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", name, &e))?;
+    let found = found.named("sagemaker:DescribeEndpointConfig", name)?;
     Ok(found.production_variants().first().map_or(HostingKind::Instances, kind))
 }
 
@@ -53,7 +53,7 @@ impl EndpointConfig<'_> {
             .set_tags(Some(tags(self.tenant, run)))
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:CreateEndpointConfig", &name, &e));
+            .named("sagemaker:CreateEndpointConfig", &name);
         if !existed(created)? {
             return Ok(());
         }
@@ -62,7 +62,7 @@ impl EndpointConfig<'_> {
             .endpoint_config_name(&name)
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", &name, &e))?;
+            .named("sagemaker:DescribeEndpointConfig", &name)?;
         let first = found.production_variants().first();
         let kind = first.map(kind);
         let foreign = |what| Error::Foreign { resource: format!("endpoint config {name}"), what };

@@ -1,7 +1,7 @@
 //! A run's jobs, and how they are stopped, whatever became of the run.
 
 use crosspilot_core::aws::sagemaker::Client;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
 use crosspilot_core::session::CustomerSession;
 
@@ -42,7 +42,7 @@ pub(crate) async fn stop(session: &CustomerSession, run: &RunRef) -> Result<Vec<
 async fn stop_training(sagemaker: &Client, run: &RunRef) -> Result<Option<Job>, CallError> {
     let name = run.job_name();
     let found = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&name).send().await;
-    let found = found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &name, &e));
+    let found = found.named("sagemaker:DescribeAutoMLJobV2", &name);
     let Some(found) = there(found)? else { return Ok(None) };
     let status = found.auto_ml_job_status().map_or("Unknown", |status| status.as_str());
     let mut job = Job { name, status: status.to_owned() };
@@ -60,7 +60,7 @@ async fn stop_scoring(
     name: String,
 ) -> Result<Option<Job>, CallError> {
     let found = sagemaker.describe_transform_job().transform_job_name(&name).send().await;
-    let found = found.map_err(|e| CallError::new("sagemaker:DescribeTransformJob", &name, &e));
+    let found = found.named("sagemaker:DescribeTransformJob", &name);
     let Some(found) = there(found)? else { return Ok(None) };
     let status = found.transform_job_status().map_or("Unknown", |status| status.as_str());
     let mut job = Job { name, status: status.to_owned() };
@@ -98,7 +98,7 @@ async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bo
     let mut wanted = Vec::from(run.tags());
     let mut pages = sagemaker.list_tags().resource_arn(arn).into_paginator().send();
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|e| CallError::new("sagemaker:ListTags", arn, &e));
+        let page = page.named("sagemaker:ListTags", arn);
         let Some(page) = there(page)? else { return Ok(false) };
         for tag in page.tags() {
             wanted.retain(|(key, value)| tag.key() != Some(key) || tag.value() != Some(value));

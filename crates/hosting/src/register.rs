@@ -4,7 +4,7 @@ use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::operation::describe_model::DescribeModelOutput;
 use crosspilot_core::aws::sagemaker::types::{ContainerDefinition, VpcConfig};
 use crosspilot_core::decision::Score;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::Named;
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
@@ -52,7 +52,7 @@ pub async fn register(app: &App, request: Register) -> Result<Registered, Error>
         .auto_ml_job_name(&job)
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
+        .named("sagemaker:DescribeAutoMLJobV2", &job)?;
     let no_candidate = |missing| Error::NoCandidate {
         job: job.clone(),
         status: found.auto_ml_job_status().map_or("Unknown", |s| s.as_str()).to_owned(),
@@ -120,7 +120,7 @@ async fn create_or_adopt(
         .set_tags(Some(tags(tenant, run)))
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:CreateModel", &name, &e));
+        .named("sagemaker:CreateModel", &name);
     if !existed(created)? {
         return Ok(());
     }
@@ -129,7 +129,7 @@ async fn create_or_adopt(
         .model_name(&name)
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:DescribeModel", &name, &e))?;
+        .named("sagemaker:DescribeModel", &name)?;
     if model_data(&found).eq(containers.iter().map(|container| container.model_data.as_deref())) {
         Ok(())
     } else {

@@ -9,7 +9,7 @@ use crosspilot_core::aws::applicationautoscaling::types::{
     MetricType, PolicyType, PredefinedMetricSpecification, ScalableDimension, ServiceNamespace,
     TargetTrackingScalingPolicyConfiguration,
 };
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::settings::Scaling;
 
 const NAMESPACE: ServiceNamespace = ServiceNamespace::Sagemaker;
@@ -37,9 +37,7 @@ pub(crate) async fn register(
         .max_capacity(i32::from(wanted.max))
         .send()
         .await
-        .map_err(|e| {
-            CallError::new("application-autoscaling:RegisterScalableTarget", &resource, &e)
-        })?;
+        .named("application-autoscaling:RegisterScalableTarget", &resource)?;
     let metric = PredefinedMetricSpecification::builder()
         .predefined_metric_type(MetricType::SageMakerVariantInvocationsPerInstance)
         .build()
@@ -59,7 +57,7 @@ pub(crate) async fn register(
         .set_target_tracking_scaling_policy_configuration(tracking)
         .send()
         .await
-        .map_err(|e| CallError::new("application-autoscaling:PutScalingPolicy", &resource, &e))?;
+        .named("application-autoscaling:PutScalingPolicy", &resource)?;
     Ok(())
 }
 
@@ -85,9 +83,7 @@ pub(crate) async fn deregister(
         .set_resource_ids(Some(resources))
         .send()
         .await
-        .map_err(|e| {
-            CallError::new("application-autoscaling:DescribeScalableTargets", endpoint, &e)
-        })?;
+        .named("application-autoscaling:DescribeScalableTargets", endpoint)?;
     for target in found.scalable_targets() {
         let resource = target.resource_id();
         let gone = scaling
@@ -97,9 +93,7 @@ pub(crate) async fn deregister(
             .resource_id(resource)
             .send()
             .await
-            .map_err(|e| {
-                CallError::new("application-autoscaling:DeregisterScalableTarget", resource, &e)
-            });
+            .named("application-autoscaling:DeregisterScalableTarget", resource);
         match gone {
             // An invocation in parallel was quicker.
             Err(error) if error.aws_code() == "ObjectNotFoundException" => {}

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crosspilot_core::bucket::Bucket;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::failure::Failure;
 use crosspilot_core::failure_page;
 use crosspilot_core::lambda::App;
@@ -269,10 +269,9 @@ impl Scene<'_> {
         let sagemaker = self.session.sagemaker();
         let name = run.deployment_name();
         let config = sagemaker.delete_endpoint_config().endpoint_config_name(&name).send().await;
-        let config =
-            config.map_err(|e| CallError::new("sagemaker:DeleteEndpointConfig", &name, &e));
+        let config = config.named("sagemaker:DeleteEndpointConfig", &name);
         let model = sagemaker.delete_model().model_name(&name).send().await;
-        let model = model.map_err(|e| CallError::new("sagemaker:DeleteModel", &name, &e));
+        let model = model.named("sagemaker:DeleteModel", &name);
         let mut removed = Vec::new();
         for (kind, deleted) in [("endpoint config", config.map(drop)), ("model", model.map(drop))] {
             match deleted {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crosspilot_core::aws::sagemakerruntime::Client;
 use crosspilot_core::aws::sagemakerruntime::primitives::Blob;
-use crosspilot_core::error::{CallError, MODEL_ERROR};
+use crosspilot_core::error::{CallError, MODEL_ERROR, Named};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::{OwnCall, OwnCalls, RegistryError, seconds};
 use crosspilot_core::run::RunRef;
@@ -94,7 +94,7 @@ impl Endpoint {
             .body(Blob::new(body))
             .send()
             .await
-            .map_err(|e| CallError::new("sagemaker:InvokeEndpoint", &self.name, &e));
+            .named("sagemaker:InvokeEndpoint", &self.name);
         self.calls.count(&answer);
         let answer = answer?;
         let body = answer.body.map(Blob::into_inner).unwrap_or_default();

@@ -12,7 +12,7 @@ use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::aws::s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 
 use crate::functions::Package;
 
@@ -126,7 +126,7 @@ pub async fn package(
         .set_create_bucket_configuration(place)
         .send()
         .await
-        .map_err(|e| CallError::new("s3:CreateBucket", bucket, &e))?;
+        .named("s3:CreateBucket", bucket)?;
     let put = async |key: &str, body: Vec<u8>| -> Result<String, StackError> {
         client
             .put_object()
@@ -135,7 +135,7 @@ pub async fn package(
             .body(ByteStream::from(body))
             .send()
             .await
-            .map_err(|e| CallError::new("s3:PutObject", key, &e))?;
+            .named("s3:PutObject", key)?;
         Ok(format!("s3://{bucket}/{key}"))
     };
     let mut template = SAAS_TEMPLATE.to_owned();
@@ -210,7 +210,7 @@ async fn settled(client: &Client, stack: &str) -> Result<HashMap<String, String>
             .stack_name(stack)
             .send()
             .await
-            .map_err(|e| CallError::new("cloudformation:DescribeStacks", stack, &e))?;
+            .named("cloudformation:DescribeStacks", stack)?;
         let found = answer.stacks.unwrap_or_default().into_iter().next();
         let status =
             found.as_ref().and_then(|s| s.stack_status()).map_or("missing", |s| s.as_str());
@@ -245,7 +245,7 @@ async fn settled(client: &Client, stack: &str) -> Result<HashMap<String, String>
 pub async fn delete(config: &SdkConfig, stack: &str) -> Result<(), StackError> {
     let client = Client::new(config);
     let deleted = client.delete_stack().stack_name(stack).send().await;
-    deleted.map_err(|e| CallError::new("cloudformation:DeleteStack", stack, &e))?;
+    deleted.named("cloudformation:DeleteStack", stack)?;
     let started = Instant::now();
     let mut pause = FIRST_LOOK;
     loop {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::ids::AccountId;
 use crosspilot_core::registry::RegistryError;
 use serde_json::{Value, json};
@@ -95,8 +95,7 @@ impl Vendor {
         let client = crosspilot_core::aws::eventbridge::Client::new(&self.config);
         for _ in 0..ATTEMPTS {
             let described = client.describe_event_bus().name(name).send().await;
-            let described =
-                described.map_err(|e| CallError::new("events:DescribeEventBus", name, &e))?;
+            let described = described.named("events:DescribeEventBus", name)?;
             let policy: Value =
                 serde_json::from_str(described.policy().unwrap_or("{}")).unwrap_or_default();
             let current = policy["Statement"].as_array().cloned().unwrap_or_default();
@@ -118,8 +117,7 @@ impl Vendor {
                 Step::Clear => {
                     let clear = client.remove_permission().event_bus_name(name);
                     let cleared = clear.remove_all_permissions(true).send().await;
-                    let cleared =
-                        cleared.map_err(|e| CallError::new("events:RemovePermission", name, &e));
+                    let cleared = cleared.named("events:RemovePermission", name);
                     if let Err(error) = cleared
                         && error.code() != Code::NotFound
                         && error.aws_code() != "ResourceNotFoundException"

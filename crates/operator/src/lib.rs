@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::registry::{Change, Registry, RegistryError, Stop};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
@@ -134,7 +134,7 @@ impl Deployment {
             .stack_name(stack)
             .send()
             .await
-            .map_err(|e| CallError::new("cloudformation:DescribeStacks", stack, &e))?;
+            .named("cloudformation:DescribeStacks", stack)?;
         let outputs = answer.stacks.unwrap_or_default().into_iter().next();
         let mut outputs: HashMap<String, String> = outputs
             .and_then(|stack| stack.outputs)
@@ -290,7 +290,7 @@ impl Vendor {
             .input(input)
             .send()
             .await
-            .map_err(|e| CallError::new("states:StartExecution", machine, &e))?;
+            .named("states:StartExecution", machine)?;
         Ok(started.execution_arn)
     }
 

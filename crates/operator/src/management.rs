@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::Named;
 use crosspilot_core::execution;
 use crosspilot_core::failure::Failure;
 use crosspilot_core::ids::{ModelName, TenantId};
@@ -128,7 +128,7 @@ impl Vendor {
             .max_results(10)
             .send()
             .await
-            .map_err(|e| CallError::new("states:GetExecutionHistory", execution, &e))?;
+            .named("states:GetExecutionHistory", execution)?;
         let outputs = history.events().iter().filter_map(|event| {
             serde_json::from_str(event.state_exited_event_details()?.output()?).ok()
         });

@@ -3,7 +3,7 @@
 use crosspilot_core::aws::scheduler::types::{
     DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target,
 };
-use crosspilot_core::error::{CallError, Code};
+use crosspilot_core::error::{CallError, Code, Named};
 use crosspilot_core::ids::{ModelName, TenantId};
 
 use crate::{OperatorError, Vendor};
@@ -50,7 +50,7 @@ impl Vendor {
             .target(target.clone())
             .send()
             .await
-            .map_err(|e| CallError::new("scheduler:CreateSchedule", &name, &e));
+            .named("scheduler:CreateSchedule", &name);
         match created {
             Ok(_) => Ok(()),
             Err(error) if error.aws_code() == "ConflictException" => {
@@ -63,7 +63,7 @@ impl Vendor {
                     .target(target)
                     .send()
                     .await
-                    .map_err(|e| CallError::new("scheduler:UpdateSchedule", &name, &e))?;
+                    .named("scheduler:UpdateSchedule", &name)?;
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -82,7 +82,7 @@ impl Vendor {
             .group_name(&self.deployment.schedule_group)
             .send()
             .await
-            .map_err(|e| CallError::new("scheduler:DeleteSchedule", &name, &e));
+            .named("scheduler:DeleteSchedule", &name);
         match deleted {
             Err(error) if error.aws_code() != "ResourceNotFoundException" => Err(error.into()),
             _ => Ok(()),

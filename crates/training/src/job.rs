@@ -2,7 +2,7 @@
 
 use crosspilot_core::aws::sagemaker::error::BuildError;
 use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::Tenant;
 
@@ -58,7 +58,7 @@ pub async fn find(
     name: &str,
 ) -> Result<Option<DescribeAutoMlJobV2Output>, CallError> {
     let found = session.sagemaker().describe_auto_ml_job_v2().auto_ml_job_name(name).send().await;
-    match found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", name, &e)) {
+    match found.named("sagemaker:DescribeAutoMLJobV2", name) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.code() == Code::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -91,7 +91,7 @@ pub async fn create_or_adopt(
         .create(&session.sagemaker())
         .send()
         .await
-        .map_err(|e| CallError::new("sagemaker:CreateAutoMLJobV2", &plan.name, &e));
+        .named("sagemaker:CreateAutoMLJobV2", &plan.name);
     let error = match created {
         Ok(_) => return Ok(None),
         Err(error) => error,

@@ -2,7 +2,7 @@
 //! be assumed with the right external ID and cannot be without it. A role that
 //! can is refused, since any other customer of ours could name it.
 
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::ids::{AccountId, ExternalId, RegionName, RoleArn};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
@@ -176,12 +176,8 @@ pub(crate) async fn probe(app: &App, tenant: &Tenant) -> Result<(), crate::Error
     let session = session.map_err(|error| refusal(tenant, error))?;
     verdict?;
 
-    let identity = session
-        .sts()
-        .get_caller_identity()
-        .send()
-        .await
-        .map_err(|e| CallError::new("sts:GetCallerIdentity", role, &e))?;
+    let identity =
+        session.sts().get_caller_identity().send().await.named("sts:GetCallerIdentity", role)?;
     match identity.account {
         Some(found) if found == tenant.account.as_str() => Ok(()),
         found => Err(TrustError::WrongAccount {

@@ -9,7 +9,7 @@ use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::ids::ExternalId;
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
@@ -417,7 +417,7 @@ fn attempts<'a>(customer: &'a Customer, run: &'a RunRef, other: &'a RunRef) -> V
                     let request = session.$client().$operation()$(.$setter($value))*;
                     Box::pin(async move {
                         let answer = request.send().await;
-                        answer.map(drop).map_err(|e| CallError::new($name, "x", &e))
+                        answer.map(drop).named($name, "x")
                     })
                 }),
             });

@@ -7,7 +7,7 @@ use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::s3::Client as S3;
 use crosspilot_core::aws::s3::types::EncodingType;
 use crosspilot_core::aws::{self, applicationautoscaling, sagemaker};
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::ids::{AccountId, ExternalId, RegionName, RoleArn, TenantId};
 use crosspilot_core::listing::decoded;
 use crosspilot_core::registry::RegistryError;
@@ -299,7 +299,7 @@ async fn delete_bucket(s3: &S3, bucket: &str) -> Result<(), CallError> {
     loop {
         let listed = s3.list_object_versions().bucket(bucket).encoding_type(EncodingType::Url);
         let listed = listed.send().await;
-        let listed = match listed.map_err(|e| CallError::new("s3:ListBucketVersions", bucket, &e)) {
+        let listed = match listed.named("s3:ListBucketVersions", bucket) {
             Ok(listed) => listed,
             Err(error) if error.code() == Code::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -315,13 +315,9 @@ async fn delete_bucket(s3: &S3, bucket: &str) -> Result<(), CallError> {
             let version = version.map(str::to_owned);
             let deleted = s3.delete_object().bucket(bucket).key(&key).set_version_id(version);
             let deleted = deleted.send().await;
-            deleted.map_err(|e| CallError::new("s3:DeleteObjectVersion", bucket, &e))?;
+            deleted.named("s3:DeleteObjectVersion", bucket)?;
         }
     }
-    s3.delete_bucket()
-        .bucket(bucket)
-        .send()
-        .await
-        .map_err(|e| CallError::new("s3:DeleteBucket", bucket, &e))?;
+    s3.delete_bucket().bucket(bucket).send().await.named("s3:DeleteBucket", bucket)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use crosspilot_core::aws::sagemaker::types::{
     AutoMlProblemTypeConfig, AutoMls3DataSource, AutoMls3DataType, ProductionVariant,
     ProductionVariantServerlessConfig, TabularJobConfig,
 };
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::layout;
 use crosspilot_core::listing::Listing;
@@ -130,7 +130,7 @@ async fn put(site: &Site<'_>, key: &str, body: &[u8]) -> Result<(), Failure> {
     put.body(ByteStream::from(body.to_vec()))
         .send()
         .await
-        .map_err(|e| CallError::new("s3:PutObject", layout::uri(&site.ground.tenant, key), &e))?;
+        .named("s3:PutObject", layout::uri(&site.ground.tenant, key))?;
     Ok(())
 }
 
@@ -152,7 +152,7 @@ async fn odd_key(site: &Site<'_>, findings: &mut Findings) -> Result<(), Failure
         None => findings.judge("odd-key", false, "no answer"),
     }
     let gone = site.ground.customer.s3.delete_object().bucket(bucket).key(key).send().await;
-    gone.map_err(|e| CallError::new("s3:DeleteObject", bucket, &e))?;
+    gone.named("s3:DeleteObject", bucket)?;
     Ok(())
 }
 
@@ -208,7 +208,7 @@ async fn unknown_target(
                 .auto_ml_job_name(&job)
                 .send()
                 .await;
-            stopped.map_err(|e| CallError::new("sagemaker:StopAutoMLJob", &job, &e))?;
+            stopped.named("sagemaker:StopAutoMLJob", &job)?;
             findings.judge("unknown-target", false, "the job was created; it is stopped again");
         }
     }
@@ -300,7 +300,7 @@ async fn trained(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Resu
     let job = run.job_name();
     let found = site.ground.customer.sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job);
     let found = found.send().await;
-    let found = found.map_err(|e| CallError::new("sagemaker:DescribeAutoMLJobV2", &job, &e))?;
+    let found = found.named("sagemaker:DescribeAutoMLJobV2", &job)?;
     let status = found.auto_ml_job_status().map_or("unknown", |status| status.as_str());
     findings.judge("execution-role", status == "Completed", format!("the job is {status}"));
     let (holds, evidence) = as_asked(site, run, &found);
@@ -350,7 +350,7 @@ async fn results_key(
     let prefix = layout::automl_prefix(&site.ground.tenant.prefix, run);
     let mut listing = Listing::under(&site.ground.customer.s3, bucket, &prefix);
     let listed = listing.next().await.transpose();
-    let listed = listed.map_err(|e| CallError::new("s3:ListBucket", bucket, &e))?;
+    let listed = listed.named("s3:ListBucket", bucket)?;
     let listed = listed.unwrap_or_default();
     let Some(key) = listed.first().and_then(|object| object.key()) else {
         findings.judge("results-key", false, format!("nothing lies under {prefix}"));
@@ -358,7 +358,7 @@ async fn results_key(
     };
     let of = async |key: &str| -> Result<String, CallError> {
         let head = site.ground.customer.s3.head_object().bucket(bucket).key(key).send().await;
-        let head = head.map_err(|e| CallError::new("s3:GetObject", key, &e))?;
+        let head = head.named("s3:GetObject", key)?;
         let algorithm =
             head.server_side_encryption().map_or("none", |algorithm| algorithm.as_str());
         Ok(format!("{algorithm} {}", head.ssekms_key_id().unwrap_or_default()).trim().to_owned())
@@ -373,7 +373,7 @@ async fn results_key(
 async fn served(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
     let name = run.deployment_name();
     let found = site.ground.customer.sagemaker.describe_model().model_name(&name).send().await;
-    let found = found.map_err(|e| CallError::new("sagemaker:DescribeModel", &name, &e))?;
+    let found = found.named("sagemaker:DescribeModel", &name)?;
     let form = match (found.primary_container(), found.containers()) {
         (Some(_), _) => "PrimaryContainer",
         (None, [_, ..]) => "Containers",
@@ -401,9 +401,7 @@ async fn scalable_targets(site: &Site<'_>, run: &RunRef) -> Result<usize, Failur
         .service_namespace(ServiceNamespace::Sagemaker)
         .send()
         .await
-        .map_err(|e| {
-            CallError::new("application-autoscaling:DescribeScalableTargets", &endpoint, &e)
-        })?;
+        .named("application-autoscaling:DescribeScalableTargets", &endpoint)?;
     let of = format!("endpoint/{endpoint}/variant/");
     let targets = found.scalable_targets().iter();
     Ok(targets.filter(|target| target.resource_id().starts_with(&of)).count())
@@ -452,7 +450,7 @@ async fn serverless_update(
         .production_variants(variant)
         .send()
         .await;
-    made.map_err(|e| CallError::new("sagemaker:CreateEndpointConfig", &config, &e))?;
+    made.named("sagemaker:CreateEndpointConfig", &config)?;
     let endpoint = run.endpoint_name();
     // A scalable target is a refusal of its own, which would hide this one.
     let target = format!("endpoint/{endpoint}/variant/{}", run.variant_name());
@@ -462,9 +460,7 @@ async fn serverless_update(
         .scalable_dimension(ScalableDimension::SageMakerVariantDesiredInstanceCount)
         .send()
         .await;
-    gone.map_err(|e| {
-        CallError::new("application-autoscaling:DeregisterScalableTarget", &target, &e)
-    })?;
+    gone.named("application-autoscaling:DeregisterScalableTarget", &target)?;
     let updated =
         sagemaker.update_endpoint().endpoint_name(&endpoint).endpoint_config_name(&config);
     match updated.send().await {
@@ -477,7 +473,7 @@ async fn serverless_update(
         }
     }
     let gone = sagemaker.delete_endpoint_config().endpoint_config_name(&config).send().await;
-    gone.map_err(|e| CallError::new("sagemaker:DeleteEndpointConfig", &config, &e))?;
+    gone.named("sagemaker:DeleteEndpointConfig", &config)?;
     Ok(())
 }
 
@@ -490,14 +486,13 @@ async fn nothing_left(
     let name = run.endpoint_name();
     let mut left = Vec::new();
     let endpoints = sagemaker.list_endpoints().name_contains(&name).send().await;
-    let endpoints = endpoints.map_err(|e| CallError::new("sagemaker:ListEndpoints", &name, &e))?;
+    let endpoints = endpoints.named("sagemaker:ListEndpoints", &name)?;
     left.extend(endpoints.endpoints().iter().filter_map(|found| found.endpoint_name()));
     let configs = sagemaker.list_endpoint_configs().name_contains(&name).send().await;
-    let configs =
-        configs.map_err(|e| CallError::new("sagemaker:ListEndpointConfigs", &name, &e))?;
+    let configs = configs.named("sagemaker:ListEndpointConfigs", &name)?;
     left.extend(configs.endpoint_configs().iter().filter_map(|found| found.endpoint_config_name()));
     let models = sagemaker.list_models().name_contains(&name).send().await;
-    let models = models.map_err(|e| CallError::new("sagemaker:ListModels", &name, &e))?;
+    let models = models.named("sagemaker:ListModels", &name)?;
     left.extend(models.models().iter().filter_map(|found| found.model_name()));
     let targets = scalable_targets(site, run).await?;
     findings.judge(

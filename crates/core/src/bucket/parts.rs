@@ -7,7 +7,7 @@ use aws_sdk_s3::{self as s3};
 
 use super::Bucket;
 use crate::aws;
-use crate::error::{CallError, Code};
+use crate::error::{CallError, Code, Named};
 
 impl Bucket<'_> {
     /// Writes an object whose text comes in parts, and gives its address. All parts but
@@ -49,7 +49,7 @@ impl Bucket<'_> {
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .send()
             .await;
-        let begun = begun.map_err(|e| CallError::new(PUT, self.uri(key), &e))?;
+        let begun = begun.named(PUT, self.uri(key))?;
         begun.upload_id.ok_or_else(|| {
             let uri = self.uri(key);
             CallError::refused(Code::Unavailable, PUT, uri, "NoUploadId", "S3 gave no upload id")
@@ -82,7 +82,7 @@ impl Upload<'_> {
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
             .body(ByteStream::from(body));
         let sent = sent.customize().config_override(timeouts).send().await;
-        let sent = sent.map_err(|e| CallError::new(PUT, bucket.uri(key), &e))?;
+        let sent = sent.named(PUT, bucket.uri(key))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag)
@@ -103,7 +103,7 @@ impl Upload<'_> {
             .multipart_upload(all)
             .send()
             .await;
-        completed.map_err(|e| CallError::new(PUT, bucket.uri(key), &e))?;
+        completed.named(PUT, bucket.uri(key))?;
         Ok(bucket.uri(key))
     }
 }

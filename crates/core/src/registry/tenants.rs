@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::claims::{Owner, bucket_claim};
 use super::{Expect, Registry, RegistryError, Versioned};
-use crate::error::CallError;
+use crate::error::Named;
 use crate::ids::{AccountId, BucketName, TenantId};
 use crate::listing::Listing;
 use crate::tenant::{Tenant, TenantStatus};
@@ -228,7 +228,7 @@ impl Registry {
             .key(key)
             .send()
             .await
-            .map_err(|e| CallError::new("s3:DeleteObject", self.address(key), &e))?;
+            .named("s3:DeleteObject", self.address(key))?;
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Registry {
         let mut keys = Vec::new();
         let mut listing = Listing::under(&self.s3, &self.bucket, prefix);
         while let Some(page) = listing.next().await {
-            let page = page.map_err(|e| CallError::new("s3:ListBucket", &self.bucket, &e))?;
+            let page = page.named("s3:ListBucket", &self.bucket)?;
             keys.extend(page.into_iter().filter_map(|object| object.key));
         }
         Ok(keys)

@@ -7,7 +7,7 @@ use std::fmt;
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::primitives::{DateTime, DateTimeFormat};
 use crosspilot_core::aws::sagemaker::types::{AutoMlJobStatus, TransformJobStatus};
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::run::{DIGEST_LENGTH, NAME_PREFIX, endpoint_name, job_prefix};
 use crosspilot_core::tenant::Tenant;
@@ -122,7 +122,7 @@ impl Search<'_> {
         let mut pages = list.status_equals(status).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CallError::new("sagemaker:ListAutoMLJobs", "*", &e))?;
+            let page = page.named("sagemaker:ListAutoMLJobs", "*")?;
             listed.extend(page.auto_ml_job_summaries().iter().map(|job| {
                 let name = job.auto_ml_job_name().unwrap_or_default().to_owned();
                 let arn = job.auto_ml_job_arn().unwrap_or_default().to_owned();
@@ -140,7 +140,7 @@ impl Search<'_> {
         let mut pages = list.status_equals(status).into_paginator().send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CallError::new("sagemaker:ListTransformJobs", "*", &e))?;
+            let page = page.named("sagemaker:ListTransformJobs", "*")?;
             listed.extend(page.transform_job_summaries().iter().map(|job| {
                 let name = job.transform_job_name().unwrap_or_default().to_owned();
                 let arn = job.transform_job_arn().unwrap_or_default().to_owned();
@@ -214,7 +214,7 @@ impl Search<'_> {
         let mut tags = HashMap::new();
         let mut pages = self.sagemaker.list_tags().resource_arn(arn).into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CallError::new("sagemaker:ListTags", arn, &e));
+            let page = page.named("sagemaker:ListTags", arn);
             let Some(page) = found(page)? else { return Ok(None) };
             let pair = |tag: &crosspilot_core::aws::sagemaker::types::Tag| {
                 Some((tag.key()?.to_owned(), tag.value()?.to_owned()))
@@ -229,7 +229,7 @@ impl Search<'_> {
         let list = self.sagemaker.list_endpoints().name_contains(self.name());
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CallError::new("sagemaker:ListEndpoints", "*", &e))?;
+            let page = page.named("sagemaker:ListEndpoints", "*")?;
             listed.extend(page.endpoints().iter().map(|endpoint| Listed {
                 kind: Kind::Endpoint,
                 name: endpoint.endpoint_name().unwrap_or_default().to_owned(),
@@ -244,8 +244,7 @@ impl Search<'_> {
         let list = self.sagemaker.list_endpoint_configs().name_contains(self.name());
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|e| CallError::new("sagemaker:ListEndpointConfigs", "*", &e))?;
+            let page = page.named("sagemaker:ListEndpointConfigs", "*")?;
             listed.extend(page.endpoint_configs().iter().map(|config| Listed {
                 kind: Kind::Config,
                 name: config.endpoint_config_name().unwrap_or_default().to_owned(),
@@ -260,7 +259,7 @@ impl Search<'_> {
         let list = self.sagemaker.list_models().name_contains(self.name());
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|e| CallError::new("sagemaker:ListModels", "*", &e))?;
+            let page = page.named("sagemaker:ListModels", "*")?;
             listed.extend(page.models().iter().map(|model| Listed {
                 kind: Kind::Model,
                 name: model.model_name().unwrap_or_default().to_owned(),

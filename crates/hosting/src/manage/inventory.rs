@@ -7,7 +7,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::primitives::DateTime;
 use crosspilot_core::aws::sagemaker::types::ProductionVariant;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
@@ -140,7 +140,7 @@ async fn look(
 ) -> Result<Option<EndpointStock>, CallError> {
     let days = days.clamp(1, MOST_DAYS);
     let described = sagemaker.describe_endpoint().endpoint_name(name).send().await;
-    let described = described.map_err(|e| CallError::new("sagemaker:DescribeEndpoint", name, &e));
+    let described = described.named("sagemaker:DescribeEndpoint", name);
     let Some(described) = found(described)? else { return Ok(None) };
     let at = |time: Option<&DateTime>| time.and_then(|time| u64::try_from(time.secs()).ok());
     let created = at(described.creation_time()).unwrap_or(0);
@@ -194,8 +194,7 @@ async fn hosting(
     instances: Option<i32>,
 ) -> Result<Option<Hosting>, CallError> {
     let described = sagemaker.describe_endpoint_config().endpoint_config_name(config).send().await;
-    let described =
-        described.map_err(|e| CallError::new("sagemaker:DescribeEndpointConfig", config, &e));
+    let described = described.named("sagemaker:DescribeEndpointConfig", config);
     let Some(described) = found(described)? else { return Ok(None) };
     Ok(described.production_variants().first().and_then(|variant| hosted(variant, instances)))
 }
@@ -221,8 +220,7 @@ async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<Dat
     let mut listing = listing.owned_by(&tenant.account);
     let mut stock = DataStock::default();
     while let Some(page) = listing.next().await {
-        let page =
-            page.map_err(|e| CallError::new("s3:ListBucket", layout::uri(tenant, &prefix), &e))?;
+        let page = page.named("s3:ListBucket", layout::uri(tenant, &prefix))?;
         for object in page {
             // A folder's marker has no bytes.
             let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);

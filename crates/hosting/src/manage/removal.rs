@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::bucket::Bucket;
-use crosspilot_core::error::CallError;
+use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
@@ -97,11 +97,11 @@ async fn stop(sagemaker: &Client, job: &Job) -> Result<(), CallError> {
     let stopped = match job.kind {
         JobKind::Training => {
             let sent = sagemaker.stop_auto_ml_job().auto_ml_job_name(name).send().await;
-            sent.map(drop).map_err(|e| CallError::new("sagemaker:StopAutoMLJob", name, &e))
+            sent.map(drop).named("sagemaker:StopAutoMLJob", name)
         }
         JobKind::Scoring => {
             let sent = sagemaker.stop_transform_job().transform_job_name(name).send().await;
-            sent.map(drop).map_err(|e| CallError::new("sagemaker:StopTransformJob", name, &e))
+            sent.map(drop).named("sagemaker:StopTransformJob", name)
         }
     };
     // It may have ended between the look and the request.
@@ -113,10 +113,10 @@ async fn delete(sagemaker: &Client, resource: &Resource) -> Result<(), CallError
     let name = &resource.name;
     let deleted = if resource.kind == Kind::Config {
         let sent = sagemaker.delete_endpoint_config().endpoint_config_name(name).send().await;
-        sent.map(drop).map_err(|e| CallError::new("sagemaker:DeleteEndpointConfig", name, &e))
+        sent.map(drop).named("sagemaker:DeleteEndpointConfig", name)
     } else {
         let sent = sagemaker.delete_model().model_name(name).send().await;
-        sent.map(drop).map_err(|e| CallError::new("sagemaker:DeleteModel", name, &e))
+        sent.map(drop).named("sagemaker:DeleteModel", name)
     };
     found(deleted).map(drop)
 }
