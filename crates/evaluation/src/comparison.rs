@@ -12,8 +12,7 @@ use crosspilot_core::registry::{Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::ModelSettings;
-use crosspilot_inference::{self as inference, Answer, Prediction, kind};
-use crosspilot_inference::{Calls, Endpoint};
+use crosspilot_inference::{self as inference, Answer, Calls, Endpoint, Prediction, kind};
 use crosspilot_metrics::{Direction, Metric};
 use serde::Deserialize;
 
@@ -48,10 +47,9 @@ impl Answers {
         let place = Place::of(bucket.tenant, run);
         let source = data::kept_rows(bucket, &place.held_out()).await?;
         let (answers, _) = bucket.get(&place.answers()).await?;
-        let answer = Answer::new(answers, source.table.len()).map_err(inference::Error::from)?;
+        let answer = Answer::new(answers, source.table.len())?;
         let predictions =
-            inference::predictions(&[answer], kind(settings, score.metric.as_deref()))
-                .map_err(inference::Error::from)?;
+            inference::predictions(&[answer], kind(settings, score.metric.as_deref()))?;
         Ok(Self { source, predictions })
     }
 }
@@ -163,8 +161,7 @@ pub(crate) async fn answers_of(
         calls: calls.clone(),
     };
     let answers = endpoint.ask_all(&source.table, &columns).await?;
-    let predictions = inference::predictions(&answers, kind(settings, serving.metric.as_deref()));
-    Ok(predictions.map_err(inference::Error::from)?)
+    Ok(inference::predictions(&answers, kind(settings, serving.metric.as_deref()))?)
 }
 
 /// The champion's figure, from its endpoint; or why there is none. It is asked

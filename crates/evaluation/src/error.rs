@@ -2,7 +2,7 @@
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::registry::{RegistryError, Stop};
-use crosspilot_inference::Unfit;
+use crosspilot_inference::{AnswerInvalid, Unfit};
 
 /// Why a run's step did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +63,12 @@ pub enum Error {
     /// AWS refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+impl From<AnswerInvalid> for Error {
+    fn from(error: AnswerInvalid) -> Self {
+        Error::Inference(error.into())
+    }
 }
 
 impl Coded for Error {

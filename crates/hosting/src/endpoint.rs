@@ -47,11 +47,8 @@ impl Endpoint {
     /// Looks at it; nothing if there is none.
     pub(crate) async fn find(sagemaker: &Client, name: &str) -> Result<Option<Self>, CallError> {
         let found = sagemaker.describe_endpoint().endpoint_name(name).send().await;
-        match found.named("sagemaker:DescribeEndpoint", name) {
-            Ok(found) => Ok(Some(Self::of(&found))),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = crate::found(found.named("sagemaker:DescribeEndpoint", name))?;
+        Ok(found.as_ref().map(Self::of))
     }
 
     fn of(found: &DescribeEndpointOutput) -> Self {

@@ -43,7 +43,7 @@ async fn stop_training(sagemaker: &Client, run: &RunRef) -> Result<Option<Job>, 
     let name = run.job_name();
     let found = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&name).send().await;
     let found = found.named("sagemaker:DescribeAutoMLJobV2", &name);
-    let Some(found) = there(found)? else { return Ok(None) };
+    let Some(found) = crate::found(found)? else { return Ok(None) };
     let status = found.auto_ml_job_status().map_or("Unknown", |status| status.as_str());
     let mut job = Job { name, status: status.to_owned() };
     if must_stop(&job) && is_of(sagemaker, found.auto_ml_job_arn(), run).await? {
@@ -61,7 +61,7 @@ async fn stop_scoring(
 ) -> Result<Option<Job>, CallError> {
     let found = sagemaker.describe_transform_job().transform_job_name(&name).send().await;
     let found = found.named("sagemaker:DescribeTransformJob", &name);
-    let Some(found) = there(found)? else { return Ok(None) };
+    let Some(found) = crate::found(found)? else { return Ok(None) };
     let status = found.transform_job_status().map_or("Unknown", |status| status.as_str());
     let mut job = Job { name, status: status.to_owned() };
     if must_stop(&job) && is_of(sagemaker, found.transform_job_arn(), run).await? {
@@ -99,21 +99,12 @@ async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bo
     let mut pages = sagemaker.list_tags().resource_arn(arn).into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = page.named("sagemaker:ListTags", arn);
-        let Some(page) = there(page)? else { return Ok(false) };
+        let Some(page) = crate::found(page)? else { return Ok(false) };
         for tag in page.tags() {
             wanted.retain(|(key, value)| tag.key() != Some(key) || tag.value() != Some(value));
         }
     }
     Ok(wanted.is_empty())
-}
-
-/// `None` for what does not exist.
-fn there<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -53,3 +53,12 @@ fn existed<T>(created: Result<T, CallError>) -> Result<bool, CallError> {
         Err(error) => Err(error),
     }
 }
+
+/// `None` for what does not exist in the customer's account.
+fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -9,7 +9,7 @@ mod rollback;
 mod stop;
 mod sweep;
 
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{Action, Ask, Progress, Report};
@@ -68,13 +68,4 @@ fn done(report: Report) -> Progress {
 
 fn waiting(doing: impl Into<String>) -> Progress {
     Progress::Waiting { wait_seconds: WAIT_SECONDS, doing: doing.into() }
-}
-
-/// `None` for what does not exist.
-fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
-    }
 }

@@ -27,7 +27,7 @@ pub(super) fn read(content: Vec<u8>) -> Result<Table, String> {
     let schema = reader.metadata().file_metadata().schema();
     let names: Vec<String> =
         schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
-    let mut table = Table::new(names.clone()).map_err(|error| error.to_string())?;
+    let mut table = Table::new(names).map_err(|error| error.to_string())?;
     for row in reader.get_row_iter(None).map_err(explain)? {
         let row = row.map_err(explain)?;
         let cells = row.get_column_iter().map(|(name, field)| cell(name, field));

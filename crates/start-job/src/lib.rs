@@ -151,8 +151,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     {
         let training = job_request::training_of(&tenant, &run, &found);
         let files = job_request::files_of(&found);
-        let plan =
-            JobPlan::new(&tenant, settings, &run, &training, &files).map_err(JobError::from)?;
+        let plan = JobPlan::new(&tenant, settings, &run, &training, &files)?;
         job::adopt(&tenant, &plan, &found)?;
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job adopted");
         return Ok(Response::Started(Started {
@@ -230,8 +229,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Some(_) => layout::split_training_prefix(&tenant.prefix, &run),
         None => layout::train_prefix(&tenant.prefix, &run.model),
     };
-    let plan =
-        JobPlan::new(&tenant, settings, &run, &training, &verdict).map_err(JobError::from)?;
+    let plan = JobPlan::new(&tenant, settings, &run, &training, &verdict)?;
     if let Some(reason) = job::create_or_adopt(&session, &tenant, &plan).await? {
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason, "waits its turn");
         return Ok(Response::Waiting { reason, wait_seconds: wait_seconds(elapsed_seconds) });

@@ -18,6 +18,8 @@ use crosspilot_core::tenant::{Network, Tenant};
 use crosspilot_preflight::{Channel, Format, Verdict};
 use serde_json::{Value, json};
 
+use crate::error::JobError;
+
 /// All that is decided about a job before AWS is asked.
 #[derive(Debug, Clone)]
 pub struct JobPlan {
@@ -44,7 +46,7 @@ impl JobPlan {
         run: &RunRef,
         training: &str,
         verdict: &Verdict,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, JobError> {
         let place = |prefix: String| layout::uri(tenant, &prefix);
         let training_data = place(training.to_owned());
         let format = verdict.format.unwrap_or(Format::Csv);

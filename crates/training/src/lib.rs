@@ -1,12 +1,13 @@
 //! An AutoML job: the rows that it trains on and those that it never sees, its request,
 //! and what SageMaker's answers about it mean for the run.
 
+mod error;
 pub mod hold_out;
 pub mod job;
 pub mod job_request;
 mod observation;
 mod phase;
 
-pub use job::JobError;
+pub use error::JobError;
 pub use observation::{Best, Failure, Observation, Terms};
 pub use phase::{Clock, Order, Phase};

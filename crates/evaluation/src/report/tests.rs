@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crosspilot_core::registry::{EvaluationId, Measured};
-use crosspilot_inference::Prediction;
-use crosspilot_inference::Table;
+use crosspilot_inference::{Prediction, Table};
 use serde_json::json;
 
 use super::{Described, Occasion, Report, html};

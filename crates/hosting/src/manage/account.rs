@@ -12,7 +12,7 @@ use crosspilot_core::ids::ModelName;
 use crosspilot_core::run::{DIGEST_LENGTH, NAME_PREFIX, endpoint_name, job_prefix};
 use crosspilot_core::tenant::Tenant;
 
-use super::found;
+use crate::found;
 
 /// What serves a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

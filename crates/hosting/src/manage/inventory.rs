@@ -25,8 +25,8 @@ use crosspilot_core::tenant::{Tenant, TenantStatus};
 use serde_json::json;
 
 use super::account::{Resource, Search, moment};
-use super::{done, found, open, removal};
-use crate::Error;
+use super::{done, open, removal};
+use crate::{Error, found};
 
 /// CloudWatch keeps what happened for 455 days.
 const MOST_DAYS: u16 = 455;

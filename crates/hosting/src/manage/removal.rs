@@ -14,11 +14,11 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::tenant::Tenant;
 
 use super::account::{Job, JobKind, Kind, Resource, Search};
-use super::{done, found, open, waiting};
+use super::{done, open, waiting};
 use crate::clear::clear;
 use crate::endpoint::{self, Endpoint};
 use crate::jobs::unless_ended;
-use crate::{Error, scaling};
+use crate::{Error, found, scaling};
 
 /// How long one call deletes objects before it lets the state machine ask again:
 /// well within the function's time.
