@@ -3,7 +3,8 @@
 //     node check.mjs <folder of node_modules>
 //
 // Each must parse. What a catcher makes of an error must have a value, whatever error of
-// errors.json it is, and so must all that the failure path then makes of that.
+// errors.json it is, and so must all that the failure path then makes of that. A moment
+// that is waited for is RFC 3339, a second past the one that is given, and never far away.
 // tests/end_to_end/expressions.py does the same with the local cloud's engine.
 
 import { readFileSync, readdirSync } from "node:fs";
@@ -89,7 +90,15 @@ async function caught(states, rule, error, before) {
   }
 }
 
-let [parsed, evaluations] = [0, 0];
+async function waits(state) {
+  const until = async (after) => await evaluated(state.Timestamp, { input: { after } }, {});
+  const past = await until(1769860800);
+  if (past !== "2026-01-31T12:00:01.000Z") throw new Error(`waits until ${past}`);
+  const left = Date.parse(await until(99999999999)) - Date.now();
+  if (!(left > 0 && left <= 3600000)) throw new Error(`waits for ${left} ms`);
+}
+
+let [parsed, evaluations, moments] = [0, 0, 0];
 for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json"))) {
   const machine = JSON.parse(readFileSync(path.join(here, file), "utf8"));
   for (const expression of expressions(machine)) {
@@ -97,7 +106,11 @@ for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json")
     parsed += 1;
   }
   for (const states of flows(machine))
-    for (const [name, state] of Object.entries(states))
+    for (const [name, state] of Object.entries(states)) {
+      if ("Timestamp" in state) {
+        await waits(state);
+        moments += 1;
+      }
       for (const rule of state.Catch ?? [])
         for (const error of errors)
           // The failure path begins with a failure.
@@ -110,6 +123,8 @@ for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json")
               throw new Error(`${file}: ${name} catches ${shown}: ${problem.message ?? JSON.stringify(problem)}`);
             }
           }
+    }
 }
+if (moments === 0) throw new Error("no moment is waited for");
 if (evaluations < 100) throw new Error(`only ${evaluations} errors were caught`);
 console.log(`JSONata: ${parsed} expressions parse, ${evaluations} caught errors come to an end`);
