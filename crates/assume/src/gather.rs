@@ -27,6 +27,9 @@ const QUIET_VARIABLE: &str = "QUIET_SECONDS";
 /// Seconds after which nobody works on a run any more that is done by hand: no
 /// execution tells of its end.
 const LONGEST_BY_HAND: f64 = 86_400.0;
+/// Seconds after which an execution shows that was started: to look at one is eventually
+/// consistent (Step Functions API reference, `DescribeExecution`).
+const SHOWS_WITHIN: f64 = 60.0;
 
 /// Whether a run may train now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -227,10 +230,13 @@ async fn life(app: &App, place: &Place) -> Result<Life, CallError> {
     })
 }
 
-/// Whether nobody works on the run that has this place.
+/// Whether nobody works on the run that has this place. One that came to it a moment
+/// ago may not show yet.
 async fn dead(app: &App, place: Option<&Place>) -> Result<bool, CallError> {
-    match place {
-        Some(place) => Ok(!matches!(life(app, place).await?, Life::Lives)),
-        None => Ok(true),
-    }
+    let Some(place) = place else { return Ok(true) };
+    Ok(match life(app, place).await? {
+        Life::Lives => false,
+        Life::Unborn => Moment::now().seconds_since(place.since) > SHOWS_WITHIN,
+        Life::Dead => true,
+    })
 }

@@ -26,7 +26,8 @@ use crate::state::{Endpoints, Running, StateError};
 /// Name of the vendor's stack.
 pub const SAAS_STACK: &str = "crosspilot";
 const CUSTOMER_STACK: &str = "crosspilot-customer";
-const ARTIFACTS: &str = "crosspilot-artifacts-111111111111";
+/// Bucket that the template is uploaded to, with what it refers to.
+pub const ARTIFACTS: &str = "crosspilot-artifacts-111111111111";
 
 /// The template that customers deploy, as it is.
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");

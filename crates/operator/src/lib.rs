@@ -201,10 +201,13 @@ impl Vendor {
         Ok(added)
     }
 
-    /// Does again what makes a tenant's uploads reach us, should any of it be
-    /// missing: its claims, and that our bus hears its account.
+    /// Does again what makes a tenant's runs start, should any of it be missing: its
+    /// claims, its schedules, and that our bus hears its account.
     pub async fn repair(&self, tenant: &Tenant) -> Result<(), OperatorError> {
         self.registry.claim_again(tenant).await?;
+        for (model, settings) in &tenant.models {
+            self.keep_schedule(&tenant.tenant, model, settings).await?;
+        }
         self.admit_events().await
     }
 
@@ -239,6 +242,16 @@ impl Vendor {
             tenant.models.insert(model.clone(), settings.clone());
         };
         self.change_tenant(id, &format!("set model {model}"), change).await?;
+        self.keep_schedule(id, model, settings).await
+    }
+
+    /// Puts the schedule that a model is set to, or deletes the one that it had.
+    async fn keep_schedule(
+        &self,
+        id: &TenantId,
+        model: &ModelName,
+        settings: &ModelSettings,
+    ) -> Result<(), OperatorError> {
         match &settings.schedule {
             Some(expression) => {
                 self.put_schedule(id, model, expression).await?;

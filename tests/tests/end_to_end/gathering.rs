@@ -220,6 +220,47 @@ fn a_run_that_died_while_it_trained_keeps_no_other_waiting() {
     });
 }
 
+/// Step Functions tells of an execution a while after it was started.
+#[test]
+fn a_run_that_does_not_show_yet_is_not_taken_for_dead() {
+    on_local_cloud(async |cloud| {
+        // Its job takes long enough that the second run comes while it trains.
+        let mut onboarding = onboarding("unseen");
+        onboarding.limits = Limits { max_candidates: 250, max_runtime_seconds: 3600 };
+        let customer = Customer::with(cloud, onboarding).await;
+        customer.put("crosspilot/churn/train/data.csv", churn(3000, 1)).await;
+        let training = until("it trains", async || gathering(&customer).await.training).await;
+        // Whoever asks is the function: the tests see it.
+        let about = vec!["assumed-role/crosspilot-assume/".to_owned(), training.execution.clone()];
+        let fault = Fault {
+            operation: "states:DescribeExecution".into(),
+            about,
+            after: 0,
+            times: 1,
+            effect: Effect::Fail {
+                code: "ExecutionDoesNotExist".into(),
+                message: "Execution Does Not Exist".into(),
+                status: 400,
+            },
+        };
+        cloud.inject(fault).await.unwrap();
+        let second = customer.start("second").await;
+        let waits = until("the second one has a place", async || {
+            let Gathering { training, waiting, .. } = gathering(&customer).await;
+            let ended = customer.end_of(&second).await.map(|end| (end.cause, end.output));
+            assert!(ended.is_none(), "{ended:?}");
+            waiting.map(|waiting| (training, waiting.place.execution))
+        })
+        .await;
+        assert_eq!(waits, (Some(training.clone()), second.clone()));
+        assert_eq!(cloud.faults_to_come(&training.execution).await.unwrap(), 0);
+        for execution in [&second, &training.execution] {
+            let stop = cloud.vendor().step_functions().stop_execution().execution_arn(execution);
+            stop.send().await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn uploads_start_no_run_of_a_model_that_is_set_so_and_a_person_does() {
     on_local_cloud(async |cloud| {

@@ -362,7 +362,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         let (_, states) = crate::state_machine::states(machine);
         let each = &states["EachTenant"];
         let reader = json!({
-            "Resource": "arn:aws:states:::s3:listObjectsV2",
+            "Resource": "arn:${Partition}:states:::s3:listObjectsV2",
             "Arguments": {"Bucket": "${RegistryBucketName}", "Prefix": prefix},
         });
         assert_eq!(each["ItemReader"], reader, "{machine}");

@@ -13,6 +13,7 @@ use crosspilot_core::registry::{Lineup, OwnCalls, RunRecord, Serving};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{ModelSettings, Scaling};
 use crosspilot_core::tenant::Limits;
+use crosspilot_core::verification::Verification;
 use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::functions;
 use crosspilot_operator::{Removal, Removed};
@@ -67,6 +68,39 @@ async fn version(customer: &Customer) -> (u16, Value) {
     let record = request(1);
     let (status, answer) = customer.ask(&customer.token(), "churn", &record).await;
     (status, if status == 200 { answer["version"].clone() } else { answer })
+}
+
+/// Step Functions tells of an execution a while after it was started.
+#[test]
+fn what_was_started_a_moment_ago_need_not_show_yet() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "unseen-yet").await;
+        let unseen = async |execution: &str| {
+            let effect = Effect::Fail {
+                code: "ExecutionDoesNotExist".into(),
+                message: "Execution Does Not Exist".into(),
+                status: 400,
+            };
+            let (operation, about) = ("states:DescribeExecution".into(), vec![execution.into()]);
+            cloud.inject(Fault { operation, about, after: 0, times: 2, effect }).await.unwrap();
+        };
+        let vendor = cloud.vendor();
+        let tenant = &customer.tenant.tenant;
+        for machine in [":execution:crosspilot-verify:", ":execution:crosspilot-manage:"] {
+            unseen(machine).await;
+        }
+        let verdict = vendor.verify(tenant).await.unwrap();
+        assert!(matches!(verdict, Verification::Proven { .. }), "{verdict:?}");
+        vendor.manage(tenant, Action::TakeStock { days: 1 }, |_| {}).await.unwrap();
+        // Nothing is there to train on: it ends soon.
+        let run = customer.start("unseen").await;
+        unseen(&run).await;
+        let said = crosspilot(&customer, &["run", "watch", &run]).await;
+        assert!(said.errors.contains("DataUnfit"), "{} {}", said.answer, said.errors);
+        for about in [":execution:crosspilot-verify:", ":execution:crosspilot-manage:", &run] {
+            assert_eq!(cloud.faults_to_come(about).await.unwrap(), 0, "{about}");
+        }
+    });
 }
 
 #[test]

@@ -1,14 +1,16 @@
-//! A deployment anew, with other parameters.
+//! A deployment anew, with other parameters or after a deletion.
 
-use crosspilot_core::aws::cloudformation;
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
+use crosspilot_core::aws::{cloudformation, s3, scheduler};
 use crosspilot_core::verification::Verification;
 use crosspilot_local::accounts::SAAS_ACCOUNT;
-use crosspilot_local::cloud::SAAS_STACK;
+use crosspilot_local::cloud::{ARTIFACTS, SAAS_STACK};
+use crosspilot_local::stacks::{self, StackError, Template};
 use crosspilot_local::{LocalCloud, Options};
+use crosspilot_operator::Vendor;
 use crosspilot_sagemaker_local::{Effect, Fault};
-use crosspilot_tests::{home, onboarding, until};
+use crosspilot_tests::{churn, home, onboarding, predicting, until};
 use serde_json::{Value, json};
 
 /// Deploys the vendor's stack anew, with another value of a parameter.
@@ -76,6 +78,68 @@ fn an_execution_keeps_the_functions_that_it_started_with() {
         deploy(&cloud, "TrustProofSeconds", 300).await;
         let back = described().await.definition;
         assert!(calls(&back, 3), "{back}");
+        cloud.stop().await;
+    });
+}
+
+/// The registry outlives its stack: the tenants, whose external IDs nobody else knows.
+#[test]
+fn a_vendors_stack_that_is_made_anew_takes_up_the_registry_of_the_one_before() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let cloud = LocalCloud::start(&Options::new(home()), |_| {}).await.unwrap();
+        let tenant = cloud.onboard(&onboarding("outlives")).await.unwrap();
+        let mut settings = predicting("Churn?");
+        settings.schedule = Some("rate(7 days)".into());
+        let model = "churn".parse().unwrap();
+        cloud.vendor().set_model(&tenant.tenant, &model, &settings).await.unwrap();
+
+        let saas = cloud.customer(&SAAS_ACCOUNT.parse().unwrap());
+        // The local cloud's own stack, with the key of the user that it deletes.
+        for stack in ["operator-key", SAAS_STACK] {
+            stacks::delete(&saas, stack).await.unwrap();
+        }
+        let url = format!("https://s3.us-east-1.amazonaws.com/{ARTIFACTS}/saas.yaml");
+        let made = async |adopt: &str| {
+            let issuer = cloud.signer().issuer().to_owned();
+            let parameters =
+                [("JwtIssuer", issuer.as_str()), ("JwtAudience", "a"), ("AdoptRegistry", adopt)];
+            stacks::deploy(&saas, SAAS_STACK, Template::Url(&url), &parameters).await
+        };
+        // Nothing is made beside the registry that is there.
+        let refused = made("false").await.unwrap_err();
+        assert!(matches!(refused, StackError::Failed { .. }), "{refused}");
+        stacks::delete(&saas, SAAS_STACK).await.unwrap();
+        made("true").await.unwrap();
+
+        let vendor = Vendor::connect(saas.clone(), SAAS_STACK).await.unwrap();
+        let kept = vendor.registry.tenant(&tenant.tenant).await.unwrap();
+        assert_eq!(kept.external_id.as_str(), tenant.external_id.as_str());
+        // What is not in the registry is made again from it.
+        let schedules = async || {
+            let client = scheduler::Client::new(&saas);
+            let list = client.list_schedules().group_name(&vendor.deployment.schedule_group);
+            let list = list.send().await.unwrap();
+            let names = list.schedules().iter().filter_map(|schedule| schedule.name());
+            names.filter(|name| name.contains("outlives")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(schedules().await, Vec::<String>::new());
+        vendor.repair(&kept).await.unwrap();
+        assert_eq!(schedules().await.len(), 1);
+        let verdict = vendor.verify(&tenant.tenant).await.unwrap();
+        assert!(matches!(verdict, Verification::Proven { .. }), "{verdict:?}");
+        // The new bus hears the customer's bucket, once its rule leads there.
+        let s3 = s3::Client::new(&cloud.customer(&tenant.account));
+        let put = s3.put_object().bucket(tenant.bucket.as_str());
+        let put = put.key("crosspilot/churn/train/a.csv").body(churn(100, 1).into_bytes().into());
+        put.send().await.unwrap();
+        let client = vendor.step_functions();
+        until("the upload starts a run", async || {
+            let list = client.list_executions();
+            let list = list.state_machine_arn(&vendor.deployment.state_machine).send().await;
+            (!list.unwrap().executions().is_empty()).then_some(())
+        })
+        .await;
         cloud.stop().await;
     });
 }

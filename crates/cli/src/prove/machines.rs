@@ -104,8 +104,9 @@ fn collect(machine: &'static str, definition: &str, machine_or_map: &Value, case
 /// Fills `${Name}` with an ARN: TestState takes no substitutions, and calls nothing
 /// that is mocked.
 fn substituted(text: &str) -> String {
+    let text = text.replace("${Partition}", "aws");
     let mut filled = String::new();
-    let mut rest = text;
+    let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once("${") {
         let Some((_, behind)) = after.split_once('}') else { break };
         filled.push_str(before);
