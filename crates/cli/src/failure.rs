@@ -12,6 +12,7 @@ use crosspilot_local::CloudError;
 use crosspilot_local::identity::IdentityError;
 use crosspilot_local::state::StateError;
 use crosspilot_operator::OperatorError;
+use crosspilot_training::JobError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -33,6 +34,8 @@ pub(crate) enum Failure {
     Vendor(#[from] OperatorError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Job(#[from] JobError),
     #[error(transparent)]
     Call(#[from] CallError),
     #[error(transparent)]

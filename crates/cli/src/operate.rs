@@ -14,6 +14,7 @@ use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::{RunRef, Trigger};
+use crosspilot_core::stage::Stage;
 use crosspilot_training::Phase;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -52,14 +53,14 @@ async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef,
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
     let begun = begun.map_err(|error| match error.code() {
         Code::TrustRefused => Failure::NoOperators(id),
-        _ => at("assume")(error),
+        _ => at(Stage::Assume)(error),
     });
     match begun? {
         Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
             Ok((run, f64::from(max_runtime_seconds) + 1800.0))
         }
         other => Err(Failure::Handler {
-            stage: "assume",
+            stage: Stage::Assume.as_str(),
             code: "Conflict".to_owned(),
             message: format!("the run was not begun: {other:?}"),
         }),
@@ -83,9 +84,9 @@ impl Hand {
         self.steps.step("settling");
         let failed = trained.is_err();
         let settled = self
-            .repeat(async |elapsed| {
+            .repeat(Stage::Settle, async |elapsed| {
                 let settle = json!({"do": "settle", "elapsed_seconds": elapsed, "failed": failed});
-                self.deploy_best(settle).await
+                self.deploy_best(Stage::Settle, settle).await
             })
             .await;
         let outcome = match (trained, settled) {
@@ -129,17 +130,19 @@ impl Hand {
         let (run, execution) = (Some(self.run.clone()), EXECUTION.to_owned());
         let note = assume::Note { run, input: Value::Null, execution, outcome };
         let noted = assume::handle(self.app.clone(), Request::Note(Box::new(note))).await;
-        noted.map(drop).map_err(at("assume"))
+        noted.map(drop).map_err(at(Stage::Report))
     }
 
     async fn train(&self) -> Result<Value, Failure> {
         self.steps.step("waiting for its turn");
-        self.repeat(async |_| self.gather().await).await?;
+        self.repeat(Stage::Gather, async |_| self.gather().await).await?;
         self.steps.step("starting the AutoML job");
-        let started = self.repeat(async |elapsed| self.start_job(elapsed).await).await?;
+        let started =
+            self.repeat(Stage::StartJob, async |elapsed| self.start_job(elapsed).await).await?;
         let job = text(&started, "job");
-        self.watch("training", || Watched::Job { name: job.clone() }).await?;
-        let registered = self.deploy_best(json!({"do": "register", "job": job})).await?;
+        self.watch(Stage::Train, "training", || Watched::Job { name: job.clone() }).await?;
+        let registered =
+            self.deploy_best(Stage::Register, json!({"do": "register", "job": job})).await?;
         self.deploy(&job, &registered).await
     }
 
@@ -151,23 +154,24 @@ impl Hand {
         self.steps.step("deploying the best candidate");
         let deployment = loop {
             let deployed = self
-                .repeat(async |elapsed| {
+                .repeat(Stage::Deploy, async |elapsed| {
                     let deploy = json!({
                         "do": "deploy", "job": job, "candidate": registered["candidate"],
                         "score": score, "comparison": comparison, "elapsed_seconds": elapsed,
                     });
-                    self.deploy_best(deploy).await
+                    self.deploy_best(Stage::Deploy, deploy).await
                 })
                 .await?;
             if deployed["state"] != "outdated" {
                 break deployed;
             }
-            comparison = self.predict(json!({"do": "compare", "score": score})).await?;
+            comparison =
+                self.predict(Stage::Compare, json!({"do": "compare", "score": score})).await?;
         };
         if deployment["state"] == "deploying" {
             let (name, config) = (text(&deployment, "endpoint"), text(&deployment, "config"));
             let watched = || Watched::Endpoint { name: name.clone(), config: config.clone() };
-            self.watch("endpoint", watched).await?;
+            self.watch(Stage::Deploy, "endpoint", watched).await?;
         }
         self.steps.step("predicting the held-out rows");
         let conclude = json!({
@@ -175,7 +179,7 @@ impl Hand {
             "endpoint": deployment["endpoint"], "score": score, "comparison": comparison,
             "decision": deployment["decision"],
         });
-        let prediction = self.predict(conclude).await?;
+        let prediction = self.predict(Stage::Predict, conclude).await?;
         Ok(json!({
             "run": self.run, "job": job, "comparison": comparison, "deployment": deployment,
             "prediction": prediction,
@@ -185,45 +189,48 @@ impl Hand {
     /// Has the model scored, and compared with the champion.
     async fn score(&self, model: &Value, score: &Value) -> Result<Value, Failure> {
         let scored = self
-            .repeat(async |elapsed| {
+            .repeat(Stage::Score, async |elapsed| {
                 let request = json!({"do": "score", "model": model, "elapsed_seconds": elapsed});
-                self.predict(request).await
+                self.predict(Stage::Score, request).await
             })
             .await?;
         if scored["state"] == "unscored" {
             return Ok(scored["comparison"].clone());
         }
         let name = text(&scored, "transform");
-        match self.watch("scoring", || Watched::Transform { name: name.clone() }).await {
+        match self
+            .watch(Stage::Score, "scoring", || Watched::Transform { name: name.clone() })
+            .await
+        {
             // The validation data decides then.
             Err(Failure::Handler { code, message, .. }) if code == "ResourceFailed" => {
                 return Ok(json!({"reason": message}));
             }
             watched => watched?,
         }
-        self.predict(json!({"do": "compare", "score": score})).await
+        self.predict(Stage::Compare, json!({"do": "compare", "score": score})).await
     }
 
     async fn gather(&self) -> Result<Value, Failure> {
         let asking = Asking { run: self.run.clone(), execution: EXECUTION.to_owned() };
         let asked = assume::handle(self.app.clone(), Request::Gather(Box::new(asking))).await;
-        Ok(serde_json::to_value(asked.map_err(at("gather"))?)?)
+        Ok(serde_json::to_value(asked.map_err(at(Stage::Gather))?)?)
     }
 
     async fn start_job(&self, elapsed: f64) -> Result<Value, Failure> {
         let request = self.request(json!({"elapsed_seconds": elapsed}))?;
         let response = start_job::handle(self.app.clone(), request).await;
-        Ok(serde_json::to_value(response.map_err(at("start-job"))?)?)
+        Ok(serde_json::to_value(response.map_err(at(Stage::StartJob))?)?)
     }
 
-    async fn deploy_best(&self, request: Value) -> Result<Value, Failure> {
+    async fn deploy_best(&self, stage: Stage, request: Value) -> Result<Value, Failure> {
         let response = deploy_best::handle(self.app.clone(), self.request(request)?).await;
-        Ok(serde_json::to_value(response.map_err(at("deploy-best"))?)?)
+        Ok(serde_json::to_value(response.map_err(at(stage))?)?)
     }
 
-    async fn predict(&self, request: Value) -> Result<Value, Failure> {
+    async fn predict(&self, stage: Stage, request: Value) -> Result<Value, Failure> {
         let response = predict::handle(self.app.clone(), self.request(request)?).await;
-        Ok(serde_json::to_value(response.map_err(at("predict"))?)?)
+        Ok(serde_json::to_value(response.map_err(at(stage))?)?)
     }
 
     /// A handler's own request, for this run.
@@ -235,6 +242,7 @@ impl Hand {
     /// Asks a handler until it need not wait for anything any more.
     async fn repeat(
         &self,
+        stage: Stage,
         ask: impl AsyncFn(f64) -> Result<Value, Failure>,
     ) -> Result<Value, Failure> {
         let started = Instant::now();
@@ -248,7 +256,8 @@ impl Hand {
             if elapsed > self.limit {
                 let message = format!("it waited for {elapsed:.0} s: {reason}");
                 let code = "RunTimedOut".to_owned();
-                return Err(Failure::Handler { stage: "operate", code, message });
+                let stage = stage.as_str();
+                return Err(Failure::Handler { stage, code, message });
             }
             self.steps.step(&format!("waiting: {reason}"));
             let seconds = answer["wait_seconds"].as_u64().unwrap_or(5);
@@ -257,7 +266,12 @@ impl Hand {
     }
 
     /// Looks until there is something to go on with.
-    async fn watch(&self, what: &str, watched: impl Fn() -> Watched) -> Result<(), Failure> {
+    async fn watch(
+        &self,
+        stage: Stage,
+        what: &str,
+        watched: impl Fn() -> Watched,
+    ) -> Result<(), Failure> {
         let started = Instant::now();
         loop {
             let request = check_status::Request {
@@ -267,13 +281,14 @@ impl Hand {
                 limit_seconds: Some(self.limit),
             };
             let found = check_status::handle(self.app.clone(), request).await;
-            let found = found.map_err(at("check-status"))?;
+            let found = found.map_err(at(stage))?;
             self.steps.step(&format!("{what}: {}", found.status));
             match (found.phase, found.failure) {
                 (Phase::Succeeded, _) => return Ok(()),
                 (_, Some(failure)) => {
                     let (code, message) = (failure.code, failure.cause);
-                    return Err(Failure::Handler { stage: "check-status", code, message });
+                    let stage = stage.as_str();
+                    return Err(Failure::Handler { stage, code, message });
                 }
                 _ => tokio::time::sleep(Duration::from_secs(found.wait_seconds.into())).await,
             }
@@ -290,9 +305,9 @@ fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn at<E: Coded>(stage: &'static str) -> impl Fn(E) -> Failure {
+fn at<E: Coded>(stage: Stage) -> impl Fn(E) -> Failure {
     move |error| Failure::Handler {
-        stage,
+        stage: stage.as_str(),
         code: error.code().to_string(),
         message: error.to_string(),
     }

@@ -265,11 +265,15 @@ async fn history(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
     let TenantAndForm { tenant, json } = asked;
     vendor.registry.tenant(&tenant).await?;
     let trail = vendor.registry.audit_trail(&tenant).await?;
+    for (key, reason) in &trail.broken {
+        eprintln!("entry {key} of the registry cannot be read: {reason}");
+    }
     if json {
-        show::json(&serde_json::to_value(&trail)?);
+        show::json(&serde_json::to_value(&trail.entries)?);
         return Ok(());
     }
     let rows: Vec<Vec<String>> = trail
+        .entries
         .into_iter()
         .map(|entry| vec![entry.time, entry.action, entry.to.as_str().to_owned(), entry.by])
         .collect();

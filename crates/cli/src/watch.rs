@@ -11,6 +11,7 @@ use crosspilot_core::execution::describe;
 use crosspilot_core::failure::Failure as ReadFailure;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::run::RunRef;
+use crosspilot_core::stage::Stage;
 use crosspilot_operator::Vendor;
 use serde_json::{Value, json};
 
@@ -28,22 +29,9 @@ pub(crate) struct Ended {
     pub(crate) seconds: Vec<(&'static str, f64)>,
 }
 
-/// Where a state belongs, for people.
+/// The name of the stage that a state belongs to.
 fn stage(state: &str) -> Option<&'static str> {
-    Some(match state {
-        "Assume" | "Decision" => "assume",
-        "Gather" | "GatherState" | "WaitToGather" => "gather",
-        "StartJob" | "JobState" | "WaitForTurn" => "start-job",
-        "WaitForJob" | "CheckJob" | "JobPhase" => "train",
-        "RegisterModel" | "Score" | "ScoreState" | "WaitToScore" | "WaitForScores"
-        | "CheckScores" | "ScoresPhase" | "Compare" => "score",
-        "DeployBest" | "DeployState" | "WaitToDeploy" | "WaitForEndpoint" | "CheckEndpoint"
-        | "EndpointPhase" => "deploy",
-        "Conclude" => "predict",
-        "Settle" | "Settled" | "WaitToSettle" => "settle",
-        "NoteFailure" | "ReportFailure" | "NoteCompletion" | "ReportCompletion" => "report",
-        _ => return None,
-    })
+    Stage::of_state(state).map(Stage::as_str)
 }
 
 /// Waits for a model's first run and gives its execution: an upload is heard of
@@ -217,7 +205,7 @@ fn ending(
         let ReadFailure { stage, code, cause } = reported;
         return Ending { stage, code, cause };
     }
-    let stage = last.unwrap_or("assume");
+    let stage = last.unwrap_or(Stage::Assume.as_str());
     let failure = ReadFailure::read(stage, error, cause);
     let why = match status {
         ExecutionStatus::Aborted => "somebody stopped its execution in Step Functions",

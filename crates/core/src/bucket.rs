@@ -79,6 +79,16 @@ impl Bucket<'_> {
         self.read(key, None).await
     }
 
+    /// A whole object of at most so many bytes, or how many it has.
+    pub async fn get_up_to(&self, key: &str, most: u64) -> Result<Result<Vec<u8>, u64>, CallError> {
+        let object = self.open(key, None).await?;
+        let size = object.content_length().and_then(|size| u64::try_from(size).ok());
+        match size.filter(|size| *size > most) {
+            Some(size) => Ok(Err(size)),
+            None => Ok(Ok(self.collect(key, object).await?.0)),
+        }
+    }
+
     /// The first bytes of an object, no more than `limit`, of an object of `size`.
     pub async fn head(&self, key: &str, size: u64, limit: u64) -> Result<Vec<u8>, CallError> {
         let range = format!("bytes=0-{}", size.min(limit).saturating_sub(1));
@@ -90,7 +100,15 @@ impl Bucket<'_> {
         key: &str,
         range: Option<String>,
     ) -> Result<(Vec<u8>, GetObjectOutput), CallError> {
-        let mut object = self.open(key, range).await?;
+        let object = self.open(key, range).await?;
+        self.collect(key, object).await
+    }
+
+    async fn collect(
+        &self,
+        key: &str,
+        mut object: GetObjectOutput,
+    ) -> Result<(Vec<u8>, GetObjectOutput), CallError> {
         let mut body = std::mem::replace(&mut object.body, ByteStream::from_static(b""));
         // Once, and not once more to join the parts.
         let size = object.content_length().and_then(|size| usize::try_from(size).ok());
@@ -161,12 +179,18 @@ impl Bucket<'_> {
         key: &str,
         document: T,
     ) -> Result<T, CallError> {
-        let no_json = |error| self.no_json(key, &error);
-        let body = serde_json::to_vec(&document).map_err(no_json)?;
+        let body = serde_json::to_vec(&document);
+        let body = body.map_err(|error| self.no_json("s3:PutObject", key, &error))?;
         if self.write_once(key, "application/json", body).await? {
             return Ok(document);
         }
-        serde_json::from_slice(&self.get(key).await?.0).map_err(no_json)
+        self.read_json(key).await
+    }
+
+    /// Reads a JSON document that was written here before.
+    pub async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<T, CallError> {
+        let (text, _) = self.get(key).await?;
+        serde_json::from_slice(&text).map_err(|error| self.no_json("s3:GetObject", key, &error))
     }
 
     /// Writes a JSON document and gives its address.
@@ -175,14 +199,16 @@ impl Bucket<'_> {
         key: &str,
         document: &impl Serialize,
     ) -> Result<String, CallError> {
-        let body =
-            serde_json::to_vec_pretty(document).map_err(|error| self.no_json(key, &error))?;
+        let body = serde_json::to_vec_pretty(document);
+        let body = body.map_err(|error| self.no_json("s3:PutObject", key, &error))?;
         self.write(key, "application/json", body).await
     }
 
-    fn no_json(&self, key: &str, error: &serde_json::Error) -> CallError {
-        let uri = self.uri(key);
-        CallError::refused(Code::Internal, "s3:PutObject", uri, "NoJson", error.to_string())
+    /// Where it breaks off, and not what stands there: that may be data.
+    fn no_json(&self, operation: &'static str, key: &str, error: &serde_json::Error) -> CallError {
+        let (line, column) = (error.line(), error.column());
+        let message = format!("it is no such JSON document as ours: line {line}, column {column}");
+        CallError::refused(Code::Internal, operation, self.uri(key), "NoJson", message)
     }
 
     /// Writes an object unless there is one. Tells whether it was written.

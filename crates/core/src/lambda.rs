@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Coded};
 use crate::failure;
+use crate::ids::TenantId;
 use crate::registry::{Registry, RegistryError};
 use crate::session::Sessions;
 
@@ -59,6 +60,13 @@ async fn unless_it_panics<T>(mut handled: Pin<Box<dyn Future<Output = T>>>) -> O
     .await
 }
 
+/// The tenant that a request is about, if it is about one: what fails for it ends no
+/// session of another.
+fn tenant_of(payload: &serde_json::Value) -> Option<TenantId> {
+    let named = payload.get("run").unwrap_or(payload).get("tenant")?;
+    named.as_str()?.parse().ok()
+}
+
 /// Answers invocations with `handle` until the sandbox ends. An error reaches
 /// the caller under its stable code, and the log with its message.
 pub async fn serve<Request, Response, Error, Handled>(
@@ -79,6 +87,7 @@ where
     let handle = &handle;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         // On the heap: the SDK's futures are large and deeply nested.
+        let tenant = tenant_of(&event.payload);
         let handled = serde_json::from_value(event.payload)
             .map(|request| -> Boxed<Handled> { Box::pin(handle(app.clone(), request)) });
         let sessions = app.sessions.clone();
@@ -87,7 +96,11 @@ where
                 Ok(handled) => match unless_it_panics(handled).await {
                     Some(Ok(response)) => return Ok(response),
                     Some(Err(error)) => {
-                        sessions.forget();
+                        // The next attempt opens them anew.
+                        match &tenant {
+                            Some(tenant) => sessions.forget_tenant(tenant),
+                            None => sessions.forget(),
+                        }
                         (error.code(), error.to_string())
                     }
                     None => (Code::Internal, PANICKED.to_owned()),
@@ -113,6 +126,21 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_of_the_tenant_that_the_request_names() {
+        use serde_json::json;
+        for (payload, tenant) in [
+            (json!({"run": {"tenant": "acme", "model": "churn"}, "do": "score"}), Some("acme")),
+            (json!({"tenant": "acme", "action": "take_stock"}), Some("acme")),
+            (json!({"tenant": "../x"}), None),
+            (json!({"Records": []}), None),
+            (json!(7), None),
+        ] {
+            let found = tenant_of(&payload);
+            assert_eq!(found.as_ref().map(TenantId::as_str), tenant, "{payload}");
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_told_without_its_message() {

@@ -143,6 +143,11 @@ pub fn first_row_key(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}first-row.csv", rows_prefix(prefix, run))
 }
 
+/// Key of the verdict on the files that a run's rows are copied from.
+pub fn copied_verdict_key(prefix: &Prefix, run: &RunRef) -> String {
+    format!("{}verdict.json", rows_prefix(prefix, run))
+}
+
 /// An `s3://` address in a tenant's bucket.
 pub fn uri(tenant: &Tenant, key: &str) -> String {
     format!("s3://{}/{key}", tenant.bucket)

@@ -28,5 +28,6 @@ pub mod run;
 pub mod said;
 pub mod session;
 pub mod settings;
+pub mod stage;
 pub mod tenant;
 pub mod verification;

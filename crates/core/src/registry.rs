@@ -44,7 +44,7 @@ use crate::tenant::Tenant;
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use own_calls::{OwnCall, OwnCalls, seconds};
-pub use tenants::{AuditEntry, Change, active};
+pub use tenants::{AuditEntry, AuditTrail, Change, active};
 pub use trend::{EvaluationId, Measured, Trend};
 pub use unsettled::is_abandoned;
 

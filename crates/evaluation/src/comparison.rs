@@ -12,7 +12,9 @@ use crosspilot_core::registry::{Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::ModelSettings;
-use crosspilot_inference::{self as inference, Answer, Calls, Endpoint, Prediction, kind};
+use crosspilot_inference::{
+    self as inference, Answer, AnswerInvalid, Calls, Endpoint, Prediction, kind,
+};
 use crosspilot_metrics::{Direction, Metric};
 use serde::Deserialize;
 
@@ -46,13 +48,19 @@ impl Answers {
     ) -> Result<Self, Error> {
         let place = Place::of(bucket.tenant, run);
         let source = data::kept_rows(bucket, &place.held_out()).await?;
-        let (answers, _) = bucket.get(&place.answers()).await?;
+        let answers = bucket.get_up_to(&place.answers(), MOST_ANSWERS).await?;
+        let answers =
+            answers.map_err(|bytes| AnswerInvalid::TooLarge { bytes, most: MOST_ANSWERS })?;
         let answer = Answer::new(answers, source.table.len())?;
         let predictions =
             inference::predictions(&[answer], kind(settings, score.metric.as_deref()))?;
         Ok(Self { source, predictions })
     }
 }
+
+/// Bytes of answers that are read: for each of many labels, each row has the label and
+/// its probability. With the rows themselves it stays within half of the function's memory.
+const MOST_ANSWERS: u64 = 200 << 20;
 
 /// Measures challenger and champion on the same rows.
 pub async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, Error> {
@@ -61,7 +69,16 @@ pub async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, E
     let settings = model_settings(&tenant, &run.model)?;
     let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let Answers { source, predictions } = Answers::read(&bucket, run, settings, score).await?;
+    let Answers { source, predictions } = match Answers::read(&bucket, run, settings, score).await {
+        // No trained model is thrown away for what a transform job left of its answers:
+        // validation decides, and the first prediction shows whether it answers.
+        Err(Error::Inference(inference::Error::Answer(invalid))) => {
+            tracing::warn!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "{invalid}");
+            let reason = Some(format!("the held-out rows do not count: {invalid}"));
+            return Ok(Comparison { reason, ..Comparison::default() });
+        }
+        read => read?,
+    };
 
     let held_out = Some(source.uri.clone());
     let unmeasured = |reason: &str| Comparison {

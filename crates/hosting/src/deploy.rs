@@ -297,7 +297,9 @@ impl Plan<'_> {
                 wait("is left of a failed attempt and is being cleared away")
             }
             Step::Create => {
-                self.config().create(&sagemaker, None).await?;
+                if !self.config().create(&sagemaker, None).await? {
+                    return wait("waits for its new model to show");
+                }
                 let tags = tags(self.tenant, run);
                 match endpoint::create(&sagemaker, name, &config, tags).await {
                     Ok(()) => Ok(Ok(Action::Created)),
@@ -311,7 +313,9 @@ impl Plan<'_> {
                 let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
                 let variants = found.map(|found| found.variants).unwrap_or_default();
                 let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
-                self.config().create(&sagemaker, instances).await?;
+                if !self.config().create(&sagemaker, instances).await? {
+                    return wait("waits for its new model to show");
+                }
                 scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
                 if replaced {
                     endpoint::delete(&sagemaker, name).await?;

@@ -35,13 +35,14 @@ pub(crate) struct EndpointConfig<'a> {
 }
 
 impl EndpointConfig<'_> {
-    /// Creates it, or adopts it when it exists. `instances` is how
-    /// many serve now: an update must not take away what scaling has added.
+    /// Creates it, or adopts it when it exists. `instances` is how many serve now: an
+    /// update must not take away what scaling has added. `false` while SageMaker does not
+    /// see yet the model that it has just made.
     pub(crate) async fn create(
         &self,
         sagemaker: &Client,
         instances: Option<i32>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let Serving { run, variant, .. } = self.serving;
         let name = run.deployment_name();
         let created = sagemaker
@@ -54,8 +55,11 @@ impl EndpointConfig<'_> {
             .send()
             .await
             .named("sagemaker:CreateEndpointConfig", &name);
-        if !existed(created)? {
-            return Ok(());
+        match existed(created) {
+            Ok(false) => return Ok(true),
+            Ok(true) => {}
+            Err(error) if error.is_missing() => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
         let found = sagemaker
             .describe_endpoint_config()
@@ -73,7 +77,7 @@ impl EndpointConfig<'_> {
         } else if kind != Some(self.deployment.hosting.kind()) {
             Err(foreign("kind of hosting"))
         } else {
-            Ok(())
+            Ok(true)
         }
     }
 

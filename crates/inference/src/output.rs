@@ -25,6 +25,16 @@ pub enum AnswerInvalid {
         /// Records that were sent.
         expected: usize,
     },
+    /// More than is read.
+    #[error(
+        "the model's answers about the held-out rows are {} MB, and no more than {} MB of them are read: give it fewer held-out rows, or settings.training.hold_out a smaller share", .bytes >> 20, .most >> 20
+    )]
+    TooLarge {
+        /// How many bytes they are.
+        bytes: u64,
+        /// How many may be.
+        most: u64,
+    },
     /// A line that cannot be read.
     #[error(
         "prediction {line} of the endpoint's answer has {problem}: look at the model's log in CloudWatch, or train again"

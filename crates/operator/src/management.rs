@@ -239,7 +239,10 @@ impl Vendor {
             self.retire(id, model).await?;
         }
         let trail = self.registry.audit_trail(id).await?;
-        let removed = if trail.iter().any(|entry| entry.to == TenantStatus::Active) {
+        // What cannot be read may say so.
+        let was_active = !trail.broken.is_empty()
+            || trail.entries.iter().any(|entry| entry.to == TenantStatus::Active);
+        let removed = if was_active {
             let action = Action::Remove { model: None, artifacts: removal.artifacts };
             match self.manage(id, action, report).await {
                 Ok(report) => self.removed(report)?,

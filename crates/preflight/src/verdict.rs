@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crosspilot_table::{Booleans, Kind, Words};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Findings that a verdict lists of each severity; a thousand broken files need
 /// no thousand sentences.
@@ -14,7 +14,7 @@ const LISTED: usize = 100;
 const SHOWN: usize = 80;
 
 /// The preflight's answer. It is stored beside the run's results.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What must change before the data can be trained on.
     pub errors: Vec<Finding>,
@@ -100,7 +100,7 @@ impl Verdict {
 }
 
 /// The files of one channel, together.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     /// How many there are.
     pub files: usize,
@@ -114,7 +114,7 @@ pub struct Channel {
 }
 
 /// The format of a data set's files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Comma-separated text with a header.
@@ -143,7 +143,7 @@ impl Format {
 }
 
 /// How many rows there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
     /// Rows of all files.
     pub count: u64,
@@ -154,7 +154,7 @@ pub struct Rows {
 }
 
 /// One column of the sample.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name.
     pub name: String,
@@ -173,7 +173,7 @@ pub struct Column {
 }
 
 /// What is to be predicted, in the sample.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Rows that have a value to learn from.
     pub usable: u64,
@@ -182,7 +182,7 @@ pub struct Target {
 }
 
 /// A value of the target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
     /// The value exactly as in the file, cut after 80 characters.
     pub label: String,
@@ -191,7 +191,7 @@ pub struct Class {
 }
 
 /// One thing that is wrong or strange.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What kind of thing; stable.
     pub code: Flaw,
@@ -235,7 +235,7 @@ impl fmt::Display for Finding {
 }
 
 /// The stable name of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Flaw {
     /// There are no files.
     NoFiles,

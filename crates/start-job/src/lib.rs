@@ -13,7 +13,7 @@ use crosspilot_core::pace::wait_seconds;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
-use crosspilot_core::settings::OtherHosting;
+use crosspilot_core::settings::{ModelSettings, OtherHosting};
 use crosspilot_preflight::{Finding, Flaw, Rows, Verdict, inspect, sentences};
 use crosspilot_training::hold_out::{self, HoldOutError, Plan};
 use crosspilot_training::job_request::{self, JobPlan};
@@ -172,57 +172,19 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     if let Some(from) = lineup.champion.as_ref().and_then(|champion| champion.hosting) {
         settings.deployment.may_follow(&run.endpoint_name(), from)?;
     }
-    let (data, mut verdict) = inspect(&bucket, &run.model, settings).await?;
-    if !verdict.is_fit() {
-        let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
-        return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
-    }
-    // While it waits for its turn, a run is asked again: what it has set aside stays.
-    let hold_out = match record.set_aside {
-        Some(_) => None,
-        None => Some(hold_out::decide(&bucket, &run, settings, &data, &verdict).await?),
-    };
-    if let Some(Plan::Keep(Some(why))) = &hold_out {
-        let test = bucket.uri(&layout::test_prefix(&tenant.prefix, &run.model));
-        let message = format!(
-            "{why}: without a held-out file under {test} the model is judged by Autopilot's own validation alone"
-        );
-        verdict.warn(Flaw::NothingSetAside, message);
-    }
-    let preflight_uri = bucket.write_json(&preflight_key, &verdict).await?;
-
-    let categories = verdict.categories(&settings.target);
-    let set_aside = match &hold_out {
-        Some(Plan::SetAside(split)) => {
-            Some(hold_out::copy(&bucket, &run, settings, split, &categories).await?)
+    let (record, mut verdict) = match record.set_aside {
+        // While it waits for its turn, or was redriven, a run is asked again: it trains on
+        // the copy that it made then, whatever lies in the bucket now.
+        Some(_) => {
+            let key = layout::copied_verdict_key(&tenant.prefix, &run);
+            (record, bucket.read_json(&key).await?)
         }
-        _ => record.set_aside,
+        None => prepare(&app, &bucket, settings, &run, &preflight_key).await?,
     };
-    let features = verdict.features(&settings.target);
-    let booleans = verdict.booleans(&settings.target);
-    let numeric = verdict.numeric(&settings.target);
-    let note = |record: &mut RunRecord| {
-        record.features.clone_from(&features);
-        record.booleans.clone_from(&booleans);
-        record.numeric.clone_from(&numeric);
-        record.set_aside = set_aside;
-    };
-    let record = app.registry.change_run(&run, note).await?;
     if let Some(stop) = record.stop {
         return Err(Error::Stopped(stop));
     }
-    if let Some(record) = verdict.first_record(&settings.target) {
-        let key = layout::first_row_key(&tenant.prefix, &run);
-        bucket.write(&key, "text/csv; charset=utf-8", record).await?;
-    }
-    if let (None, Some(words)) = (set_aside, verdict.words.take()) {
-        let words = words.of(&categories);
-        bucket.write_json(&layout::words_key(&tenant.prefix, &run), &words).await?;
-    }
-    if let Some(specification) = job_request::feature_specification(settings) {
-        let key = job_request::feature_specification_key(&tenant, &run);
-        bucket.write_json(&key, &specification).await?;
-    }
+    let set_aside = record.set_aside;
     // What is copied is plain text, whatever it was.
     verdict.training.gzip &= set_aside.is_none();
     let training = match set_aside {
@@ -244,9 +206,64 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         rows: rows.map(trained),
         rows_exact: rows.is_some_and(|rows| rows.exact),
         set_aside,
-        features: features.len(),
+        features: record.features.len(),
         warnings: verdict.warnings.into_iter().take(WARNINGS).collect(),
         more_warnings,
-        preflight_uri,
+        preflight_uri: bucket.uri(&preflight_key),
     }))
+}
+
+/// Judges the data, sets rows aside of it and keeps what is known of its columns: all
+/// that a job needs, and what comes after it.
+async fn prepare(
+    app: &App,
+    bucket: &Bucket<'_>,
+    settings: &ModelSettings,
+    run: &RunRef,
+    preflight_key: &str,
+) -> Result<(RunRecord, Verdict), Error> {
+    let prefix = &bucket.tenant.prefix;
+    let (data, mut verdict) = inspect(bucket, &run.model, settings).await?;
+    if !verdict.is_fit() {
+        let preflight_uri = bucket.write_json(preflight_key, &verdict).await?;
+        return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
+    }
+    let hold_out = hold_out::decide(bucket, run, settings, &data, &verdict).await?;
+    if let Plan::Keep(Some(why)) = &hold_out {
+        let test = bucket.uri(&layout::test_prefix(prefix, &run.model));
+        let message = format!(
+            "{why}: without a held-out file under {test} the model is judged by Autopilot's own validation alone"
+        );
+        verdict.warn(Flaw::NothingSetAside, message);
+    }
+    bucket.write_json(preflight_key, &verdict).await?;
+
+    let categories = verdict.categories(&settings.target);
+    let set_aside = match &hold_out {
+        Plan::SetAside(split) => {
+            bucket.write_json(&layout::copied_verdict_key(prefix, run), &verdict).await?;
+            Some(hold_out::copy(bucket, run, settings, split, &categories).await?)
+        }
+        Plan::Keep(_) => None,
+    };
+    if let Some(record) = verdict.first_record(&settings.target) {
+        let key = layout::first_row_key(prefix, run);
+        bucket.write(&key, "text/csv; charset=utf-8", record).await?;
+    }
+    if let (None, Some(words)) = (set_aside, verdict.words.take()) {
+        bucket.write_json(&layout::words_key(prefix, run), &words.of(&categories)).await?;
+    }
+    if let Some(specification) = job_request::feature_specification(settings) {
+        let key = job_request::feature_specification_key(bucket.tenant, run);
+        bucket.write_json(&key, &specification).await?;
+    }
+    // Last, and at once: what is noted is not judged again.
+    let note = |record: &mut RunRecord| {
+        record.features = verdict.features(&settings.target);
+        record.booleans = verdict.booleans(&settings.target);
+        record.numeric = verdict.numeric(&settings.target);
+        record.set_aside = set_aside;
+    };
+    let record = app.registry.change_run(run, note).await?;
+    Ok((record, verdict))
 }

@@ -455,7 +455,8 @@ fn problem_differs(
             "problem type",
             asked.problem_type().is_some() && found.problem_type() != asked.problem_type(),
         ),
-        ("mode", found.mode() != asked.mode()),
+        // AUTO may be shown as what it came to.
+        ("mode", asked.mode() != Some(&AutoMlMode::Auto) && found.mode() != asked.mode()),
         ("limits", criteria_differ(asked.completion_criteria(), found.completion_criteria())),
         (
             "feature types",
@@ -700,6 +701,14 @@ mod tests {
         assert_eq!(other(json!({}), limits, &csv()), Some("limits"));
         let weight = model(json!({"mode": "ensembling", "sample_weight": "w"}));
         assert_eq!(other(json!({}), weight, &csv()), Some("sample weight"));
+    }
+
+    #[test]
+    fn a_job_in_auto_mode_may_be_shown_in_the_mode_that_it_came_to() {
+        let model = |mode: &str| json!({"target": "y", "training": {"mode": mode}});
+        let auto = plan(&tenant(json!({})), model("auto"), &csv());
+        let shown = described(&plan(&tenant(json!({})), model("ensembling"), &csv()));
+        assert_eq!(auto.difference(&shown), None);
     }
 
     #[test]

@@ -36,11 +36,11 @@ const STEPS: &[Step] = &[
     step(&["crosspilot-start-job"], Effect::Die(Death::Killed), Some("start-job")),
     step(&["crosspilot-start-job"], Effect::Lose, Some("start-job")),
     step(&["crosspilot-check-status", "\"job\""], Effect::Die(Death::TimedOut), None),
-    step(&["\"do\": \"register\""], Effect::Die(Death::Killed), Some("deploy-best")),
+    step(&["\"do\": \"register\""], Effect::Die(Death::Killed), Some("register")),
     step(&["\"do\": \"score\""], Effect::Lose, Some("score")),
     step(&["crosspilot-check-status", "\"transform\""], Effect::Die(Death::Unanswered), None),
     step(&["\"do\": \"compare\""], Effect::Die(Death::Unanswered), Some("compare")),
-    step(&["\"do\": \"deploy\""], Effect::Lose, Some("deploy-best")),
+    step(&["\"do\": \"deploy\""], Effect::Lose, Some("deploy")),
     step(&["crosspilot-check-status", "\"endpoint\""], Effect::Die(Death::Unknown), None),
     step(&["\"do\": \"conclude\""], Effect::Die(Death::TimedOut), Some("predict")),
     step(&["\"do\": \"settle\""], Effect::Die(Death::Unknown), None),
@@ -237,7 +237,7 @@ fn a_tenant_that_is_suspended_while_its_job_trains_has_it_stopped_at_the_next_lo
         let failure = failed(&customer, &execution).await;
         assert_eq!(
             (&failure["stage"], &failure["code"]),
-            (&"check-status".into(), &"TenantInactive".into())
+            (&"train".into(), &"TenantInactive".into())
         );
         assert_eq!(job_status(&customer, &run).await, "Stopped");
         assert_eq!(left(&customer).await, Vec::<String>::new());
@@ -267,7 +267,7 @@ fn a_job_out_of_reach_is_remembered_and_stopped_when_it_is_in_reach_again() {
         let failure = failed(&customer, &execution).await;
         assert_eq!(
             (&failure["stage"], &failure["code"]),
-            (&"check-status".into(), &"AccessDenied".into())
+            (&"train".into(), &"AccessDenied".into())
         );
         assert_eq!(unsettled(&customer).await, std::slice::from_ref(&run));
         let first = sweep(cloud).await;
@@ -390,7 +390,7 @@ fn an_operators_run_that_fails_while_it_trains_has_its_job_stopped_and_its_outco
         let Some(Outcome::Failed { stage, code, .. }) = &record.outcome else {
             panic!("{:?}: {errors}", record.outcome)
         };
-        assert_eq!((stage.as_str(), code.as_str()), ("check-status", "AccessDenied"));
+        assert_eq!((stage.as_str(), code.as_str()), ("train", "AccessDenied"));
         assert_eq!(job_status(&customer, &record.run).await, "Stopped", "{errors}");
         assert_eq!(left(&customer).await, Vec::<String>::new());
         assert_eq!(unsettled(&customer).await, []);

@@ -23,7 +23,7 @@ fn a_permission_missing_in_the_customers_template_is_named() {
         let failure = customer.failed(&customer.first_execution().await).await;
         assert_eq!(
             (&failure["stage"], &failure["code"]),
-            (&"deploy-best".into(), &"AccessDenied".into())
+            (&"register".into(), &"AccessDenied".into())
         );
         let cause = failure["cause"].as_str().unwrap();
         assert!(cause.contains("is not authorized to perform: sagemaker:CreateModel"), "{cause}");
@@ -187,7 +187,7 @@ fn a_run_that_failed_goes_on_in_another_execution() {
         cloud.inject(fault).await.unwrap();
         customer.give_training_data().await;
         let failed = customer.first_execution().await;
-        assert_eq!(customer.failed(&failed).await["stage"], "deploy-best");
+        assert_eq!(customer.failed(&failed).await["stage"], "deploy");
 
         let redrive = ["run", "redrive", "redriven", "churn"];
         let redriven = crosspilot(&customer, &redrive).await;

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::TenantStatus;
+use crosspilot_local::accounts::SAAS_ACCOUNT;
+use crosspilot_sagemaker_local::authority::Call;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
 use crosspilot_tests::{Customer, all, churn, on_local_cloud, until};
@@ -26,6 +28,8 @@ enum Of {
     Account,
     /// An object of the customer's bucket under this folder.
     Data(&'static str),
+    /// What the run copied of the customer's rows.
+    Copies,
     /// A document of the registry that is about the tenant.
     Registry(&'static str),
 }
@@ -36,6 +40,9 @@ const fn row(operation: &'static str, of: Of, changes: bool) -> Row {
 
 /// A call that only tells people how far a job is: nothing depends on it.
 const COUNT: Row = row("ListCandidatesForAutoMLJob", Of::Account, false);
+
+/// What it copied is taken away at the end; where that fails, it stays for a while.
+const CLEAR: Row = row("s3:DeleteObjects", Of::Copies, true);
 
 /// Every call of a run that trains and deploys, in about the order of the run. How
 /// its upload is let in before is another story: see `gathering`.
@@ -80,6 +87,7 @@ impl Row {
                 format!("{}/crosspilot-results/", tenant.bucket),
                 "customer_trusting_saas".into(),
             ],
+            Of::Copies => vec![tenant.bucket.to_string(), "crosspilot-results/_rows/".into()],
             Of::Data(folder) if lists => {
                 vec![tenant.bucket.to_string(), format!("prefix=crosspilot%2Fchurn%2F{folder}%2F")]
             }
@@ -87,6 +95,14 @@ impl Row {
             Of::Registry("tenants") => vec![format!("tenants/{}.json", tenant.tenant)],
             Of::Registry(documents) => vec![format!("{documents}/{}/", tenant.tenant)],
         }
+    }
+
+    fn name(&self) -> String {
+        let folder = match self.of {
+            Of::Account | Of::Copies => "",
+            Of::Data(folder) | Of::Registry(folder) => folder,
+        };
+        named(self.operation, folder)
     }
 
     /// Whether it is the last call of a run, after which nothing of its purpose is left.
@@ -108,6 +124,48 @@ impl Row {
             effect,
         }
     }
+}
+
+/// The name of a call as in the table: the operation, and the folder of an object.
+fn named(operation: &str, folder: &str) -> String {
+    format!("{operation} {folder}").trim_end().to_owned()
+}
+
+/// The S3 operation of a request to this path, and the key.
+fn s3_call<'a>(call: &'a Call, bucket: &str) -> Option<(&'static str, &'a str)> {
+    let key = call.what.strip_prefix(&format!("/{bucket}"))?.trim_start_matches('/');
+    Some(match (call.method.as_str(), key) {
+        ("GET", "") => ("s3:ListBucket", key),
+        ("GET", _) => ("s3:GetObject", key),
+        ("PUT", _) => ("s3:PutObject", key),
+        ("DELETE", _) => ("s3:DeleteObject", key),
+        ("POST", _) => ("s3:DeleteObjects", key),
+        _ => ("s3:other", key),
+    })
+}
+
+/// A call with the customer's role. What is listed is in the query, which is not kept.
+fn customers_call(call: &Call, customer: &Customer) -> Option<String> {
+    if let Some(operation) = call.what.strip_prefix("sagemaker:") {
+        return Some(operation.to_owned());
+    }
+    let (operation, key) = s3_call(call, customer.tenant.bucket.as_str())?;
+    let folder = match key.strip_prefix("crosspilot/churn/") {
+        Some(below) => below.split('/').next().unwrap_or_default(),
+        None if key.starts_with("crosspilot-results/") => "-results",
+        None => key,
+    };
+    (operation != "s3:ListBucket").then(|| named(operation, folder))
+}
+
+/// A call of a function's own role about this customer's documents.
+fn registry_call(call: &Call, customer: &Customer) -> Option<String> {
+    let bucket = &customer.cloud.vendor().deployment.registry_bucket;
+    let (operation, key) = s3_call(call, bucket)?;
+    let tenant = customer.tenant.tenant.as_str();
+    let (folder, below) = key.split_once('/')?;
+    let about = below == format!("{tenant}.json") || below.starts_with(&format!("{tenant}/"));
+    about.then(|| named(operation, folder))
 }
 
 fn fail(code: &str, status: u16) -> Effect {
@@ -270,17 +328,22 @@ fn a_refusal_ends_in_the_failure_path_and_the_redriven_run_finds_what_is_there()
 }
 
 #[test]
-fn a_figure_for_people_that_cannot_be_had_ends_no_run() {
+fn what_no_run_needs_ends_no_run() {
     on_local_cloud(async |cloud| {
         let denied = vec![fail("AccessDeniedException", 403)];
         // As often as a call is tried.
         let throttled = vec![Effect::Throttle; 3];
-        let cases = [("count-denied", denied), ("count-throttled", throttled)];
-        let cases = cases.map(|(name, effects)| async move {
-            let (customer, execution) = struck(cloud, name.into(), vec![(&COUNT, effects)]).await;
+        let cases = [
+            ("count-denied", &COUNT, denied.clone()),
+            ("count-throttled", &COUNT, throttled.clone()),
+            ("clear-denied", &CLEAR, denied),
+            ("clear-throttled", &CLEAR, throttled),
+        ];
+        let cases = cases.map(|(name, row, effects)| async move {
+            let (customer, execution) = struck(cloud, name.into(), vec![(row, effects)]).await;
             customer.succeeded(&execution).await;
-            all_struck(&customer, &COUNT).await;
-            one_of_each(&customer, COUNT.operation).await;
+            all_struck(&customer, row).await;
+            one_of_each(&customer, row.operation).await;
         });
         all(cases).await;
     });
@@ -312,11 +375,18 @@ fn every_call_of_a_run_is_in_the_table() {
         let account = &customer.tenant.account;
         let role = format!("arn:aws:sts::{account}:assumed-role/customer_trusting_saas/");
         let calls = cloud.authority().calls(&role).await.unwrap();
-        let made: BTreeSet<&str> =
-            calls.iter().filter_map(|call| call.what.strip_prefix("sagemaker:")).collect();
-        let known: BTreeSet<&str> =
-            CALLS.iter().map(|row| row.operation).chain(["AddTags", COUNT.operation]).collect();
-        assert_eq!(made.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new());
+        let of_functions = format!("arn:aws:sts::{SAAS_ACCOUNT}:assumed-role/crosspilot-");
+        let ours = cloud.authority().calls(&of_functions).await.unwrap();
+        let ours = ours.iter().filter_map(|call| registry_call(call, &customer));
+        let made = calls.iter().filter_map(|call| customers_call(call, &customer)).chain(ours);
+        let made: BTreeSet<String> = made.collect();
+        let known: BTreeSet<String> = CALLS.iter().chain([&COUNT, &CLEAR]).map(Row::name).collect();
+        // Tags come with what they are put on, and a session with its purpose.
+        let free = ["AddTags", "sts:AssumeRole", "sts:GetCallerIdentity"].map(str::to_owned);
+        let unknown: Vec<&String> =
+            made.difference(&known).filter(|name| !free.contains(name)).collect();
+        assert_eq!(unknown, Vec::<&String>::new());
+        assert!(made.contains("s3:GetObject train") && made.contains("s3:PutObject runs"));
     });
 }
 

@@ -157,6 +157,55 @@ fn a_run_that_waits_for_the_accounts_quota_copies_its_rows_once() {
 }
 
 #[test]
+fn a_redriven_run_trains_on_its_copy_whatever_lies_in_the_bucket_now() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "copied-then").await;
+        set(&customer, |settings| settings.train_on_upload = false).await;
+        let key = "crosspilot/churn/train/data.csv";
+        customer.put(key, churn(1000, 1)).await;
+        cloud
+            .inject(Fault {
+                operation: "CreateAutoMLJobV2".into(),
+                about: vec![customer.tenant.account.to_string()],
+                after: 0,
+                times: 1,
+                effect: Effect::Fail {
+                    code: "AccessDeniedException".into(),
+                    message: "not yet".into(),
+                    status: 400,
+                },
+            })
+            .await
+            .unwrap();
+        let failure = customer.failed(&customer.start("first").await).await;
+        assert_eq!(failure["code"], "AccessDenied", "{failure}");
+        let registry = &cloud.vendor().registry;
+        let runs = registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
+        let noted = runs[0].clone();
+        assert_eq!(noted.features, ["State", "Calls", "Minutes", "Contract"]);
+        assert!(noted.set_aside.is_some());
+
+        // Its columns in another order, and too few rows to learn from.
+        let reordered: String = churn(100, 2)
+            .lines()
+            .map(|line| {
+                let (first, others) = line.split_once(',').unwrap();
+                let (others, label) = others.rsplit_once(',').unwrap();
+                format!("{others},{first},{label}\n")
+            })
+            .collect();
+        customer.put(key, reordered).await;
+        let execution = cloud.vendor().redrive(&noted.run, false).await.unwrap();
+        let output = customer.succeeded(&execution).await;
+        let record = registry.run(&noted.run).await.unwrap();
+        assert_eq!((&record.features, record.set_aside), (&noted.features, noted.set_aside));
+        let (trained, aside) = split(&customer, &noted.run).await;
+        assert_eq!(trained.len() + aside.len(), 1000);
+        assert_eq!(output["prediction"]["evaluation"]["rows"], aside.len(), "{output}");
+    });
+}
+
+#[test]
 fn a_file_that_was_replaced_since_it_was_listed_is_not_read() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "replaced").await;

@@ -121,7 +121,7 @@ fn a_run_that_failed_keeps_its_rows_for_a_redrive_where_a_rule_of_the_bucket_tak
         let data = churn(1000, 1);
         customer.put("crosspilot/churn/train/data.csv", data.clone()).await;
         let execution = customer.first_execution().await;
-        assert_eq!(customer.failed(&execution).await["stage"], "deploy-best");
+        assert_eq!(customer.failed(&execution).await["stage"], "deploy");
 
         let vendor = cloud.vendor();
         let runs = vendor.registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();

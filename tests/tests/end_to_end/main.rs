@@ -19,6 +19,7 @@ mod hosting;
 mod identities;
 mod leftovers;
 mod local_cloud;
+mod machine_faults;
 mod messy;
 mod odd_keys;
 mod onboarding;

@@ -31,6 +31,9 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "untyped-request",
         "control-plane-type",
         "unknown-account",
+        "results-key-kms",
+        "weighted-columns",
+        "missing-data",
     ];
     assert_eq!(with("open"), open, "{found:#}");
     assert_eq!(found["left"], serde_json::json!([]), "{found:#}");

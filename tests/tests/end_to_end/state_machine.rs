@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crosspilot_core::stage::Stage;
 use serde_json::{Map, Value};
 
 const DEFINITIONS: [(&str, &str); 4] = [
@@ -280,6 +281,26 @@ fn python(script: &str, argument: &str) {
 #[test]
 fn every_expression_has_a_value_whatever_error_is_caught() {
     python("tests/end_to_end/expressions.py", "../statemachine");
+}
+
+#[test]
+fn a_failure_is_named_by_the_stage_of_its_state_as_everywhere() {
+    let machine: Value = serde_json::from_str(DEFINITIONS[0].1).unwrap();
+    let mut named = 0;
+    for (name, state) in machine["States"].as_object().unwrap() {
+        let stage = Stage::of_state(name).map(Stage::as_str);
+        let routes = ["Catch", "Choices"].into_iter().filter_map(|key| state[key].as_array());
+        for route in routes.flatten() {
+            let failure = &route["Assign"]["failure"];
+            if let Some(told) = failure["stage"].as_str() {
+                named += 1;
+                assert_eq!(Some(told), stage, "{name}");
+            }
+        }
+        let ends = matches!(state["Type"].as_str().unwrap(), "Succeed" | "Fail");
+        assert_eq!(stage.is_none(), ends, "{name} has no stage");
+    }
+    assert!(named > 15, "{named}");
 }
 
 #[test]

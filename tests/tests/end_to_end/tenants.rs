@@ -122,13 +122,15 @@ fn a_status_changes_only_as_it_may_and_never_without_a_trace() {
         assert!(vendor.set_status(id, TenantStatus::Active).await.is_err());
 
         let trail = vendor.registry.audit_trail(id).await.unwrap();
-        let actions: Vec<&str> = trail.iter().map(|entry| entry.action.as_str()).collect();
+        let actions: Vec<&str> = trail.entries.iter().map(|entry| entry.action.as_str()).collect();
         let expected = ["add", "active", "set model churn", "suspended", "offboarding", "deleted"];
         assert_eq!(actions, expected);
-        for entry in &trail {
+        for entry in &trail.entries {
             assert_eq!(entry.by, format!("arn:aws:iam::{SAAS_ACCOUNT}:root"));
         }
-        assert!(!serde_json::to_string(&trail).unwrap().contains(added.external_id.as_str()));
+        assert!(
+            !serde_json::to_string(&trail.entries).unwrap().contains(added.external_id.as_str())
+        );
     });
 }
 
@@ -208,6 +210,13 @@ fn a_broken_document_is_an_error_of_its_own_tenant() {
             assert!(!error.to_string().contains(whole.external_id.as_str()), "{error}");
             assert_eq!(vendor.registry.tenant(&whole.tenant).await.unwrap(), whole);
         }
+        // The same of what is written of its past.
+        let key = "audit/whole/0-broken.json";
+        let put = s3.put_object().bucket(&vendor.deployment.registry_bucket).key(key);
+        put.body(ByteStream::from_static(b"{")).send().await.unwrap();
+        let trail = vendor.registry.audit_trail(&whole.tenant).await.unwrap();
+        assert_eq!(trail.entries.len(), 1, "{trail:?}");
+        assert_eq!(trail.broken.iter().map(|(key, _)| key).collect::<Vec<_>>(), [key]);
         let ids = vendor.registry.tenants().await.unwrap();
         assert!(ids.contains(&broken.tenant) && ids.contains(&whole.tenant));
         // Off the scheduled rounds of other tests.

@@ -181,7 +181,7 @@ fn drift_suspends_the_tenant_and_says_so() {
         };
         assert_eq!(events.iter().filter(about).count(), 1, "{events:?}");
         let trail = vendor.registry.audit_trail(id).await.unwrap();
-        let last = trail.last().unwrap();
+        let last = trail.entries.last().unwrap();
         assert_eq!(last.action, "suspend: TrustTooOpen");
         assert!(last.by.contains("assumed-role/crosspilot-assume/"), "{}", last.by);
 

@@ -65,7 +65,7 @@ fn a_redriven_run_keeps_the_columns_that_its_job_was_trained_on() {
         let account = customer.tenant.account.as_str();
         inject(&customer, "CreateEndpointConfig", account, "AccessDeniedException", 400).await;
         let first = train(&customer, churn(700, 1)).await;
-        assert_eq!(customer.failed(&first).await["stage"], "deploy-best");
+        assert_eq!(customer.failed(&first).await["stage"], "deploy");
         let registry = &cloud.vendor().registry;
         let runs = registry.runs(&customer.tenant.tenant, &customer.model).await.unwrap();
         let run = runs[0].run.clone();

@@ -41,8 +41,8 @@ pub(crate) const DOUBTS: &[Doubt] = &[
     asked("one-container", "ENSEMBLING gives models of one container"),
     asked("container-form", "a described model is recognised in whichever form it is shown"),
     asked("instance-memory", "the default instance type loads the model and answers"),
-    asked("session-policies", "STS packs the session policy of every purpose"),
-    asked("results-key", "results are encrypted as the bucket says"),
+    asked("session-policies", "STS packs the session policies of a run, also with long names"),
+    asked("results-key", "results are encrypted as the bucket's default without a key says"),
     asked("scaling-registered", "the narrow permissions suffice to register a scalable target"),
     asked("api-token", "the API refuses a caller without a token"),
     asked("api-answers", "the API answers a caller with a token"),
@@ -109,6 +109,21 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "unknown-account",
         "an account that does not exist is refused when it is admitted to the event bus",
         "crosspilot tenant add nobody --account 999999999999 --region REGION",
+    ),
+    by_hand(
+        "results-key-kms",
+        "where the bucket's default is a customer-managed key (KmsKeyArn), results are encrypted with it",
+        "aws s3api head-object --bucket BUCKET --key KEY, of a result and of an upload",
+    ),
+    by_hand(
+        "weighted-columns",
+        "a model that was trained with sample weights or a choice of features is asked with all columns but the target",
+        "crosspilot run start TENANT MODEL, with training.sample_weight and training.features in its settings",
+    ),
+    by_hand(
+        "missing-data",
+        "a job whose data is not there is made, and fails later",
+        "aws sagemaker create-auto-ml-job-v2 with a training channel under which nothing lies",
     ),
 ];
 

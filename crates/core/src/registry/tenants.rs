@@ -21,6 +21,15 @@ pub struct Change<'a> {
     pub action: &'a str,
 }
 
+/// A tenant's audit trail.
+#[derive(Debug, Clone, Default)]
+pub struct AuditTrail {
+    /// Its entries, oldest first.
+    pub entries: Vec<AuditEntry>,
+    /// Keys of those that cannot be read, with the reason.
+    pub broken: Vec<(String, String)>,
+}
+
 /// One entry of a tenant's audit trail. It is written before the change, so
 /// that no change goes without one; an entry whose `replaces` the registry
 /// bucket never had as a version lost a race and changed nothing.
@@ -158,15 +167,18 @@ impl Registry {
         step(&before, status)
     }
 
-    /// A tenant's audit trail, oldest first.
-    pub async fn audit_trail(&self, id: &TenantId) -> Result<Vec<AuditEntry>, RegistryError> {
-        let mut entries = Vec::new();
+    /// A tenant's audit trail, oldest first. An entry that cannot be read hides none of
+    /// the others.
+    pub async fn audit_trail(&self, id: &TenantId) -> Result<AuditTrail, RegistryError> {
+        let mut trail = AuditTrail::default();
         for key in self.keys(&format!("audit/{id}/")).await? {
-            if let Some(entry) = self.read::<AuditEntry>(&key).await? {
-                entries.push(entry.document);
+            match self.read::<AuditEntry>(&key).await {
+                Ok(entry) => trail.entries.extend(entry.map(|entry| entry.document)),
+                Err(RegistryError::Broken { key, reason }) => trail.broken.push((key, reason)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(entries)
+        Ok(trail)
     }
 
     async fn note(

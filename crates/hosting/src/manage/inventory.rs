@@ -18,10 +18,11 @@ use crosspilot_core::manage::{
 };
 use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Lineup, OwnCalls, seconds};
+use crosspilot_core::registry::{Lineup, OwnCalls, RegistryError, seconds};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::Hosting;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
 use super::account::{Resource, Search, moment};
@@ -31,18 +32,23 @@ use crate::{Error, found};
 /// CloudWatch keeps what happened for 455 days.
 const MOST_DAYS: u16 = 455;
 const DAY: u64 = 86_400;
+/// How many endpoints are looked at at once: one after the other, a tenant of a hundred
+/// models would take longer than the function may.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// Looks at everything, with predictions counted in the last days.
 pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<Progress, Error> {
     let session = open(app, tenant, Purpose::TakeStock).await?;
     let sagemaker = session.sagemaker();
     let search = Search { sagemaker: &sagemaker, tenant, model: None };
-    let mut endpoints = BTreeMap::new();
-    for endpoint in search.endpoints().await?.ours {
-        let own = app.registry.own_calls(&tenant.tenant, &endpoint.model).await?;
+    let stock = async |endpoint: Resource| {
+        let own = own_calls(app, tenant, &endpoint.model).await?;
         let stock = look(&session, &sagemaker, &endpoint.name, &own, days).await?;
-        endpoints.insert(endpoint.model, stock);
-    }
+        Ok::<_, Error>((endpoint.model, stock))
+    };
+    let ours = stream::iter(search.endpoints().await?.ours);
+    let mut endpoints: BTreeMap<ModelName, Option<EndpointStock>> =
+        ours.map(stock).buffer_unordered(LOOKS_AT_ONCE).try_collect().await?;
     let mut names: Vec<ModelName> = tenant.models.keys().chain(endpoints.keys()).cloned().collect();
     names.sort();
     names.dedup();
@@ -69,15 +75,14 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
     let session = open(app, tenant, Purpose::TakeStock).await?;
     let sagemaker = session.sagemaker();
     let search = Search { sagemaker: &sagemaker, tenant, model: None };
-    let mut idle = Vec::new();
-    for endpoint in search.endpoints().await?.ours {
+    let look_at = async |endpoint: Resource| {
         let settings = tenant.models.get(&endpoint.model);
         let limit = settings.and_then(|settings| settings.deployment.remove_after_idle_days);
         // Whichever comes first is looked at: a model may be quicker than the report.
         let mut counts = vec![days];
         counts.extend(limit);
         counts.sort_unstable();
-        let own = app.registry.own_calls(&tenant.tenant, &endpoint.model).await?;
+        let own = own_calls(app, tenant, &endpoint.model).await?;
         let mut idle_stock = None;
         for days in counts {
             let stock = look(&session, &sagemaker, &endpoint.name, &own, days).await?;
@@ -86,12 +91,15 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
                 None => break,
             }
         }
-        let Some(stock) = idle_stock else { continue };
-        let removed = is_due(&stock, limit);
-        let Resource { name, model, .. } = endpoint.clone();
-        idle.push((endpoint, Idle { model, endpoint: name, days: stock.days, removed }));
-    }
-    let (found, mut endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().unzip();
+        Ok::<_, Error>(idle_stock.map(|stock| {
+            let removed = is_due(&stock, limit);
+            let Resource { name, model, .. } = endpoint.clone();
+            (endpoint, Idle { model, endpoint: name, days: stock.days, removed })
+        }))
+    };
+    let ours = stream::iter(search.endpoints().await?.ours);
+    let idle: Vec<_> = ours.map(look_at).buffered(LOOKS_AT_ONCE).try_collect().await?;
+    let (found, mut endpoints): (Vec<Resource>, Vec<Idle>) = idle.into_iter().flatten().unzip();
     for (endpoint, idle) in found.iter().zip(&mut endpoints) {
         if idle.removed {
             idle.removed = retire(app, tenant, endpoint).await?;
@@ -104,6 +112,18 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
         events::announce(app, "Crosspilot Endpoint Idle", &detail).await?;
     }
     Ok(done(Report::Idle { endpoints }))
+}
+
+/// The calls of a model that are ours. Where their document cannot be read, all calls
+/// count as predictions: nothing is called idle for it, and the other models are seen.
+async fn own_calls(app: &App, tenant: &Tenant, model: &ModelName) -> Result<OwnCalls, Error> {
+    match app.registry.own_calls(&tenant.tenant, model).await {
+        Err(error @ RegistryError::Broken { .. }) => {
+            tracing::warn!(tenant = %tenant.tenant, %model, "own calls are not told apart: {error}");
+            Ok(OwnCalls::default())
+        }
+        found => Ok(found?),
+    }
 }
 
 /// Whether an idle endpoint is to be removed. One that moves is looked at again

@@ -1,0 +1,79 @@
+//! The stages of a run: one vocabulary for the state machine, the failure of a run, its
+//! events and records, and the command line.
+
+use std::fmt;
+
+/// Where a run is, or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Which tenant it is for, and whether its trust holds.
+    Assume,
+    /// Uploads gather, and another run trains.
+    Gather,
+    /// The data is judged, and the job is started.
+    StartJob,
+    /// The job trains.
+    Train,
+    /// The best candidate becomes a model.
+    Register,
+    /// The model answers held-out rows.
+    Score,
+    /// Challenger and champion are measured.
+    Compare,
+    /// The gate decides, and the endpoint moves.
+    Deploy,
+    /// The first prediction is asked, and the report is written.
+    Predict,
+    /// What is left is cleared away.
+    Settle,
+    /// The end is noted and told.
+    Report,
+}
+
+impl Stage {
+    /// Its name, wherever it is told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Assume => "assume",
+            Stage::Gather => "gather",
+            Stage::StartJob => "start-job",
+            Stage::Train => "train",
+            Stage::Register => "register",
+            Stage::Score => "score",
+            Stage::Compare => "compare",
+            Stage::Deploy => "deploy",
+            Stage::Predict => "predict",
+            Stage::Settle => "settle",
+            Stage::Report => "report",
+        }
+    }
+
+    /// The stage that a state of `statemachine/train.asl.json` belongs to; none of those in
+    /// which an execution ends.
+    pub fn of_state(state: &str) -> Option<Self> {
+        Some(match state {
+            "Assume" | "Decision" => Stage::Assume,
+            "Gather" | "GatherState" | "WaitToGather" => Stage::Gather,
+            "StartJob" | "JobState" | "WaitForTurn" => Stage::StartJob,
+            "WaitForJob" | "CheckJob" | "JobPhase" => Stage::Train,
+            "RegisterModel" => Stage::Register,
+            "Score" | "ScoreState" | "WaitToScore" | "WaitForScores" | "CheckScores"
+            | "ScoresPhase" => Stage::Score,
+            "Compare" => Stage::Compare,
+            "DeployBest" | "DeployState" | "WaitToDeploy" | "WaitForEndpoint" | "CheckEndpoint"
+            | "EndpointPhase" => Stage::Deploy,
+            "Conclude" => Stage::Predict,
+            "Settle" | "Settled" | "WaitToSettle" => Stage::Settle,
+            "NoteFailure" | "ReportFailure" | "NoteCompletion" | "ReportCompletion" => {
+                Stage::Report
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
