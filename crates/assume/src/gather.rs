@@ -38,12 +38,7 @@ pub enum Answer {
     /// It may: it is the one that trains.
     Go,
     /// Not yet.
-    Waiting {
-        /// When to ask again.
-        wait_seconds: u32,
-        /// What is waited for.
-        reason: String,
-    },
+    Waiting(pace::Waiting),
 }
 
 /// Asks whether a run may train now. Once it may, asking again says so again.
@@ -68,15 +63,15 @@ pub(crate) async fn turn(app: &App, asking: Asking) -> Result<Answer, Error> {
         .await?;
     let answer = match turn {
         Turn::Go => Answer::Go,
-        Turn::Gathering(seconds) => Answer::Waiting {
+        Turn::Gathering(seconds) => Answer::Waiting(pace::Waiting {
             // What took long to come is looked for less often, as a job is.
             wait_seconds: (waited / 10.0).min(1200.0).max(seconds.ceil()) as u32,
             reason: format!("uploads still come: it trains {quiet} s after the last one"),
-        },
-        Turn::Behind(training) => Answer::Waiting {
-            wait_seconds: pace::wait_seconds(waited),
-            reason: format!("run {} trains", training.run),
-        },
+        }),
+        Turn::Behind(training) => {
+            let reason = format!("run {} trains", training.run);
+            Answer::Waiting(pace::Waiting::after(waited, reason))
+        }
     };
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?answer, "its turn?");
     Ok(answer)

@@ -221,12 +221,6 @@ impl CallError {
         &self.message
     }
 
-    /// Whether SageMaker says that something does not exist: most of its operations do
-    /// so with a ValidationException "Could not find ...".
-    pub fn is_missing(&self) -> bool {
-        self.code == Code::NotFound || self.message.contains("ould not find")
-    }
-
     /// The answer to `operation` on `resource` began well and broke off.
     pub fn broken_off(
         operation: &'static str,

@@ -25,6 +25,7 @@ pub mod pace;
 pub mod policy;
 pub mod registry;
 pub mod run;
+pub mod sagemaker;
 pub mod said;
 pub mod session;
 pub mod settings;

@@ -1,5 +1,23 @@
 //! How long to wait before the next look at something that takes its time.
 
+use serde::Serialize;
+
+/// Something has to end first: ask again later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// What for, as a sentence.
+    pub reason: String,
+    /// Seconds until the next attempt.
+    pub wait_seconds: u32,
+}
+
+impl Waiting {
+    /// Waits for a tenth of what has passed.
+    pub fn after(elapsed_seconds: f64, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), wait_seconds: wait_seconds(elapsed_seconds) }
+    }
+}
+
 /// Seconds until the next look: a tenth of what has passed, so that nothing is
 /// noticed more than a tenth late, between 5 seconds and an hour. Thirty days then
 /// take about 800 looks, and all waits of a run, within the two months that it may

@@ -4,7 +4,7 @@
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::operation::describe_transform_job::DescribeTransformJobOutput;
 use crosspilot_core::aws::sagemaker::types::{
-    AssemblyType, BatchStrategy, S3DataType, SplitType, Tag, TransformDataSource, TransformInput,
+    AssemblyType, BatchStrategy, S3DataType, SplitType, TransformDataSource, TransformInput,
     TransformInstanceType, TransformJobStatus, TransformOutput, TransformResources,
     TransformS3DataSource,
 };
@@ -13,10 +13,11 @@ use crosspilot_core::decision::Comparison;
 use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace;
+use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
 use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
+use crosspilot_core::sagemaker::{Ensured, ensure, tags};
 use crosspilot_core::settings::Problem;
 use crosspilot_core::tenant::{Encryption, Tenant};
 use crosspilot_inference::csv_text_of;
@@ -62,12 +63,7 @@ pub enum Scored {
         comparison: Comparison,
     },
     /// The account's quota is used up: ask again.
-    Waiting {
-        /// What for, as a sentence.
-        reason: String,
-        /// Seconds until the next attempt.
-        wait_seconds: u32,
-    },
+    Waiting(Waiting),
 }
 
 /// Where the rows of a run's scoring lie.
@@ -146,6 +142,7 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
             Ok(Scored::Scoring { transform, rows })
         }
         Err(Error::Call(error)) => Ok(without_a_job(error, request.elapsed_seconds)?),
+        Err(error @ Error::Unscorable { .. }) => Ok(unscored(&error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -153,15 +150,12 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
 /// What becomes of a run whose transform job was refused so many seconds after the
 /// first attempt.
 fn without_a_job(error: CallError, elapsed_seconds: f64) -> Result<Scored, CallError> {
-    let waiting = |reason| {
-        let wait_seconds = pace::wait_seconds(elapsed_seconds);
-        Ok(Scored::Waiting { reason, wait_seconds })
-    };
+    let waiting = |reason| Ok(Scored::Waiting(Waiting::after(elapsed_seconds, reason)));
     // SageMaker may not see yet what it has just made.
     if error.is_missing() && elapsed_seconds < LAG_SECONDS {
         return waiting(format!("the model does not show yet: {}", error.message()));
     }
-    if error.aws_code() != "ResourceLimitExceeded" {
+    if !error.is_over_quota() {
         return Err(error);
     }
     let reason = format!("the account's quota leaves no instance to score on: {}", error.message());
@@ -233,20 +227,16 @@ impl ScoringJob<'_> {
         let mut attempt = 1;
         loop {
             let name = self.run.scoring_name(attempt);
-            let error = match self.create(sagemaker, &name).await {
-                Ok(()) => return Ok(name),
-                Err(error) if error.aws_code() == "ResourceInUse" => error,
-                Err(error) => return Err(error.into()),
+            let describe = async || {
+                let found = sagemaker.describe_transform_job().transform_job_name(&name);
+                found.send().await.named("sagemaker:DescribeTransformJob", &name)
             };
-            let found = sagemaker
-                .describe_transform_job()
-                .transform_job_name(&name)
-                .send()
-                .await
-                .named("sagemaker:DescribeTransformJob", &name)?;
-            if let Some(what) = self.difference(&found) {
-                return Err(Error::Foreign { job: name, what });
-            }
+            let created = self.create(sagemaker, &name).await;
+            let found = match ensure(created, describe, |found| self.difference(found)).await? {
+                Ensured::Created => return Ok(name),
+                Ensured::Adopted(found) => found,
+                Ensured::Foreign(what) => return Err(Error::Foreign { job: name, what }),
+            };
             let failed = matches!(
                 found.transform_job_status(),
                 Some(TransformJobStatus::Failed | TransformJobStatus::Stopped)
@@ -254,7 +244,7 @@ impl ScoringJob<'_> {
             match failed {
                 false => return Ok(name),
                 true if attempt < SCORING_ATTEMPTS => attempt += 1,
-                true => return Err(error.into()),
+                true => return Err(Error::Unscorable { job: name }),
             }
         }
     }
@@ -283,8 +273,6 @@ impl ScoringJob<'_> {
             .instance_count(1)
             .set_volume_kms_key_id(volume_key)
             .build();
-        let tags = self.tenant.tags_of(self.run).into_iter();
-        let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build());
         sagemaker
             .create_transform_job()
             .transform_job_name(name)
@@ -296,7 +284,7 @@ impl ScoringJob<'_> {
             .transform_input(input)
             .transform_output(output)
             .transform_resources(resources)
-            .set_tags(Some(tags.collect()))
+            .set_tags(Some(tags(self.tenant, self.run)))
             .send()
             .await
             .named("sagemaker:CreateTransformJob", name)?;
@@ -342,7 +330,7 @@ mod tests {
     fn a_model_just_registered_may_take_a_while_to_be_found() {
         let missing = || refused("ValidationException", "Could not find model \"m\".");
         for elapsed in [0.0, LAG_SECONDS - 1.0] {
-            let Scored::Waiting { reason, wait_seconds } =
+            let Scored::Waiting(Waiting { reason, wait_seconds }) =
                 without_a_job(missing(), elapsed).unwrap()
             else {
                 panic!("{elapsed}")
@@ -358,7 +346,7 @@ mod tests {
     fn a_quota_is_waited_for_and_what_is_wrong_is_not() {
         let full = || refused("ResourceLimitExceeded", "0 of 0 ml.m5.large");
         let waits = without_a_job(full(), QUOTA_SECONDS).unwrap();
-        assert!(matches!(waits, Scored::Waiting { .. }), "{waits:?}");
+        assert!(matches!(waits, Scored::Waiting(_)), "{waits:?}");
         let gives_up = without_a_job(full(), QUOTA_SECONDS + 1.0).unwrap();
         assert!(matches!(gives_up, Scored::Unscored { .. }), "{gives_up:?}");
         assert!(without_a_job(refused("ValidationException", "no such type"), 0.0).is_err());

@@ -7,20 +7,22 @@ use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::execution::{self, Life};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace;
+use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, RegistryError, Serving, model_settings};
 use crosspilot_core::run::RunRef;
+use crosspilot_core::sagemaker::tags;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{ModelSettings, Traffic};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::endpoint::{self, Action, Endpoint, Step};
 use crate::endpoint_config::EndpointConfig;
 use crate::gate::{Contest, decide};
+use crate::mover::{Moved, Target};
 use crate::settle::Scene;
-use crate::{Error, Waiting, scaling, tags};
 
 /// How long a challenger may be on its way before it counts as given up, if it
 /// cannot be told whether its run still works on it, and besides the time that its
@@ -161,8 +163,7 @@ pub async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error> {
 }
 
 fn waiting(reason: String, elapsed_seconds: f64) -> Deployed {
-    let wait_seconds = pace::wait_seconds(elapsed_seconds);
-    Deployed::Waiting(Waiting { reason, wait_seconds })
+    Deployed::Waiting(Waiting::after(elapsed_seconds, reason))
 }
 
 /// Another run moves the endpoint. It gets its time; if it was given up, the
@@ -278,58 +279,29 @@ impl Plan<'_> {
         found: Option<Endpoint>,
         champion: Option<&Serving>,
     ) -> Result<Result<Action, String>, Error> {
-        let sagemaker = self.session.sagemaker();
         let Serving { run, endpoint: name, variant, .. } = &self.challenger;
         let config = run.deployment_name();
         let wait = |what: &str| Ok(Err(format!("endpoint {name} {what}")));
-        let step = endpoint::step(found.as_ref(), &config);
+        let guard = endpoint::guard(&self.settings.deployment)
+            .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
+        let tags = tags(self.tenant, run);
+        let target = Target { endpoint: name, config: &config, guard, tags };
+        let step = target.step(found.as_ref());
         if matches!(step, Step::Adopt | Step::Create | Step::Update) && !self.challenge().await? {
             return wait("was just taken by another run");
         }
-        match step {
-            Step::Adopt => Ok(Ok(Action::Adopted)),
-            Step::Wait => {
-                let status = found.map(|found| found.status).unwrap_or_default();
-                wait(&format!("is {status} and has to end that first"))
+        if matches!(step, Step::Create | Step::Update) {
+            let instances = found.as_ref().and_then(Endpoint::instances);
+            if !self.config().create(&self.session.sagemaker(), instances).await? {
+                return wait("waits for its new model to show");
             }
-            Step::ClearAway => {
-                endpoint::delete(&sagemaker, name).await?;
-                wait("is left of a failed attempt and is being cleared away")
-            }
-            Step::Create => {
-                if !self.config().create(&sagemaker, None).await? {
-                    return wait("waits for its new model to show");
-                }
-                let tags = tags(self.tenant, run);
-                match endpoint::create(&sagemaker, name, &config, tags).await {
-                    Ok(()) => Ok(Ok(Action::Created)),
-                    // SageMaker may not see yet what it has just made.
-                    Err(error) if error.is_missing() => wait("waits for its new config to show"),
-                    Err(error) => Err(error.into()),
-                }
-            }
-            Step::Update => {
-                let kind = self.settings.deployment.hosting.kind();
-                let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
-                let variants = found.map(|found| found.variants).unwrap_or_default();
-                let instances = variants.iter().filter_map(|(_, instances)| *instances).max();
-                if !self.config().create(&sagemaker, instances).await? {
-                    return wait("waits for its new model to show");
-                }
-                scaling::deregister(&self.session.auto_scaling(), name, &variants).await?;
-                if replaced {
-                    endpoint::delete(&sagemaker, name).await?;
-                    return wait(&format!("is being replaced by one that is {kind}"));
-                }
-                let guard = endpoint::guard(&self.settings.deployment)
-                    .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
-                match endpoint::update(&sagemaker, name, &config, guard).await {
-                    Ok(true) => Ok(Ok(Action::Updated)),
-                    Ok(false) => wait("has to end first what it is doing"),
-                    Err(error) if error.is_missing() => wait("waits for its new config to show"),
-                    Err(error) => Err(error.into()),
-                }
-            }
+        }
+        match target.advance(&self.session, found).await {
+            Ok(Moved::OnItsWay(action)) => Ok(Ok(action)),
+            Ok(Moved::Waits(what)) => wait(&what),
+            // SageMaker may not see yet what it has just made.
+            Err(error) if error.is_missing() => wait("waits for its new config to show"),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -7,11 +7,10 @@ use crosspilot_core::aws::sagemaker::types::{
     DeploymentConfig, EndpointStatus, ProductionVariantSummary, Tag, TrafficRoutingConfig,
     TrafficRoutingConfigType,
 };
-use crosspilot_core::error::{CallError, Code, Coded, Named};
+use crosspilot_core::error::{CallError, Named};
+use crosspilot_core::sagemaker;
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind, Traffic, Update};
 use serde::Serialize;
-
-use crate::existed;
 
 /// How long SageMaker watches the alarms after all traffic has moved at once.
 const BAKING_SECONDS: i32 = 300;
@@ -47,7 +46,7 @@ impl Endpoint {
     /// Looks at it; nothing if there is none.
     pub(crate) async fn find(sagemaker: &Client, name: &str) -> Result<Option<Self>, CallError> {
         let found = sagemaker.describe_endpoint().endpoint_name(name).send().await;
-        let found = crate::found(found.named("sagemaker:DescribeEndpoint", name))?;
+        let found = sagemaker::found(found.named("sagemaker:DescribeEndpoint", name))?;
         Ok(found.as_ref().map(Self::of))
     }
 
@@ -69,6 +68,11 @@ impl Endpoint {
             pending: pending.and_then(|p| p.endpoint_config_name()).map(str::to_owned),
             variants: found.production_variants().iter().filter_map(variant).collect(),
         }
+    }
+
+    /// How many instances its variant with the most of them has; none without instances.
+    pub(crate) fn instances(&self) -> Option<i32> {
+        self.variants.iter().filter_map(|(_, instances)| *instances).max()
     }
 
     /// Whether it answers requests.
@@ -134,7 +138,10 @@ pub(crate) async fn create(
         .send()
         .await
         .named("sagemaker:CreateEndpoint", name);
-    existed(created).map(drop)
+    match created {
+        Err(error) if error.exists_already() => Ok(()),
+        created => created.map(drop),
+    }
 }
 
 /// Moves it to another config. `false` if it is busy.
@@ -168,11 +175,7 @@ pub(crate) async fn delete(sagemaker: &Client, name: &str) -> Result<bool, CallE
 fn unless_busy<T>(changed: Result<T, CallError>) -> Result<bool, CallError> {
     match changed {
         Ok(_) => Ok(true),
-        Err(error)
-            if error.code() == Code::RequestInvalid && error.message().contains("in-progress") =>
-        {
-            Ok(false)
-        }
+        Err(error) if error.is_busy() => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,7 @@
 //! What an endpoint runs on and keeps: its config.
 
 use crosspilot_core::aws::sagemaker::Client;
+use crosspilot_core::aws::sagemaker::operation::describe_endpoint_config::DescribeEndpointConfigOutput;
 use crosspilot_core::aws::sagemaker::types::{
     CaptureContentTypeHeader, CaptureMode, CaptureOption, DataCaptureConfig, ProductionVariant,
     ProductionVariantInstanceType, ProductionVariantServerlessConfig,
@@ -8,10 +9,11 @@ use crosspilot_core::aws::sagemaker::types::{
 use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::layout;
 use crosspilot_core::registry::Serving;
+use crosspilot_core::sagemaker::{Ensured, ensure, tags};
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind};
 use crosspilot_core::tenant::Tenant;
 
-use crate::{Error, existed, tags};
+use crate::Error;
 
 fn kind(variant: &ProductionVariant) -> HostingKind {
     match variant.serverless_config() {
@@ -55,29 +57,33 @@ impl EndpointConfig<'_> {
             .send()
             .await
             .named("sagemaker:CreateEndpointConfig", &name);
-        match existed(created) {
-            Ok(false) => return Ok(true),
-            Ok(true) => {}
-            Err(error) if error.is_missing() => return Ok(false),
-            Err(error) => return Err(error.into()),
+        let describe = async || {
+            let found = sagemaker.describe_endpoint_config().endpoint_config_name(&name);
+            found.send().await.named("sagemaker:DescribeEndpointConfig", &name)
+        };
+        match ensure(created, describe, |found| self.difference(found, &name)).await {
+            Ok(Ensured::Created | Ensured::Adopted(_)) => Ok(true),
+            Ok(Ensured::Foreign(what)) => {
+                Err(Error::Foreign { resource: format!("endpoint config {name}"), what })
+            }
+            Err(error) if error.is_missing() => Ok(false),
+            Err(error) => Err(error.into()),
         }
-        let found = sagemaker
-            .describe_endpoint_config()
-            .endpoint_config_name(&name)
-            .send()
-            .await
-            .named("sagemaker:DescribeEndpointConfig", &name)?;
+    }
+
+    /// What makes a config found under our name another one, if anything.
+    fn difference(&self, found: &DescribeEndpointConfigOutput, name: &str) -> Option<&'static str> {
         let first = found.production_variants().first();
-        let kind = first.map(kind);
-        let foreign = |what| Error::Foreign { resource: format!("endpoint config {name}"), what };
-        if first.and_then(ProductionVariant::model_name) != Some(&name) {
-            Err(foreign("model"))
-        } else if first.and_then(ProductionVariant::variant_name) != Some(variant) {
-            Err(foreign("variant name"))
-        } else if kind != Some(self.deployment.hosting.kind()) {
-            Err(foreign("kind of hosting"))
+        if first.and_then(ProductionVariant::model_name) != Some(name) {
+            Some("model")
+        } else if first.and_then(ProductionVariant::variant_name)
+            != Some(self.serving.variant.as_str())
+        {
+            Some("variant name")
+        } else if first.map(kind) != Some(self.deployment.hosting.kind()) {
+            Some("kind of hosting")
         } else {
-            Ok(true)
+            None
         }
     }
 

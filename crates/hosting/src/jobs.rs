@@ -3,6 +3,7 @@
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::error::{CallError, Code, Coded, Named};
 use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
+use crosspilot_core::sagemaker;
 use crosspilot_core::session::CustomerSession;
 
 /// A job of a run, after it was told to stop.
@@ -43,7 +44,7 @@ async fn stop_training(sagemaker: &Client, run: &RunRef) -> Result<Option<Job>, 
     let name = run.job_name();
     let found = sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&name).send().await;
     let found = found.named("sagemaker:DescribeAutoMLJobV2", &name);
-    let Some(found) = crate::found(found)? else { return Ok(None) };
+    let Some(found) = sagemaker::found(found)? else { return Ok(None) };
     let status = found.auto_ml_job_status().map_or("Unknown", |status| status.as_str());
     let mut job = Job { name, status: status.to_owned() };
     if must_stop(&job) && is_of(sagemaker, found.auto_ml_job_arn(), run).await? {
@@ -61,7 +62,7 @@ async fn stop_scoring(
 ) -> Result<Option<Job>, CallError> {
     let found = sagemaker.describe_transform_job().transform_job_name(&name).send().await;
     let found = found.named("sagemaker:DescribeTransformJob", &name);
-    let Some(found) = crate::found(found)? else { return Ok(None) };
+    let Some(found) = sagemaker::found(found)? else { return Ok(None) };
     let status = found.transform_job_status().map_or("Unknown", |status| status.as_str());
     let mut job = Job { name, status: status.to_owned() };
     if must_stop(&job) && is_of(sagemaker, found.transform_job_arn(), run).await? {
@@ -99,7 +100,7 @@ async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bo
     let mut pages = sagemaker.list_tags().resource_arn(arn).into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = page.named("sagemaker:ListTags", arn);
-        let Some(page) = crate::found(page)? else { return Ok(false) };
+        let Some(page) = sagemaker::found(page)? else { return Ok(false) };
         for tag in page.tags() {
             wanted.retain(|(key, value)| tag.key() != Some(key) || tag.value() != Some(value));
         }

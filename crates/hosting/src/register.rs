@@ -9,12 +9,13 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
 use crosspilot_core::run::RunRef;
+use crosspilot_core::sagemaker::{Ensured, ensure, tags};
 use crosspilot_core::settings::{Deployment, Hosting};
 use crosspilot_core::tenant::{Network, Tenant};
 use serde::{Deserialize, Serialize};
 
 use crate::response_keys::{self, Container, RESPONSE_KEYS, shake_hands};
-use crate::{Error, existed, gate, tags};
+use crate::{Error, gate};
 
 /// Which run's job to make a model of.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,19 +122,15 @@ async fn create_or_adopt(
         .send()
         .await
         .named("sagemaker:CreateModel", &name);
-    if !existed(created)? {
-        return Ok(());
-    }
-    let found = sagemaker
-        .describe_model()
-        .model_name(&name)
-        .send()
-        .await
-        .named("sagemaker:DescribeModel", &name)?;
-    if model_data(&found).eq(containers.iter().map(|container| container.model_data.as_deref())) {
-        Ok(())
-    } else {
-        Err(Error::Foreign { resource: format!("model {name}"), what: "model data" })
+    let describe = async || {
+        let found = sagemaker.describe_model().model_name(&name).send().await;
+        found.named("sagemaker:DescribeModel", &name)
+    };
+    let ours = containers.iter().map(|container| container.model_data.as_deref());
+    let difference = |found: &_| (!model_data(found).eq(ours)).then_some("model data");
+    match ensure(created, describe, difference).await? {
+        Ensured::Created | Ensured::Adopted(_) => Ok(()),
+        Ensured::Foreign(what) => Err(Error::Foreign { resource: format!("model {name}"), what }),
     }
 }
 

@@ -9,19 +9,21 @@ use crosspilot_core::failure::Failure;
 use crosspilot_core::failure_page;
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace;
+use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
+use crosspilot_core::sagemaker::tags;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{HostingKind, ModelSettings};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::clear::clear;
-use crate::endpoint::{self, Endpoint, Step};
+use crate::endpoint::{self, Action, Endpoint};
 use crate::jobs::{self, Job};
-use crate::{Error, Waiting, endpoint_config, scaling, tags};
+use crate::mover::{Moved, Target};
+use crate::{Error, scaling};
 
 /// How long it is tried to put scaling on while what keeps it off can heal.
 const SCALING_SECONDS: f64 = 600.0;
@@ -66,8 +68,8 @@ pub async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
     // Of any status: a tenant that may not run any more is to be cleared up after.
     let tenant = app.registry.tenant(&run.tenant).await?;
     let later = |reason: String| {
-        let wait_seconds = pace::wait_seconds(elapsed_seconds).min(60);
-        Ok(Settled::Waiting(Waiting { reason, wait_seconds }))
+        let Waiting { reason, wait_seconds } = Waiting::after(elapsed_seconds, reason);
+        Ok(Settled::Waiting(Waiting { reason, wait_seconds: wait_seconds.min(60) }))
     };
     // That a job cannot be stopped keeps nothing else from being put back.
     let jobs = if failed { stop_jobs(app, &tenant, &run).await } else { Ok(Vec::new()) };
@@ -211,31 +213,15 @@ impl Scene<'_> {
             return Ok(None);
         };
         let config = champion.run.deployment_name();
-        match endpoint::step(found.as_ref(), &config) {
-            Step::Adopt if found.as_ref().is_some_and(|found| found.status == "InService") => {
-                self.withdraw(challenger).await?;
-                return Ok(None);
-            }
-            Step::Adopt | Step::Wait => {}
-            Step::ClearAway => {
-                endpoint::delete(&sagemaker, &name).await?;
-            }
-            Step::Create => {
-                let tags = tags(self.tenant, &champion.run);
-                endpoint::create(&sagemaker, &name, &config, tags).await?;
-            }
-            Step::Update => {
-                // Whatever the settings say: no model that did not pass goes on serving.
-                let kind = endpoint_config::kind_of(&sagemaker, &config).await?;
-                let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
-                let variants = found.map(|found| found.variants).unwrap_or_default();
-                scaling::deregister(&self.session.auto_scaling(), &name, &variants).await?;
-                if replaced {
-                    endpoint::delete(&sagemaker, &name).await?;
-                } else {
-                    endpoint::update(&sagemaker, &name, &config, None).await?;
-                }
-            }
+        let serves = found.as_ref().is_some_and(|found| found.status == "InService");
+        let tags = tags(self.tenant, &champion.run);
+        // Whatever the settings say: no model that did not pass goes on serving.
+        let back = Target { endpoint: &name, config: &config, guard: None, tags };
+        if let Moved::OnItsWay(Action::Adopted) = back.advance(&self.session, found).await?
+            && serves
+        {
+            self.withdraw(challenger).await?;
+            return Ok(None);
         }
         moving(&format!("is going back to run {}", champion.run.run_id))
     }

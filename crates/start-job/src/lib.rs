@@ -9,7 +9,7 @@ use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace::wait_seconds;
+use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
@@ -40,12 +40,7 @@ pub enum Response {
     /// It trains, or has trained already.
     Started(Started),
     /// The account trains as many jobs as it may: ask again later.
-    Waiting {
-        /// AWS's own words.
-        reason: String,
-        /// Seconds to wait before asking again.
-        wait_seconds: u32,
-    },
+    Waiting(Waiting),
 }
 
 /// The job that trains for this run.
@@ -194,7 +189,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     let plan = JobPlan::new(&tenant, settings, &run, &training, &verdict)?;
     if let Some(reason) = job::create_or_adopt(&session, &tenant, &plan).await? {
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, reason, "waits its turn");
-        return Ok(Response::Waiting { reason, wait_seconds: wait_seconds(elapsed_seconds) });
+        return Ok(Response::Waiting(Waiting::after(elapsed_seconds, reason)));
     }
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, warnings = verdict.warnings.len(), "job started");
     let rows = verdict.training.rows;

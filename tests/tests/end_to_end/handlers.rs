@@ -7,9 +7,10 @@ use assume::Started;
 use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
 use crosspilot_core::failure;
 use crosspilot_core::manage::{self, Ask, Progress, Report};
+use crosspilot_core::pace::Waiting;
 use crosspilot_core::run::RunRef;
 use crosspilot_evaluation::{Concluded, Scored, Summary};
-use crosspilot_hosting::{Action, Deployed, Deployment, Registered, Settled, Waiting};
+use crosspilot_hosting::{Action, Deployed, Deployment, Registered, Settled};
 use crosspilot_training::{Best, Failure, Phase};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -77,6 +78,10 @@ fn waiting() -> Waiting {
     Waiting { reason: "busy".into(), wait_seconds: 5 }
 }
 
+fn quota() -> Waiting {
+    Waiting { reason: "quota".into(), wait_seconds: 5 }
+}
+
 /// Every kind of answer that a task's handler gives.
 fn answers(task: &str) -> Vec<Value> {
     match task {
@@ -93,10 +98,10 @@ fn answers(task: &str) -> Vec<Value> {
         ],
         "Gather" => vec![
             value(assume::Answer::Go),
-            value(assume::Answer::Waiting {
+            value(assume::Answer::Waiting(Waiting {
                 wait_seconds: 60,
                 reason: "uploads still come".into(),
-            }),
+            })),
         ],
         "StartJob" => vec![
             value(start_job::Response::Started(start_job::Started {
@@ -110,7 +115,7 @@ fn answers(task: &str) -> Vec<Value> {
                 more_warnings: 0,
                 preflight_uri: "s3://acme-ml/crosspilot-results/churn/r/preflight.json".into(),
             })),
-            value(start_job::Response::Waiting { reason: "quota".into(), wait_seconds: 5 }),
+            value(start_job::Response::Waiting(quota())),
         ],
         "CheckJob" | "CheckScores" | "CheckEndpoint" => {
             let response = |phase, failure| {
@@ -140,7 +145,7 @@ fn answers(task: &str) -> Vec<Value> {
         "Score" => vec![
             value(Scored::Scoring { transform: "t".into(), rows: 200 }),
             value(Scored::Unscored { comparison: comparison() }),
-            value(Scored::Waiting { reason: "quota".into(), wait_seconds: 5 }),
+            value(Scored::Waiting(quota())),
         ],
         "Compare" => vec![value(comparison())],
         "DeployBest" => vec![

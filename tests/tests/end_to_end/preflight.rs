@@ -8,6 +8,7 @@ use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::Describ
 use crosspilot_core::aws::sagemaker::types::{AutoMlMetricEnum, AutoMlMode, CompressionType};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::lambda::App;
+use crosspilot_core::pace::Waiting;
 use crosspilot_core::registry::{RunRecord, Stop};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::settings::{ModelSettings, Validation};
@@ -261,7 +262,7 @@ fn a_run_waits_its_turn_while_the_account_trains_as_much_as_it_may() {
             let request = Request { run: run.clone(), elapsed_seconds };
             start_job::handle(app.clone(), request).await.unwrap()
         };
-        let waiting = Response::Waiting { reason: NO_ROOM.into(), wait_seconds: 30 };
+        let waiting = Response::Waiting(Waiting { reason: NO_ROOM.into(), wait_seconds: 30 });
         assert_eq!(ask(300.0).await, waiting);
         assert!(!jobs(&customer).await.contains(&run.job_name()));
         let Response::Started(started) = ask(330.0).await else { panic!("it still waits") };

@@ -10,9 +10,8 @@ use crosspilot_core::aws::sagemaker::types::{AutoMlJobStatus, TransformJobStatus
 use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::run::{DIGEST_LENGTH, NAME_PREFIX, endpoint_name, job_prefix};
+use crosspilot_core::sagemaker::found;
 use crosspilot_core::tenant::Tenant;
-
-use crate::found;
 
 /// What serves a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,6 +19,7 @@ use crosspilot_core::manage::{
 use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, OwnCalls, RegistryError, seconds};
+use crosspilot_core::sagemaker::found;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::Hosting;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
@@ -27,7 +28,7 @@ use serde_json::json;
 
 use super::account::{Resource, Search, moment};
 use super::{done, open, removal};
-use crate::{Error, found};
+use crate::Error;
 
 /// CloudWatch keeps what happened for 455 days.
 const MOST_DAYS: u16 = 455;

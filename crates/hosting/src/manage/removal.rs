@@ -11,6 +11,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
+use crosspilot_core::sagemaker::found;
 use crosspilot_core::tenant::Tenant;
 
 use super::account::{Job, JobKind, Kind, Resource, Search};
@@ -18,7 +19,7 @@ use super::{done, open, waiting};
 use crate::clear::clear;
 use crate::endpoint::{self, Endpoint};
 use crate::jobs::unless_ended;
-use crate::{Error, found, scaling};
+use crate::{Error, scaling};
 
 /// How long one call deletes objects before it lets the state machine ask again:
 /// well within the function's time.

@@ -8,13 +8,15 @@ use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, OwnCall, OwnCalls, Serving, model_settings, seconds};
 use crosspilot_core::run::RunRef;
+use crosspilot_core::sagemaker::tags;
 use crosspilot_core::tenant::Tenant;
 
 use super::{done, open, waiting};
 use crate::deploy::nobody_works_on;
 use crate::endpoint::{self, Endpoint, Step};
+use crate::mover::Target;
 use crate::settle::{Scene, unscaled};
-use crate::{Error, endpoint_config, scaling, tags};
+use crate::{Error, endpoint_config};
 
 /// Moves the endpoint and then the lineup. Done again, it finds it done. A
 /// challenger that nobody works on any more is put back before.
@@ -47,61 +49,60 @@ pub(super) async fn roll_back(
     let sagemaker = scene.session.sagemaker();
 
     let found = Endpoint::find(&sagemaker, &name).await?;
-    let moved = match next(found.as_ref(), &config, begun).map_err(no_way)? {
-        Step::Adopt if found.as_ref().is_some_and(|found| found.status == "InService") => {
-            if !lineup.is_led_by(to) {
-                let now = seconds(SystemTime::now());
-                let variant = serving.variant.clone();
-                let back = OwnCall { variant, begun: now, ended: now, calls: 0 };
-                let note = |own: &mut OwnCalls| own.note(back.clone());
-                app.registry.change_own_calls(&to.tenant, &to.model, note).await?;
-            }
-            app.registry
-                .change_lineup(&to.tenant, &to.model, |lineup| {
-                    if lineup.previous.as_ref().is_some_and(|previous| previous.run == *to) {
-                        lineup.roll_back();
-                    }
-                })
-                .await?;
-            // It serves, scaled or not.
-            let warning = scene.scale(serving).await.err().map(|error| unscaled(&name, &error));
-            let serves = to.run_id.clone();
-            return Ok(done(Report::RolledBack { endpoint: name, serves, warning }));
-        }
-        Step::Adopt | Step::Wait => Ok(true),
-        Step::ClearAway => endpoint::delete(&sagemaker, &name).await,
-        Step::Create => {
-            endpoint::create(&sagemaker, &name, &config, tags(tenant, to)).await.map(|()| true)
-        }
-        Step::Update => {
-            let replaced = match endpoint_config::kind_of(&sagemaker, &config).await {
-                Ok(kind) => found.as_ref().is_some_and(|found| found.is_replaced_for(kind)),
-                // The update tells what is missing.
-                Err(error) if error.is_missing() => false,
-                Err(error) => return Err(error.into()),
-            };
-            if replaced && !settings.deployment.replace_endpoint {
-                return Err(no_way(
-                    "it runs on instances, that model is serverless, and SageMaker updates no endpoint so: set deployment.replace_endpoint to true if it may be gone for some minutes, then roll back again, or train again with `crosspilot run start`".to_owned(),
-                ));
-            }
-            let variants = found.map(|found| found.variants).unwrap_or_default();
-            scaling::deregister(&scene.session.auto_scaling(), &name, &variants).await?;
-            if replaced {
-                endpoint::delete(&sagemaker, &name).await
-            } else {
-                endpoint::update(&sagemaker, &name, &config, None).await
-            }
-        }
+    let step = next(found.as_ref(), &config, begun).map_err(no_way)?;
+    if step == Step::Adopt && found.as_ref().is_some_and(|found| found.status == "InService") {
+        return Ok(done(conclude(&scene, &lineup, serving).await?));
+    }
+    let gone = || {
+        no_way(format!(
+            "its endpoint config {config} is gone; train again with `crosspilot run start`"
+        ))
     };
-    match moved {
+    if step == Step::Update
+        && !settings.deployment.replace_endpoint
+        && let Some(found) = &found
+    {
+        let kind = match endpoint_config::kind_of(&sagemaker, &config).await {
+            Err(error) if error.is_missing() => return Err(gone()),
+            kind => kind?,
+        };
+        if found.is_replaced_for(kind) {
+            return Err(no_way(
+            "it runs on instances, that model is serverless, and SageMaker updates no endpoint so: set deployment.replace_endpoint to true if it may be gone for some minutes, then roll back again, or train again with `crosspilot run start`".to_owned(),
+            ));
+        }
+    }
+    let tags = tags(tenant, to);
+    let back = Target { endpoint: &name, config: &config, guard: None, tags };
+    match back.advance(&scene.session, found).await {
         Ok(_) => Ok(waiting(format!("endpoint {name} is moving to {config}"))),
         // The endpoint was there a moment ago.
-        Err(error) if error.is_missing() => Err(no_way(format!(
-            "its endpoint config {config} is gone; train again with `crosspilot run start`"
-        ))),
+        Err(error) if error.is_missing() => Err(gone()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Notes that the model serves again, and lets it scale.
+async fn conclude(scene: &Scene<'_>, lineup: &Lineup, serving: &Serving) -> Result<Report, Error> {
+    let (registry, run) = (&scene.app.registry, &serving.run);
+    if !lineup.is_led_by(run) {
+        let now = seconds(SystemTime::now());
+        let variant = serving.variant.clone();
+        let back = OwnCall { variant, begun: now, ended: now, calls: 0 };
+        let note = |own: &mut OwnCalls| own.note(back.clone());
+        registry.change_own_calls(&run.tenant, &run.model, note).await?;
+    }
+    registry
+        .change_lineup(&run.tenant, &run.model, |lineup| {
+            if lineup.previous.as_ref().is_some_and(|previous| previous.run == *run) {
+                lineup.roll_back();
+            }
+        })
+        .await?;
+    // It serves, scaled or not.
+    let endpoint = run.endpoint_name();
+    let warning = scene.scale(serving).await.err().map(|error| unscaled(&endpoint, &error));
+    Ok(Report::RolledBack { endpoint, serves: run.run_id.clone(), warning })
 }
 
 /// Only the champion's predecessor can come back, or the champion that is back.

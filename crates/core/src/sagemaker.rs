@@ -1,0 +1,135 @@
+//! What SageMaker says and how it says it, in one place: that something is missing, is
+//! there already, is busy, or is more than the account may have.
+
+use aws_sdk_sagemaker::types::Tag;
+
+use crate::error::{CallError, Code, Coded};
+use crate::run::RunRef;
+use crate::tenant::Tenant;
+
+impl CallError {
+    /// Whether something does not exist: most operations say so with a
+    /// ValidationException "Could not find ...".
+    pub fn is_missing(&self) -> bool {
+        self.code() == Code::NotFound || self.message().contains("ould not find")
+    }
+
+    /// Whether something of that name exists: for models, configs and endpoints it is a
+    /// ValidationException "Cannot create already existing ...", for jobs ResourceInUse.
+    pub fn exists_already(&self) -> bool {
+        self.aws_code() == "ResourceInUse" || self.message().contains("already existing")
+    }
+
+    /// Whether it cannot be changed while it is still moving: "... in-progress ...".
+    pub fn is_busy(&self) -> bool {
+        self.code() == Code::RequestInvalid && self.message().contains("in-progress")
+    }
+
+    /// Whether a quota of the account is used up, which others may give back.
+    pub fn is_over_quota(&self) -> bool {
+        self.aws_code() == "ResourceLimitExceeded"
+    }
+}
+
+/// Tags of what a run makes in the customer's account: ours, and the tenant's own.
+pub fn tags(tenant: &Tenant, run: &RunRef) -> Vec<Tag> {
+    let tags = tenant.tags_of(run).into_iter();
+    tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// `None` for what does not exist in the customer's account.
+///
+/// # Errors
+///
+/// What is wrong otherwise.
+pub fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is there under a name that follows from its run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ensured<D> {
+    /// It was made now.
+    Created,
+    /// An earlier attempt of the same run made it.
+    Adopted(D),
+    /// Something else has the name: what differs.
+    Foreign(&'static str),
+}
+
+/// Makes sure that something is there: takes what creating it said and, if it exists
+/// already, describes and compares it.
+///
+/// # Errors
+///
+/// Those of creating or describing it.
+pub async fn ensure<T, D>(
+    created: Result<T, CallError>,
+    describe: impl AsyncFnOnce() -> Result<D, CallError>,
+    difference: impl FnOnce(&D) -> Option<&'static str>,
+) -> Result<Ensured<D>, CallError> {
+    match created {
+        Ok(_) => return Ok(Ensured::Created),
+        Err(error) if error.exists_already() => {}
+        Err(error) => return Err(error),
+    }
+    let found = describe().await?;
+    Ok(match difference(&found) {
+        None => Ensured::Adopted(found),
+        Some(what) => Ensured::Foreign(what),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn refused(aws_code: &str, message: &str) -> CallError {
+        let code = match aws_code {
+            "ResourceNotFound" => Code::NotFound,
+            "ResourceInUse" => Code::Conflict,
+            _ => Code::RequestInvalid,
+        };
+        CallError::refused(code, "sagemaker:CreateModel", "m", aws_code, message)
+    }
+
+    #[test]
+    fn sagemakers_refusals_are_told_apart() {
+        let told = |error: CallError| {
+            (error.is_missing(), error.exists_already(), error.is_busy(), error.is_over_quota())
+        };
+        let validation = |message: &str| refused("ValidationException", message);
+        assert_eq!(told(validation("Could not find model \"m\".")), (true, false, false, false));
+        assert_eq!(told(refused("ResourceNotFound", "no job")), (true, false, false, false));
+        let existing = "Cannot create already existing model \"m\".";
+        assert_eq!(told(validation(existing)), (false, true, false, false));
+        assert_eq!(told(refused("ResourceInUse", "it exists")), (false, true, false, false));
+        let busy = "Cannot update in-progress endpoint \"e\".";
+        assert_eq!(told(validation(busy)), (false, false, true, false));
+        let full = refused("ResourceLimitExceeded", "0 of 0");
+        assert_eq!(told(full), (false, false, false, true));
+        assert_eq!(told(validation("no such type")), (false, false, false, false));
+    }
+
+    #[tokio::test]
+    async fn what_exists_is_adopted_only_if_it_is_the_same() {
+        let existing = || Err(refused("ResourceInUse", "it exists"));
+        let same = |found: &u8| (*found != 7).then_some("model");
+        let created: Result<(), _> = Ok(());
+        let unasked = async || -> Result<u8, CallError> { panic!("it was just made") };
+        assert_eq!(ensure(created, unasked, same).await.unwrap(), Ensured::Created);
+        let ours = ensure::<(), _>(existing(), async || Ok(7), same).await.unwrap();
+        assert_eq!(ours, Ensured::Adopted(7));
+        let other = ensure::<(), _>(existing(), async || Ok(8), same).await.unwrap();
+        assert_eq!(other, Ensured::Foreign("model"));
+        let full: Result<(), _> = Err(refused("ResourceLimitExceeded", "0 of 0"));
+        let error = ensure(full, async || Ok(7), same).await.unwrap_err();
+        assert!(error.is_over_quota());
+    }
+}

@@ -1,0 +1,80 @@
+//! Moves an endpoint to a config, one step at a time: for a deployment, for a challenger
+//! that is put back, and for a rollback alike.
+
+use crosspilot_core::aws::sagemaker::types::{DeploymentConfig, Tag};
+use crosspilot_core::error::CallError;
+use crosspilot_core::session::CustomerSession;
+
+use crate::endpoint::{self, Action, Endpoint, Step};
+use crate::{endpoint_config, scaling};
+
+/// Where an endpoint is to get to.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    /// Name of the endpoint.
+    pub(crate) endpoint: &'a str,
+    /// Name of the config that it shall serve, which exists.
+    pub(crate) config: &'a str,
+    /// How an update is guarded.
+    pub(crate) guard: Option<DeploymentConfig>,
+    /// Tags of an endpoint that is made.
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// How far an endpoint got with one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// It serves the config, or is on its way there.
+    OnItsWay(Action),
+    /// Something has to end first: what, as the end of a sentence about the endpoint.
+    Waits(String),
+}
+
+impl Target<'_> {
+    /// What is to be done with the endpoint as it was found.
+    pub(crate) fn step(&self, found: Option<&Endpoint>) -> Step {
+        endpoint::step(found, self.config)
+    }
+
+    /// Takes the endpoint, as it was found, one step further. A config that does not show
+    /// is an error that [`CallError::is_missing`] tells.
+    pub(crate) async fn advance(
+        self,
+        session: &CustomerSession,
+        found: Option<Endpoint>,
+    ) -> Result<Moved, CallError> {
+        let sagemaker = session.sagemaker();
+        let waits = |what: String| Ok(Moved::Waits(what));
+        match self.step(found.as_ref()) {
+            Step::Adopt => Ok(Moved::OnItsWay(Action::Adopted)),
+            Step::Wait => {
+                let status = found.map(|found| found.status).unwrap_or_default();
+                waits(format!("is {status} and has to end that first"))
+            }
+            Step::ClearAway => {
+                endpoint::delete(&sagemaker, self.endpoint).await?;
+                waits("is left of a failed attempt and is being cleared away".to_owned())
+            }
+            Step::Create => {
+                endpoint::create(&sagemaker, self.endpoint, self.config, self.tags).await?;
+                Ok(Moved::OnItsWay(Action::Created))
+            }
+            Step::Update => {
+                let kind = endpoint_config::kind_of(&sagemaker, self.config).await?;
+                let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
+                let variants = found.map(|found| found.variants).unwrap_or_default();
+                // SageMaker changes no endpoint whose variants may scale.
+                scaling::deregister(&session.auto_scaling(), self.endpoint, &variants).await?;
+                if replaced {
+                    endpoint::delete(&sagemaker, self.endpoint).await?;
+                    return waits(format!("is being replaced by one that is {kind}"));
+                }
+                if endpoint::update(&sagemaker, self.endpoint, self.config, self.guard).await? {
+                    Ok(Moved::OnItsWay(Action::Updated))
+                } else {
+                    waits("has to end first what it is doing".to_owned())
+                }
+            }
+        }
+    }
+}
