@@ -45,7 +45,7 @@ impl EndpointConfig<'_> {
         sagemaker: &Client,
         instances: Option<i32>,
     ) -> Result<bool, Error> {
-        let Serving { run, variant, .. } = self.serving;
+        let run = &self.serving.run;
         let name = run.deployment_name();
         let created = sagemaker
             .create_endpoint_config()

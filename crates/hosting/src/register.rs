@@ -126,8 +126,9 @@ async fn create_or_adopt(
         let found = sagemaker.describe_model().model_name(&name).send().await;
         found.named("sagemaker:DescribeModel", &name)
     };
-    let ours = containers.iter().map(|container| container.model_data.as_deref());
-    let difference = |found: &_| (!model_data(found).eq(ours)).then_some("model data");
+    let ours: Vec<_> = containers.iter().map(|one| one.model_data.as_deref()).collect();
+    let difference =
+        |found: &DescribeModelOutput| (!model_data(found).eq(ours)).then_some("model data");
     match ensure(created, describe, difference).await? {
         Ensured::Created | Ensured::Adopted(_) => Ok(()),
         Ensured::Foreign(what) => Err(Error::Foreign { resource: format!("model {name}"), what }),

@@ -42,7 +42,7 @@ const fn row(operation: &'static str, of: Of, changes: bool) -> Row {
 const COUNT: Row = row("ListCandidatesForAutoMLJob", Of::Account, false);
 
 /// What it copied is taken away at the end; where that fails, it stays for a while.
-const CLEAR: Row = row("s3:DeleteObjects", Of::Copies, true);
+const CLEAR: Row = row("s3:DeleteObject", Of::Copies, true);
 
 /// Every call of a run that trains and deploys, in about the order of the run. How
 /// its upload is let in before is another story: see `gathering`.
@@ -139,7 +139,8 @@ fn s3_call<'a>(call: &'a Call, bucket: &str) -> Option<(&'static str, &'a str)> 
         ("GET", _) => ("s3:GetObject", key),
         ("PUT", _) => ("s3:PutObject", key),
         ("DELETE", _) => ("s3:DeleteObject", key),
-        ("POST", _) => ("s3:DeleteObjects", key),
+        // Several at once.
+        ("POST", _) => ("s3:DeleteObject", key),
         _ => ("s3:other", key),
     })
 }

@@ -135,6 +135,7 @@ fn a_run_that_failed_keeps_its_rows_for_a_redrive_where_a_rule_of_the_bucket_tak
             "output/rows.csv.out",
             "plan.json",
             "train/part-00000.csv",
+            "verdict.json",
         ];
         assert_eq!(under(&found, &rows), BTreeSet::from(copies));
         let held = with_rows(&found, &data);
