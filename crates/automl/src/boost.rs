@@ -145,7 +145,7 @@ impl Boost {
         out.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(&self.base));
         for (number, tree) in self.trees.iter().enumerate() {
             let output = number % outputs;
-            tree.each(bins, width, |row, values| out[row * outputs + output] += values[0]);
+            tree.each(bins, width, |row, value| out[row * outputs + output] += value);
         }
         out.chunks_exact_mut(outputs).for_each(|row| link(self.classes as usize, row));
     }
@@ -154,7 +154,7 @@ impl Boost {
         self.classes as usize == classes
             && self.base.len() == outputs
             && self.trees.len().is_multiple_of(outputs)
-            && self.trees.iter().all(|tree| tree.is_sound(1, width))
+            && self.trees.iter().all(|tree| tree.is_sound(width))
     }
 }
 

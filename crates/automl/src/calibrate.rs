@@ -1,5 +1,5 @@
-//! Honest probabilities: forests and means of models say too rarely that they
-//! are sure, long boosting too often. One number, learned from held-out rows,
+//! Honest probabilities: means of models say too rarely that they are sure, long
+//! boosting too often. One number, learned from held-out rows,
 //! puts that right and leaves the order of the answers as it is.
 
 use crate::target::Target;

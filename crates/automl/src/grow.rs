@@ -140,7 +140,7 @@ impl<'a> Grower<'a> {
         let all: Vec<u32> = (0..self.bins.width as u32).collect();
         let count =
             ((all.len() as f64 * self.shape.features).ceil() as usize).clamp(1, all.len().max(1));
-        let mut tree = Tree::new(1);
+        let mut tree = Tree::default();
         let total = rows.learned.iter().map(|&row| gradients.packed[row as usize]).sum();
         let mut histogram = work.spare.pop().unwrap_or_else(|| vec![0; self.places()]);
         let features = if count <= MAX_FEATURES {
@@ -206,7 +206,7 @@ impl<'a> Grower<'a> {
         for leaf in open {
             let (g, h) = gradients.sums(leaf.total);
             let value = (-rate * g / (h + self.shape.l2).max(1e-12)) as f32;
-            tree.leaf(leaf.slot, &[value]);
+            tree.leaf(leaf.slot, value);
             leaves.push((leaf.ranges, value));
             work.spare.push(leaf.histogram);
         }

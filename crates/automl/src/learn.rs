@@ -6,7 +6,6 @@ use crate::boost::{Boost, BoostSettings};
 use crate::budget::Limits;
 use crate::dataset::Data;
 use crate::encode::Bins;
-use crate::forest::{Forest, ForestSettings};
 use crate::linear::{Linear, LinearSettings};
 use crate::network::{Network, NetworkSettings};
 use crate::rng::Rng;
@@ -15,7 +14,6 @@ use crate::rng::Rng;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Learner {
     Boost(BoostSettings),
-    Forest(ForestSettings),
     Linear(LinearSettings),
     Network(NetworkSettings),
 }
@@ -24,7 +22,6 @@ pub(crate) enum Learner {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Part {
     Boost(Boost),
-    Forest(Forest),
     Linear(Linear),
     Network(Network),
 }
@@ -64,10 +61,6 @@ impl Learner {
                         Boost::fit(data, &train, valid, &settings, limits, seed, &mut gains);
                     Fit { part: Part::Boost(model), effort: rounds as f64, gains }
                 }
-                Self::Forest(settings) => {
-                    let model = Forest::fit(data, &train, settings, limits, seed, &mut gains);
-                    Fit { part: Part::Forest(model), effort: 0.0, gains }
-                }
                 Self::Linear(settings) => {
                     let (model, effort) =
                         Linear::fit(data, &train, valid, effort, settings, limits, &mut gains);
@@ -88,7 +81,6 @@ impl Learner {
         let outputs = data.target.outputs();
         match self {
             Self::Boost(_) => 2_000_000 / outputs.clamp(4, 40),
-            Self::Forest(_) => 150_000,
             Self::Network(_) => (60_000_000 / data.bins.width.max(10)).clamp(5_000, 200_000),
             Self::Linear(_) => {
                 (40_000_000 / (data.bins.width.max(10) * outputs)).clamp(5_000, 100_000)
@@ -108,7 +100,6 @@ impl Part {
     ) {
         match self {
             Self::Boost(model) => model.predict(&bins.bytes, bins.width, out),
-            Self::Forest(model) => model.predict(&bins.bytes, bins.width, out),
             Self::Linear(model) => model.predict(columns, extra, out),
             Self::Network(model) => model.predict(columns, extra, out),
         }
@@ -117,7 +108,6 @@ impl Part {
     pub(crate) fn is_sound(&self, outputs: usize, classes: usize, width: usize) -> bool {
         match self {
             Self::Boost(model) => model.is_sound(outputs, classes, width),
-            Self::Forest(model) => model.is_sound(outputs, width),
             Self::Linear(model) => model.is_sound(outputs, classes, width),
             Self::Network(model) => model.is_sound(outputs, classes, width),
         }

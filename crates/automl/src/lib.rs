@@ -26,9 +26,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! All trees share one encoding: a byte for each value, learned from training
+//! Trees share one encoding: a byte for each value, learned from training
 //! rows only, where 0 is missing and categories keep a bin each. That is what
-//! makes them fast; see `encode`, `grow` (boosting) and `forest`. Linear models
+//! makes them fast; see `encode` and `grow` (boosting). Linear models
 //! and neural networks read standardised numbers, ranks where there are outliers,
 //! and an input for each category; see `inputs`, `linear` and `network`. Inner loops
 //! are compiled for several kinds of processors; see `math`.
@@ -38,15 +38,12 @@ mod boost;
 mod budget;
 mod calibrate;
 mod dataset;
-mod deep;
 mod dense;
 mod encode;
 mod ensemble;
 mod error;
 mod explain;
-mod extra;
 mod find;
-mod forest;
 mod goal;
 mod gradients;
 mod grow;

@@ -16,7 +16,7 @@ use crate::table::Table;
 /// First bytes of every stored model.
 const MAGIC: &[u8; 4] = b"XPML";
 /// Changes whenever stored models of before can no longer be read.
-const FORMAT: u16 = 4;
+const FORMAT: u16 = 5;
 /// Records predicted as one: small enough for a tree's rows to stay in cache.
 const CHUNK: usize = 512;
 

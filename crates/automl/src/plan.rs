@@ -1,7 +1,6 @@
 //! Which candidates are trained, in which order.
 
 use crate::boost::BoostSettings;
-use crate::forest::ForestSettings;
 use crate::learn::Learner;
 use crate::linear::LinearSettings;
 use crate::network::NetworkSettings;
@@ -46,9 +45,6 @@ pub(crate) fn plan(count: usize, rows: usize, outputs: usize, seed: u64) -> Vec<
         true => BoostSettings { rate: 0.05, patience: 60, ..boost },
         false => BoostSettings { patience: if many { 30 } else { 60 }, ..boost },
     };
-    let trees = if outputs > 30 { 60 } else { 100 };
-    let forest = ForestSettings { trees, extra: false, features: None, min_rows: 1 };
-    let extra = ForestSettings { extra: true, features: Some(0.5), min_rows: 2, ..forest };
     // One that is held back, for little data, and one that is free.
     let network = NetworkSettings {
         hidden: [64, 32],
@@ -62,7 +58,6 @@ pub(crate) fn plan(count: usize, rows: usize, outputs: usize, seed: u64) -> Vec<
     let mut specs = vec![
         boosted(&format!("{} leaves, rate {}", quick.shape.leaves, quick.rate), quick),
         networked(network),
-        forested("half of the features at each node", extra),
         networked(free),
         boosted(
             &format!(
@@ -84,11 +79,6 @@ pub(crate) fn plan(count: usize, rows: usize, outputs: usize, seed: u64) -> Vec<
         boosted(
             &format!("random limits, 63 leaves, rate {}", slow.rate),
             BoostSettings { shape: Shape { leaves: 63, random_limits: true, ..shape }, ..slow },
-        ),
-        forested("bootstrap, few features at each node", forest),
-        forested(
-            "all features at each node",
-            ForestSettings { features: Some(1.0), min_rows: 1, ..extra },
         ),
         boosted(
             &format!("4 leaves, rate {}", boost.rate),
@@ -141,12 +131,6 @@ fn networked(settings: NetworkSettings) -> Spec {
         settings.networks, settings.rate, settings.decay, settings.dropped
     );
     Spec { algorithm: Algorithm::NeuralNetwork, description, learner: Learner::Network(settings) }
-}
-
-fn forested(description: &str, settings: ForestSettings) -> Spec {
-    let algorithm = if settings.extra { Algorithm::ExtraTrees } else { Algorithm::RandomForest };
-    let description = format!("{} trees, {description}", settings.trees);
-    Spec { algorithm, description, learner: Learner::Forest(settings) }
 }
 
 #[cfg(test)]

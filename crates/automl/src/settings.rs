@@ -88,10 +88,6 @@ pub struct ColumnSummary {
 pub enum Algorithm {
     /// Trees that each correct the ones before.
     GradientBoosting,
-    /// Deep trees on random rows and features, averaged.
-    RandomForest,
-    /// Deep trees with random limits, averaged.
-    ExtraTrees,
     /// Ridge, logistic or softmax regression.
     Linear,
     /// Small networks of two hidden layers, averaged.
@@ -105,8 +101,6 @@ impl Algorithm {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::GradientBoosting => "gradient-boosting",
-            Self::RandomForest => "random-forest",
-            Self::ExtraTrees => "extra-trees",
             Self::Linear => "linear",
             Self::NeuralNetwork => "neural-network",
             Self::WeightedEnsemble => "weighted-ensemble",

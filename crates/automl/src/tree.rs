@@ -19,13 +19,6 @@ pub(crate) struct Shape {
     pub(crate) random_limits: bool,
 }
 
-/// A split and how much it lowers the impurity.
-pub(crate) struct Best {
-    pub(crate) gain: f64,
-    pub(crate) feature: usize,
-    pub(crate) split: Split,
-}
-
 /// Marks a child that is a leaf: the rest of the number is the leaf's.
 const LEAF: u32 = 1 << 31;
 /// Marks a node whose bins have no order: `limit` is then unused.
@@ -73,20 +66,15 @@ impl Slot {
     pub(crate) const ROOT: Self = Self { parent: None };
 }
 
-/// A tree whose leaves hold `outputs` numbers each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A tree whose leaves hold a number each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tree {
-    outputs: u32,
     nodes: Vec<Node>,
     sets: Vec<[u64; 4]>,
     values: Vec<f32>,
 }
 
 impl Tree {
-    pub(crate) fn new(outputs: usize) -> Self {
-        Self { outputs: outputs as u32, nodes: Vec::new(), sets: Vec::new(), values: Vec::new() }
-    }
-
     /// Adds a decision and returns the slots of its left and right child.
     pub(crate) fn split(&mut self, slot: Slot, feature: usize, split: Split) -> [Slot; 2] {
         let number = self.nodes.len() as u32;
@@ -114,9 +102,9 @@ impl Tree {
     }
 
     /// Adds a leaf.
-    pub(crate) fn leaf(&mut self, slot: Slot, values: &[f32]) {
-        let number = (self.values.len() / self.outputs as usize) as u32;
-        self.values.extend_from_slice(values);
+    pub(crate) fn leaf(&mut self, slot: Slot, value: f32) {
+        let number = self.values.len() as u32;
+        self.values.push(value);
         self.hang(slot, number | LEAF);
     }
 
@@ -126,9 +114,9 @@ impl Tree {
         }
     }
 
-    /// Hands over the leaf values of each row of `width` bins, in order. Eight
-    /// rows walk down side by side: each waits for memory, so all wait at once.
-    pub(crate) fn each(&self, rows: &[u8], width: usize, mut take: impl FnMut(usize, &[f32])) {
+    /// Hands over the leaf value of each row of `width` bins, in order. Eight rows
+    /// walk down side by side: each waits for memory, so all wait at once.
+    pub(crate) fn each(&self, rows: &[u8], width: usize, mut take: impl FnMut(usize, f32)) {
         const LANES: usize = 8;
         let mut first = 0;
         for block in rows.chunks(LANES * width) {
@@ -143,7 +131,7 @@ impl Tree {
                 }
             }
             for (lane, at) in at[..lanes].iter().enumerate() {
-                take(first + lane, self.leaf_values(*at));
+                take(first + lane, self.values[(at & !LEAF) as usize]);
             }
             first += lanes;
         }
@@ -163,21 +151,15 @@ impl Tree {
         node.children[usize::from(!left)]
     }
 
-    fn leaf_values(&self, at: u32) -> &[f32] {
-        let (leaf, outputs) = ((at & !LEAF) as usize, self.outputs as usize);
-        &self.values[leaf * outputs..(leaf + 1) * outputs]
-    }
-
     /// Whether a stored tree holds together: no index beyond its list, and
     /// children behind their parents, so that every walk ends.
-    pub(crate) fn is_sound(&self, outputs: usize, width: usize) -> bool {
-        let leaves = self.values.len() / outputs.max(1);
+    pub(crate) fn is_sound(&self, width: usize) -> bool {
+        let leaves = self.values.len();
         let child = |at: usize, child: u32| match child & LEAF {
             0 => (child as usize) > at && (child as usize) < self.nodes.len(),
             _ => ((child & !LEAF) as usize) < leaves,
         };
-        self.outputs as usize == outputs
-            && leaves > 0
+        leaves > 0
             && self.values.iter().all(|value| value.is_finite())
             && self.nodes.iter().enumerate().all(|(at, node)| {
                 (node.feature as usize) < width
@@ -194,10 +176,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn stump(split: Split) -> Tree {
-        let mut tree = Tree::new(1);
+        let mut tree = Tree::default();
         let [left, right] = tree.split(Slot::ROOT, 0, split);
-        tree.leaf(left, &[-1.0]);
-        tree.leaf(right, &[1.0]);
+        tree.leaf(left, -1.0);
+        tree.leaf(right, 1.0);
         tree
     }
 
@@ -206,7 +188,7 @@ mod tests {
         fn a_stored_split_sends_rows_where_the_split_says(bin: u8, limit in 1u8..=255, missing_left: bool, set: [u64; 4]) {
             for split in [Split::Below { limit, missing_left }, Split::Among(set)] {
                 let mut left = None;
-                stump(split).each(&[bin], 1, |_, values| left = Some(values[0] < 0.0));
+                stump(split).each(&[bin], 1, |_, value| left = Some(value < 0.0));
                 prop_assert_eq!(left, Some(split.is_left(bin)));
             }
         }
@@ -215,9 +197,9 @@ mod tests {
     #[test]
     fn a_damaged_tree_is_not_sound() {
         let mut tree = stump(Split::Below { limit: 3, missing_left: true });
-        assert!(tree.is_sound(1, 1));
-        assert!(!tree.is_sound(1, 0));
+        assert!(tree.is_sound(1));
+        assert!(!tree.is_sound(0));
         tree.nodes[0].children[0] = 0;
-        assert!(!tree.is_sound(1, 1));
+        assert!(!tree.is_sound(1));
     }
 }
