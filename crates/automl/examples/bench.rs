@@ -87,7 +87,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             candidate.description
         );
     }
-    let best = &board.candidates[0];
+    let best = board.best().ok_or("no candidate")?;
     let start = Instant::now();
     let records = test.select(best.model.features())?;
     let mut scored = 0;

@@ -16,7 +16,7 @@
 //! let table = Table::read_csv(csv.as_bytes(), true)?;
 //! let settings = Settings { target: "left".into(), max_candidates: 3, ..Settings::default() };
 //! let board = train(&table, None, &settings, &mut |_| {}, &AtomicBool::new(false))?;
-//! let best = &board.candidates[0];
+//! let best = board.best().ok_or("no candidate")?;
 //! assert!(best.objective > 0.95);
 //!
 //! let model = Model::load(&best.model.save())?;
@@ -59,6 +59,7 @@ mod partition;
 mod plan;
 mod problem;
 mod product;
+mod rank;
 mod rates;
 mod rng;
 mod run;

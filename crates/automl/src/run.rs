@@ -265,7 +265,7 @@ impl Run<'_> {
         out
     }
 
-    /// Whether the best candidate can be trained again within the budget.
+    /// Whether the winner can be trained again within the budget.
     pub(crate) fn has_time_for(&self, best: &Trained, all: &[Trained]) -> bool {
         let seconds: f64 = all
             .iter()
@@ -278,11 +278,10 @@ impl Run<'_> {
             && end.is_some_and(|end| self.deadline.is_none_or(|deadline| end < deadline))
     }
 
-    /// Trains the best candidate on all rows and puts the model in its place.
-    pub(crate) fn refit(&self, specs: &[Spec], trained: &mut [Trained], whole: Split) {
+    /// Trains the candidate at `best` on all rows and puts the model in its place.
+    pub(crate) fn refit(&self, specs: &[Spec], trained: &mut [Trained], best: usize, whole: Split) {
         let limits = Limits { deadline: None, stop: self.stop };
-        let Some(best) = trained.first() else { return };
-        let old = best.candidate.model.clone();
+        let old = trained[best].candidate.model.clone();
         let fit = |(&(number, _), voice): (&(usize, f32), &Voice)| {
             let member = trained.iter().find(|one| one.candidate.number == number)?;
             let seed = self.settings.seed.wrapping_add(1_000 * number as u64);
@@ -297,11 +296,12 @@ impl Run<'_> {
             );
             Some(Voice { part: Arc::new(fit.part), ..voice.clone() })
         };
-        let voices: Option<Vec<_>> = best.members.iter().zip(&old.voices).map(fit).collect();
+        let voices: Option<Vec<_>> =
+            trained[best].members.iter().zip(&old.voices).map(fit).collect();
         // A fit that was cut short is worse than the model that is there.
         if let Some(voices) = voices.filter(|_| !self.stop.load(Ordering::Relaxed)) {
             let shared = self.prepared.shared(self.settings, &whole);
-            trained[0].candidate.model = Model { shared, voices, ..old };
+            trained[best].candidate.model = Model { shared, voices, ..old };
         }
     }
 }

@@ -158,7 +158,7 @@ pub enum Event<'a> {
     },
     /// A candidate is trained and measured.
     Finished(&'a Candidate),
-    /// The best candidate is trained once more, on the held-out rows as well.
+    /// The winner is trained once more, on the held-out rows as well.
     Refitting(&'a Candidate),
 }
 
@@ -173,20 +173,23 @@ pub enum Ending {
     Stopped,
 }
 
-/// All trained candidates, best first.
+/// All trained candidates, by the wanted metric, and which of them wins.
 #[derive(Debug, Clone)]
 pub struct Leaderboard {
     /// What was found out about the data.
     pub analysis: Analysis,
-    /// The candidates, best first; never empty.
+    /// The candidates, the highest ranked first; never empty.
     pub candidates: Vec<Candidate>,
+    /// Number of the candidate that wins, which is not always the first: the ensemble wins
+    /// unless a candidate is clearly better, by more than one standard error.
+    pub winner: usize,
     /// Why training ended.
     pub ending: Ending,
 }
 
 impl Leaderboard {
-    /// The best candidate; `None` only if a caller emptied the list.
+    /// The candidate that wins; `None` only if a caller took it off the list.
     pub fn best(&self) -> Option<&Candidate> {
-        self.candidates.first()
+        self.candidates.iter().find(|candidate| candidate.number == self.winner)
     }
 }

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crosspilot_metrics::{Direction, Metric};
-
 use crate::analysis::Prepared;
 use crate::error::TrainError;
 use crate::model::Shared;
 use crate::plan::plan;
-use crate::run::{Run, Trained};
+use crate::rank::{order, winner};
+use crate::run::Run;
 use crate::settings::{Algorithm, Ending, Event, Leaderboard, Settings};
 use crate::split::{Split, deal};
 use crate::table::Table;
@@ -19,8 +18,8 @@ use crate::target::Target;
 /// Trains candidates on `table` and ranks them by the wanted metric.
 ///
 /// Candidates are measured on rows they were not trained on: on `validation`, if
-/// given (same columns), else on a part of `table`. Without `validation` the best
-/// model is then trained on all rows. `observe` sees each step as it happens, on
+/// given (same columns), else on a part of `table`. The ensemble wins unless a candidate
+/// is clearly better. Without `validation` the winner is then trained on all rows. `observe` sees each step as it happens, on
 /// the calling thread. Setting `stop` ends training soon; what is done by then is
 /// kept. At least one candidate is always trained.
 ///
@@ -87,24 +86,22 @@ pub fn train(
         trained.push(last);
     }
     let metric = run.prepared.analysis.metric;
-    let key = |trained: &Trained| match metric.direction() {
-        Direction::Maximize => -trained.candidate.objective,
-        Direction::Minimize => trained.candidate.objective,
-    };
-    // Equals are told apart by how sure they are of what is true.
-    let doubt = |trained: &Trained| trained.candidate.metric(Metric::LogLoss).unwrap_or(0.0);
-    trained.sort_by(|a, b| key(a).total_cmp(&key(b)).then_with(|| doubt(a).total_cmp(&doubt(b))));
-    if validation.is_none() && run.whole.is_none() && run.has_time_for(&trained[0], &trained) {
-        observe(Event::Refitting(&trained[0].candidate));
-        run.refit(&specs, &mut trained, all());
+    trained.sort_by(|a, b| order(&a.candidate, &b.candidate, metric));
+    let ranked: Vec<(Algorithm, f64)> =
+        trained.iter().map(|one| (one.candidate.algorithm, one.candidate.objective)).collect();
+    let best = winner(&ranked, metric, run.valid.len());
+    if validation.is_none() && run.whole.is_none() && run.has_time_for(&trained[best], &trained) {
+        observe(Event::Refitting(&trained[best].candidate));
+        run.refit(&specs, &mut trained, best, all());
     }
+    let winner = trained[best].candidate.number;
     let ending = match () {
         () if stop.load(Ordering::Relaxed) => Ending::Stopped,
         () if trained.len() < specs.len() + usize::from(ensemble) => Ending::OutOfTime,
         () => Ending::Completed,
     };
     let candidates = trained.into_iter().map(|trained| trained.candidate).collect();
-    Ok(Leaderboard { analysis: prepared.analysis, candidates, ending })
+    Ok(Leaderboard { analysis: prepared.analysis, candidates, winner, ending })
 }
 
 impl Prepared<'_> {

@@ -13,7 +13,7 @@ use crosspilot_metrics::{Direction, Metric, ProblemType};
 use proptest::prelude::*;
 
 /// Rows of mixed columns with a target made from them by `target`.
-fn table(rows: usize, target: impl Fn(f64, usize, &str) -> String) -> Table {
+fn table(rows: usize, mut target: impl FnMut(f64, usize, &str) -> String) -> Table {
     let mut table = Table::new(["id", "amount", "plan", "since", "note", "gap", "label"]).unwrap();
     let mut state = 7u64;
     let mut random = move || {
@@ -96,6 +96,20 @@ fn candidates_of_the_same_rank_are_ordered_by_log_loss() {
     let equal: Vec<usize> = (1..10).filter(|at| key(*at).0 == key(at - 1).0).collect();
     assert!(!equal.is_empty());
     assert!(equal.iter().all(|at| key(*at).1 >= key(at - 1).1));
+}
+
+#[test]
+fn the_ensemble_wins_where_a_candidate_leads_by_chance() {
+    // Noise enough that a few rows decide who is first.
+    let mut random = 1u64;
+    let data = table(600, |amount, _, _| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (amount + (random >> 33) as f64 / f64::from(1u32 << 31) * 60.0 > 80.0).to_string()
+    });
+    let board = run(&data, &Settings { metric: Some(Metric::Accuracy), ..settings(10) }).unwrap();
+    let (first, best) = (&board.candidates[0], board.best().unwrap());
+    assert!(first.algorithm != Algorithm::WeightedEnsemble && first.objective > best.objective);
+    assert_eq!((best.algorithm, best.number), (Algorithm::WeightedEnsemble, board.winner));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crosspilot_automl::{Analysis, Ending, Event, Leaderboard, Model, Settings, Table, TableError};
+use crosspilot_automl::{Analysis, Ending, Event, Model, Settings, Table, TableError};
 use crosspilot_metrics::Metric;
 use flate2::read::MultiGzDecoder;
 
@@ -179,12 +179,12 @@ impl Training {
             &mut observe,
             stop,
         );
-        let Leaderboard { candidates, ending, .. } = board.map_err(|error| error.to_string())?;
-        let best = candidates.first().ok_or("No candidate could be trained.")?;
+        let board = board.map_err(|error| error.to_string())?;
+        let best = board.best().ok_or("No candidate could be trained.")?;
         Ok(Outcome {
             best: Trained::from(best),
             training: self.training,
-            out_of_time: ending == Ending::OutOfTime,
+            out_of_time: board.ending == Ending::OutOfTime,
         })
     }
 }
