@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::error::ModelError;
 use crate::model::Model;
 use crate::rng::Rng;
-use crate::table::Table;
+use crate::table::cells::Table;
 
 /// Answers that an explanation may cost, unless the columns are so many that the
 /// fewest walks cost more.
@@ -143,8 +143,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use super::*;
+    use crate::search::train::train;
     use crate::settings::Settings;
-    use crate::train::train;
 
     #[test]
     fn values_add_up_and_shares_follow_the_effects() {

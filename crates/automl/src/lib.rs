@@ -26,57 +26,31 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Trees share one encoding: a byte for each value, learned from training
-//! rows only, where 0 is missing and categories keep a bin each. That is what
-//! makes them fast; see `encode` and `grow` (boosting). Linear models
-//! and neural networks read standardised numbers, ranks where there are outliers,
-//! and an input for each category; see `inputs`, `linear` and `network`. Inner loops
-//! are compiled for several kinds of processors; see `math`.
+//! `table` reads text and finds out what is to be learned; `features` encodes it: a byte
+//! for each value, where 0 is missing and categories keep a bin each, for trees, and
+//! standardised numbers and one-hot categories for linear models and networks.
+//! `learners` are the algorithms, each fitted to a `FitContext`; `search` plans,
+//! measures, combines and ranks candidates. Inner loops are compiled for several kinds
+//! of processors; see `simd`.
 
-mod analysis;
-mod boost;
-mod budget;
-mod calibrate;
-mod dataset;
-mod dense;
-mod encode;
-mod ensemble;
 mod error;
 mod explain;
-mod find;
-mod goal;
-mod gradients;
-mod grow;
-mod inputs;
-mod learn;
-mod linear;
-mod link;
-mod math;
-mod measure;
+mod features;
+mod leaderboard;
+mod learners;
 mod model;
-mod network;
-mod partition;
-mod plan;
-mod problem;
-mod product;
-mod rank;
-mod rates;
 mod rng;
-mod run;
-mod schema;
+mod search;
 mod settings;
-mod split;
+mod simd;
 mod table;
-mod target;
-mod train;
-mod tree;
+mod temperature;
 
-pub use analysis::analyze;
 pub use error::{ModelError, TableError, TrainError};
+pub use leaderboard::{Candidate, Ending, Event, Leaderboard};
 pub use model::{Model, Prediction};
-pub use schema::ColumnKind;
-pub use settings::{
-    Algorithm, Analysis, Candidate, ColumnSummary, Ending, Event, Leaderboard, Settings,
-};
-pub use table::Table;
-pub use train::train;
+pub use search::train::train;
+pub use settings::{Algorithm, Settings};
+pub use table::analysis::{Analysis, ColumnSummary, analyze};
+pub use table::cells::Table;
+pub use table::schema::ColumnKind;

@@ -1,4 +1,4 @@
-//! A trained model: what it needs to know about a record, and its parts.
+//! A trained model: what it needs to know about a record, and the members of its mean.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use crosspilot_metrics::ProblemType;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::sharpen;
-use crate::encode::Encoder;
 use crate::error::ModelError;
-use crate::learn::Part;
-use crate::schema::Schema;
-use crate::table::Table;
+use crate::features::encoder::Encoder;
+use crate::learners::learner::Fitted;
+use crate::table::cells::Table;
+use crate::table::schema::Schema;
+use crate::temperature;
 
 /// First bytes of every stored model.
 const MAGIC: &[u8; 4] = b"XPML";
@@ -40,21 +40,21 @@ pub enum Prediction {
 pub struct Model {
     pub(crate) shared: Arc<Shared>,
     /// What the answer is the mean of.
-    pub(crate) voices: Vec<Voice>,
+    pub(crate) members: Vec<Member>,
     /// What the mean's probabilities are raised to.
-    pub(crate) power: f64,
+    pub(crate) inverse_temperature: f64,
     /// What each label's probability is multiplied by before the largest wins.
     pub(crate) decision: Vec<f64>,
 }
 
-/// A part of a model and its say.
+/// One of the fitted learners that a model averages.
 #[derive(Debug, Clone)]
-pub(crate) struct Voice {
-    /// The weights of a model's voices add up to 1.
+pub(crate) struct Member {
+    /// The weights of a model's members add up to 1.
     pub(crate) weight: f32,
-    /// What the part's own probabilities are raised to.
-    pub(crate) power: f64,
-    pub(crate) part: Arc<Part>,
+    /// What its own probabilities are raised to.
+    pub(crate) inverse_temperature: f64,
+    pub(crate) fitted: Arc<Fitted>,
 }
 
 /// What all models of one training have in common.
@@ -141,23 +141,24 @@ impl Model {
     pub(crate) fn outputs(&self, columns: &[Vec<f64>]) -> Vec<f64> {
         let encoder = &self.shared.encoder;
         let count = columns.first().map_or(0, Vec::len);
-        let extra = encoder.extra(columns);
-        let bins = encoder.bins(columns, &extra);
+        let encodings = encoder.encodings(columns);
+        let bins = encoder.bins(columns, &encodings);
         let outputs = self.shared.outputs();
         let mut sums = vec![0.0f64; count * outputs];
         let mut out = vec![0.0f32; count * outputs];
         let mut row = vec![0.0; outputs];
-        for Voice { weight, power, part } in &self.voices {
-            part.predict(&bins, columns, &extra, &mut out);
+        for Member { weight, inverse_temperature, fitted } in &self.members {
+            fitted.predict(&bins, columns, &encodings, &mut out);
             for (sums, out) in sums.chunks_exact_mut(outputs).zip(out.chunks_exact(outputs)) {
                 row.iter_mut().zip(out).for_each(|(value, out)| *value = f64::from(*out));
-                sharpen(&mut row, *power);
+                temperature::scale(&mut row, *inverse_temperature);
                 sums.iter_mut()
                     .zip(&row)
                     .for_each(|(sum, value)| *sum += f64::from(*weight) * value);
             }
         }
-        sums.chunks_exact_mut(outputs).for_each(|row| sharpen(row, self.power));
+        sums.chunks_exact_mut(outputs)
+            .for_each(|row| temperature::scale(row, self.inverse_temperature));
         sums
     }
 
@@ -184,14 +185,22 @@ impl Model {
 
     /// The model as bytes: compact, and exact to the last bit.
     pub fn save(&self) -> Vec<u8> {
-        let voices: Vec<(f32, f64, &Part)> =
-            self.voices.iter().map(|voice| (voice.weight, voice.power, &*voice.part)).collect();
+        let members: Vec<(f32, f64, &Fitted)> = self
+            .members
+            .iter()
+            .map(|member| (member.weight, member.inverse_temperature, &*member.fitted))
+            .collect();
         let mut bytes = MAGIC.to_vec();
         bytes.extend(FORMAT.to_le_bytes());
         // Plain data into memory cannot fail; an empty body would not load.
         bytes.extend(
-            postcard::to_allocvec(&(&*self.shared, voices, self.power, &self.decision))
-                .unwrap_or_default(),
+            postcard::to_allocvec(&(
+                &*self.shared,
+                members,
+                self.inverse_temperature,
+                &self.decision,
+            ))
+            .unwrap_or_default(),
         );
         bytes
     }
@@ -207,15 +216,17 @@ impl Model {
         if got != FORMAT {
             return Err(ModelError::Version { got, expected: FORMAT });
         }
-        type Stored = (Shared, Vec<(f32, f64, Part)>, f64, Vec<f64>);
+        type Stored = (Shared, Vec<(f32, f64, Fitted)>, f64, Vec<f64>);
         let damaged = |error: postcard::Error| ModelError::Damaged(error.to_string());
-        let ((shared, voices, power, decision), left): (Stored, _) =
+        let ((shared, members, inverse_temperature, decision), left): (Stored, _) =
             postcard::take_from_bytes(body).map_err(damaged)?;
-        let voices = voices
-            .into_iter()
-            .map(|(weight, power, part)| Voice { weight, power, part: Arc::new(part) })
-            .collect();
-        let model = Self { shared: Arc::new(shared), voices, power, decision };
+        let member = |(weight, inverse_temperature, fitted)| Member {
+            weight,
+            inverse_temperature,
+            fitted: Arc::new(fitted),
+        };
+        let members = members.into_iter().map(member).collect();
+        let model = Self { shared: Arc::new(shared), members, inverse_temperature, decision };
         match left.is_empty() && model.is_sound() {
             true => Ok(model),
             false => Err(ModelError::Damaged("its parts do not fit together".to_owned())),
@@ -239,12 +250,12 @@ impl Model {
             && schema.is_sound()
             && !schema.features().is_empty()
             && encoder.is_sound(&schema.features(), schema.names.len())
-            && self.power.is_finite()
-            && !self.voices.is_empty()
-            && self.voices.iter().all(|Voice { weight, power, part }| {
+            && self.inverse_temperature.is_finite()
+            && !self.members.is_empty()
+            && self.members.iter().all(|Member { weight, inverse_temperature, fitted }| {
                 weight.is_finite()
-                    && power.is_finite()
-                    && part.is_sound(outputs, labels.len(), encoder.width())
+                    && inverse_temperature.is_finite()
+                    && fitted.is_sound(outputs, labels.len(), encoder.width())
             })
     }
 }

@@ -1,0 +1,4 @@
+//! Ridge, logistic and softmax regression.
+
+mod lbfgs;
+pub(crate) mod model;

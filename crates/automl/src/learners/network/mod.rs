@@ -1,0 +1,6 @@
+//! Multilayer perceptrons.
+
+mod adam;
+mod layers;
+mod matrix;
+pub(crate) mod model;

@@ -1,0 +1,170 @@
+//! Which candidates are trained, in which order.
+
+use crate::learners::boosting::settings::{BoostingSettings, TreeSettings};
+use crate::learners::learner::Learner;
+use crate::learners::linear::model::LinearSettings;
+use crate::learners::network::model::NetworkSettings;
+use crate::rng::Rng;
+use crate::settings::Algorithm;
+
+/// A candidate to be trained.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Spec {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) description: String,
+    pub(crate) learner: Learner,
+}
+
+/// From this many rows on, larger steps and fewer networks do as well.
+const MANY_ROWS: usize = 50_000;
+
+/// `count` candidates: the most promising first, and really different ones
+/// early, so that a small number is a good choice too. Beyond the hand-picked
+/// ones, settings are drawn at random.
+pub(crate) fn plan(count: usize, rows: usize, outputs: usize, seed: u64) -> Vec<Spec> {
+    let many = rows >= MANY_ROWS;
+    let tree = TreeSettings {
+        max_leaves: 31,
+        max_depth: 12,
+        min_rows: 20.0,
+        l2: 1.0,
+        feature_share: 1.0,
+        random_thresholds: false,
+    };
+    // A round costs a tree for each output: with several, larger steps have to do.
+    let rounds = if outputs == 1 { 1_500 } else { (1_500 / outputs).clamp(40, 300) };
+    let boost = BoostingSettings { learning_rate: 0.1, rounds, patience: 30, row_share: 1.0, tree };
+    let quick = match many {
+        true => BoostingSettings {
+            learning_rate: 0.2,
+            patience: 15,
+            tree: TreeSettings { max_leaves: 63, ..tree },
+            ..boost
+        },
+        false => BoostingSettings { learning_rate: 0.15, patience: 20, ..boost },
+    };
+    let slow = match outputs == 1 && !many {
+        true => BoostingSettings { learning_rate: 0.05, patience: 60, ..boost },
+        false => BoostingSettings { patience: if many { 30 } else { 60 }, ..boost },
+    };
+    // One that is held back, for little data, and one that is free.
+    let network = NetworkSettings {
+        hidden: [64, 32],
+        networks: if many { 2 } else { 3 },
+        learning_rate: 0.004,
+        weight_decay: 0.5,
+        dropout: 0.1,
+        epochs: 30,
+    };
+    let free = NetworkSettings { hidden: [128, 64], weight_decay: 0.05, dropout: 0.0, ..network };
+    let mut specs = vec![
+        boosted(
+            &format!("{} leaves, learning rate {}", quick.tree.max_leaves, quick.learning_rate),
+            quick,
+        ),
+        networked(network),
+        networked(free),
+        boosted(
+            &format!(
+                "15 leaves, learning rate {}, half of the features and 80 % of the rows each round",
+                slow.learning_rate
+            ),
+            BoostingSettings {
+                row_share: 0.8,
+                tree: TreeSettings { max_leaves: 15, feature_share: 0.5, l2: 5.0, ..tree },
+                ..slow
+            },
+        ),
+        Spec {
+            algorithm: Algorithm::Linear,
+            description: "standardised numbers, one input a category, L2 strength by validation"
+                .to_owned(),
+            learner: Learner::Linear(LinearSettings { iterations: 60 }),
+        },
+        boosted(
+            &format!("random thresholds, 63 leaves, learning rate {}", slow.learning_rate),
+            BoostingSettings {
+                tree: TreeSettings { max_leaves: 63, random_thresholds: true, ..tree },
+                ..slow
+            },
+        ),
+        boosted(
+            &format!("4 leaves, learning rate {}", boost.learning_rate),
+            BoostingSettings { tree: TreeSettings { max_leaves: 4, ..tree }, ..boost },
+        ),
+        boosted(
+            &format!(
+                "63 leaves of at least 8 rows, learning rate {}, 40 % of the features and 70 % of the rows each round",
+                slow.learning_rate
+            ),
+            BoostingSettings {
+                row_share: 0.7,
+                tree: TreeSettings {
+                    max_leaves: 63,
+                    min_rows: 8.0,
+                    feature_share: 0.4,
+                    l2: 3.0,
+                    ..tree
+                },
+                ..slow
+            },
+        ),
+    ];
+    let mut rng = Rng::new(seed, 3);
+    while specs.len() < count {
+        let mut pick = |values: &[f64]| values[rng.below(values.len())];
+        let (leaves, learning_rate) =
+            (pick(&[6.0, 12.0, 24.0, 48.0, 96.0]), pick(&[0.03, 0.05, 0.08, 0.12]));
+        let (feature_share, row_share) = (pick(&[0.3, 0.5, 0.7, 1.0]), pick(&[0.6, 0.8, 1.0]));
+        let (min_rows, l2) = (pick(&[4.0, 10.0, 20.0, 40.0]), pick(&[0.1, 1.0, 5.0, 20.0]));
+        let description = format!(
+            "{leaves} leaves of at least {min_rows} rows, learning rate {learning_rate}, features {feature_share}, rows {row_share}, L2 {l2}"
+        );
+        let tree =
+            TreeSettings { max_leaves: leaves as usize, min_rows, l2, feature_share, ..tree };
+        specs.push(boosted(
+            &description,
+            BoostingSettings {
+                learning_rate,
+                row_share,
+                patience: (4.0 / learning_rate) as usize,
+                tree,
+                ..boost
+            },
+        ));
+    }
+    specs.truncate(count);
+    specs
+}
+
+fn boosted(description: &str, settings: BoostingSettings) -> Spec {
+    Spec {
+        algorithm: Algorithm::GradientBoosting,
+        description: description.to_owned(),
+        learner: Learner::Boosting(settings),
+    }
+}
+
+fn networked(settings: NetworkSettings) -> Spec {
+    let [first, second] = settings.hidden;
+    let description = format!(
+        "{} networks of {first} and {second} units, averaged; learning rate {}, weight decay {}, dropout {}",
+        settings.networks, settings.learning_rate, settings.weight_decay, settings.dropout
+    );
+    Spec { algorithm: Algorithm::NeuralNetwork, description, learner: Learner::Network(settings) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_has_as_many_candidates_as_asked_for_and_different_ones_first() {
+        for count in [1, 4, 9, 30] {
+            assert_eq!(plan(count, 1_000, 1, 5).len(), count);
+        }
+        let few = plan(3, 1_000, 1, 5);
+        assert!(few[0].algorithm != few[1].algorithm && few[0].learner != few[2].learner);
+        assert_eq!(plan(30, 1_000, 1, 5), plan(30, 1_000, 1, 5));
+    }
+}
