@@ -267,7 +267,7 @@ fn the_service_model_is_botocores() {
     let botocore = "import botocore, os; print(os.path.dirname(botocore.__file__))";
     let directory = output(Command::new(&python).args(["-c", botocore]));
     let models = Path::new(directory.trim()).join("data");
-    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sagemaker-local/src");
+    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sagemaker-local/src/wire");
     let cut = output(Command::new(&python).arg(shapes.join("shapes.py")).arg(models));
     assert_eq!(
         cut,

@@ -1,11 +1,11 @@
 //! What a web page could send goes no further: the same rule as the emulator's
 //! own (`emulator/doors.py`), for the servers of this process.
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Router, middleware};
 
 /// Keeps web pages out of a server: they could otherwise ask it whatever the
 /// developer who looks at them may.

@@ -2,12 +2,13 @@
 //!
 //! The emulator has the same ones for what it serves (`emulator/faults.py`).
 
-use std::{sync::Mutex, time::Duration};
+use std::sync::Mutex;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::lock;
+use crate::lock;
 
 /// Calls that go wrong.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,7 +84,7 @@ pub enum Death {
 }
 
 impl Effect {
-    pub(super) fn delay(&self) -> Duration {
+    pub(crate) fn delay(&self) -> Duration {
         match self {
             Self::Delay(milliseconds) => Duration::from_millis(*milliseconds),
             _ => Duration::ZERO,
@@ -93,22 +94,22 @@ impl Effect {
 
 /// The faults that are still to come.
 #[derive(Default)]
-pub(super) struct Faults(Mutex<Vec<Fault>>);
+pub(crate) struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
-    pub(super) fn add(&self, fault: Fault) {
+    pub(crate) fn add(&self, fault: Fault) {
         lock(&self.0).push(fault);
     }
 
     /// How many faults about this have not struck yet.
-    pub(super) fn to_come(&self, about: &str) -> u32 {
+    pub(crate) fn to_come(&self, about: &str) -> u32 {
         let faults = lock(&self.0);
         let about = faults.iter().filter(|fault| fault.about.iter().any(|text| text == about));
         about.map(|fault| fault.times).sum()
     }
 
     /// What happens to this call of an operation, if anything.
-    pub(super) fn strike(&self, operation: &str, asked: &str) -> Option<Effect> {
+    pub(crate) fn strike(&self, operation: &str, asked: &str) -> Option<Effect> {
         let mut faults = lock(&self.0);
         let is_about = |fault: &Fault| fault.about.iter().all(|text| asked.contains(text.as_str()));
         let fault =

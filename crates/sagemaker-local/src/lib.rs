@@ -6,76 +6,45 @@
 //! say (see [`crate::authority`]). Data and models stay where they are on AWS:
 //! in the customer's bucket, reached with the execution role's own session.
 
-mod access;
-mod artifact;
 pub mod authority;
-mod automl_job;
-mod automl_request;
 mod autopilot;
-mod autoscaling;
-mod candidate;
-mod capture;
-mod connections;
-mod container;
-mod deployment;
 pub mod doors;
 mod endpoint;
-mod endpoint_config;
-mod error;
 mod faults;
-mod http;
-mod invoke;
-mod keys;
-mod list;
-mod metrics;
-mod model;
-mod neighbours;
 mod operations;
-mod parquet;
-mod recipe;
-mod report;
-mod rollout;
-mod s3;
+mod records;
+mod server;
+mod services;
 mod serving;
-mod shapes;
-mod steps;
-mod store;
-mod tags;
-mod trainer;
 mod transform;
-mod transform_job;
+mod wire;
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::serve::ListenerExt;
-use tokio::{
-    sync::oneshot,
-    task::{JoinHandle, JoinSet},
-};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
 
-pub use faults::{Death, Effect, Fault};
+pub use crate::faults::{Death, Effect, Fault};
 
-use self::{
-    capture::Captured,
-    connections::Connections,
-    faults::Faults,
-    metrics::Metrics,
-    neighbours::Neighbours,
-    s3::RoleS3,
-    serving::Traffic,
-    store::{Place, Store},
-};
 use crate::authority::{Authority, AuthorityError};
+use crate::endpoint::rollout;
+use crate::endpoint::variants::Traffic;
+use crate::faults::Faults;
+use crate::operations::{automl_job, transform_job};
+use crate::records::store::{Place, Store};
+use crate::server::connections::Connections;
+use crate::server::http;
+use crate::services::emulator::Neighbours;
+use crate::services::s3::RoleS3;
+use crate::serving::capture::{self, Captured};
+use crate::serving::metrics::{self, Metrics};
 
 /// How a local SageMaker is set up.
 #[derive(Debug, Clone)]
@@ -208,7 +177,7 @@ impl SageMaker {
     /// tests of what happens after days.
     pub fn age_endpoint(&self, account: &str, region: &str, name: &str, by: Duration) {
         let place = Place { account: account.to_owned(), region: region.to_owned() };
-        endpoint::age(&self.cloud, &place, name, by);
+        operations::endpoint::age(&self.cloud, &place, name, by);
     }
 
     /// Make the calls of an operation go wrong, for tests.

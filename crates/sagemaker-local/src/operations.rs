@@ -1,35 +1,46 @@
 //! Every operation that the stand-in offers, and the rules they share.
 
+pub(crate) mod authorization;
+pub(crate) mod automl_job;
+pub(crate) mod child_jobs;
+pub(crate) mod endpoint;
+pub(crate) mod endpoint_config;
+pub(crate) mod model;
+pub(crate) mod scaling;
+pub(crate) mod scaling_permissions;
+pub(crate) mod tags;
+pub(crate) mod transform_job;
+pub(crate) mod volume_keys;
+
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    Cloud, access, automl_job, autoscaling, endpoint, endpoint_config, error::ApiError, model,
-    steps, store::Place, tags, transform_job,
-};
+use crate::Cloud;
+use crate::records::store::Place;
+use crate::wire::error::ApiError;
 
 /// An authorised request.
-pub(super) struct Call<'a> {
-    pub(super) operation: &'a str,
-    pub(super) place: Place,
+pub(crate) struct Call<'a> {
+    pub(crate) operation: &'a str,
+    pub(crate) place: Place,
     /// Checked against the service model.
-    pub(super) input: Value,
+    pub(crate) input: Value,
 }
 
 impl Call<'_> {
     /// A string member; empty if it is optional and absent.
-    pub(super) fn text(&self, member: &str) -> &str {
+    pub(crate) fn text(&self, member: &str) -> &str {
         self.input.get(member).and_then(Value::as_str).unwrap_or_default()
     }
 }
 
 /// What an operation answers.
-pub(super) type Answer = Result<Value, ApiError>;
+pub(crate) type Answer = Result<Value, ApiError>;
 
 /// Do what the call asks.
-pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
-    if let Some(role) = access::passed_role(&call.input)
+pub(crate) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
+    if let Some(role) = authorization::passed_role(&call.input)
         && role.split(':').nth(4) != Some(call.place.account.as_str())
     {
         return Err(ApiError::Validation(
@@ -60,14 +71,14 @@ pub(super) async fn perform(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
         "DescribeTransformJob" => transform_job::describe(cloud, call),
         "StopTransformJob" => transform_job::stop(cloud, call),
         "ListTransformJobs" => transform_job::list(cloud, call),
-        "DescribeTrainingJob" => steps::describe_training(cloud, call),
-        "ListTrainingJobs" => steps::list_training(cloud, call),
-        "DescribeProcessingJob" => steps::describe_processing(cloud, call),
-        "ListProcessingJobs" => steps::list_processing(cloud, call),
+        "DescribeTrainingJob" => child_jobs::describe_training(cloud, call),
+        "ListTrainingJobs" => child_jobs::list_training(cloud, call),
+        "DescribeProcessingJob" => child_jobs::describe_processing(cloud, call),
+        "ListProcessingJobs" => child_jobs::list_processing(cloud, call),
         "AddTags" => tags::add(cloud, call),
         "ListTags" => tags::list(cloud, call),
         "DeleteTags" => tags::delete(cloud, call),
-        other if autoscaling::OPERATIONS.contains(&other) => autoscaling::perform(cloud, call),
+        other if scaling::OPERATIONS.contains(&other) => scaling::perform(cloud, call),
         other => {
             Err(ApiError::NotOffered(format!("{other} is not offered by the local SageMaker")))
         }

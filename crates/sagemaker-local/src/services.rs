@@ -1,0 +1,5 @@
+//! The services that SageMaker itself calls: S3, KMS and CloudWatch, all of them at the
+//! emulator, with the permissions of the execution role. Uses [`crate::wire`].
+
+pub(crate) mod emulator;
+pub(crate) mod s3;
