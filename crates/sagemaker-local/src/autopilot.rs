@@ -1,9 +1,11 @@
 //! An AutoML job at work, from its data to its best candidate; the engine is
-//! `crosspilot_automl`. Uses what [`crate::endpoint`] uses, and not that.
+//! `crosspilot_automl`. Uses the [`crate::cloud`] and what that holds.
 
-pub(crate) mod artifacts;
+mod artifacts;
+pub(crate) mod input;
 pub(crate) mod job;
-pub(crate) mod parquet;
-pub(crate) mod reports;
+mod parquet;
+mod reports;
 pub(crate) mod request;
-pub(crate) mod trainer;
+pub(crate) mod request_v1;
+mod trainer;

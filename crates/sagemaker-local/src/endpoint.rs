@@ -1,8 +1,8 @@
-//! An endpoint at work: its variants, the course of an update, the way of an invocation.
-//! Uses all below: [`crate::serving`], [`crate::services`], [`crate::records`],
-//! [`crate::wire`], in the [`crate::Cloud`] that holds them.
+//! An endpoint at work: its fleets, the course of an update, the way of an invocation. Uses
+//! the [`crate::cloud`] and what that holds.
 
+mod fleet;
 pub(crate) mod invoke;
 pub(crate) mod rollout;
+pub(crate) mod scaling;
 pub(crate) mod traffic_plan;
-pub(crate) mod variants;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::lock;
+use crate::lock::lock;
 
 /// Calls that go wrong.
 #[derive(Debug, Clone, Serialize, Deserialize)]

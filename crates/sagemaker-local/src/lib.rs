@@ -8,10 +8,14 @@
 
 pub mod authority;
 mod autopilot;
+mod cloud;
 pub mod doors;
 mod endpoint;
 mod faults;
+mod lock;
 mod operations;
+mod options;
+mod permissions;
 mod records;
 mod server;
 mod services;
@@ -19,81 +23,27 @@ mod serving;
 mod transform;
 mod wire;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
-pub use crate::faults::{Death, Effect, Fault};
-
-use crate::authority::{Authority, AuthorityError};
+use crate::cloud::Cloud;
 use crate::endpoint::rollout;
-use crate::endpoint::variants::Traffic;
-use crate::faults::Faults;
 use crate::operations::{automl_job, transform_job};
-use crate::records::store::{Place, Store};
+use crate::records::store::Store;
 use crate::server::connections::Connections;
 use crate::server::http;
-use crate::services::emulator::Neighbours;
-use crate::services::s3::RoleS3;
-use crate::serving::capture::{self, Captured};
-use crate::serving::metrics::{self, Metrics};
+use crate::serving::{capture, metrics};
+use crate::wire::place::Place;
 
-/// How a local SageMaker is set up.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Where to listen; port 0 takes a free one.
-    pub bind: SocketAddr,
-    /// Who says who is calling and what they may do.
-    pub authority: Authority,
-    /// The emulator, for S3.
-    pub emulator_url: String,
-    /// Where state is kept across restarts; nowhere if `None`.
-    pub state_dir: Option<PathBuf>,
-    /// Training is reproducible for the same seed and data.
-    pub seed: u64,
-    /// Candidates of an ensembling job that does not limit them.
-    pub default_candidates_ensembling: u32,
-    /// Candidates of a hyperparameter tuning job that does not limit them.
-    pub default_candidates_tuning: u32,
-    /// AutoML jobs that one account may run at a time in a region.
-    pub concurrent_automl_jobs: usize,
-    /// How long a job stays in a stage that takes no time here, so that it is seen.
-    pub stage: Duration,
-    /// How long an endpoint takes to start, change or go.
-    pub endpoint_change: Duration,
-    /// What a second of waiting in a deployment lasts here, in seconds.
-    pub wait_scale: f64,
-}
-
-/// What a second of waiting lasts on the local cloud, in seconds.
-pub const WAIT_SCALE: f64 = 0.1;
-
-impl Options {
-    /// The defaults, for an emulator at this URL.
-    pub fn new(emulator_url: impl Into<String>, authority: Authority) -> Self {
-        Self {
-            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
-            authority,
-            emulator_url: emulator_url.into(),
-            state_dir: None,
-            seed: 7,
-            default_candidates_ensembling: 10,
-            default_candidates_tuning: 24,
-            concurrent_automl_jobs: 4,
-            stage: Duration::from_millis(150),
-            endpoint_change: Duration::from_millis(500),
-            wait_scale: WAIT_SCALE,
-        }
-    }
-}
+pub use crate::faults::{Death, Effect, Fault};
+pub use crate::options::{Options, WAIT_SCALE};
 
 /// Why a local SageMaker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -134,17 +84,7 @@ impl SageMaker {
             .await
             .map_err(|error| StartError::Listen(bind, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(bind, error))?;
-        let cloud = Arc::new(Cloud {
-            neighbours: Neighbours::new(&options.emulator_url, options.authority.clone()),
-            options,
-            store,
-            faults: Faults::default(),
-            metrics: Metrics::default(),
-            captured: Captured::default(),
-            serving: Mutex::default(),
-            stops: Mutex::default(),
-            tasks: Mutex::new(JoinSet::new()),
-        });
+        let cloud = Arc::new(Cloud::new(options, store));
         let router = http::router(cloud.clone());
         let (close, closed) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
@@ -160,8 +100,8 @@ impl SageMaker {
             }
         });
         cloud.spawn(save_now_and_then(cloud.clone()));
-        cloud.spawn(metrics::publish(cloud.clone()));
-        cloud.spawn(capture::write(cloud.clone()));
+        cloud.spawn(metrics::publish(cloud.metrics.clone(), cloud.emulator.clone()));
+        cloud.spawn(capture::write(cloud.captured.clone(), cloud.emulator.clone()));
         rollout::resume(&cloud);
         automl_job::resume(&cloud);
         transform_job::resume(&cloud);
@@ -211,57 +151,6 @@ impl Drop for SageMaker {
     }
 }
 
-/// Everything that the handlers share.
-struct Cloud {
-    options: Options,
-    store: Store,
-    neighbours: Neighbours,
-    faults: Faults,
-    metrics: Metrics,
-    captured: Captured,
-    /// What answers for endpoints right now, by ARN.
-    serving: Mutex<HashMap<String, Traffic>>,
-    /// The stop flags of running jobs, by ARN.
-    stops: Mutex<HashMap<String, Arc<AtomicBool>>>,
-    tasks: Mutex<JoinSet<()>>,
-}
-
-impl Cloud {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = lock(&self.tasks);
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
-    }
-
-    /// S3 with a session of this role, for the resource `arn`.
-    async fn role_s3(
-        &self,
-        place: &Place,
-        role_arn: &str,
-        arn: &str,
-    ) -> Result<RoleS3, AuthorityError> {
-        let Options { authority, emulator_url, .. } = &self.options;
-        RoleS3::open(authority, &self.neighbours, emulator_url, place, role_arn, arn).await
-    }
-
-    /// A flag that ends the job `arn` when it is set.
-    fn stop_flag(&self, arn: &str) -> Arc<AtomicBool> {
-        lock(&self.stops).entry(arn.to_owned()).or_default().clone()
-    }
-
-    fn forget_stop_flag(&self, arn: &str) {
-        lock(&self.stops).remove(arn);
-    }
-
-    /// End every task; training that runs on a thread of its own sees its flag.
-    fn end(&self) {
-        lock(&self.tasks).abort_all();
-        for stop in lock(&self.stops).values() {
-            stop.store(true, Ordering::Release);
-        }
-    }
-}
-
 async fn save_now_and_then(cloud: Arc<Cloud>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -269,9 +158,4 @@ async fn save_now_and_then(cloud: Arc<Cloud>) {
             tracing::error!(%error, "the local SageMaker's state is not saved");
         }
     }
-}
-
-/// A panic while a map is locked leaves it whole: every change is one insertion.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,4 +4,9 @@
 pub(crate) mod artifact;
 pub(crate) mod capture;
 pub(crate) mod container;
+pub(crate) mod launch;
 pub(crate) mod metrics;
+pub(crate) mod pipeline;
+pub(crate) mod predictor;
+pub(crate) mod text;
+pub(crate) mod traffic;

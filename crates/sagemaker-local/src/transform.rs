@@ -1,4 +1,6 @@
-//! A transform job at work: predictions for the files of an S3 prefix. Uses what
-//! [`crate::endpoint`] uses, and not that.
+//! A transform job at work: predictions for the files of an S3 prefix. Uses the
+//! [`crate::cloud`] and what that holds.
 
-pub(crate) mod lines;
+pub(crate) mod job;
+mod lines;
+pub(crate) mod request;

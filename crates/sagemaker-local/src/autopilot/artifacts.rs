@@ -2,16 +2,15 @@
 
 use crosspilot_metrics::{Metric, ProblemType};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::autopilot::request::Mode;
 use crate::autopilot::trainer::Trained;
 use crate::records::candidate::{Candidate, Child, Objective, Step};
-use crate::records::store::Place;
-use crate::server::http::hex;
+use crate::records::model::{ContainerDefinition, Environment};
 use crate::services::s3::{RoleS3, S3Uri};
 use crate::serving::artifact::Artifact;
-use crate::serving::container::{ContainerDefinition, Environment};
+use crate::wire::ids::sha256;
+use crate::wire::place::Place;
 
 /// The response keys of an ensemble's container.
 const ENSEMBLE_KEYS: &str = "predicted_label,probability,probabilities,labels";
@@ -46,7 +45,7 @@ impl Recipe {
     }
 
     fn id(&self, of: &str) -> String {
-        hex(&Sha256::digest(format!("{}-{of}", self.job)))
+        sha256(format!("{}-{of}", self.job))
     }
 
     /// The child jobs of a tuning job that come before its candidates: splitting

@@ -1,91 +1,14 @@
-//! The AutoML engine, as a job and a container use it.
+//! The AutoML engine, as a job uses it.
 
-use std::io::Read;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crosspilot_automl::{Analysis, Ending, Event, Model, Settings, Table, TableError};
+use crosspilot_automl::{Analysis, Ending, Event, Settings, Table};
 use crosspilot_metrics::Metric;
-use flate2::read::MultiGzDecoder;
 
-use crate::autopilot::parquet;
-use crate::autopilot::request::{Content, Plan};
-
-/// A trained model that predicts records of text.
-#[derive(Debug, Clone)]
-pub(crate) struct Predictor(Model);
-
-/// What a model says about one record.
-pub(crate) enum Prediction {
-    /// The class it decides for, and the probability of each.
-    Class {
-        class: usize,
-        probabilities: Vec<f64>,
-    },
-    Number(f64),
-}
-
-impl Predictor {
-    pub(crate) fn load(bytes: &[u8]) -> Result<Self, String> {
-        Model::load(bytes).map(Self).map_err(|error| error.to_string())
-    }
-
-    pub(crate) fn save(&self) -> Vec<u8> {
-        self.0.save()
-    }
-
-    /// How many fields a record has.
-    pub(crate) fn columns(&self) -> usize {
-        self.0.features().len()
-    }
-
-    /// The classes' names; none for regression.
-    pub(crate) fn labels(&self) -> &[String] {
-        self.0.labels()
-    }
-
-    pub(crate) fn predict(&self, records: &[Vec<String>]) -> Result<Vec<Prediction>, String> {
-        let mut table = Table::new(self.0.features()).map_err(|error| error.to_string())?;
-        for record in records {
-            table.push_row(record).map_err(|error| error.to_string())?;
-        }
-        let predictions = self.0.predict(&table).map_err(|error| error.to_string())?;
-        Ok(predictions.into_iter().map(Prediction::from).collect())
-    }
-
-    /// Each column's share in the answers for training records, by Shapley values.
-    pub(crate) fn importance(
-        &self,
-        training: &Table,
-        seed: u64,
-    ) -> Result<Vec<(String, f64)>, String> {
-        // Some of them tell as much; copies of a million would only take memory.
-        const ENOUGH: usize = 10_000;
-        let stride = training.rows().div_ceil(ENOUGH).max(1);
-        let rows: Vec<usize> = (0..training.rows()).step_by(stride).collect();
-        let records = training.take(&rows).select(self.0.features());
-        let records = records.map_err(|error| error.to_string())?;
-        self.0.importance(&records, seed).map_err(|error| error.to_string())
-    }
-}
-
-impl From<crosspilot_automl::Prediction> for Prediction {
-    fn from(prediction: crosspilot_automl::Prediction) -> Self {
-        match prediction {
-            crosspilot_automl::Prediction::Class { label, probabilities } => {
-                Self::Class { class: label, probabilities }
-            }
-            crosspilot_automl::Prediction::Value(number) => Self::Number(number),
-        }
-    }
-}
-
-/// The files of one channel.
-pub(crate) struct Files {
-    pub(crate) content: Content,
-    /// Name and content of each.
-    pub(crate) files: Vec<(String, Vec<u8>)>,
-}
+use crate::autopilot::input::Files;
+use crate::autopilot::request::Plan;
+use crate::serving::predictor::Predictor;
 
 /// What a job trains on, and how.
 pub(crate) struct Training {
@@ -198,70 +121,5 @@ impl From<&crosspilot_automl::Candidate> for Trained {
             seconds: candidate.fit_seconds,
             predictor: Predictor(candidate.model.clone()),
         }
-    }
-}
-
-/// The names in the header of a file that begins like this; nothing if that
-/// cannot be told, as of Parquet, which names its columns at the end.
-pub(crate) fn header(beginning: &[u8], content: Content) -> Option<Vec<String>> {
-    let mut text = Vec::new();
-    match content {
-        Content::Csv => text.extend_from_slice(beginning),
-        // What is cut off ends in an error, after what was read.
-        Content::GzippedCsv => drop(MultiGzDecoder::new(beginning).read_to_end(&mut text)),
-        Content::Parquet => return None,
-    }
-    let mut reader = csv::ReaderBuilder::new().from_reader(text.as_slice());
-    let header = reader.headers().ok()?.iter().map(str::to_owned).collect();
-    // The header is whole if something follows it.
-    (reader.position().byte() < text.len() as u64).then_some(header)
-}
-
-impl Files {
-    fn read(self) -> Result<Table, String> {
-        let mut whole: Option<Table> = None;
-        for (name, content) in self.files {
-            let explain = |error: TableError| format!("{name} cannot be read as CSV: {error}");
-            let table = match self.content {
-                Content::Csv => Table::read_csv(content.as_slice(), true).map_err(explain)?,
-                Content::GzippedCsv => {
-                    let unpacked = MultiGzDecoder::new(content.as_slice());
-                    Table::read_csv(unpacked, true).map_err(explain)?
-                }
-                Content::Parquet => parquet::read(content)
-                    .map_err(|error| format!("{name} cannot be read as Parquet: {error}"))?,
-            };
-            match &mut whole {
-                None => whole = Some(table),
-                Some(whole) => whole.append(&table).map_err(|error| {
-                    format!("{name} does not go with the files before it: {error}")
-                })?,
-            }
-        }
-        whole.ok_or_else(|| "There is no data.".into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::io::Write;
-
-    use flate2::{Compression, write::GzEncoder};
-
-    use super::*;
-
-    #[test]
-    fn a_header_is_told_from_the_beginning_of_its_file() {
-        let names = |text: &str| header(text.as_bytes(), Content::Csv);
-        assert_eq!(names("\u{feff}a,\"b, c\"\n1,2\n").unwrap(), ["a", "b, c"]);
-        assert_eq!(names("a,b,and so on, to where it was cu"), None);
-        assert_eq!(header(&[0xff, b',', b'a', b'\n', b'1'], Content::Csv), None);
-        let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
-        let rows: String = (0..9999).map(|i| format!("{i},{}\n", i * 7919 % 10007)).collect();
-        zipped.write_all(format!("a,y\n{rows}").as_bytes()).unwrap();
-        let zipped = zipped.finish().unwrap();
-        assert_eq!(header(&zipped[..zipped.len() / 2], Content::GzippedCsv).unwrap(), ["a", "y"]);
-        assert_eq!(header(b"a,y\n1,2\n", Content::GzippedCsv), None);
     }
 }

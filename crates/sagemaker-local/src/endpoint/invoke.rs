@@ -6,13 +6,17 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::endpoint::variants::{Traffic, Variant};
-use crate::records::store::Place;
+use crate::cloud::Cloud;
+use crate::lock::lock;
+use crate::records::endpoint::Endpoint;
+use crate::records::resource::Resource;
 use crate::serving::capture::Side;
-use crate::serving::container::{Asked, ContainerAnswer};
+use crate::serving::container::Asked;
 use crate::serving::metrics::Answered;
+use crate::serving::pipeline::{ContainerAnswer, ContainerError};
+use crate::serving::traffic::{Traffic, Variant};
 use crate::wire::error::ApiError;
-use crate::{Cloud, lock};
+use crate::wire::place::Place;
 
 /// The largest request of an endpoint on instances, and of a serverless one.
 const MAX_BODY: usize = 25 << 20;
@@ -70,9 +74,8 @@ pub(crate) async fn invoke(
     place: &Place,
     request: Invocation<'_>,
 ) -> Result<Predictions, ApiError> {
-    let key = request.endpoint.to_lowercase();
-    let arn = place.arn("endpoint", &key);
-    let endpoint = cloud.store.at(place, |here| here.endpoints.get(&key).cloned());
+    let arn = place.arn(Endpoint::KIND, request.endpoint);
+    let endpoint: Option<Endpoint> = cloud.store.get(place, request.endpoint);
     let Some(endpoint) = endpoint.filter(|found| found.status.serves()) else {
         let message =
             format!("Endpoint {} of account {} not found.", request.endpoint, place.account);
@@ -116,9 +119,7 @@ pub(crate) async fn invoke(
         variant: &variant.name,
         status: answer.as_ref().map_or_else(|error| error.status, |_| 200),
         latency: started.elapsed(),
-        instances: endpoint
-            .variant(&variant.name)
-            .and_then(|summary| summary.get("CurrentInstanceCount")?.as_u64()),
+        instances: endpoint.current.variant(&variant.name).and_then(|it| it.current_count),
     });
     let answer = answer.map_err(|error| model_error(place, request.endpoint, error))?;
     if let Some((capture, body)) = captured {
@@ -165,11 +166,7 @@ fn by_weight(weights: impl Iterator<Item = f64> + Clone, turn: u64) -> Option<us
     last
 }
 
-fn model_error(
-    place: &Place,
-    endpoint: &str,
-    error: crate::serving::container::ContainerError,
-) -> ApiError {
+fn model_error(place: &Place, endpoint: &str, error: ContainerError) -> ApiError {
     let (account, region, status) = (&place.account, &place.region, error.status);
     let kind = if status < 500 { "client" } else { "server" };
     let group = format!("/aws/sagemaker/Endpoints/{endpoint}");

@@ -6,37 +6,36 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::cloud::Cloud;
+use crate::endpoint::fleet;
+use crate::endpoint::scaling::scale;
 use crate::endpoint::traffic_plan::Deployment;
-use crate::endpoint::variants::{Serving, Target, Traffic, load};
-use crate::operations::endpoint::{Deployed, Endpoint, Status};
-use crate::operations::{endpoint_config, model, scaling};
-use crate::records::store::{Place, now};
-use crate::services::emulator::Alarms;
+use crate::lock::lock;
+use crate::records::deployment_config::DeploymentConfig;
+use crate::records::endpoint::{Deployed, Endpoint, EndpointStatus};
+use crate::records::endpoint_config::EndpointConfig;
+use crate::records::job::failure_reason;
+use crate::records::model::Model;
+use crate::services::cloudwatch::Alarms;
 use crate::services::s3;
-use crate::{Cloud, lock};
+use crate::serving::traffic::{Serving, Traffic};
+use crate::wire::ids::now;
+use crate::wire::place::Place;
 
 /// How often the alarms of a deployment are looked at.
 const WATCH: Duration = Duration::from_millis(100);
 
-/// Go on with what a restart interrupted, and serve again what served.
+/// Goes on with what a restart interrupted, and serves again what served.
 pub(crate) fn resume(cloud: &Arc<Cloud>) {
-    for place in cloud.store.places() {
-        let endpoints: Vec<_> = cloud.store.at(&place, |here| {
-            let endpoints = here.endpoints.iter();
-            endpoints
-                .map(|(name, endpoint)| (name.clone(), endpoint.status, endpoint.pending.is_some()))
-                .collect()
-        });
-        for (name, status, pending) in endpoints {
-            let (cloud, place) = (cloud.clone(), place.clone());
-            match status {
-                Status::Failed => {}
-                Status::Deleting => cloud.clone().spawn(remove(cloud, place, name)),
-                Status::Updating | Status::RollingBack if pending => {
-                    cloud.clone().spawn(update(cloud, place, name));
-                }
-                _ => cloud.clone().spawn(start(cloud, place, name)),
+    for (place, Endpoint { name, status, pending, .. }) in cloud.store.everywhere() {
+        let (all, cloud) = (cloud, cloud.clone());
+        match status {
+            EndpointStatus::Failed => {}
+            EndpointStatus::Deleting => all.spawn(remove(cloud, place, name)),
+            EndpointStatus::Updating | EndpointStatus::RollingBack if pending.is_some() => {
+                all.spawn(update(cloud, place, name));
             }
+            _ => all.spawn(start(cloud, place, name)),
         }
     }
 }
@@ -46,7 +45,7 @@ pub(crate) async fn start(cloud: Arc<Cloud>, place: Place, name: String) {
     let Some(change) = Change::of(&cloud, place, &name) else {
         return;
     };
-    if change.endpoint.status == Status::Creating {
+    if change.endpoint.status == EndpointStatus::Creating {
         sleep(cloud.options.endpoint_change).await;
     }
     match change.load(&change.endpoint.current).await {
@@ -55,7 +54,7 @@ pub(crate) async fn start(cloud: Arc<Cloud>, place: Place, name: String) {
             change.apply(|endpoint| endpoint.settle());
         }
         Err(reason) => change.apply(|endpoint| {
-            endpoint.status = Status::Failed;
+            endpoint.status = EndpointStatus::Failed;
             endpoint.failure = Some(reason);
         }),
     }
@@ -81,7 +80,9 @@ pub(crate) async fn update(cloud: Arc<Cloud>, place: Place, name: String) {
     };
     let outcome = match &change.endpoint.failure {
         // A rollback that a restart interrupted.
-        Some(reason) if change.endpoint.status == Status::RollingBack => Err(reason.clone()),
+        Some(reason) if change.endpoint.status == EndpointStatus::RollingBack => {
+            Err(reason.clone())
+        }
         _ => change.forward(&old).await,
     };
     match outcome {
@@ -93,13 +94,12 @@ pub(crate) async fn update(cloud: Arc<Cloud>, place: Place, name: String) {
         Err(reason) => {
             change.route(Traffic::whole(old));
             change.apply(|endpoint| {
-                endpoint.status = Status::RollingBack;
-                // The model's limit for a reason.
-                endpoint.failure = Some(reason.chars().take(1024).collect());
+                endpoint.status = EndpointStatus::RollingBack;
+                endpoint.failure = Some(failure_reason(&reason));
             });
             sleep(cloud.options.endpoint_change).await;
             change.apply(|endpoint| {
-                endpoint.status = Status::InService;
+                endpoint.status = EndpointStatus::InService;
                 endpoint.pending = None;
             });
         }
@@ -109,45 +109,9 @@ pub(crate) async fn update(cloud: Arc<Cloud>, place: Place, name: String) {
 pub(crate) async fn remove(cloud: Arc<Cloud>, place: Place, name: String) {
     sleep(cloud.options.endpoint_change).await;
     cloud.store.at(&place, |here| {
-        if let Some(endpoint) = here.endpoints.remove(&name) {
-            here.tags.remove(&endpoint.arn);
-            scaling::forget(here, &name);
+        if let Some(endpoint) = here.remove::<Endpoint>(&name) {
+            here.remove_scalable_targets_of(&name);
             lock(&cloud.serving).remove(&endpoint.arn);
-        }
-    });
-}
-
-/// Bring the instances of an endpoint's scalable targets within their limits, as
-/// soon as the endpoint can change.
-pub(crate) async fn scale(cloud: Arc<Cloud>, place: Place, name: String) {
-    loop {
-        let scaled = cloud.store.at(&place, |here| {
-            let limits = scaling::limits(here, &name);
-            let Some(endpoint) = here.endpoints.get_mut(&name) else {
-                return Some(false);
-            };
-            if endpoint.status.in_progress() {
-                return None;
-            }
-            let scaled =
-                endpoint.status == Status::InService && endpoint.current.limit_instances(&limits);
-            if scaled {
-                endpoint.status = Status::Updating;
-                endpoint.modified = now();
-            }
-            Some(scaled)
-        });
-        match scaled {
-            Some(true) => break,
-            Some(false) => return,
-            None => sleep(WATCH).await,
-        }
-    }
-    sleep(cloud.options.endpoint_change).await;
-    cloud.store.at(&place, |here| {
-        if let Some(endpoint) = here.endpoints.get_mut(&name) {
-            endpoint.settle();
-            endpoint.modified = now();
         }
     });
 }
@@ -164,18 +128,18 @@ pub(crate) async fn alarms(
     if names.is_empty() {
         return Ok(None);
     }
-    let model = cloud.store.at(place, |here| {
-        let config = here.endpoint_configs.get(&target.config.to_lowercase())?;
-        let variant = endpoint_config::variants(&config.request).next()?;
-        variant["ModelName"].as_str().map(str::to_owned)
+    let role = cloud.store.at(place, |here| {
+        let config = here.get::<EndpointConfig>(&target.config)?.request();
+        let model = here.get::<Model>(&config.production_variants.first()?.model_name)?;
+        Some(model.role().to_owned())
     });
-    let role = model.and_then(|model| model::role(cloud, place, &model)).unwrap_or_default();
-    let authority = &cloud.options.authority;
-    let session = authority
-        .service_session(&role, s3::SERVICE, &place.account, arn, &place.region)
+    let session = cloud
+        .emulator
+        .authority
+        .service_session(&role.unwrap_or_default(), s3::SERVICE, &place.account, arn, &place.region)
         .await
         .map_err(|error| error.to_string())?;
-    Alarms::open(&cloud.neighbours, authority, &session, place, names).await.map(Some)
+    Alarms::open(&cloud.emulator, &session, place, names).await.map(Some)
 }
 
 /// A change of one endpoint.
@@ -189,7 +153,7 @@ struct Change<'a> {
 
 impl<'a> Change<'a> {
     fn of(cloud: &'a Arc<Cloud>, place: Place, name: &'a str) -> Option<Self> {
-        let endpoint = cloud.store.at(&place, |here| here.endpoints.get(name).cloned())?;
+        let endpoint = cloud.store.get(&place, name)?;
         Some(Self { cloud, place, name, endpoint })
     }
 
@@ -201,13 +165,9 @@ impl<'a> Change<'a> {
         };
         sleep(self.cloud.options.endpoint_change).await;
         let new = self.load(&pending.target).await?;
-        let deployment = match &pending.deployment {
-            Some(config) => {
-                let fleet = endpoint_config::fleet(&pending.target.variants);
-                Deployment::read(config, None, &fleet)?
-            }
-            None => Deployment::default(),
-        };
+        let none = DeploymentConfig::default();
+        let config = pending.deployment.as_ref().unwrap_or(&none);
+        let deployment = Deployment::read(config, None, &pending.target.fleet())?;
         let limit = deployment.timeout.map(|limit| self.scaled(limit));
         let shift = self.shift(old, &new, deployment);
         match limit {
@@ -262,9 +222,7 @@ impl<'a> Change<'a> {
     }
 
     async fn load(&self, deployed: &Deployed) -> Result<Serving, String> {
-        let Deployed { config, variants, capture } = deployed;
-        let target = Target { place: &self.place, config, variants, capture: capture.as_ref() };
-        load(self.cloud, target).await
+        fleet::start(self.cloud, &self.place, deployed).await
     }
 
     fn route(&self, traffic: Traffic) {
@@ -280,11 +238,9 @@ impl<'a> Change<'a> {
     }
 
     fn apply(&self, change: impl FnOnce(&mut Endpoint)) {
-        self.cloud.store.at(&self.place, |here| {
-            if let Some(endpoint) = here.endpoints.get_mut(self.name) {
-                change(endpoint);
-                endpoint.modified = now();
-            }
+        self.cloud.store.change(&self.place, self.name, |endpoint: &mut Endpoint| {
+            change(endpoint);
+            endpoint.modified = now();
         });
     }
 

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use crate::records::deployment_config::{
+    BlueGreenUpdatePolicy, CapacitySize, DeploymentConfig, RollingUpdatePolicy,
+};
+use crate::records::endpoint::Fleet;
 
 /// A part of the traffic that goes to the new fleet, and how long that is
 /// watched before the next step.
@@ -30,16 +33,6 @@ pub(crate) struct Deployment {
 /// The service model's limit of `MaximumExecutionTimeoutInSeconds`.
 const LONGEST: Duration = Duration::from_secs(28_800);
 
-/// A fleet, as far as rules for deployments look at it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Fleet {
-    /// The variants' names, in order.
-    pub(crate) variants: Vec<String>,
-    /// Of all variants together.
-    pub(crate) instances: u64,
-    pub(crate) serverless: bool,
-}
-
 impl Default for Deployment {
     /// All at once, which is also what AWS does when it is told nothing.
     fn default() -> Self {
@@ -55,14 +48,19 @@ impl Default for Deployment {
 impl Deployment {
     /// Understand a `DeploymentConfig` for a change from `old` (nothing, at the
     /// creation) to `new`; in AWS's place, say why it cannot be done.
-    pub(crate) fn read(config: &Value, old: Option<&Fleet>, new: &Fleet) -> Result<Self, String> {
+    pub(crate) fn read(
+        config: &DeploymentConfig,
+        old: Option<&Fleet>,
+        new: &Fleet,
+    ) -> Result<Self, String> {
         if old.is_some_and(|old| !old.serverless) && new.serverless {
             // Developer Guide, "Serverless Inference": the other way round it works,
             // and cannot be undone.
             return Err("A real-time endpoint cannot be updated to a serverless endpoint.".into());
         }
-        let policy = |name: &str| config.get(name).filter(|policy| !policy.is_null());
-        let deployment = match (policy("BlueGreenUpdatePolicy"), policy("RollingUpdatePolicy")) {
+        let (blue_green, rolling) =
+            (&config.blue_green_update_policy, &config.rolling_update_policy);
+        let deployment = match (blue_green, rolling) {
             (Some(_), Some(_)) => {
                 return Err("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified in \
                             DeploymentConfig."
@@ -72,8 +70,7 @@ impl Deployment {
             (None, Some(policy)) => Self::rolling(policy, new)?,
             (None, None) => Self::default(),
         };
-        let has_policy =
-            policy("BlueGreenUpdatePolicy").or(policy("RollingUpdatePolicy")).is_some();
+        let has_policy = blue_green.is_some() || rolling.is_some();
         if has_policy && old.is_some_and(|old| old.variants != new.variants) {
             return Err("The variant names of the new endpoint configuration must be those of the old one for a \
                         deployment with an update policy."
@@ -88,17 +85,18 @@ impl Deployment {
                 waits.as_secs()
             ));
         }
-        let alarms = config["AutoRollbackConfiguration"]["Alarms"].as_array().into_iter().flatten();
-        let alarms = alarms.filter_map(|alarm| alarm["AlarmName"].as_str().map(str::to_owned));
-        Ok(Self { alarms: alarms.collect(), ..deployment })
+        Ok(Self { alarms: config.alarms(), ..deployment })
     }
 
-    fn blue_green(policy: &Value, new: &Fleet) -> Result<Self, String> {
-        let routing = &policy["TrafficRoutingConfiguration"];
-        let kind = routing["Type"].as_str().unwrap_or_default();
-        let bake = seconds(&routing["WaitIntervalInSeconds"]).unwrap_or_default();
-        for (member, of) in [("CanarySize", "CANARY"), ("LinearStepSize", "LINEAR")] {
-            if routing[member].is_null() == (kind == of) {
+    fn blue_green(policy: &BlueGreenUpdatePolicy, new: &Fleet) -> Result<Self, String> {
+        let routing = &policy.traffic_routing_configuration;
+        let kind = routing.kind.as_str();
+        let bake = seconds(routing.wait_interval);
+        for (size, member, of) in [
+            (&routing.canary_size, "CanarySize", "CANARY"),
+            (&routing.linear_step_size, "LinearStepSize", "LINEAR"),
+        ] {
+            if size.is_none() == (kind == of) {
                 let verb = if kind == of { "is required" } else { "can only be specified" };
                 return Err(format!("{member} {verb} for the traffic routing type {of}."));
             }
@@ -115,47 +113,47 @@ impl Deployment {
                  at most 50 % of the variant's total instance count."
             ));
         }
-        let shares = match kind {
-            "CANARY" => vec![share(&routing["CanarySize"], "CanarySize", new, 0.0)?, 1.0],
-            "LINEAR" => shares(share(&routing["LinearStepSize"], "LinearStepSize", new, 0.1)?),
-            _ => vec![1.0],
+        let shares = match (&routing.canary_size, &routing.linear_step_size) {
+            (Some(canary), _) => vec![share(canary, "CanarySize", new, 0.0)?, 1.0],
+            (None, Some(step)) => shares(share(step, "LinearStepSize", new, 0.1)?),
+            (None, None) => vec![1.0],
         };
         Ok(Self {
             steps: shares.into_iter().map(|share| Step { share, bake }).collect(),
-            termination_wait: seconds(&policy["TerminationWaitInSeconds"]).unwrap_or_default(),
-            timeout: seconds(&policy["MaximumExecutionTimeoutInSeconds"]),
+            termination_wait: seconds(policy.termination_wait),
+            timeout: policy.timeout.map(Duration::from_secs),
             alarms: Vec::new(),
         })
     }
 
-    fn rolling(policy: &Value, new: &Fleet) -> Result<Self, String> {
+    fn rolling(policy: &RollingUpdatePolicy, new: &Fleet) -> Result<Self, String> {
         if new.serverless || new.variants.len() > 1 {
             return Err("RollingUpdatePolicy is not supported for endpoints that are serverless or have several \
                         variants."
                 .into());
         }
-        let batch = share(&policy["MaximumBatchSize"], "MaximumBatchSize", new, 0.05)?;
-        let bake = seconds(&policy["WaitIntervalInSeconds"]).unwrap_or_default();
+        let batch = share(&policy.maximum_batch_size, "MaximumBatchSize", new, 0.05)?;
+        let bake = seconds(policy.wait_interval);
         Ok(Self {
             steps: shares(batch).into_iter().map(|share| Step { share, bake }).collect(),
             termination_wait: Duration::ZERO,
-            timeout: seconds(&policy["MaximumExecutionTimeoutInSeconds"]),
+            timeout: policy.timeout.map(Duration::from_secs),
             alarms: Vec::new(),
         })
     }
 }
 
-fn seconds(value: &Value) -> Option<Duration> {
-    value.as_u64().map(Duration::from_secs)
+fn seconds(given: Option<u64>) -> Duration {
+    Duration::from_secs(given.unwrap_or_default())
 }
 
 /// The part of the fleet that a `CapacitySize` stands for: at least `least` and
 /// at most a half.
-fn share(size: &Value, member: &str, fleet: &Fleet, least: f64) -> Result<f64, String> {
+fn share(size: &CapacitySize, member: &str, fleet: &Fleet, least: f64) -> Result<f64, String> {
     const MOST: f64 = 0.5;
-    let value = size["Value"].as_u64().unwrap_or_default() as f64;
-    let share = match size["Type"].as_str() {
-        Some("CAPACITY_PERCENT") => value / 100.0,
+    let value = size.value as f64;
+    let share = match size.kind.as_str() {
+        "CAPACITY_PERCENT" => value / 100.0,
         _ => value / fleet.instances.max(1) as f64,
     };
     if (least..=MOST).contains(&share) && share > 0.0 {
@@ -179,7 +177,7 @@ fn shares(step: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -187,11 +185,15 @@ mod tests {
         Fleet { variants: vec!["AllTraffic".into()], instances, serverless: false }
     }
 
+    fn read(config: &Value, old: Option<&Fleet>, new: &Fleet) -> Result<Deployment, String> {
+        Deployment::read(&serde_json::from_value(config.clone()).unwrap(), old, new)
+    }
+
     fn blue_green(routing: Value, fleet: &Fleet) -> Result<Vec<f64>, String> {
         let mut routing = routing;
         routing["WaitIntervalInSeconds"] = json!(60);
         let config = json!({ "BlueGreenUpdatePolicy": { "TrafficRoutingConfiguration": routing } });
-        let deployment = Deployment::read(&config, Some(fleet), fleet)?;
+        let deployment = read(&config, Some(fleet), fleet)?;
         assert!(deployment.steps.iter().all(|step| step.bake == Duration::from_secs(60)));
         Ok(deployment.steps.iter().map(|step| step.share).collect())
     }
@@ -239,12 +241,12 @@ mod tests {
     #[test]
     fn instances_do_not_become_serverless() {
         let serverless = Fleet { serverless: true, ..fleet(0) };
-        let refused = Deployment::read(&Value::Null, Some(&fleet(1)), &serverless).unwrap_err();
+        let refused = read(&json!({}), Some(&fleet(1)), &serverless).unwrap_err();
         assert!(refused.contains("serverless"), "{refused}");
         for (old, new) in [(&serverless, &fleet(1)), (&serverless, &serverless)] {
-            assert!(Deployment::read(&Value::Null, Some(old), new).is_ok());
+            assert!(read(&json!({}), Some(old), new).is_ok());
         }
-        assert!(Deployment::read(&Value::Null, None, &serverless).is_ok());
+        assert!(read(&json!({}), None, &serverless).is_ok());
     }
 
     #[test]
@@ -254,7 +256,7 @@ mod tests {
                 "WaitIntervalInSeconds": wait });
             let config =
                 json!({ "BlueGreenUpdatePolicy": { "TrafficRoutingConfiguration": routing } });
-            Deployment::read(&config, None, &fleet(10))
+            read(&config, None, &fleet(10))
         };
         assert!(linear(2879).is_ok());
         assert!(linear(2880).unwrap_err().contains("28800 seconds"));
@@ -265,11 +267,9 @@ mod tests {
         let renamed = Fleet { variants: vec!["other".into()], ..fleet(1) };
         let policy = json!({ "BlueGreenUpdatePolicy": { "TrafficRoutingConfiguration":
             { "Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0 } } });
-        assert!(
-            Deployment::read(&policy, Some(&fleet(1)), &renamed).unwrap_err().contains("names")
-        );
-        assert!(Deployment::read(&json!({}), Some(&fleet(1)), &renamed).is_ok());
-        assert!(Deployment::read(&policy, None, &renamed).is_ok());
+        assert!(read(&policy, Some(&fleet(1)), &renamed).unwrap_err().contains("names"));
+        assert!(read(&json!({}), Some(&fleet(1)), &renamed).is_ok());
+        assert!(read(&policy, None, &renamed).is_ok());
     }
 
     #[test]
@@ -279,22 +279,22 @@ mod tests {
             "MaximumBatchSize": size("INSTANCE_COUNT", 1), "WaitIntervalInSeconds": 600,
             "MaximumExecutionTimeoutInSeconds": timeout } })
         };
-        let deployment = Deployment::read(&rolling(1201), None, &fleet(2)).unwrap();
+        let deployment = read(&rolling(1201), None, &fleet(2)).unwrap();
         assert_eq!(deployment.steps.iter().map(|step| step.share).collect::<Vec<_>>(), [0.5, 1.0]);
-        assert!(Deployment::read(&rolling(1200), None, &fleet(2)).is_err());
-        assert!(Deployment::read(&rolling(1201), None, &fleet(1)).is_err());
+        assert!(read(&rolling(1200), None, &fleet(2)).is_err());
+        assert!(read(&rolling(1201), None, &fleet(1)).is_err());
         let two = Fleet { variants: vec!["a".into(), "b".into()], ..fleet(2) };
-        assert!(Deployment::read(&rolling(1201), None, &two).is_err());
+        assert!(read(&rolling(1201), None, &two).is_err());
         let mut both = rolling(1201);
         both["BlueGreenUpdatePolicy"] = json!({});
-        assert!(Deployment::read(&both, None, &fleet(2)).is_err());
+        assert!(read(&both, None, &fleet(2)).is_err());
     }
 
     #[test]
     fn alarms_are_named_with_or_without_a_policy() {
         let config =
             json!({ "AutoRollbackConfiguration": { "Alarms": [{ "AlarmName": "errors" }] } });
-        let deployment = Deployment::read(&config, None, &fleet(1)).unwrap();
+        let deployment = read(&config, None, &fleet(1)).unwrap();
         assert_eq!(deployment.alarms, ["errors"]);
         assert_eq!(deployment.steps, Deployment::default().steps);
     }

@@ -3,13 +3,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::Cloud;
-use crate::operations::automl_job::AutoMlJob;
-use crate::operations::{Answer, Call};
+use crate::cloud::Cloud;
+use crate::records::automl_job::AutoMlJob;
 use crate::records::candidate::{Candidate, Child, Step};
-use crate::records::store::Resources;
+use crate::records::resources::Resources;
+use crate::wire::call::{Answer, Call};
 use crate::wire::error::ApiError;
-use crate::wire::paging::{OLDEST_FIRST, Row, page_in};
+use crate::wire::paging::{Listing, OLDEST_FIRST, Row, page};
 
 /// What child jobs run on. AWS does not publish what Autopilot takes.
 const INSTANCE_TYPE: &str = "ml.m5.4xlarge";
@@ -38,12 +38,12 @@ pub(crate) fn describe_transform(cloud: &Cloud, call: &Call) -> Option<Value> {
 
 pub(crate) fn list_training(cloud: &Cloud, call: &Call) -> Answer {
     let rows = cloud.store.at(&call.place, |here| rows(here, Child::Training, "TrainingJob"));
-    page_in(OLDEST_FIRST, &call.input, "TrainingJobSummaries", rows)
+    page(Listing::new("TrainingJobSummaries", OLDEST_FIRST), &call.input, rows)
 }
 
 pub(crate) fn list_processing(cloud: &Cloud, call: &Call) -> Answer {
     let rows = cloud.store.at(&call.place, |here| rows(here, Child::Processing, "ProcessingJob"));
-    page_in(OLDEST_FIRST, &call.input, "ProcessingJobSummaries", rows)
+    page(Listing::new("ProcessingJobSummaries", OLDEST_FIRST), &call.input, rows)
 }
 
 /// The transform jobs that are steps of AutoML jobs, for the list of all.
@@ -59,7 +59,7 @@ fn find(
     describe: impl Fn(&AutoMlJob, &Step, Option<&Candidate>) -> Value,
 ) -> Option<Value> {
     cloud.store.at(&call.place, |here| {
-        here.automl_jobs.values().find_map(|job| {
+        here.all().find_map(|job: &AutoMlJob| {
             let mut children = job.children();
             let (step, candidate) = children.find(|(step, _)| {
                 step.kind == kind && step.name.to_lowercase() == name.to_lowercase()
@@ -71,14 +71,11 @@ fn find(
 
 /// Children are shown once they have done their work.
 fn rows(here: &Resources, kind: Child, prefix: &str) -> Vec<Row> {
-    let children = here.automl_jobs.values().flat_map(AutoMlJob::children);
-    let row = |(step, _): (&Step, Option<&Candidate>)| Row {
-        name: step.name.clone(),
-        created: step.created,
-        modified: step.ended,
-        status: Some("Completed".into()),
-        value: None,
-        summary: Value::Object(state(step, prefix)),
+    let children = here.all().flat_map(AutoMlJob::children);
+    let row = |(step, _): (&Step, Option<&Candidate>)| {
+        Row::new(&step.name, step.created, Value::Object(state(step, prefix)))
+            .modified(step.ended)
+            .status("Completed")
     };
     children.filter(|(step, _)| step.kind == kind).map(row).collect()
 }

@@ -1,19 +1,18 @@
-//! Models: which containers answer, with which artifacts.
+//! The operations on models.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::Cloud;
 use crate::authority::AuthorityError;
-use crate::operations::{Answer, Call, authorization, tags};
-use crate::records::store::{Definition, Place, now};
-use crate::services::s3::S3Uri;
-use crate::serving::container::ContainerDefinition;
+use crate::cloud::Cloud;
+use crate::records::model::{ContainerDefinition, Model, containers};
+use crate::records::resource::Resource;
+use crate::services::s3::{RoleS3, S3Uri};
+use crate::wire::call::{Answer, Call, passed_role, tags_of};
 use crate::wire::error::ApiError;
-use crate::wire::paging::{Row, page};
 
 pub(crate) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
-    let name = call.text("ModelName");
-    let arn = call.place.arn("model", name);
+    let name = call.text(Model::NAMED_BY);
+    let arn = call.place.arn(Model::KIND, name);
     let input = &call.input;
     let containers = match (input.get("PrimaryContainer"), input.get("Containers")) {
         (Some(_), Some(_)) => Err("You cannot specify both PrimaryContainer and Containers."),
@@ -30,43 +29,15 @@ pub(crate) async fn create(cloud: &Cloud, call: &Call<'_>) -> Answer {
             "The local SageMaker needs an Image and a ModelDataUrl for each container.".into(),
         ));
     }
-    let role = authorization::passed_role(input).ok_or_else(|| {
+    let role = passed_role(input).ok_or_else(|| {
         ApiError::Validation("ExecutionRoleArn is required to read model data.".into())
     })?;
-    if cloud.store.at(&call.place, |here| here.models.contains_key(&name.to_lowercase())) {
-        return Err(exists(&arn));
-    }
+    cloud.store.at(&call.place, |here| here.is_free::<Model>(&call.place, name))?;
     check_model_data(cloud, call, role, &arn, &containers).await?;
 
-    cloud.store.at(&call.place, |here| {
-        if here.models.contains_key(&name.to_lowercase()) {
-            return Err(exists(&arn));
-        }
-        let request = call.input.clone();
-        let model = Definition { name: name.into(), arn: arn.clone(), created: now(), request };
-        here.models.insert(name.to_lowercase(), model);
-        tags::put_on(here, &arn, &call.input);
-        Ok(json!({ "ModelArn": arn }))
-    })
-}
-
-/// The containers of a model's request, in the order in which they serve.
-pub(crate) fn containers(request: &Value) -> Vec<ContainerDefinition> {
-    let several = request.get("Containers").and_then(Value::as_array).into_iter().flatten();
-    let all = request.get("PrimaryContainer").into_iter().chain(several);
-    all.filter_map(|container| serde_json::from_value(container.clone()).ok()).collect()
-}
-
-/// The execution role of a model, if there is such a model.
-pub(crate) fn role(cloud: &Cloud, place: &Place, name: &str) -> Option<String> {
-    cloud.store.at(place, |here| {
-        let model = here.models.get(&name.to_lowercase())?;
-        authorization::passed_role(&model.request).map(str::to_owned)
-    })
-}
-
-fn exists(arn: &str) -> ApiError {
-    ApiError::Validation(format!("Cannot create already existing model \"{arn}\"."))
+    let model = Model::new(name, &arn, input);
+    cloud.store.at(&call.place, |here| here.add(model, tags_of(input)))?;
+    Ok(json!({ "ModelArn": arn }))
 }
 
 /// SageMaker looks for the model data with the execution role before it takes
@@ -92,7 +63,7 @@ async fn check_model_data(
     let Some(first) = urls.first() else {
         return Ok(());
     };
-    let s3 = match cloud.role_s3(&call.place, role, arn).await {
+    let s3 = match RoleS3::open(&cloud.emulator, &call.place, role, arn).await {
         Ok(s3) => s3,
         Err(AuthorityError::Refused { .. }) => return Err(refuse(first)),
         Err(error) => return Err(error.into()),
@@ -102,47 +73,4 @@ async fn check_model_data(
         s3.head(&at).await.map_err(|_| refuse(url))?;
     }
     Ok(())
-}
-
-pub(crate) fn describe(cloud: &Cloud, call: &Call) -> Answer {
-    find(cloud, call).map(|model| {
-        let mut answer = model.request;
-        if let Some(answer) = answer.as_object_mut() {
-            answer.remove("Tags");
-            answer.insert("ModelArn".into(), json!(model.arn));
-            answer.insert("CreationTime".into(), json!(model.created));
-            answer.entry("EnableNetworkIsolation").or_insert(json!(false));
-        }
-        answer
-    })
-}
-
-pub(crate) fn delete(cloud: &Cloud, call: &Call) -> Answer {
-    let model = find(cloud, call)?;
-    cloud.store.at(&call.place, |here| {
-        here.models.remove(&model.name.to_lowercase());
-        here.tags.remove(&model.arn);
-    });
-    Ok(json!({}))
-}
-
-pub(crate) fn list(cloud: &Cloud, call: &Call) -> Answer {
-    let row = |model: &Definition| Row {
-        name: model.name.clone(),
-        created: model.created,
-        modified: model.created,
-        status: None,
-        value: None,
-        summary: json!({ "ModelName": model.name, "ModelArn": model.arn, "CreationTime": model.created }),
-    };
-    let rows = cloud.store.at(&call.place, |here| here.models.values().map(row).collect());
-    page(&call.input, "Models", rows)
-}
-
-fn find(cloud: &Cloud, call: &Call) -> Result<Definition, ApiError> {
-    let name = call.text("ModelName");
-    let model = cloud.store.at(&call.place, |here| here.models.get(&name.to_lowercase()).cloned());
-    model.ok_or_else(|| {
-        ApiError::Validation(format!("Could not find model \"{}\".", call.place.arn("model", name)))
-    })
 }

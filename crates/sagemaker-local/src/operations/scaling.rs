@@ -2,90 +2,25 @@
 //! variants. It keeps capacities within their limits and remembers policies; no
 //! load ever scales anything here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::Cloud;
-use crate::endpoint::rollout;
-use crate::operations::authorization::tags_of;
-use crate::operations::{Answer, Call};
-use crate::records::store::{Place, Resources, now};
-use crate::server::http::hex;
+use crate::cloud::Cloud;
+use crate::endpoint::scaling::scale;
+use crate::records::endpoint::Endpoint;
+use crate::records::scalable_target::{ScalableTarget, ScalingPolicy, VariantId};
+use crate::wire::autoscaling::{DIMENSION, LINKED_ROLE, NAMESPACE, SERVICE};
+use crate::wire::call::{Answer, Call, tags_of};
 use crate::wire::error::ApiError;
-use crate::wire::paging::{Row, page};
+use crate::wire::ids::now;
+use crate::wire::paging::{Listing, NEWEST_FIRST, Row, page};
+use crate::wire::place::Place;
 
-pub(crate) use crate::operations::scaling_permissions::{
-    checks, deletion_checks, first_time_checks, probes,
-};
-
-/// The operations' prefix in `X-Amz-Target`.
-pub(crate) const TARGET: &str = "AnyScaleFrontendService.";
-/// The service's name in signatures and actions.
-pub(crate) const SERVICE: &str = "application-autoscaling";
-pub(crate) const NAMESPACE: &str = "sagemaker";
-pub(crate) const DIMENSION: &str = "sagemaker:variant:DesiredInstanceCount";
 const METRIC: &str = "SageMakerVariantInvocationsPerInstance";
-/// What Application Auto Scaling changes capacities with.
-pub(crate) const LINKED_ROLE: &str = "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/\
-                           AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint";
 
-/// The operations of this service.
-pub(crate) const OPERATIONS: [&str; 6] = [
-    "DeleteScalingPolicy",
-    "DeregisterScalableTarget",
-    "DescribeScalableTargets",
-    "DescribeScalingPolicies",
-    "PutScalingPolicy",
-    "RegisterScalableTarget",
-];
-
-/// A variant that may be scaled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ScalableTarget {
-    pub(crate) resource: String,
-    created: f64,
-    min: u64,
-    max: u64,
-    suspended: Value,
-    policies: BTreeMap<String, ScalingPolicy>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct ScalingPolicy {
-    created: f64,
-    config: Value,
-}
-
-/// `endpoint/NAME/variant/VARIANT`.
-pub(crate) struct Resource<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) endpoint: &'a str,
-    variant: &'a str,
-}
-
-impl<'a> Resource<'a> {
-    pub(crate) fn parse(text: &'a str) -> Option<Self> {
-        match text.split('/').collect::<Vec<_>>().as_slice() {
-            ["endpoint", endpoint, "variant", variant] => Some(Self { text, endpoint, variant }),
-            _ => None,
-        }
-    }
-
-    /// AWS does not tell endpoints apart by their names' case.
-    fn key(&self) -> String {
-        format!("{}/{}", self.endpoint.to_lowercase(), self.variant)
-    }
-
-    pub(crate) fn id(&self) -> String {
-        hex(&Sha256::digest(self.key())).chars().take(34).collect()
-    }
-}
-
-/// Do what the call asks.
+/// Does what the call asks.
 pub(crate) fn perform(cloud: &Arc<Cloud>, call: &Call) -> Answer {
     if call.text("ServiceNamespace") != NAMESPACE {
         return not_offered("ServiceNamespace", NAMESPACE);
@@ -98,7 +33,7 @@ pub(crate) fn perform(cloud: &Arc<Cloud>, call: &Call) -> Answer {
         "DescribeScalingPolicies" => Ok(describe_policies(cloud, call)?),
         operation => {
             let text = call.text("ResourceId");
-            let resource = Resource::parse(text).ok_or_else(|| {
+            let resource = VariantId::parse(text).ok_or_else(|| {
                 ApiError::Validation(format!(
                     "Unsupported service namespace, resource type or scalable dimension: {text}"
                 ))
@@ -117,24 +52,33 @@ fn not_offered<T>(member: &str, only: &str) -> Result<T, ApiError> {
     Err(ApiError::Validation(format!("The local cloud offers the {member} {only} only.")))
 }
 
-fn register(cloud: &Arc<Cloud>, call: &Call, resource: &Resource) -> Answer {
-    let bound = |member: &str| match call.input.get(member).and_then(Value::as_i64) {
-        None => Ok(None),
-        Some(value) => u64::try_from(value).map(Some).map_err(|_| {
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RegisterScalableTarget {
+    min_capacity: Option<i64>,
+    max_capacity: Option<i64>,
+    suspended_state: Option<Value>,
+}
+
+fn register(cloud: &Arc<Cloud>, call: &Call, resource: &VariantId) -> Answer {
+    let request: RegisterScalableTarget = call.read()?;
+    let bound = |member: &str, given: Option<i64>| {
+        let bound = given.map(u64::try_from).transpose();
+        bound.map_err(|_| {
             ApiError::Validation(format!("{member} must be greater than or equal to 0."))
-        }),
+        })
     };
-    let (min, max) = (bound("MinCapacity")?, bound("MaxCapacity")?);
+    let min = bound("MinCapacity", request.min_capacity)?;
+    let max = bound("MaxCapacity", request.max_capacity)?;
     let arn = target_arn(&call.place, resource);
     cloud.store.at(&call.place, |here| {
-        let count = here
-            .endpoints
-            .get(&resource.endpoint.to_lowercase())
-            .and_then(|endpoint| endpoint.variant(resource.variant))
+        let endpoint = here.get::<Endpoint>(resource.endpoint);
+        let variant = endpoint
+            .and_then(|endpoint| endpoint.current.variant(resource.variant))
             .ok_or_else(|| {
                 ApiError::Validation(format!("SageMaker variant doesn't exist: {}", resource.text))
             })?;
-        if count.get("DesiredInstanceCount").is_none() {
+        if variant.desired_count.is_none() {
             return Err(ApiError::Validation(format!(
                 "The scalable dimension {DIMENSION} is not supported for {}: the variant has no instances.",
                 resource.text
@@ -158,7 +102,7 @@ fn register(cloud: &Arc<Cloud>, call: &Call, resource: &Resource) -> Answer {
         }
         let none = json!({ "DynamicScalingInSuspended": false, "DynamicScalingOutSuspended": false,
             "ScheduledScalingSuspended": false });
-        let suspended = call.input.get("SuspendedState").cloned();
+        let suspended = request.suspended_state;
         let target = ScalableTarget {
             resource: resource.text.to_owned(),
             created: known.map_or_else(now, |known| known.created),
@@ -174,12 +118,11 @@ fn register(cloud: &Arc<Cloud>, call: &Call, resource: &Resource) -> Answer {
         here.tags.entry(arn.clone()).or_default().extend(tags_of(&call.input));
         Ok(())
     })?;
-    let endpoint = resource.endpoint.to_lowercase();
-    cloud.spawn(rollout::scale(cloud.clone(), call.place.clone(), endpoint));
+    cloud.spawn(scale(cloud.clone(), call.place.clone(), resource.endpoint.to_owned()));
     Ok(json!({ "ScalableTargetARN": arn }))
 }
 
-fn deregister(cloud: &Cloud, call: &Call, resource: &Resource) -> Answer {
+fn deregister(cloud: &Cloud, call: &Call, resource: &VariantId) -> Answer {
     cloud.store.at(&call.place, |here| {
         here.scalable_targets.remove(&resource.key()).ok_or_else(|| no_target(resource))?;
         here.tags.remove(&target_arn(&call.place, resource));
@@ -187,7 +130,7 @@ fn deregister(cloud: &Cloud, call: &Call, resource: &Resource) -> Answer {
     })
 }
 
-fn put_policy(cloud: &Cloud, call: &Call, resource: &Resource) -> Answer {
+fn put_policy(cloud: &Cloud, call: &Call, resource: &VariantId) -> Answer {
     let name = call.text("PolicyName");
     if call.text("PolicyType") != "TargetTrackingScaling" {
         return not_offered("PolicyType", "TargetTrackingScaling");
@@ -208,7 +151,7 @@ fn put_policy(cloud: &Cloud, call: &Call, resource: &Resource) -> Answer {
     })
 }
 
-fn delete_policy(cloud: &Cloud, call: &Call, resource: &Resource) -> Answer {
+fn delete_policy(cloud: &Cloud, call: &Call, resource: &VariantId) -> Answer {
     let name = call.text("PolicyName");
     cloud.store.at(&call.place, |here| {
         let target = here.scalable_targets.get_mut(&resource.key());
@@ -231,8 +174,8 @@ fn describe_targets(cloud: &Cloud, call: &Call) -> Answer {
         });
         targets
             .filter_map(|target| {
-                let resource = Resource::parse(&target.resource)?;
-                Some(row(
+                let resource = VariantId::parse(&target.resource)?;
+                Some(Row::new(
                     &target.resource,
                     target.created,
                     json!({
@@ -250,7 +193,7 @@ fn describe_targets(cloud: &Cloud, call: &Call) -> Answer {
             })
             .collect()
     });
-    page(&paged(&call.input), "ScalableTargets", rows)
+    page(listing("ScalableTargets"), &call.input, rows)
 }
 
 fn describe_policies(cloud: &Cloud, call: &Call) -> Answer {
@@ -268,8 +211,8 @@ fn describe_policies(cloud: &Cloud, call: &Call) -> Answer {
                 names.is_none_or(|names| names.iter().any(|wanted| wanted == *name))
             })
             .filter_map(|(target, name, policy)| {
-                let resource = Resource::parse(&target.resource)?;
-                Some(row(
+                let resource = VariantId::parse(&target.resource)?;
+                Some(Row::new(
                     name,
                     policy.created,
                     json!({
@@ -287,38 +230,34 @@ fn describe_policies(cloud: &Cloud, call: &Call) -> Answer {
             })
             .collect()
     });
-    page(&paged(&call.input), "ScalingPolicies", rows)
-}
-
-fn row(name: &str, created: f64, summary: Value) -> Row {
-    Row { name: name.into(), created, modified: created, status: None, value: None, summary }
+    page(listing("ScalingPolicies"), &call.input, rows)
 }
 
 /// A page of this service has 50 rows unless asked otherwise.
-fn paged(request: &Value) -> Value {
-    json!({ "MaxResults": request.get("MaxResults").unwrap_or(&json!(50)), "NextToken": request.get("NextToken") })
+fn listing(member: &'static str) -> Listing {
+    Listing { member, order: NEWEST_FIRST, page: 50 }
 }
 
-fn target_arn(place: &Place, resource: &Resource) -> String {
+fn target_arn(place: &Place, resource: &VariantId) -> String {
     format!(
         "arn:aws:{SERVICE}:{}:{}:scalable-target/{}",
         place.region,
         place.account,
-        resource.id()
+        resource.hash()
     )
 }
 
-fn policy_arn(place: &Place, resource: &Resource, name: &str) -> String {
+fn policy_arn(place: &Place, resource: &VariantId, name: &str) -> String {
     format!(
         "arn:aws:autoscaling:{}:{}:scalingPolicy:{}:resource/{NAMESPACE}/{}:policyName/{name}",
         place.region,
         place.account,
-        resource.id(),
+        resource.hash(),
         resource.text
     )
 }
 
-fn no_target(resource: &Resource) -> ApiError {
+fn no_target(resource: &VariantId) -> ApiError {
     not_found(format!(
         "No scalable target found for service namespace: {NAMESPACE}, resource ID: {}, scalable dimension: {DIMENSION}",
         resource.text
@@ -327,20 +266,4 @@ fn no_target(resource: &Resource) -> ApiError {
 
 fn not_found(message: String) -> ApiError {
     ApiError::Coded { code: "ObjectNotFoundException".into(), message: Some(message), status: 400 }
-}
-
-/// The variants of an endpoint that are scalable targets, with their limits.
-pub(crate) fn limits(here: &Resources, endpoint: &str) -> Vec<(String, u64, u64)> {
-    let targets = here.scalable_targets.values().filter_map(|target| {
-        let resource = Resource::parse(&target.resource)?;
-        let own = resource.endpoint.eq_ignore_ascii_case(endpoint);
-        own.then(|| (resource.variant.to_owned(), target.min, target.max))
-    });
-    targets.collect()
-}
-
-/// An endpoint is gone, and its scalable targets with it.
-pub(crate) fn forget(here: &mut Resources, endpoint: &str) {
-    let prefix = format!("{}/", endpoint.to_lowercase());
-    here.scalable_targets.retain(|key, _| !key.starts_with(&prefix));
 }

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::Cloud;
-use crate::operations::{Answer, Call, authorization};
-use crate::records::store::Resources;
+use crate::cloud::Cloud;
+use crate::records::resources::Resources;
+use crate::wire::call::{Answer, Call, tags_of};
 use crate::wire::error::ApiError;
+use crate::wire::paging::{Listing, NEWEST_FIRST, Row, page};
 
 const MAX_TAGS: usize = 50;
+/// A page holds all of them.
+const LISTING: Listing = Listing { member: "Tags", order: NEWEST_FIRST, page: MAX_TAGS };
 
 pub(crate) fn add(cloud: &Cloud, call: &Call) -> Answer {
     let arn = call.text("ResourceArn").to_lowercase();
     cloud.store.at(&call.place, |here| {
         exists(here, &arn)?;
         let mut tags = here.tags.get(&arn).cloned().unwrap_or_default();
-        tags.extend(authorization::tags_of(&call.input));
+        tags.extend(tags_of(&call.input));
         if tags.len() > MAX_TAGS {
             return Err(ApiError::ResourceLimitExceeded(format!(
                 "A resource can have {MAX_TAGS} tags."
@@ -32,15 +35,10 @@ pub(crate) fn list(cloud: &Cloud, call: &Call) -> Answer {
     cloud.store.at(&call.place, |here| {
         exists(here, &arn)?;
         let tags = here.tags.get(&arn).cloned().unwrap_or_default();
-        let rows = tags.iter().rev().map(|(key, value)| crate::wire::paging::Row {
-            name: key.clone(),
-            created: 0.0,
-            modified: 0.0,
-            status: None,
-            value: None,
-            summary: json!({ "Key": key, "Value": value }),
-        });
-        crate::wire::paging::page(&paged(&call.input), "Tags", rows.collect())
+        let row = |(key, value): (&String, &String)| {
+            Row::new(key, 0.0, json!({ "Key": key, "Value": value }))
+        };
+        page(LISTING, &call.input, tags.iter().map(row).collect())
     })
 }
 
@@ -62,22 +60,8 @@ pub(crate) fn delete(cloud: &Cloud, call: &Call) -> Answer {
     })
 }
 
-/// The tags of a request, put on a new resource.
-pub(crate) fn put_on(here: &mut Resources, arn: &str, request: &Value) {
-    here.tags.insert(arn.to_owned(), authorization::tags_of(request));
-}
-
 fn listed(tags: &BTreeMap<String, String>) -> Vec<Value> {
     tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
-}
-
-/// A page of tags has 50 unless asked otherwise, where other pages have 10.
-fn paged(request: &Value) -> Value {
-    let mut request = request.clone();
-    if request.get("MaxResults").is_none() {
-        request["MaxResults"] = json!(MAX_TAGS);
-    }
-    request
 }
 
 fn exists(here: &Resources, arn: &str) -> Result<(), ApiError> {

@@ -4,9 +4,10 @@ use crosspilot_metrics::Metric;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::operations::automl_job::Status;
-use crate::records::store::now;
-use crate::serving::container::ContainerDefinition;
+use crate::records::job::JobStatus;
+use crate::records::model::ContainerDefinition;
+use crate::wire::ids::now;
+use crate::wire::paging::Row;
 
 /// A trained candidate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,7 +30,7 @@ pub(crate) struct Unfinished {
     pub(crate) name: String,
     pub(crate) created: f64,
     pub(crate) modified: f64,
-    pub(crate) status: Status,
+    pub(crate) status: JobStatus,
 }
 
 /// The objective metric of a candidate. Its name is Autopilot's own, which is
@@ -67,13 +68,20 @@ pub(crate) enum Child {
 impl Unfinished {
     /// A candidate that is being trained from now on.
     pub(crate) fn begun(name: String, at: f64) -> Self {
-        Self { name, created: at, modified: at, status: Status::InProgress }
+        Self { name, created: at, modified: at, status: JobStatus::InProgress }
     }
 
     /// It changes with its job.
-    pub(crate) fn leave(&mut self, status: Status) {
+    pub(crate) fn leave(&mut self, status: JobStatus) {
         self.status = status;
         self.modified = now();
+    }
+
+    /// Makes the row of a listing.
+    pub(crate) fn row(&self) -> Row {
+        Row::new(&self.name, self.created, self.describe())
+            .modified(self.modified)
+            .status(self.status.name())
     }
 
     /// No metric and no containers, since there is no model.
@@ -95,6 +103,14 @@ impl Unfinished {
 }
 
 impl Candidate {
+    /// Makes the row of a listing.
+    pub(crate) fn row(&self) -> Row {
+        Row::new(&self.name, self.created, self.describe())
+            .modified(self.ended)
+            .status("Completed")
+            .value(self.objective.value)
+    }
+
     pub(crate) fn describe(&self) -> Value {
         let objective = &self.objective;
         let metric = |(metric, value): &(Metric, f64)| {

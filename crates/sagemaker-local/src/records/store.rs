@@ -4,68 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::authority::{Caller, ResourceTags};
-use crate::operations::automl_job::AutoMlJob;
-use crate::operations::endpoint::Endpoint;
-use crate::operations::scaling::ScalableTarget;
-use crate::operations::transform_job::TransformJob;
-
-/// Where a resource lives: names are unique per account and region.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    pub(crate) account: String,
-    pub(crate) region: String,
-}
-
-impl Place {
-    /// The ARN of a resource here. AWS lowercases the name in it.
-    pub(crate) fn arn(&self, kind: &str, name: &str) -> String {
-        format!("arn:aws:sagemaker:{}:{}:{kind}/{}", self.region, self.account, name.to_lowercase())
-    }
-
-    fn key(&self) -> String {
-        format!("{}/{}", self.account, self.region)
-    }
-}
-
-impl From<&Caller> for Place {
-    fn from(caller: &Caller) -> Self {
-        Self { account: caller.account.clone(), region: caller.region.clone() }
-    }
-}
-
-/// A model or an endpoint configuration: what its creator said, unchanged.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Definition {
-    pub(crate) name: String,
-    pub(crate) arn: String,
-    pub(crate) created: f64,
-    pub(crate) request: Value,
-}
-
-/// The resources of one account in one region, by lowercased name: AWS keeps a
-/// name's case but does not tell names apart by it.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Resources {
-    pub(crate) automl_jobs: BTreeMap<String, AutoMlJob>,
-    pub(crate) models: BTreeMap<String, Definition>,
-    pub(crate) endpoint_configs: BTreeMap<String, Definition>,
-    pub(crate) endpoints: BTreeMap<String, Endpoint>,
-    pub(crate) transform_jobs: BTreeMap<String, TransformJob>,
-    pub(crate) scalable_targets: BTreeMap<String, ScalableTarget>,
-    /// Whether the service-linked role of Application Auto Scaling exists.
-    pub(crate) scaled_before: bool,
-    pub(crate) tags: ResourceTags,
-}
+use crate::authority::ResourceTags;
+use crate::lock::lock;
+use crate::records::resources::{Kept, Resources};
+use crate::wire::error::ApiError;
+use crate::wire::place::Place;
 
 /// The resources of all accounts.
 pub(crate) struct Store {
+    /// By account and region, `222222222222/eu-west-1`.
     places: Mutex<BTreeMap<String, Resources>>,
     file: Option<PathBuf>,
     unsaved: AtomicBool,
@@ -82,11 +31,45 @@ impl Store {
         Ok(Self { places: Mutex::new(places), file, unsaved: AtomicBool::new(false) })
     }
 
-    /// Look at or change one account's resources.
+    /// Looks at or changes one account's resources.
     pub(crate) fn at<T>(&self, place: &Place, act: impl FnOnce(&mut Resources) -> T) -> T {
-        let outcome = act(self.lock().entry(place.key()).or_default());
+        let key = format!("{}/{}", place.account, place.region);
+        let outcome = act(self.lock().entry(key).or_default());
         self.unsaved.store(true, Ordering::Release);
         outcome
+    }
+
+    /// Copies a resource, if it exists.
+    pub(crate) fn get<R: Kept>(&self, place: &Place, name: &str) -> Option<R> {
+        self.at(place, |here| here.get(name).cloned())
+    }
+
+    /// Copies a resource, or refuses in AWS's words.
+    pub(crate) fn find<R: Kept>(&self, place: &Place, name: &str) -> Result<R, ApiError> {
+        self.at(place, |here| here.find(place, name).cloned())
+    }
+
+    /// Changes a resource, if it exists.
+    pub(crate) fn change<R: Kept, T>(
+        &self,
+        place: &Place,
+        name: &str,
+        change: impl FnOnce(&mut R) -> T,
+    ) -> Option<T> {
+        self.at(place, |here| here.get_mut(name).map(change))
+    }
+
+    /// Changes a resource or refuses to, in AWS's words.
+    pub(crate) fn try_change<R: Kept, T>(
+        &self,
+        place: &Place,
+        name: &str,
+        change: impl FnOnce(&mut R) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        self.at(place, |here| match here.get_mut(name) {
+            Some(resource) => change(resource),
+            None => Err(R::missing(name, &place.arn(R::KIND, name))),
+        })
     }
 
     /// The tags of every resource whose ARN ends like this, whosever it is.
@@ -110,7 +93,16 @@ impl Store {
             .collect()
     }
 
-    /// Write what changed since the last time, if this store is kept at all.
+    /// Every resource of a kind, with its place, for what goes on after a restart.
+    pub(crate) fn everywhere<R: Kept>(&self) -> Vec<(Place, R)> {
+        let all = |place: Place| {
+            let own: Vec<R> = self.at(&place, |here| here.all().cloned().collect());
+            own.into_iter().map(move |resource| (place.clone(), resource))
+        };
+        self.places().into_iter().flat_map(all).collect()
+    }
+
+    /// Writes what changed since the last time, if this store is kept at all.
     pub(crate) fn save(&self) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -125,29 +117,14 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Resources>> {
-        // A panic elsewhere leaves whole records: every change is one assignment.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
-}
-
-/// Now, as AWS writes times: seconds since 1970, with milliseconds.
-pub(crate) fn now() -> f64 {
-    (time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as f64 / 1000.0
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn arns_are_lowercased_and_names_are_not() {
-        let place = Place { account: "222222222222".into(), region: "eu-west-1".into() };
-        assert_eq!(
-            place.arn("endpoint", "Crosspilot-Acme"),
-            "arn:aws:sagemaker:eu-west-1:222222222222:endpoint/crosspilot-acme"
-        );
-    }
 
     #[test]
     fn a_kept_store_comes_back() {

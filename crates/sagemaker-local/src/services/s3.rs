@@ -13,9 +13,9 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use crosspilot_core::listing::Listing;
 use serde_json::{Value, json};
 
-use crate::authority::{Authority, AuthorityError, Check, ServiceSession};
-use crate::records::store::Place;
-use crate::services::emulator::Neighbours;
+use crate::authority::{AuthorityError, Check, ServiceSession};
+use crate::services::emulator::Emulator;
+use crate::wire::place::Place;
 
 /// The service that execution roles trust.
 pub(crate) const SERVICE: &str = "sagemaker.amazonaws.com";
@@ -64,8 +64,7 @@ pub(crate) enum S3Error {
 /// S3 as an execution role sees it.
 pub(crate) struct RoleS3 {
     client: Client,
-    authority: Authority,
-    neighbours: Neighbours,
+    emulator: Emulator,
     place: Place,
     session: ServiceSession,
     /// The ARN of the key that objects are written with.
@@ -75,14 +74,13 @@ pub(crate) struct RoleS3 {
 impl RoleS3 {
     /// S3 with a fresh session of `role_arn`, on behalf of the resource `arn`.
     pub(crate) async fn open(
-        authority: &Authority,
-        neighbours: &Neighbours,
-        emulator_url: &str,
+        emulator: &Emulator,
         place: &Place,
         role_arn: &str,
         arn: &str,
     ) -> Result<Self, AuthorityError> {
-        let session = authority
+        let session = emulator
+            .authority
             .service_session(role_arn, SERVICE, &place.account, arn, &place.region)
             .await?;
         let credentials = Credentials::new(
@@ -96,15 +94,14 @@ impl RoleS3 {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(place.region.clone()))
             .credentials_provider(credentials)
-            .endpoint_url(emulator_url)
+            .endpoint_url(&emulator.url)
             .force_path_style(true)
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .retry_config(RetryConfig::standard().with_max_attempts(2))
             .build();
         Ok(Self {
             client: Client::from_conf(config),
-            authority: authority.clone(),
-            neighbours: neighbours.clone(),
+            emulator: emulator.clone(),
             place: place.clone(),
             session,
             key: None,
@@ -117,7 +114,7 @@ impl RoleS3 {
             return Ok(self);
         };
         let at = format!("the KMS key {key}");
-        let arn = self.neighbours.key_arn(&self.place, key).await;
+        let arn = self.emulator.key_arn(&self.place, key).await;
         let arn =
             arn.map_err(|error| S3Error::Other { at: at.clone(), message: error.to_string() })?;
         // The role needs this beside what Amazon S3 asks for (Developer Guide,
@@ -133,7 +130,7 @@ impl RoleS3 {
             return Ok(());
         };
         let at = format!("the KMS key {key}");
-        let arn = self.neighbours.key_arn(&self.place, key).await;
+        let arn = self.emulator.key_arn(&self.place, key).await;
         let arn =
             arn.map_err(|error| S3Error::Other { at: at.clone(), message: error.to_string() })?;
         let context = [("kms:GrantIsForAWSResource".to_owned(), json!("true"))];
@@ -160,7 +157,7 @@ impl RoleS3 {
         context.insert("kms:CallerAccount".into(), json!(self.place.account));
         let check = Check { action: action.into(), resource: key.into(), context };
         let region = &self.place.region;
-        let allowed = self.authority.session_may(&self.session, region, &[check]).await;
+        let allowed = self.emulator.authority.session_may(&self.session, region, &[check]).await;
         allowed.map_err(|error| match error {
             AuthorityError::Refused { .. } => {
                 S3Error::AccessDenied(format!("{at}: {action} on {key} is not allowed"))

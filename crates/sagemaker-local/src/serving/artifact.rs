@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use crate::autopilot::trainer::Predictor;
+use crate::serving::predictor::Predictor;
 
 /// The member that tells what an archive holds.
 const MANIFEST: &str = "crosspilot.json";

@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
-use crate::records::store::Place;
-use crate::server::http::unique_id;
-use crate::services::s3::S3Uri;
-use crate::{Cloud, lock};
+use crate::lock::lock;
+use crate::records::capture_config::DataCaptureConfig;
+use crate::services::emulator::Emulator;
+use crate::services::s3::{RoleS3, S3Uri};
+use crate::wire::ids::unique_id;
+use crate::wire::place::Place;
 
 /// How often what was captured goes to S3. AWS buffers longer.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -60,29 +62,26 @@ pub(crate) struct Destination {
 pub(crate) struct Captured(Mutex<HashMap<Destination, Vec<String>>>);
 
 impl Capture {
-    /// What a `DataCaptureConfig` asks for; nothing if it is switched off.
-    pub(crate) fn read(config: &Value) -> Result<Option<Self>, String> {
-        if config["EnableCapture"] == json!(false) {
+    /// Reads what a `DataCaptureConfig` asks for; nothing if it is switched off.
+    pub(crate) fn read(config: &DataCaptureConfig) -> Result<Option<Self>, String> {
+        if !config.is_enabled() {
             return Ok(None);
         }
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let texts = |value: &Value| {
-            value.as_array().into_iter().flatten().filter_map(text).collect::<Vec<_>>()
+        let wants = |side: &str| {
+            let mut modes =
+                config.capture_options.iter().map(|option| option.capture_mode.as_str());
+            modes.any(|mode| mode == side || mode == "InputAndOutput")
         };
-        let modes = config["CaptureOptions"].as_array().into_iter().flatten();
-        let modes: Vec<&str> = modes.filter_map(|option| option["CaptureMode"].as_str()).collect();
-        let wants = |mode: &str| modes.contains(&mode) || modes.contains(&"InputAndOutput");
-        let destination = text(&config["DestinationS3Uri"]).unwrap_or_default();
-        let headers = &config["CaptureContentTypeHeader"];
+        let destination = &config.destination;
         Ok(Some(Self {
-            percent: config["InitialSamplingPercentage"].as_u64().unwrap_or_default(),
-            destination: S3Uri::parse(&destination)
+            percent: config.initial_sampling_percentage,
+            destination: S3Uri::parse(destination)
                 .ok_or_else(|| format!("DestinationS3Uri {destination} is not an S3 location."))?,
-            key: text(&config["KmsKeyId"]),
+            key: config.kms_key_id.clone(),
             input: wants("Input"),
             output: wants("Output"),
-            csv: texts(&headers["CsvContentTypes"]),
-            json: texts(&headers["JsonContentTypes"]),
+            csv: config.content_types.csv_content_types.clone(),
+            json: config.content_types.json_content_types.clone(),
             seen: AtomicU64::new(0),
         }))
     }
@@ -158,18 +157,6 @@ impl Capture {
     }
 }
 
-/// `DataCaptureConfig` as DescribeEndpoint shows it.
-pub(crate) fn summary(config: &Value) -> Value {
-    let enabled = config["EnableCapture"] != json!(false);
-    json!({
-        "EnableCapture": enabled,
-        "CaptureStatus": if enabled { "Started" } else { "Stopped" },
-        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
-        "DestinationS3Uri": config["DestinationS3Uri"],
-        "KmsKeyId": config["KmsKeyId"].as_str().unwrap_or_default(),
-    })
-}
-
 impl Captured {
     pub(crate) fn add(&self, destination: Destination, record: String) {
         let mut waiting = lock(&self.0);
@@ -186,11 +173,11 @@ impl Captured {
 
 /// Write what was captured, again and again. What cannot be written is lost:
 /// capturing never disturbs an endpoint.
-pub(crate) async fn write(cloud: Arc<Cloud>) {
+pub(crate) async fn write(captured: Arc<Captured>, emulator: Emulator) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        for (destination, records) in cloud.captured.take() {
-            if let Err(reason) = write_file(&cloud, &destination, &records).await {
+        for (destination, records) in captured.take() {
+            if let Err(reason) = write_file(&emulator, &destination, &records).await {
                 let folder = destination.folder;
                 tracing::warn!(folder, reason, "captured data is lost");
             }
@@ -199,12 +186,13 @@ pub(crate) async fn write(cloud: Arc<Cloud>) {
 }
 
 async fn write_file(
-    cloud: &Cloud,
+    emulator: &Emulator,
     destination: &Destination,
     records: &[String],
 ) -> Result<(), String> {
     let Destination { place, endpoint_arn, role, folder, key } = destination;
-    let s3 = cloud.role_s3(place, role, endpoint_arn).await.map_err(|error| error.to_string())?;
+    let s3 = RoleS3::open(emulator, place, role, endpoint_arn).await;
+    let s3 = s3.map_err(|error| error.to_string())?;
     let s3 = s3.encrypting(key.as_deref()).await.map_err(|error| error.to_string())?;
     let folder = S3Uri::parse(folder).ok_or("the folder is not an S3 location")?;
     let at = folder.join(&file_name(OffsetDateTime::now_utc()).map_err(|e| e.to_string())?);
@@ -222,6 +210,7 @@ fn file_name(now: OffsetDateTime) -> Result<String, time::error::Format> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::Value;
     use time::macros::datetime;
 
     use super::*;
@@ -230,7 +219,7 @@ mod tests {
         let mut config = json!({ "InitialSamplingPercentage": 30, "DestinationS3Uri": "s3://b/captured/",
             "CaptureOptions": [{ "CaptureMode": "Input" }, { "CaptureMode": "Output" }] });
         config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        Capture::read(&config).unwrap().unwrap()
+        Capture::read(&serde_json::from_value(config).unwrap()).unwrap().unwrap()
     }
 
     #[test]
@@ -239,7 +228,8 @@ mod tests {
         let taken: Vec<bool> = (0..100).map(|_| capture.takes_next()).collect();
         assert_eq!(taken.iter().filter(|taken| **taken).count(), 30);
         assert!(taken.chunks(10).all(|chunk| chunk.contains(&true)));
-        assert!(Capture::read(&json!({ "EnableCapture": false })).unwrap().is_none());
+        let off = DataCaptureConfig { enable_capture: Some(false), ..DataCaptureConfig::default() };
+        assert!(Capture::read(&off).unwrap().is_none());
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! Inference containers: what an endpoint runs, and how its environment
-//! decides what it answers.
+//! An inference container: how its environment decides what it answers.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::autopilot::trainer::{Prediction, Predictor};
+use crate::records::model::{ContainerDefinition, Environment};
 use crate::serving::artifact::{Artifact, ArtifactError};
+use crate::serving::predictor::{Prediction, Predictor};
+use crate::serving::text::{
+    media_type, python_list, python_number, python_text, records, write_csv,
+};
 
 /// The environment's part of the handshake between containers.
 const INPUT: &str = "SAGEMAKER_INFERENCE_INPUT";
@@ -15,41 +15,10 @@ const OUTPUT: &str = "SAGEMAKER_INFERENCE_OUTPUT";
 const TRANSFORM_MODE: &str = "AUTOML_TRANSFORM_MODE";
 /// What a container emits when its environment does not say.
 const DEFAULT_KEY: &str = "predicted_label";
-/// What a request without a content type is taken for.
-const UNTYPED: &str = "application/json";
 
-/// `Environment` of a container definition.
-pub(crate) type Environment = BTreeMap<String, String>;
-
-/// One container as `CreateModel` and a candidate describe it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct ContainerDefinition {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) image: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) model_data_url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) container_hostname: Option<String>,
-    #[serde(default)]
-    pub(crate) environment: Environment,
-}
-
-/// A container's own error answer.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct ContainerError {
-    pub(crate) status: u16,
-    pub(crate) message: String,
-    /// Which container it was.
-    pub(crate) container: String,
-}
-
-/// The containers behind one production variant, one feeding the next.
-pub(crate) struct Pipeline(Vec<Container>);
-
-struct Container {
-    name: String,
+/// A container at work.
+pub(crate) struct Container {
+    pub(crate) name: String,
     environment: Environment,
     work: Work,
 }
@@ -63,13 +32,6 @@ enum Work {
     Algorithm(Predictor),
     /// Classes by number in, labels out.
     InverseLabel { labels: Vec<String> },
-}
-
-/// What a pipeline answers.
-#[derive(Debug, PartialEq)]
-pub(crate) struct ContainerAnswer {
-    pub(crate) body: Vec<u8>,
-    pub(crate) content_type: &'static str,
 }
 
 /// How the last container writes its answers.
@@ -89,7 +51,7 @@ pub(crate) enum Asked {
 }
 
 impl Written {
-    fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Json => JSON,
@@ -111,85 +73,33 @@ const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/jsonlines";
 
 /// What travels from one container to the next.
-enum Payload {
+pub(crate) enum Payload {
     Csv(Vec<u8>),
     Features(Vec<Vec<String>>),
     Answers(Vec<Vec<String>>),
 }
 
-impl Pipeline {
-    /// Start the containers, each with the artifact that its definition names.
-    pub(crate) fn start(
-        containers: impl IntoIterator<Item = (ContainerDefinition, Vec<u8>)>,
-    ) -> Result<Self, ArtifactError> {
-        let containers: Vec<_> = containers.into_iter().collect();
-        let alone = containers.len() == 1;
-        let start = |(i, (definition, archive)): (usize, (ContainerDefinition, Vec<u8>))| {
-            let mode = definition.environment.get(TRANSFORM_MODE).map(String::as_str);
-            let work = match (Artifact::unpack(&archive)?, mode) {
-                (Artifact::Predictor(predictor), _) => Work::Predictor(predictor),
-                (Artifact::Algorithm(predictor), _) => Work::Algorithm(predictor),
-                (Artifact::Processor { labels, .. }, Some("inverse-label-transform")) => {
-                    Work::InverseLabel { labels }
-                }
-                (Artifact::Processor { columns, .. }, _) => Work::FeatureTransform { columns },
-            };
-            let name = if alone { "primary".into() } else { format!("container-{}", i + 1) };
-            let name = definition.container_hostname.unwrap_or(name);
-            Ok(Container { name, environment: definition.environment, work })
-        };
-        containers.into_iter().enumerate().map(start).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Answers a request, as the last container writes it.
-    ///
-    /// A request without a type is refused as JSON: `sagemaker_serve.py` would take
-    /// it for CSV, but aws/sagemaker-containers, which calls it, has put
-    /// `application/json` there before (`_worker.py`, `Request.content_type`). The
-    /// ensemble's container is not published, and is held to be no kinder.
-    pub(crate) fn invoke(
-        &self,
-        content_type: &str,
-        accept: &str,
-        asked: Asked,
-        body: Vec<u8>,
-    ) -> Result<ContainerAnswer, ContainerError> {
-        let content_type = if content_type.is_empty() { UNTYPED } else { content_type };
-        let mut payload = Payload::Csv(body);
-        let mut written = Written::Csv;
-        for (i, container) in self.0.iter().enumerate() {
-            let fail = |(status, message)| ContainerError {
-                status,
-                message,
-                container: container.name.clone(),
-            };
-            if i == 0 && media_type(content_type) != "text/csv" {
-                return Err(fail((
-                    415,
-                    format!("'{content_type}' is an unsupported content type."),
-                )));
-            }
-            if i + 1 == self.0.len() {
-                written = container.written(accept).map_err(fail)?;
-            }
-            payload = container.serve(payload).map_err(fail)?;
-        }
-        let last = self.0.last();
-        match (payload, last) {
-            (Payload::Answers(rows), Some(last)) => Ok(ContainerAnswer {
-                body: last.write(&rows, written, asked),
-                content_type: written.content_type(),
-            }),
-            _ => Err(ContainerError {
-                status: 406,
-                message: "feature-transform answers application/x-recordio-protobuf only".into(),
-                container: last.map(|container| container.name.clone()).unwrap_or_default(),
-            }),
-        }
-    }
-}
-
 impl Container {
+    /// Starts a container with the artifact that its definition names; `name` is its name if
+    /// the definition has none.
+    pub(crate) fn start(
+        name: String,
+        definition: ContainerDefinition,
+        archive: &[u8],
+    ) -> Result<Self, ArtifactError> {
+        let mode = definition.environment.get(TRANSFORM_MODE).map(String::as_str);
+        let work = match (Artifact::unpack(archive)?, mode) {
+            (Artifact::Predictor(predictor), _) => Work::Predictor(predictor),
+            (Artifact::Algorithm(predictor), _) => Work::Algorithm(predictor),
+            (Artifact::Processor { labels, .. }, Some("inverse-label-transform")) => {
+                Work::InverseLabel { labels }
+            }
+            (Artifact::Processor { columns, .. }, _) => Work::FeatureTransform { columns },
+        };
+        let name = definition.container_hostname.unwrap_or(name);
+        Ok(Self { name, environment: definition.environment, work })
+    }
+
     /// Whether it was told which columns to answer.
     fn is_selectable(&self) -> bool {
         self.environment.contains_key(OUTPUT)
@@ -200,7 +110,7 @@ impl Container {
     /// data processors, and aws/sagemaker-xgboost-container (`algorithm_mode/serve.py`).
     /// What the ensemble's container does with other types than CSV is not
     /// published: it refuses them here.
-    fn written(&self, accept: &str) -> Result<Written, (u16, String)> {
+    pub(crate) fn written(&self, accept: &str) -> Result<Written, (u16, String)> {
         let refused = |message: String| Err((406, message));
         if matches!(accept, "" | "*/*") {
             return Ok(Written::Csv);
@@ -237,7 +147,7 @@ impl Container {
         }
     }
 
-    fn write(&self, rows: &[Vec<String>], written: Written, asked: Asked) -> Vec<u8> {
+    pub(crate) fn write(&self, rows: &[Vec<String>], written: Written, asked: Asked) -> Vec<u8> {
         let keys = self.keys(OUTPUT);
         let object = |row: &Vec<String>| {
             let field = |(key, field): (&&str, &String)| ((*key).to_owned(), self.json(key, field));
@@ -280,7 +190,7 @@ impl Container {
         keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect()
     }
 
-    fn serve(&self, payload: Payload) -> Result<Payload, (u16, String)> {
+    pub(crate) fn serve(&self, payload: Payload) -> Result<Payload, (u16, String)> {
         match (&self.work, payload) {
             (Work::Predictor(predictor), Payload::Csv(body)) => {
                 let records = records(&body, predictor.columns())?;
@@ -365,81 +275,6 @@ impl Container {
     }
 }
 
-/// What a `Content-Type` or `Accept` header says, without its parameters.
-pub(crate) fn media_type(header: &str) -> String {
-    header.split(';').next().unwrap_or_default().trim().to_lowercase()
-}
-
-/// The records of a CSV body: no header, no target, one field a feature.
-fn records(body: &[u8], columns: usize) -> Result<Vec<Vec<String>>, (u16, String)> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
-    let mut records = Vec::new();
-    for (i, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| (400, format!("the body is not CSV: {error}")))?;
-        if record.len() != columns {
-            return Err((
-                400,
-                format!(
-                    "record {} has {} columns, but the model was trained with {columns}",
-                    i + 1,
-                    record.len()
-                ),
-            ));
-        }
-        records.push(record.iter().map(str::to_owned).collect());
-    }
-    if records.is_empty() { Err((400, "the body has no records".into())) } else { Ok(records) }
-}
-
-/// CSV as Python writes it, without the last newline.
-fn write_csv(rows: &[Vec<String>]) -> Vec<u8> {
-    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
-    for row in rows {
-        // Writing into memory does not fail.
-        let _ = writer.write_record(row);
-    }
-    let mut text = writer.into_inner().unwrap_or_default();
-    text.pop();
-    text
-}
-
-/// A float as Python shows it: its exponent has a sign and two digits.
-fn python_number(number: f64) -> String {
-    if number.is_nan() {
-        return "nan".into();
-    }
-    let text = format!("{number:?}");
-    match text
-        .split_once('e')
-        .and_then(|(mantissa, exponent)| Some((mantissa, exponent.parse::<i32>().ok()?)))
-    {
-        Some((mantissa, exponent)) => format!("{mantissa}e{exponent:+03}"),
-        None => text,
-    }
-}
-
-fn python_list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(", "))
-}
-
-/// A string as Python's `repr` shows it.
-fn python_text(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    let mut shown = String::from(quote);
-    for char in text.chars() {
-        match char {
-            '\\' => shown.push_str("\\\\"),
-            '\n' => shown.push_str("\\n"),
-            '\r' => shown.push_str("\\r"),
-            '\t' => shown.push_str("\\t"),
-            char if char == quote => shown.extend(['\\', char]),
-            char => shown.push(char),
-        }
-    }
-    shown.push(quote);
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -495,40 +330,5 @@ mod tests {
         }
         assert_eq!(inverse(&[]).written("application/json").unwrap_err().0, 406);
         assert_eq!(inverse(&[]).written("text/csv"), Ok(Written::Csv));
-    }
-
-    #[test]
-    fn a_pipeline_refuses_what_its_containers_do_not_take() {
-        let transform = Container {
-            name: "container-1".into(),
-            environment: Environment::new(),
-            work: Work::FeatureTransform { columns: 2 },
-        };
-        let pipeline = Pipeline(vec![transform]);
-        let refused = |content_type: &str, accept: &str, body: &str| {
-            let body = body.as_bytes().to_vec();
-            pipeline.invoke(content_type, accept, Asked::Online, body).unwrap_err()
-        };
-        let status = |content_type, accept, body| refused(content_type, accept, body).status;
-        assert_eq!(status("application/octet-stream", "text/csv", "1,2"), 415);
-        let untyped = refused("", "text/csv", "1,2");
-        assert_eq!(untyped.to_string(), "'application/json' is an unsupported content type.");
-        assert_eq!(untyped.status, 415);
-        assert_eq!(status("text/csv", "text/csv", "1,2,3"), 400);
-        assert_eq!(status("text/csv", "text/csv", ""), 400);
-        assert_eq!(status("text/csv; charset=utf-8", "", "1,2"), 406);
-    }
-
-    #[test]
-    fn texts_and_numbers_look_like_pythons() {
-        assert_eq!(python_number(1.0428337478694307e-6), "1.0428337478694307e-06");
-        assert_eq!(python_number(1.0), "1.0");
-        assert_eq!(python_number(1e22), "1e+22");
-        assert_eq!(python_number(f64::NAN), "nan");
-        for (text, shown) in
-            [("a", "'a'"), ("it's", "\"it's\""), ("'\"", "'\\'\"'"), ("a\\b\n", "'a\\\\b\\n'")]
-        {
-            assert_eq!(python_text(text), shown);
-        }
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::records::store::Place;
-use crate::{Cloud, lock};
+use crate::lock::lock;
+use crate::services::emulator::Emulator;
+use crate::wire::place::Place;
 
 /// AWS publishes once a minute; a test does not wait that long.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -102,11 +103,11 @@ impl Counts {
 }
 
 /// Publish what was counted, again and again.
-pub(crate) async fn publish(cloud: Arc<Cloud>) {
+pub(crate) async fn publish(metrics: Arc<Metrics>, emulator: Emulator) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        for (place, data) in cloud.metrics.take() {
-            if let Err(error) = cloud.neighbours.put_metrics(&place, data).await {
+        for (place, data) in metrics.take() {
+            if let Err(error) = emulator.put_metrics(&place, data).await {
                 tracing::warn!(%error, "an endpoint's metrics are lost");
             }
         }

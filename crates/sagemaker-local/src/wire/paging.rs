@@ -6,10 +6,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::server::http::hex;
 use crate::wire::error::ApiError;
+use crate::wire::ids::sha256;
 
 /// How a listing is sorted where the request does not say.
 #[derive(Debug, Clone, Copy)]
@@ -23,15 +22,50 @@ pub(crate) const NEWEST_FIRST: Order = Order { by: "CreationTime", ascending: fa
 /// That of training and processing jobs, and of candidates.
 pub(crate) const OLDEST_FIRST: Order = Order { by: "CreationTime", ascending: true };
 
+/// A listing: the member of its answer that holds the rows, their order, and how many of
+/// them a page has where the request does not say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listing {
+    pub(crate) member: &'static str,
+    pub(crate) order: Order,
+    pub(crate) page: usize,
+}
+
+impl Listing {
+    /// A listing with pages of ten.
+    pub(crate) const fn new(member: &'static str, order: Order) -> Self {
+        Self { member, order, page: 10 }
+    }
+}
+
 /// What a listing may filter and sort by, and what it shows.
 pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) created: f64,
-    pub(crate) modified: f64,
-    pub(crate) status: Option<String>,
+    name: String,
+    created: f64,
+    modified: f64,
+    status: Option<String>,
     /// The objective metric's value, for candidates.
-    pub(crate) value: Option<f64>,
-    pub(crate) summary: Value,
+    value: Option<f64>,
+    summary: Value,
+}
+
+impl Row {
+    /// A row of what never changes and has no status.
+    pub(crate) fn new(name: &str, created: f64, summary: Value) -> Self {
+        Self { name: name.into(), created, modified: created, status: None, value: None, summary }
+    }
+
+    pub(crate) fn modified(self, modified: f64) -> Self {
+        Self { modified, ..self }
+    }
+
+    pub(crate) fn status(self, status: &str) -> Self {
+        Self { status: Some(status.into()), ..self }
+    }
+
+    pub(crate) fn value(self, value: f64) -> Self {
+        Self { value: Some(value), ..self }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -50,26 +84,15 @@ struct Query {
     next_token: Option<String>,
 }
 
-/// One page of the rows that the request asks for, under the answer's `member`,
-/// the newest first unless it asks otherwise.
-pub(crate) fn page(request: &Value, member: &str, rows: Vec<Row>) -> Result<Value, ApiError> {
-    page_in(NEWEST_FIRST, request, member, rows)
-}
-
-/// The same in another order.
-pub(crate) fn page_in(
-    default: Order,
-    request: &Value,
-    member: &str,
-    rows: Vec<Row>,
-) -> Result<Value, ApiError> {
-    const PAGE: usize = 10;
-    let query: Query = serde_json::from_value(request.clone())
-        .map_err(|error| ApiError::Serialization(error.to_string()))?;
+/// Makes one page of the rows that the request asks for.
+pub(crate) fn page(listing: Listing, request: &Value, rows: Vec<Row>) -> Result<Value, ApiError> {
+    let Listing { member, order: default, page } = listing;
+    let query =
+        Query::deserialize(request).map_err(|error| ApiError::Serialization(error.to_string()))?;
     let order = |a: &Row, b: &Row| query.order(default, a, b);
     let mut rows: Vec<Row> = rows.into_iter().filter(|row| query.wants(row)).collect();
     rows.sort_by(order);
-    let listing = listing(request, member);
+    let listing = fingerprint(request, member);
     if let Some(token) = &query.next_token {
         let last = Token::read(token).filter(|token| token.listing == listing);
         let last = last.ok_or_else(|| ApiError::Validation("The NextToken is invalid.".into()))?;
@@ -77,7 +100,7 @@ pub(crate) fn page_in(
         rows.retain(|row| order(row, &last) == Ordering::Greater);
     }
 
-    let count = query.max_results.unwrap_or(PAGE).min(rows.len());
+    let count = query.max_results.unwrap_or(page).min(rows.len());
     let mut answer = Map::new();
     if let Some(last) = rows.get(..count).and_then(<[Row]>::last).filter(|_| count < rows.len()) {
         answer.insert("NextToken".into(), json!(Token::of(listing, last).write()));
@@ -89,12 +112,12 @@ pub(crate) fn page_in(
 
 /// What the pages of one listing have in common: all of the request but which
 /// page it asks for.
-fn listing(request: &Value, member: &str) -> String {
+fn fingerprint(request: &Value, member: &str) -> String {
     let mut asked = request.clone();
     if let Some(asked) = asked.as_object_mut() {
         asked.retain(|name, _| name != "NextToken" && name != "MaxResults");
     }
-    hex(&Sha256::digest(format!("{member} {asked}")))
+    sha256(format!("{member} {asked}"))
 }
 
 /// A `NextToken`: the listing that it goes on with, and the last row that was
@@ -175,16 +198,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const ROWS: Listing = Listing::new("Rows", NEWEST_FIRST);
+
     fn names(request: Value) -> (Vec<String>, Option<String>) {
-        let row = |i: usize| Row {
-            name: format!("job-{i:02}"),
-            created: i as f64,
-            modified: 0.0,
-            status: Some(if i.is_multiple_of(2) { "Completed" } else { "Failed" }.into()),
-            value: Some(-(i as f64)),
-            summary: json!(format!("job-{i:02}")),
+        let row = |i: usize| {
+            let name = format!("job-{i:02}");
+            Row::new(&name, i as f64, json!(name))
+                .status(if i.is_multiple_of(2) { "Completed" } else { "Failed" })
+                .value(-(i as f64))
         };
-        let answer = page(&request, "Rows", (0..25).map(row).collect()).unwrap();
+        let answer = page(ROWS, &request, (0..25).map(row).collect()).unwrap();
         let token = answer.get("NextToken").map(|token| token.as_str().unwrap().to_owned());
         (serde_json::from_value(answer["Rows"].clone()).unwrap(), token)
     }
@@ -224,7 +247,9 @@ mod tests {
     #[test]
     fn a_token_is_of_one_listing_only() {
         let (_, token) = names(json!({ "MaxResults": 2 }));
-        let go_on = |request: Value, member: &str| page(&request, member, vec![]).is_ok();
+        let go_on = |request: Value, member: &'static str| {
+            page(Listing::new(member, NEWEST_FIRST), &request, vec![]).is_ok()
+        };
         assert!(go_on(json!({ "NextToken": token, "MaxResults": 5 }), "Rows"));
         assert!(!go_on(json!({ "NextToken": token, "NameContains": "1" }), "Rows"));
         assert!(!go_on(json!({ "NextToken": token }), "Others"));
@@ -235,36 +260,22 @@ mod tests {
 
     #[test]
     fn what_is_made_or_deleted_between_two_pages_shifts_nothing() {
-        let row = |i: usize| Row {
-            name: format!("job-{i}"),
-            created: i as f64,
-            modified: 0.0,
-            status: None,
-            value: None,
-            summary: json!(i),
-        };
-        let first = page(&json!({ "MaxResults": 3 }), "Rows", (0..6).map(row).collect()).unwrap();
+        let row = |i: usize| Row::new(&format!("job-{i}"), i as f64, json!(i));
+        let first = page(ROWS, &json!({ "MaxResults": 3 }), (0..6).map(row).collect()).unwrap();
         assert_eq!(first["Rows"], json!([5, 4, 3]));
         // 6 is new; 3, where the first page ended, is gone.
         let now = [0, 1, 2, 4, 5, 6].into_iter().map(row).collect();
-        let next = page(&json!({ "NextToken": first["NextToken"] }), "Rows", now).unwrap();
+        let next = page(ROWS, &json!({ "NextToken": first["NextToken"] }), now).unwrap();
         assert_eq!(next, json!({ "Rows": [2, 1, 0] }));
     }
 
     #[test]
     fn each_listing_has_its_own_order() {
         let by_name = Order { by: "Name", ascending: false };
-        let row = |name: &str, created: f64| Row {
-            name: name.into(),
-            created,
-            modified: 0.0,
-            status: None,
-            value: None,
-            summary: json!(name),
-        };
+        let row = |name: &str, created: f64| Row::new(name, created, json!(name));
         let rows = || vec![row("cli", 3.0), row("js", 1.0), row("core", 2.0)];
         let shown = |order: Order, request: Value| {
-            page_in(order, &request, "Rows", rows()).unwrap()["Rows"].clone()
+            page(Listing::new("Rows", order), &request, rows()).unwrap()["Rows"].clone()
         };
         assert_eq!(shown(by_name, json!({})), json!(["js", "core", "cli"]));
         assert_eq!(shown(OLDEST_FIRST, json!({})), json!(["js", "core", "cli"]));

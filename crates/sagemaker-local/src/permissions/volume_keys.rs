@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::Cloud;
 use crate::authority::Check;
-use crate::operations::{authorization, model};
-use crate::records::store::{Place, Resources};
+use crate::cloud::Cloud;
+use crate::records::endpoint_config::EndpointConfig;
+use crate::records::model::Model;
+use crate::records::resource::Resource;
 use crate::services::s3::SERVICE;
+use crate::wire::call::passed_role;
+use crate::wire::place::Place;
 
 /// A key that a request puts disks under.
 #[derive(Debug, PartialEq)]
@@ -31,20 +34,18 @@ pub(crate) async fn checks(
     request: &Value,
 ) -> Vec<Check> {
     let asked = match operation {
-        "CreateEndpoint" | "UpdateEndpoint" => {
-            cloud.store.at(place, |here| of_endpoint(here, request))
-        }
+        "CreateEndpoint" | "UpdateEndpoint" => of_endpoint(cloud, place, request),
         "CreateTransformJob" => of_transform_job(cloud, place, request),
         _ => of_automl_job(operation, request),
     };
     let Some(VolumeKey { key, role }) = asked else { return Vec::new() };
     // A key that does not exist is told by what comes of the request.
-    let Ok(arn) = cloud.neighbours.key_arn(place, &key).await else { return Vec::new() };
+    let Ok(arn) = cloud.emulator.key_arn(place, &key).await else { return Vec::new() };
     let checks = vec![
         check(place, "kms:DescribeKey", &arn, None),
         check(place, "kms:CreateGrant", &arn, Some(("kms:GrantIsForAWSResource", "true"))),
     ];
-    let authority = &cloud.options.authority;
+    let authority = &cloud.emulator.authority;
     if let Some(role) = role
         && let Ok(session) = authority
             .service_session(&role, SERVICE, &place.account, &place.arn("job", ""), &place.region)
@@ -77,19 +78,21 @@ fn of_automl_job(operation: &str, request: &Value) -> Option<VolumeKey> {
         "CreateAutoMLJob" => &request["AutoMLJobConfig"]["SecurityConfig"],
         _ => return None,
     };
-    let role = authorization::passed_role(request).map(str::to_owned);
+    let role = passed_role(request).map(str::to_owned);
     Some(VolumeKey { key: text(&security["VolumeKmsKeyId"])?, role })
 }
 
 fn of_transform_job(cloud: &Cloud, place: &Place, request: &Value) -> Option<VolumeKey> {
     let key = text(&request["TransformResources"]["VolumeKmsKeyId"])?;
-    let role = model::role(cloud, place, request["ModelName"].as_str().unwrap_or_default());
-    Some(VolumeKey { key, role })
+    let model = request[Model::NAMED_BY].as_str().unwrap_or_default();
+    let model: Option<Model> = cloud.store.get(place, model);
+    Some(VolumeKey { key, role: model.map(|model| model.role().to_owned()) })
 }
 
 /// The key stands in the endpoint's configuration.
-fn of_endpoint(here: &Resources, request: &Value) -> Option<VolumeKey> {
-    let name = request["EndpointConfigName"].as_str().unwrap_or_default().to_lowercase();
-    let key = text(&here.endpoint_configs.get(&name)?.request["KmsKeyId"])?;
+fn of_endpoint(cloud: &Cloud, place: &Place, request: &Value) -> Option<VolumeKey> {
+    let name = request[EndpointConfig::NAMED_BY].as_str().unwrap_or_default();
+    let config: EndpointConfig = cloud.store.get(place, name)?;
+    let key = config.request().kms_key_id.filter(|key| !key.is_empty())?;
     Some(VolumeKey { key, role: None })
 }

@@ -1,26 +1,32 @@
-//! Which permissions Application Auto Scaling's operations need.
+//! The permissions that Application Auto Scaling's operations need.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::authority::Check;
-use crate::operations::authorization::{tag_context, tags_of};
-use crate::operations::scaling::{DIMENSION, LINKED_ROLE, NAMESPACE, Resource, SERVICE};
-use crate::records::store::Resources;
-use crate::server::http::unique_id;
+use crate::permissions::condition_keys::tag_context;
+use crate::permissions::resources::arn;
+use crate::records::endpoint::Endpoint;
+use crate::records::endpoint_config::EndpointConfig;
+use crate::records::resource::Resource;
+use crate::records::resources::Resources;
+use crate::records::scalable_target::VariantId;
+use crate::wire::autoscaling::{DIMENSION, LINKED_ROLE, NAMESPACE, SERVICE};
+use crate::wire::call::tags_of;
+use crate::wire::ids::unique_id;
 
 /// Everything that the caller must be allowed to do for this request: the
 /// operation itself and what it does to alarms on the caller's behalf.
 pub(crate) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     let text = |member: &str| request.get(member).and_then(Value::as_str).unwrap_or_default();
     let Some(resource) =
-        Resource::parse(text("ResourceId")).filter(|_| !operation.starts_with("Describe"))
+        VariantId::parse(text("ResourceId")).filter(|_| !operation.starts_with("Describe"))
     else {
         return vec![check(&format!("{SERVICE}:{operation}"), "*".into(), BTreeMap::new())];
     };
     let target =
-        format!("arn:aws:{SERVICE}:{{region}}:{{account}}:scalable-target/{}", resource.id());
+        format!("arn:aws:{SERVICE}:{{region}}:{{account}}:scalable-target/{}", resource.hash());
     let mut context: BTreeMap<String, Value> = BTreeMap::from([
         (format!("{SERVICE}:service-namespace"), json!(text("ServiceNamespace"))),
         (format!("{SERVICE}:scalable-dimension"), json!(text("ScalableDimension"))),
@@ -53,16 +59,13 @@ pub(crate) fn checks(operation: &str, request: &Value) -> Vec<Check> {
 /// scaling prerequisites"). The endpoint config has a name that it invents, as
 /// CloudTrail shows (aws-controllers-k8s/community#2110).
 pub(crate) fn probes(operation: &str, request: &Value) -> Vec<Check> {
-    let resource = request.get("ResourceId").and_then(Value::as_str).and_then(Resource::parse);
+    let resource = request.get("ResourceId").and_then(Value::as_str).and_then(VariantId::parse);
     let Some(resource) = resource
         .filter(|_| matches!(operation, "RegisterScalableTarget" | "DeregisterScalableTarget"))
     else {
         return Vec::new();
     };
-    let sagemaker = |kind: &str, name: &str| {
-        format!("arn:aws:sagemaker:{{region}}:{{account}}:{kind}/{}", name.to_lowercase())
-    };
-    let endpoint = sagemaker("endpoint", resource.endpoint);
+    let endpoint = arn(Endpoint::KIND, resource.endpoint);
     let alarm = format!(
         "arn:aws:cloudwatch:{{region}}:{{account}}:alarm:TargetTracking-{}-AlarmHigh-{}",
         resource.text,
@@ -70,7 +73,7 @@ pub(crate) fn probes(operation: &str, request: &Value) -> Vec<Check> {
     );
     [
         ("sagemaker:DescribeEndpoint", &endpoint),
-        ("sagemaker:DescribeEndpointConfig", &sagemaker("endpoint-config", &unique_id())),
+        ("sagemaker:DescribeEndpointConfig", &arn(EndpointConfig::KIND, &unique_id())),
         ("sagemaker:UpdateEndpointWeightsAndCapacities", &endpoint),
         ("cloudwatch:PutMetricAlarm", &alarm),
         ("cloudwatch:DescribeAlarms", &alarm),
@@ -94,19 +97,16 @@ pub(crate) fn first_time_checks(here: &Resources, operation: &str) -> Vec<Check>
 
 /// What deleting an endpoint with scalable targets needs besides.
 pub(crate) fn deletion_checks(here: &Resources, endpoint: &str) -> Vec<Check> {
-    let targets =
-        here.scalable_targets.values().filter_map(|target| Resource::parse(&target.resource));
-    let own = targets.filter(|resource| resource.endpoint.eq_ignore_ascii_case(endpoint));
-    own.map(|resource| {
+    let targets = here.scalable_targets_of(endpoint).map(|(resource, _)| {
         let target =
-            format!("arn:aws:{SERVICE}:{{region}}:{{account}}:scalable-target/{}", resource.id());
+            format!("arn:aws:{SERVICE}:{{region}}:{{account}}:scalable-target/{}", resource.hash());
         let context = BTreeMap::from([
             (format!("{SERVICE}:service-namespace"), json!(NAMESPACE)),
             (format!("{SERVICE}:scalable-dimension"), json!(DIMENSION)),
         ]);
         check(&format!("{SERVICE}:DeregisterScalableTarget"), target, context)
-    })
-    .collect()
+    });
+    targets.collect()
 }
 
 fn check(action: &str, resource: String, context: BTreeMap<String, Value>) -> Check {

@@ -1,0 +1,34 @@
+//! What every kind of resource says of itself, so that each is described, listed and
+//! deleted by the same code ([`crate::operations::resource`]).
+
+use serde_json::Value;
+
+use crate::wire::error::ApiError;
+use crate::wire::paging::{Listing, Row};
+
+/// A kind of resource with a name and an ARN.
+pub(crate) trait Resource: Clone {
+    /// The kind in ARNs, such as `endpoint-config`.
+    const KIND: &'static str;
+    /// The member of requests that names one, such as `EndpointConfigName`.
+    const NAMED_BY: &'static str;
+    /// How they are listed.
+    const LISTING: Listing;
+
+    /// The name, in the case that its creator gave it.
+    fn name(&self) -> &str;
+
+    fn arn(&self) -> &str;
+
+    /// Answers `Describe*`.
+    fn describe(&self) -> Value;
+
+    /// Makes the row of a listing.
+    fn row(&self) -> Row;
+
+    /// Refuses a request about one that does not exist, in AWS's words.
+    fn missing(name: &str, arn: &str) -> ApiError;
+
+    /// Refuses to create one that exists already, in AWS's words.
+    fn taken(name: &str, arn: &str) -> ApiError;
+}
