@@ -2,6 +2,7 @@
 //! `crosspilot_automl`. Uses the [`crate::cloud`] and what that holds.
 
 mod artifacts;
+mod channels;
 pub(crate) mod input;
 pub(crate) mod job;
 mod parquet;

@@ -1,10 +1,24 @@
 //! A SageMaker that really trains, deploys and predicts, on this machine.
 //!
 //! One HTTP server speaks SageMaker (JSON 1.1), SageMaker Runtime (REST JSON) and
-//! Application Auto Scaling (JSON 1.1) for every account at once. The account is the caller's, the region
-//! that of the request's signature, and who may do what is the emulator's to
-//! say (see [`crate::authority`]). Data and models stay where they are on AWS:
-//! in the customer's bucket, reached with the execution role's own session.
+//! Application Auto Scaling (JSON 1.1) for every account at once. The account is the
+//! caller's, the region that of the request's signature, and who may do what is the
+//! emulator's to say (see [`authority`]). Data and models stay where they are on AWS: in
+//! the customer's bucket, reached with the execution role's own session.
+//!
+//! Each folder is a layer. It uses the layers below it, and never one beside or above it:
+//!
+//! ```text
+//! server                                       connections, signatures, answers
+//! operations                                   what each call does: a file a resource
+//! endpoint | autopilot | transform | permissions   the work behind it; who may ask for it
+//! cloud                                        what all of them share
+//! serving                                      models, containers, captured data, metrics
+//! records | services                           what is kept; S3, KMS, CloudWatch
+//! wire                                         AWS's service model, refusals, names
+//! ```
+//!
+//! `authority`, `doors`, `faults`, `lock` and `options` stand beside them.
 
 pub mod authority;
 mod autopilot;
@@ -67,7 +81,7 @@ pub struct SageMaker {
 }
 
 impl SageMaker {
-    /// Start listening, and go on with what an earlier run left unfinished.
+    /// Starts listening, and goes on with what an earlier run left unfinished.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let file = match &options.state_dir {
             Some(dir) => {
@@ -113,14 +127,14 @@ impl SageMaker {
         format!("http://{}", self.address)
     }
 
-    /// Let an endpoint look as if all had happened so much earlier to it, for
+    /// Lets an endpoint look as if all had happened so much earlier to it, for
     /// tests of what happens after days.
     pub fn age_endpoint(&self, account: &str, region: &str, name: &str, by: Duration) {
         let place = Place { account: account.to_owned(), region: region.to_owned() };
         operations::endpoint::age(&self.cloud, &place, name, by);
     }
 
-    /// Make the calls of an operation go wrong, for tests.
+    /// Makes the calls of an operation go wrong, for tests.
     pub fn inject(&self, fault: Fault) {
         self.cloud.faults.add(fault);
     }
@@ -130,7 +144,7 @@ impl SageMaker {
         self.cloud.faults.to_come(about)
     }
 
-    /// Stop serving and training, and save what is to be kept.
+    /// Stops serving and training, and saves what is to be kept.
     pub async fn stop(mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);
         drop(self.close.take());
@@ -156,6 +170,51 @@ async fn save_now_and_then(cloud: Arc<Cloud>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if let Err(error) = cloud.store.save() {
             tracing::error!(%error, "the local SageMaker's state is not saved");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    /// From the lowest to the highest; those of a row do not use one another.
+    const LAYERS: [&[&str]; 7] = [
+        &["wire"],
+        &["records", "services"],
+        &["serving"],
+        &["cloud"],
+        &["endpoint", "autopilot", "transform", "permissions"],
+        &["operations"],
+        &["server"],
+    ];
+
+    #[test]
+    fn layers_use_only_what_is_below_them() {
+        let rank = |name: &str| LAYERS.iter().position(|row| row.contains(&name));
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for (layer, own) in LAYERS.iter().flat_map(|row| row.iter()).map(|it| (it, rank(it))) {
+            let folder = std::fs::read_dir(src.join(layer)).into_iter().flatten();
+            let files = folder.map(|file| file.unwrap().path());
+            for file in files.chain([src.join(layer).with_extension("rs")]) {
+                if file.extension().is_none_or(|extension| extension != "rs") {
+                    continue;
+                }
+                let text = std::fs::read_to_string(&file).unwrap();
+                let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                for used in code.flat_map(|line| line.split("crate::").skip(1)) {
+                    // One layer, or several in braces.
+                    let names = used.split("::").next().unwrap_or_default();
+                    for name in names.split(|c: char| !c.is_alphanumeric() && c != '_') {
+                        assert!(
+                            name == *layer || rank(name).is_none_or(|rank| Some(rank) < own),
+                            "{}: {layer} uses {name}",
+                            file.display()
+                        );
+                    }
+                }
+            }
         }
     }
 }

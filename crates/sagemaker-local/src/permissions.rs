@@ -7,6 +7,9 @@ mod sagemaker;
 mod scaling;
 mod volume_keys;
 
+pub(crate) use scaling::probes;
+pub(crate) use volume_keys::checks as key_checks;
+
 use serde_json::Value;
 
 use crate::authority::Check;
@@ -38,6 +41,3 @@ pub(crate) fn later_checks(
         _ => scaling::first_time_checks(here, operation),
     })
 }
-
-pub(crate) use scaling::probes;
-pub(crate) use volume_keys::checks as key_checks;

@@ -3,6 +3,7 @@
 
 pub(crate) mod autoscaling;
 pub(crate) mod call;
+pub(crate) mod data_source;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod paging;

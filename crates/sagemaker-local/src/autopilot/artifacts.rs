@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::autopilot::request::Mode;
 use crate::autopilot::trainer::Trained;
-use crate::records::candidate::{Candidate, Child, Objective, Step};
+use crate::records::candidate::{Candidate, CandidateStep, Objective, StepKind};
 use crate::records::model::{ContainerDefinition, Environment};
 use crate::services::s3::{RoleS3, S3Uri};
 use crate::serving::artifact::Artifact;
@@ -50,24 +50,28 @@ impl Recipe {
 
     /// The child jobs of a tuning job that come before its candidates: splitting
     /// the data, learning how to turn it into features, and doing so.
-    pub(crate) fn shared_steps(&self, analysed: (f64, f64), featured: (f64, f64)) -> Vec<Step> {
+    pub(crate) fn shared_steps(
+        &self,
+        analysed: (f64, f64),
+        featured: (f64, f64),
+    ) -> Vec<CandidateStep> {
         if self.mode == Mode::Ensembling {
             return Vec::new();
         }
         vec![
-            self.step(Child::Processing, self.child_name("db"), analysed),
-            self.step(Child::Training, self.child_name("dpp0"), featured),
-            self.step(Child::Transform, self.child_name("dpp0-csv"), featured),
+            self.step(StepKind::Processing, self.child_name("db"), analysed),
+            self.step(StepKind::Training, self.child_name("dpp0"), featured),
+            self.step(StepKind::Transform, self.child_name("dpp0-csv"), featured),
         ]
     }
 
-    fn step(&self, kind: Child, name: String, (created, ended): (f64, f64)) -> Step {
+    fn step(&self, kind: StepKind, name: String, (created, ended): (f64, f64)) -> CandidateStep {
         let resource = match kind {
-            Child::Processing => "processing-job",
-            Child::Training => "training-job",
-            Child::Transform => "transform-job",
+            StepKind::Processing => "processing-job",
+            StepKind::Training => "training-job",
+            StepKind::Transform => "transform-job",
         };
-        Step { kind, arn: self.place.arn(resource, &name), name, created, ended }
+        CandidateStep { kind, arn: self.place.arn(resource, &name), name, created, ended }
     }
 
     /// The name of the best of these.
@@ -78,7 +82,7 @@ impl Recipe {
         candidates.iter().max_by(better).map(|best| best.name.clone())
     }
 
-    /// Put the candidate's artifacts where its containers look for them.
+    /// Puts the candidate's artifacts where its containers look for them.
     pub(crate) async fn upload(
         &self,
         s3: &RoleS3,
@@ -173,14 +177,14 @@ impl Recipe {
         &self,
         trained: &Trained,
         containers: Vec<ContainerDefinition>,
-        shared: &[Step],
+        shared: &[CandidateStep],
         ended: f64,
     ) -> Candidate {
         let name = self.candidate_name(trained.number);
         let created = ended - trained.seconds;
         let mut steps = shared.to_vec();
         // Its own training job has the candidate's name.
-        steps.push(self.step(Child::Training, name.clone(), (created, ended)));
+        steps.push(self.step(StepKind::Training, name.clone(), (created, ended)));
         Candidate {
             name: name.clone(),
             created,
@@ -247,7 +251,7 @@ fn container(image: String, model: &S3Uri, environment: Environment) -> Containe
     }
 }
 
-/// Write a document for people and programs.
+/// Writes a document for people and programs.
 pub(crate) async fn put_json(s3: &RoleS3, at: &S3Uri, document: &Value) -> Result<(), String> {
     put(s3, at, "application/json", document.to_string().into_bytes()).await
 }

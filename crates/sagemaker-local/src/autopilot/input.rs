@@ -7,8 +7,9 @@ use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
 use crate::authority::AuthorityError;
+use crate::autopilot::channels::{Channel, Content};
 use crate::autopilot::parquet;
-use crate::autopilot::request::{Channel, Content, Plan};
+use crate::autopilot::request::AutoMlPlan;
 use crate::services::emulator::Emulator;
 use crate::services::s3::{RoleS3, S3Error, S3Uri};
 use crate::wire::error::ApiError;
@@ -39,7 +40,7 @@ pub(crate) async fn assume_role(
 
 /// Whether the data has the target column. SageMaker looks when the job is
 /// created; data that it cannot read then lets the job fail later.
-pub(crate) async fn check_target(s3: &RoleS3, plan: &Plan) -> Result<(), ApiError> {
+pub(crate) async fn check_target(s3: &RoleS3, plan: &AutoMlPlan) -> Result<(), ApiError> {
     // Far more than any header.
     const BEGINNING: usize = 1 << 20;
     let Channel { at, manifest: listed, content } = &plan.training;
@@ -64,7 +65,7 @@ pub(crate) async fn check_target(s3: &RoleS3, plan: &Plan) -> Result<(), ApiErro
 pub(crate) async fn fetch(
     s3: &RoleS3,
     place: &Place,
-    plan: &Plan,
+    plan: &AutoMlPlan,
     channel: &Channel,
 ) -> Result<Files, String> {
     let failed = |error: S3Error| {

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use crate::autopilot::artifacts::{Recipe, put_json};
 use crate::autopilot::input::{assume_role, fetch};
 use crate::autopilot::reports;
-use crate::autopilot::request::{Deploy, Mode, Plan};
+use crate::autopilot::request::{AutoMlPlan, Deploy, Mode};
 use crate::autopilot::trainer::{Outcome, Progress, Trained, Training};
 use crate::cloud::Cloud;
 use crate::records::automl_job::AutoMlJob;
@@ -63,7 +63,7 @@ impl Run {
 
     /// Trains and explains; why not, in the words of a `FailureReason`.
     pub(crate) async fn work(&self) -> Result<Finished, String> {
-        let plan = Plan::read(&self.job.request)?;
+        let plan = AutoMlPlan::read(&self.job.request)?;
         let deadline =
             plan.max_seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         self.pause().await;
@@ -130,7 +130,7 @@ impl Run {
     }
 
     /// Reads the data, finds out what is to be predicted and writes the notebooks.
-    async fn prepare(&self, plan: &Plan) -> Result<Prepared, String> {
+    async fn prepare(&self, plan: &AutoMlPlan) -> Result<Prepared, String> {
         let s3 = self.s3(plan).await?;
         s3.check_volume_key(plan.volume_key.as_deref())
             .await
@@ -194,7 +194,7 @@ impl Run {
         &self,
         training: Training,
         deadline: Option<Instant>,
-        plan: &Plan,
+        plan: &AutoMlPlan,
         recipe: &Recipe,
     ) -> Result<Outcome, String> {
         let (report, mut trained) = mpsc::unbounded_channel();
@@ -234,7 +234,7 @@ impl Run {
     /// Writes the explainability report and the model insights of the best candidate.
     async fn explain(
         &self,
-        plan: &Plan,
+        plan: &AutoMlPlan,
         recipe: &Recipe,
         best: &Trained,
         training: Table,
@@ -264,7 +264,7 @@ impl Run {
         Ok(())
     }
 
-    async fn s3(&self, plan: &Plan) -> Result<RoleS3, String> {
+    async fn s3(&self, plan: &AutoMlPlan) -> Result<RoleS3, String> {
         let s3 = assume_role(&self.cloud.emulator, &self.place, &plan.role, &self.job.arn)
             .await
             .map_err(|error| error.to_string())?;

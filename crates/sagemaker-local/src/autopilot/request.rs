@@ -1,12 +1,85 @@
 //! What an AutoML job is asked to do, in the form of CreateAutoMLJobV2.
 
-use crosspilot_metrics::{Metric, ProblemType};
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
+use crosspilot_metrics::{Metric, ProblemType};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::autopilot::channels::{AutoMlJobChannel, Channel, channels};
 use crate::services::s3::S3Uri;
+use crate::wire::data_source::OutputDataConfig;
 
 /// The largest share of rows that the engine holds out.
 const MAX_VALIDATION: f64 = 0.5;
+
+/// `CreateAutoMLJobV2`, as far as anything depends on it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateAutoMlJobV2 {
+    role_arn: String,
+    #[serde(rename = "AutoMLJobInputDataConfig")]
+    input: Vec<AutoMlJobChannel>,
+    output_data_config: OutputDataConfig,
+    /// By the name of the kind of problem.
+    #[serde(rename = "AutoMLProblemTypeConfig")]
+    problem: BTreeMap<String, Value>,
+    #[serde(rename = "AutoMLJobObjective")]
+    objective: AutoMlJobObjective,
+    security_config: SecurityConfig,
+    data_split_config: DataSplitConfig,
+    model_deploy_config: Option<ModelDeployConfig>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TabularJobConfig {
+    target_attribute_name: String,
+    problem_type: Option<String>,
+    mode: Option<String>,
+    sample_weight_attribute_name: Option<String>,
+    generate_candidate_definitions_only: bool,
+    completion_criteria: CompletionCriteria,
+    #[serde(rename = "FeatureSpecificationS3Uri")]
+    feature_specification: Option<IgnoredAny>,
+    candidate_generation_config: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CompletionCriteria {
+    max_candidates: Option<u32>,
+    #[serde(rename = "MaxAutoMLJobRuntimeInSeconds")]
+    max_job_seconds: Option<u64>,
+    #[serde(rename = "MaxRuntimePerTrainingJobInSeconds")]
+    max_training_seconds: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct AutoMlJobObjective {
+    metric_name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct SecurityConfig {
+    volume_kms_key_id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct DataSplitConfig {
+    validation_fraction: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ModelDeployConfig {
+    auto_generate_endpoint_name: bool,
+    endpoint_name: Option<String>,
+}
 
 /// How candidates are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,28 +88,9 @@ pub(crate) enum Mode {
     Tuning,
 }
 
-/// Where one channel's data is.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Channel {
-    pub(crate) at: S3Uri,
-    pub(crate) manifest: bool,
-    pub(crate) content: Content,
-}
-
-/// What a channel's files are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// CSV with a header.
-    Csv,
-    /// The same, each file packed with gzip.
-    GzippedCsv,
-    /// Apache Parquet.
-    Parquet,
-}
-
 /// An AutoML job's request, understood.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Plan {
+pub(crate) struct AutoMlPlan {
     pub(crate) training: Channel,
     pub(crate) validation: Option<Channel>,
     pub(crate) validation_fraction: f64,
@@ -58,7 +112,7 @@ pub(crate) struct Plan {
     pub(crate) weight: Option<String>,
     /// The job ends when it has said which candidates it would try.
     pub(crate) definitions_only: bool,
-    /// Deploy the best candidate.
+    /// The endpoint that the best candidate is to get.
     pub(crate) deploy: Option<Deploy>,
 }
 
@@ -70,14 +124,11 @@ pub(crate) enum Deploy {
     Anonymous,
 }
 
-impl Deploy {
-    /// What a `ModelDeployConfig` asks for.
-    fn read(config: &Value) -> Result<Option<Self>, String> {
-        let name = config["EndpointName"].as_str();
-        match (config["AutoGenerateEndpointName"].as_bool().unwrap_or(false), name) {
-            _ if config.is_null() => Ok(None),
-            (true, None) => Ok(Some(Self::Anonymous)),
-            (false, Some(name)) => Ok(Some(Self::Named(name.to_owned()))),
+impl ModelDeployConfig {
+    fn read(self) -> Result<Deploy, String> {
+        match (self.auto_generate_endpoint_name, self.endpoint_name) {
+            (true, None) => Ok(Deploy::Anonymous),
+            (false, Some(name)) => Ok(Deploy::Named(name)),
             (true, Some(_)) => {
                 Err("EndpointName cannot be specified if AutoGenerateEndpointName is true.".into())
             }
@@ -88,64 +139,24 @@ impl Deploy {
     }
 }
 
-impl Plan {
-    /// Understand a V2 request; in AWS's place, say why it cannot be done.
+impl AutoMlPlan {
+    /// Understands a V2 request; in AWS's place, says why it cannot be done.
     pub(crate) fn read(request: &Value) -> Result<Self, String> {
-        let problem_config =
-            request["AutoMLProblemTypeConfig"].as_object().cloned().unwrap_or_default();
-        if problem_config.len() != 1 {
-            return Err(
-                "Exactly one problem type configuration must be given in AutoMLProblemTypeConfig."
-                    .into(),
-            );
-        }
-        let Some(tabular) = problem_config.get("TabularJobConfig") else {
-            let given = problem_config.keys().next().map(String::as_str).unwrap_or_default();
-            return Err(format!(
-                "{given} is not offered by the local SageMaker, which trains on tables only: use TabularJobConfig."
-            ));
-        };
-        refuse_what_is_not_offered(tabular)?;
-
-        let text = |from: &Value, member: &str| {
-            from.get(member).and_then(Value::as_str).map(str::to_owned)
-        };
-        let objective = match (
-            text(tabular, "ProblemType"),
-            text(&request["AutoMLJobObjective"], "MetricName"),
-        ) {
-            (None, None) => None,
-            (Some(problem), Some(metric)) => {
-                let problem: ProblemType =
-                    problem.parse().map_err(|_| format!("Unknown ProblemType {problem}."))?;
-                let metric =
-                    metric.parse().ok().filter(|metric| problem.objectives().contains(metric));
-                let metric = metric.ok_or_else(|| {
-                    let supported: Vec<&str> = problem.objectives().iter().map(|metric| metric.as_str()).collect();
-                    let supported = supported.join(", ");
-                    format!("The objective metric is not supported for problem type {problem}; use one of {supported}.")
-                })?;
-                Some((problem, metric))
-            }
-            _ => {
-                return Err(
-                    "You must provide both ProblemType and AutoMLJobObjective, or neither of them."
-                        .into(),
-                );
-            }
-        };
+        let request = CreateAutoMlJobV2::deserialize(request).map_err(|error| error.to_string())?;
+        let tabular = tabular(&request.problem)?;
+        let objective = objective(tabular.problem_type, request.objective.metric_name)?;
         // Documented is AUTO where it is chosen; jobs without a mode are tuned:
         // AWS's notebooks and its SDK's tests expect three containers of them.
-        let mode = match text(tabular, "Mode").as_deref() {
+        let mode = match tabular.mode.as_deref() {
             Some("ENSEMBLING") => Some(Mode::Ensembling),
             Some("AUTO") => None,
             _ => Some(Mode::Tuning),
         };
-        let weight = text(tabular, "SampleWeightAttributeName");
+        let weight = tabular.sample_weight_attribute_name;
         if weight.is_some() && mode != Some(Mode::Ensembling) {
             return Err("SampleWeightAttributeName is supported in ENSEMBLING mode only.".into());
         }
-        let definitions_only = tabular["GenerateCandidateDefinitionsOnly"] == json!(true);
+        let definitions_only = tabular.generate_candidate_definitions_only;
         if definitions_only && mode != Some(Mode::Tuning) {
             return Err(
                 "GenerateCandidateDefinitionsOnly needs the mode HYPERPARAMETER_TUNING: ensembling has no candidate \
@@ -153,8 +164,8 @@ impl Plan {
                     .into(),
             );
         }
-        let (training, validation) = channels(&request["AutoMLJobInputDataConfig"])?;
-        let fraction = request["DataSplitConfig"]["ValidationFraction"].as_f64();
+        let (training, validation) = channels(&request.input)?;
+        let fraction = request.data_split_config.validation_fraction;
         if fraction.is_some_and(|fraction| fraction <= 0.0 || fraction >= 1.0) {
             return Err("ValidationFraction must be greater than 0 and less than 1.".into());
         }
@@ -168,95 +179,87 @@ impl Plan {
                 "ValidationFraction cannot be given together with a validation channel.".into()
             );
         }
-        let criteria = &tabular["CompletionCriteria"];
-        let output = text(&request["OutputDataConfig"], "S3OutputPath").unwrap_or_default();
+        let OutputDataConfig { s3_output_path: output, kms_key_id: output_key } =
+            request.output_data_config;
         Ok(Self {
             training,
             validation,
             validation_fraction: fraction.unwrap_or(0.2),
             output: S3Uri::parse(&output)
                 .ok_or_else(|| format!("S3OutputPath {output} is not an S3 location."))?,
-            output_key: text(&request["OutputDataConfig"], "KmsKeyId"),
-            volume_key: text(&request["SecurityConfig"], "VolumeKmsKeyId"),
-            role: text(request, "RoleArn").unwrap_or_default(),
-            target: text(tabular, "TargetAttributeName").unwrap_or_default(),
+            output_key,
+            volume_key: request.security_config.volume_kms_key_id,
+            role: request.role_arn,
+            target: tabular.target_attribute_name,
             objective,
             mode,
-            max_candidates: criteria["MaxCandidates"]
-                .as_u64()
-                .and_then(|count| u32::try_from(count).ok()),
-            max_seconds: criteria["MaxAutoMLJobRuntimeInSeconds"].as_u64(),
-            max_seconds_per_candidate: criteria["MaxRuntimePerTrainingJobInSeconds"].as_u64(),
+            max_candidates: tabular.completion_criteria.max_candidates,
+            max_seconds: tabular.completion_criteria.max_job_seconds,
+            max_seconds_per_candidate: tabular.completion_criteria.max_training_seconds,
             weight,
             definitions_only,
-            deploy: Deploy::read(&request["ModelDeployConfig"])?,
+            deploy: request.model_deploy_config.map(ModelDeployConfig::read).transpose()?,
         })
     }
 }
 
-/// Nothing is taken and then left out: what the stand-in cannot do, it refuses.
-fn refuse_what_is_not_offered(tabular: &Value) -> Result<(), String> {
-    let not_offered = ["FeatureSpecificationS3Uri", "CandidateGenerationConfig"];
-    match not_offered.iter().find(|member| tabular.get(**member).is_some()) {
-        Some(member) => Err(format!("{member} is not offered by the local SageMaker.")),
-        None => Ok(()),
+/// Reads the configuration of a tabular job. Nothing is taken and then left out: what the
+/// stand-in cannot do, it refuses.
+fn tabular(problem: &BTreeMap<String, Value>) -> Result<TabularJobConfig, String> {
+    let (1, Some((kind, config))) = (problem.len(), problem.first_key_value()) else {
+        return Err(
+            "Exactly one problem type configuration must be given in AutoMLProblemTypeConfig."
+                .into(),
+        );
+    };
+    if kind != "TabularJobConfig" {
+        return Err(format!(
+            "{kind} is not offered by the local SageMaker, which trains on tables only: use TabularJobConfig."
+        ));
     }
+    let config = TabularJobConfig::deserialize(config).map_err(|error| error.to_string())?;
+    let not_offered = if config.feature_specification.is_some() {
+        "FeatureSpecificationS3Uri"
+    } else if config.candidate_generation_config.is_some() {
+        "CandidateGenerationConfig"
+    } else {
+        return Ok(config);
+    };
+    Err(format!("{not_offered} is not offered by the local SageMaker."))
 }
 
-/// Reads the channels.
-fn channels(config: &Value) -> Result<(Channel, Option<Channel>), String> {
-    let mut training = None;
-    let mut validation = None;
-    for given in config.as_array().into_iter().flatten() {
-        let source = &given["DataSource"]["S3DataSource"];
-        let uri = source["S3Uri"].as_str().unwrap_or_default();
-        let content_type = given["ContentType"].as_str().unwrap_or("text/csv;header=present");
-        let gzip = given["CompressionType"].as_str() == Some("Gzip");
-        let content = match (content_type.replace(' ', "").as_str(), gzip) {
-            ("text/csv;header=present" | "text/csv", false) => Content::Csv,
-            ("text/csv;header=present" | "text/csv", true) => Content::GzippedCsv,
-            ("x-application/vnd.amazon+parquet", false) => Content::Parquet,
-            // Its own pages are compressed.
-            ("x-application/vnd.amazon+parquet", true) => {
-                return Err(
-                    "Parquet files packed with gzip are not offered by the local SageMaker.".into(),
-                );
-            }
-            _ => {
-                return Err(format!(
-                    "The content type {content_type} is not offered by the local SageMaker."
-                ));
-            }
-        };
-        let manifest = match source["S3DataType"].as_str() {
-            Some("ManifestFile") => true,
-            Some("AugmentedManifestFile") => {
-                return Err("AugmentedManifestFile is not supported for tabular data.".into());
-            }
-            _ => false,
-        };
-        let channel = Channel {
-            at: S3Uri::parse(uri).ok_or_else(|| format!("{uri} is not an S3 location."))?,
-            manifest,
-            content,
-        };
-        let kind = if given["ChannelType"].as_str() == Some("validation") {
-            &mut validation
-        } else {
-            &mut training
-        };
-        if kind.replace(channel).is_some() {
-            return Err("Each channel type can be given once.".into());
+/// Reads the kind of problem and its objective: both are given, or Autopilot decides on both.
+fn objective(
+    problem: Option<String>,
+    metric: Option<String>,
+) -> Result<Option<(ProblemType, Metric)>, String> {
+    let (problem, metric) = match (problem, metric) {
+        (None, None) => return Ok(None),
+        (Some(problem), Some(metric)) => (problem, metric),
+        _ => {
+            return Err(
+                "You must provide both ProblemType and AutoMLJobObjective, or neither of them."
+                    .into(),
+            );
         }
-    }
-    training
-        .map(|training| (training, validation))
-        .ok_or_else(|| "A training channel is required.".into())
+    };
+    let problem: ProblemType =
+        problem.parse().map_err(|_| format!("Unknown ProblemType {problem}."))?;
+    let metric = metric.parse().ok().filter(|metric| problem.objectives().contains(metric));
+    let metric = metric.ok_or_else(|| {
+        let supported: Vec<&str> =
+            problem.objectives().iter().map(|metric| metric.as_str()).collect();
+        let supported = supported.join(", ");
+        format!("The objective metric is not supported for problem type {problem}; use one of {supported}.")
+    })?;
+    Ok(Some((problem, metric)))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     fn request(tabular: Value) -> Value {
@@ -272,17 +275,17 @@ mod tests {
     fn problem_and_objective_go_together() {
         let mut both =
             request(json!({ "TargetAttributeName": "y", "ProblemType": "BinaryClassification" }));
-        assert!(Plan::read(&both).unwrap_err().contains("both"));
+        assert!(AutoMlPlan::read(&both).unwrap_err().contains("both"));
         both["AutoMLJobObjective"] = json!({ "MetricName": "AUC" });
         assert_eq!(
-            Plan::read(&both).unwrap().objective,
+            AutoMlPlan::read(&both).unwrap().objective,
             Some((ProblemType::BinaryClassification, Metric::Auc))
         );
         both["AutoMLJobObjective"] = json!({ "MetricName": "RMSE" });
-        assert!(Plan::read(&both).unwrap_err().contains("objective metric"));
+        assert!(AutoMlPlan::read(&both).unwrap_err().contains("objective metric"));
         let mut objective_only = request(json!({ "TargetAttributeName": "y" }));
         objective_only["AutoMLJobObjective"] = json!({ "MetricName": "AUC" });
-        assert!(Plan::read(&objective_only).is_err());
+        assert!(AutoMlPlan::read(&objective_only).is_err());
     }
 
     #[test]
@@ -290,11 +293,11 @@ mod tests {
         let mut two = request(json!({ "TargetAttributeName": "y" }));
         let validation = json!({ "ChannelType": "validation", "DataSource": { "S3DataSource": { "S3DataType": "S3Prefix", "S3Uri": "s3://b/val" } } });
         two["AutoMLJobInputDataConfig"].as_array_mut().unwrap().push(validation.clone());
-        assert_eq!(Plan::read(&two).unwrap().validation.unwrap().at.key, "val");
+        assert_eq!(AutoMlPlan::read(&two).unwrap().validation.unwrap().at.key, "val");
         two["DataSplitConfig"] = json!({ "ValidationFraction": 0.3 });
-        assert!(Plan::read(&two).is_err());
+        assert!(AutoMlPlan::read(&two).is_err());
         two["AutoMLJobInputDataConfig"] = json!([validation]);
-        assert!(Plan::read(&two).unwrap_err().contains("training channel"));
+        assert!(AutoMlPlan::read(&two).unwrap_err().contains("training channel"));
     }
 
     #[test]
@@ -302,11 +305,11 @@ mod tests {
         for member in ["FeatureSpecificationS3Uri", "CandidateGenerationConfig"] {
             let mut tabular = json!({ "TargetAttributeName": "y" });
             tabular[member] = json!("s3://b/x");
-            assert!(Plan::read(&request(tabular)).unwrap_err().contains(member));
+            assert!(AutoMlPlan::read(&request(tabular)).unwrap_err().contains(member));
         }
         let mut other = request(json!({}));
         other["AutoMLProblemTypeConfig"] = json!({ "TextGenerationJobConfig": {} });
-        assert!(Plan::read(&other).is_err());
+        assert!(AutoMlPlan::read(&other).is_err());
     }
 
     #[test]
@@ -314,7 +317,7 @@ mod tests {
         let deploy = |config: Value| {
             let mut request = request(json!({ "TargetAttributeName": "y" }));
             request["ModelDeployConfig"] = config;
-            Plan::read(&request).map(|plan| plan.deploy)
+            AutoMlPlan::read(&request).map(|plan| plan.deploy)
         };
         assert_eq!(deploy(json!(null)), Ok(None));
         assert_eq!(
@@ -329,7 +332,7 @@ mod tests {
     #[test]
     fn only_tuning_has_candidate_definitions() {
         let only = |mode: &str| {
-            Plan::read(&request(json!({
+            AutoMlPlan::read(&request(json!({
                 "TargetAttributeName": "y", "GenerateCandidateDefinitionsOnly": true, "Mode": mode,
             })))
         };
@@ -346,7 +349,7 @@ mod tests {
             (json!("AUTO"), None),
         ] {
             let tabular = json!({ "TargetAttributeName": "y", "Mode": mode });
-            assert_eq!(Plan::read(&request(tabular)).unwrap().mode, meant);
+            assert_eq!(AutoMlPlan::read(&request(tabular)).unwrap().mode, meant);
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn v2_of_v1(request: &Value) -> Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::autopilot::request::{Mode, Plan};
+    use crate::autopilot::request::{AutoMlPlan, Mode};
 
     #[test]
     fn a_v1_request_means_the_same() {
@@ -67,7 +67,7 @@ mod tests {
             "RoleArn": "arn:aws:iam::222222222222:role/exec",
             "AutoMLJobConfig": { "CompletionCriteria": { "MaxCandidates": 3 }, "Mode": "ENSEMBLING" },
         });
-        let plan = Plan::read(&v2_of_v1(&v1)).unwrap();
+        let plan = AutoMlPlan::read(&v2_of_v1(&v1)).unwrap();
         assert_eq!(
             (plan.target.as_str(), plan.max_candidates, plan.mode),
             ("Churn?", Some(3), Some(Mode::Ensembling))

@@ -7,7 +7,7 @@ use crosspilot_automl::{Analysis, Ending, Event, Settings, Table};
 use crosspilot_metrics::Metric;
 
 use crate::autopilot::input::Files;
-use crate::autopilot::request::Plan;
+use crate::autopilot::request::AutoMlPlan;
 use crate::serving::predictor::Predictor;
 
 /// What a job trains on, and how.
@@ -47,10 +47,10 @@ pub(crate) struct Outcome {
 }
 
 impl Training {
-    /// Read the files and find out what is to be predicted; why not, in words
+    /// Reads the files and finds out what is to be predicted; why not, in words
     /// for a `FailureReason`.
     pub(crate) fn prepare(
-        plan: &Plan,
+        plan: &AutoMlPlan,
         training: Files,
         validation: Option<Files>,
         max_candidates: u32,
@@ -75,7 +75,7 @@ impl Training {
         Ok((Self { training, validation, settings }, analysis))
     }
 
-    /// Train candidates until the plan is done, `deadline` has come or `stop`
+    /// Trains candidates until the plan is done, `deadline` has come or `stop`
     /// is set; each is reported when it is begun and when it is trained.
     pub(crate) fn run(
         mut self,

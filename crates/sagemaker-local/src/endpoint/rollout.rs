@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cloud::Cloud;
 use crate::endpoint::fleet;
 use crate::endpoint::scaling::scale;
-use crate::endpoint::traffic_plan::Deployment;
+use crate::endpoint::traffic_plan::TrafficPlan;
 use crate::lock::lock;
 use crate::records::deployment_config::DeploymentConfig;
 use crate::records::endpoint::{Deployed, Endpoint, EndpointStatus};
@@ -40,7 +40,7 @@ pub(crate) fn resume(cloud: &Arc<Cloud>) {
     }
 }
 
-/// Start an endpoint's first fleet, or the one that served before a restart.
+/// Starts an endpoint's first fleet, or the one that served before a restart.
 pub(crate) async fn start(cloud: Arc<Cloud>, place: Place, name: String) {
     let Some(change) = Change::of(&cloud, place, &name) else {
         return;
@@ -60,7 +60,7 @@ pub(crate) async fn start(cloud: Arc<Cloud>, place: Place, name: String) {
     }
 }
 
-/// Move an endpoint to the configuration that it is to have, or back to the one
+/// Moves an endpoint to the configuration that it is to have, or back to the one
 /// that it had.
 pub(crate) async fn update(cloud: Arc<Cloud>, place: Place, name: String) {
     let Some(change) = Change::of(&cloud, place, &name) else {
@@ -157,7 +157,7 @@ impl<'a> Change<'a> {
         Some(Self { cloud, place, name, endpoint })
     }
 
-    /// Start the new fleet and give it the traffic, step by step. The new fleet,
+    /// Starts the new fleet and gives it the traffic, step by step. The new fleet,
     /// if it has it all; if not, why.
     async fn forward(&self, old: &Serving) -> Result<Serving, String> {
         let Some(pending) = &self.endpoint.pending else {
@@ -167,7 +167,7 @@ impl<'a> Change<'a> {
         let new = self.load(&pending.target).await?;
         let none = DeploymentConfig::default();
         let config = pending.deployment.as_ref().unwrap_or(&none);
-        let deployment = Deployment::read(config, None, &pending.target.fleet())?;
+        let deployment = TrafficPlan::read(config, None, &pending.target.fleet())?;
         let limit = deployment.timeout.map(|limit| self.scaled(limit));
         let shift = self.shift(old, &new, deployment);
         match limit {
@@ -183,7 +183,7 @@ impl<'a> Change<'a> {
         &self,
         old: &Serving,
         new: &Serving,
-        deployment: Deployment,
+        deployment: TrafficPlan,
     ) -> Result<(), String> {
         let Some(target) = self.endpoint.pending.as_ref().map(|pending| &pending.target) else {
             return Ok(());
@@ -200,7 +200,7 @@ impl<'a> Change<'a> {
         self.watch(alarms.as_ref(), deployment.termination_wait).await
     }
 
-    /// Wait this long, but no longer than until an alarm goes off.
+    /// Waits this long, but no longer than until an alarm goes off.
     async fn watch(&self, alarms: Option<&Alarms>, wait: Duration) -> Result<(), String> {
         let end = Instant::now() + self.scaled(wait);
         loop {

@@ -11,7 +11,7 @@ use crate::records::endpoint::Fleet;
 /// A part of the traffic that goes to the new fleet, and how long that is
 /// watched before the next step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Step {
+pub(crate) struct TrafficStep {
     /// Between 0 and 1.
     pub(crate) share: f64,
     pub(crate) bake: Duration,
@@ -19,9 +19,9 @@ pub(crate) struct Step {
 
 /// A deployment's course.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Deployment {
+pub(crate) struct TrafficPlan {
     /// The last step's share is 1.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<TrafficStep>,
     /// How long the old fleet is kept after the last step.
     pub(crate) termination_wait: Duration,
     /// What takes longer is rolled back.
@@ -33,11 +33,11 @@ pub(crate) struct Deployment {
 /// The service model's limit of `MaximumExecutionTimeoutInSeconds`.
 const LONGEST: Duration = Duration::from_secs(28_800);
 
-impl Default for Deployment {
+impl Default for TrafficPlan {
     /// All at once, which is also what AWS does when it is told nothing.
     fn default() -> Self {
         Self {
-            steps: vec![Step { share: 1.0, bake: Duration::ZERO }],
+            steps: vec![TrafficStep { share: 1.0, bake: Duration::ZERO }],
             termination_wait: Duration::ZERO,
             timeout: None,
             alarms: Vec::new(),
@@ -45,8 +45,8 @@ impl Default for Deployment {
     }
 }
 
-impl Deployment {
-    /// Understand a `DeploymentConfig` for a change from `old` (nothing, at the
+impl TrafficPlan {
+    /// Understands a `DeploymentConfig` for a change from `old` (nothing, at the
     /// creation) to `new`; in AWS's place, say why it cannot be done.
     pub(crate) fn read(
         config: &DeploymentConfig,
@@ -119,7 +119,7 @@ impl Deployment {
             (None, None) => vec![1.0],
         };
         Ok(Self {
-            steps: shares.into_iter().map(|share| Step { share, bake }).collect(),
+            steps: shares.into_iter().map(|share| TrafficStep { share, bake }).collect(),
             termination_wait: seconds(policy.termination_wait),
             timeout: policy.timeout.map(Duration::from_secs),
             alarms: Vec::new(),
@@ -135,7 +135,7 @@ impl Deployment {
         let batch = share(&policy.maximum_batch_size, "MaximumBatchSize", new, 0.05)?;
         let bake = seconds(policy.wait_interval);
         Ok(Self {
-            steps: shares(batch).into_iter().map(|share| Step { share, bake }).collect(),
+            steps: shares(batch).into_iter().map(|share| TrafficStep { share, bake }).collect(),
             termination_wait: Duration::ZERO,
             timeout: policy.timeout.map(Duration::from_secs),
             alarms: Vec::new(),
@@ -185,8 +185,8 @@ mod tests {
         Fleet { variants: vec!["AllTraffic".into()], instances, serverless: false }
     }
 
-    fn read(config: &Value, old: Option<&Fleet>, new: &Fleet) -> Result<Deployment, String> {
-        Deployment::read(&serde_json::from_value(config.clone()).unwrap(), old, new)
+    fn read(config: &Value, old: Option<&Fleet>, new: &Fleet) -> Result<TrafficPlan, String> {
+        TrafficPlan::read(&serde_json::from_value(config.clone()).unwrap(), old, new)
     }
 
     fn blue_green(routing: Value, fleet: &Fleet) -> Result<Vec<f64>, String> {
@@ -296,6 +296,6 @@ mod tests {
             json!({ "AutoRollbackConfiguration": { "Alarms": [{ "AlarmName": "errors" }] } });
         let deployment = read(&config, None, &fleet(1)).unwrap();
         assert_eq!(deployment.alarms, ["errors"]);
-        assert_eq!(deployment.steps, Deployment::default().steps);
+        assert_eq!(deployment.steps, TrafficPlan::default().steps);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::autopilot::input;
 use crate::autopilot::job::{Finished, Run};
-use crate::autopilot::request::Plan;
+use crate::autopilot::request::AutoMlPlan;
 use crate::autopilot::request_v1::v2_of_v1;
 use crate::cloud::Cloud;
 use crate::operations::model_deployment::deploy;
@@ -16,7 +16,7 @@ use crate::records::candidate::{Candidate, Unfinished};
 use crate::records::resource::Resource;
 use crate::wire::call::{Answer, Call, tags_of};
 use crate::wire::error::ApiError;
-use crate::wire::paging::{Listing, OLDEST_FIRST, page};
+use crate::wire::paging::{ListingSpec, OLDEST_FIRST, page};
 use crate::wire::place::Place;
 
 pub(crate) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
@@ -27,7 +27,7 @@ pub(crate) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     if let Some(members) = request.as_object_mut() {
         members.remove("Tags");
     }
-    let plan = Plan::read(&request).map_err(ApiError::Validation)?;
+    let plan = AutoMlPlan::read(&request).map_err(ApiError::Validation)?;
     let s3 = input::assume_role(&cloud.emulator, &call.place, &plan.role, &arn).await?;
     input::check_target(&s3, &plan).await?;
 
@@ -100,7 +100,7 @@ pub(crate) fn list_candidates(cloud: &Cloud, call: &Call) -> Answer {
     let job = find(cloud, call)?;
     let trained = job.candidates.iter().map(Candidate::row);
     let rows = trained.chain(job.unfinished.iter().map(Unfinished::row)).collect();
-    page(Listing::new("Candidates", OLDEST_FIRST), &call.input, rows)
+    page(ListingSpec::new("Candidates", OLDEST_FIRST), &call.input, rows)
 }
 
 fn find(cloud: &Cloud, call: &Call) -> Result<AutoMlJob, ApiError> {

@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cloud::Cloud;
 use crate::records::automl_job::AutoMlJob;
-use crate::records::candidate::{Candidate, Child, Step};
+use crate::records::candidate::{Candidate, CandidateStep, StepKind};
 use crate::records::resources::Resources;
 use crate::wire::call::{Answer, Call};
 use crate::wire::error::ApiError;
-use crate::wire::paging::{Listing, OLDEST_FIRST, Row, page};
+use crate::wire::paging::{ListingSpec, OLDEST_FIRST, Row, page};
 
 /// What child jobs run on. AWS does not publish what Autopilot takes.
 const INSTANCE_TYPE: &str = "ml.m5.4xlarge";
@@ -19,13 +19,13 @@ const LONGEST_SECONDS: u64 = 86_400;
 
 pub(crate) fn describe_training(cloud: &Cloud, call: &Call) -> Answer {
     let name = call.text("TrainingJobName");
-    find(cloud, call, Child::Training, name, training)
+    find(cloud, call, StepKind::Training, name, training)
         .ok_or_else(|| ApiError::Validation("Requested resource not found.".into()))
 }
 
 pub(crate) fn describe_processing(cloud: &Cloud, call: &Call) -> Answer {
     let name = call.text("ProcessingJobName");
-    find(cloud, call, Child::Processing, name, |job, step, _| processing(job, step)).ok_or_else(
+    find(cloud, call, StepKind::Processing, name, |job, step, _| processing(job, step)).ok_or_else(
         || ApiError::Validation(format!("Could not find requested job with name: {name}")),
     )
 }
@@ -33,30 +33,31 @@ pub(crate) fn describe_processing(cloud: &Cloud, call: &Call) -> Answer {
 /// A transform job that is a step of an AutoML job.
 pub(crate) fn describe_transform(cloud: &Cloud, call: &Call) -> Option<Value> {
     let name = call.text("TransformJobName");
-    find(cloud, call, Child::Transform, name, |job, step, _| transform(job, step))
+    find(cloud, call, StepKind::Transform, name, |job, step, _| transform(job, step))
 }
 
 pub(crate) fn list_training(cloud: &Cloud, call: &Call) -> Answer {
-    let rows = cloud.store.at(&call.place, |here| rows(here, Child::Training, "TrainingJob"));
-    page(Listing::new("TrainingJobSummaries", OLDEST_FIRST), &call.input, rows)
+    let rows = cloud.store.at(&call.place, |here| rows(here, StepKind::Training, "TrainingJob"));
+    page(ListingSpec::new("TrainingJobSummaries", OLDEST_FIRST), &call.input, rows)
 }
 
 pub(crate) fn list_processing(cloud: &Cloud, call: &Call) -> Answer {
-    let rows = cloud.store.at(&call.place, |here| rows(here, Child::Processing, "ProcessingJob"));
-    page(Listing::new("ProcessingJobSummaries", OLDEST_FIRST), &call.input, rows)
+    let rows =
+        cloud.store.at(&call.place, |here| rows(here, StepKind::Processing, "ProcessingJob"));
+    page(ListingSpec::new("ProcessingJobSummaries", OLDEST_FIRST), &call.input, rows)
 }
 
 /// The transform jobs that are steps of AutoML jobs, for the list of all.
 pub(crate) fn transform_rows(here: &Resources) -> Vec<Row> {
-    rows(here, Child::Transform, "TransformJob")
+    rows(here, StepKind::Transform, "TransformJob")
 }
 
 fn find(
     cloud: &Cloud,
     call: &Call,
-    kind: Child,
+    kind: StepKind,
     name: &str,
-    describe: impl Fn(&AutoMlJob, &Step, Option<&Candidate>) -> Value,
+    describe: impl Fn(&AutoMlJob, &CandidateStep, Option<&Candidate>) -> Value,
 ) -> Option<Value> {
     cloud.store.at(&call.place, |here| {
         here.all().find_map(|job: &AutoMlJob| {
@@ -70,9 +71,9 @@ fn find(
 }
 
 /// Children are shown once they have done their work.
-fn rows(here: &Resources, kind: Child, prefix: &str) -> Vec<Row> {
+fn rows(here: &Resources, kind: StepKind, prefix: &str) -> Vec<Row> {
     let children = here.all().flat_map(AutoMlJob::children);
-    let row = |(step, _): (&Step, Option<&Candidate>)| {
+    let row = |(step, _): (&CandidateStep, Option<&Candidate>)| {
         Row::new(&step.name, step.created, Value::Object(state(step, prefix)))
             .modified(step.ended)
             .status("Completed")
@@ -81,7 +82,7 @@ fn rows(here: &Resources, kind: Child, prefix: &str) -> Vec<Row> {
 }
 
 /// What summaries and descriptions have in common.
-fn state(step: &Step, prefix: &str) -> Map<String, Value> {
+fn state(step: &CandidateStep, prefix: &str) -> Map<String, Value> {
     let mut state = Map::from_iter([
         (format!("{prefix}Name"), json!(step.name)),
         (format!("{prefix}Arn"), json!(step.arn)),
@@ -93,7 +94,7 @@ fn state(step: &Step, prefix: &str) -> Map<String, Value> {
     state
 }
 
-fn training(job: &AutoMlJob, step: &Step, candidate: Option<&Candidate>) -> Value {
+fn training(job: &AutoMlJob, step: &CandidateStep, candidate: Option<&Candidate>) -> Value {
     let mut answer = state(step, "TrainingJob");
     let container = candidate.and_then(|candidate| match &candidate.containers[..] {
         [only] => Some(only),
@@ -146,7 +147,7 @@ fn training(job: &AutoMlJob, step: &Step, candidate: Option<&Candidate>) -> Valu
     Value::Object(answer)
 }
 
-fn processing(job: &AutoMlJob, step: &Step) -> Value {
+fn processing(job: &AutoMlJob, step: &CandidateStep) -> Value {
     let mut answer = state(step, "ProcessingJob");
     answer.extend(members(json!({
         "AutoMLJobArn": job.arn,
@@ -162,7 +163,7 @@ fn processing(job: &AutoMlJob, step: &Step) -> Value {
     Value::Object(answer)
 }
 
-fn transform(job: &AutoMlJob, step: &Step) -> Value {
+fn transform(job: &AutoMlJob, step: &CandidateStep) -> Value {
     let mut answer = state(step, "TransformJob");
     let source = &job.request["AutoMLJobInputDataConfig"][0]["DataSource"]["S3DataSource"];
     answer.extend(members(json!({

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::cloud::Cloud;
-use crate::endpoint::traffic_plan::Deployment;
+use crate::endpoint::traffic_plan::TrafficPlan;
 use crate::endpoint::{rollout, scaling};
 use crate::records::deployment_config::DeploymentConfig;
 use crate::records::endpoint::{Deployed, Endpoint, EndpointStatus, Pending};
@@ -190,7 +190,7 @@ async fn check_deployment(
     let none = DeploymentConfig::default();
     let config = config.unwrap_or(&none);
     let old = old.map(Deployed::fleet);
-    let course = Deployment::read(config, old.as_ref(), &new.fleet());
+    let course = TrafficPlan::read(config, old.as_ref(), &new.fleet());
     let alarms = course.map_err(ApiError::Validation)?.alarms;
     let alarms = rollout::alarms(cloud, &call.place, arn, new, alarms).await;
     alarms.map(drop).map_err(ApiError::Validation)

@@ -15,7 +15,7 @@ use crate::wire::autoscaling::{DIMENSION, LINKED_ROLE, NAMESPACE, SERVICE};
 use crate::wire::call::{Answer, Call, tags_of};
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
-use crate::wire::paging::{Listing, NEWEST_FIRST, Row, page};
+use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row, page};
 use crate::wire::place::Place;
 
 const METRIC: &str = "SageMakerVariantInvocationsPerInstance";
@@ -234,8 +234,8 @@ fn describe_policies(cloud: &Cloud, call: &Call) -> Answer {
 }
 
 /// A page of this service has 50 rows unless asked otherwise.
-fn listing(member: &'static str) -> Listing {
-    Listing { member, order: NEWEST_FIRST, page: 50 }
+fn listing(member: &'static str) -> ListingSpec {
+    ListingSpec { member, order: NEWEST_FIRST, page: 50 }
 }
 
 fn target_arn(place: &Place, resource: &VariantId) -> String {

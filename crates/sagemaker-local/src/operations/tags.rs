@@ -8,11 +8,11 @@ use crate::cloud::Cloud;
 use crate::records::resources::Resources;
 use crate::wire::call::{Answer, Call, tags_of};
 use crate::wire::error::ApiError;
-use crate::wire::paging::{Listing, NEWEST_FIRST, Row, page};
+use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row, page};
 
 const MAX_TAGS: usize = 50;
 /// A page holds all of them.
-const LISTING: Listing = Listing { member: "Tags", order: NEWEST_FIRST, page: MAX_TAGS };
+const LISTING: ListingSpec = ListingSpec { member: "Tags", order: NEWEST_FIRST, page: MAX_TAGS };
 
 pub(crate) fn add(cloud: &Cloud, call: &Call) -> Answer {
     let arn = call.text("ResourceArn").to_lowercase();

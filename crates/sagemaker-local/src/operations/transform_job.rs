@@ -12,14 +12,14 @@ use crate::records::model::Model;
 use crate::records::resource::Resource;
 use crate::records::transform_job::TransformJob;
 use crate::transform::job::run;
-use crate::transform::request::Plan;
+use crate::transform::request::TransformPlan;
 use crate::wire::call::{Answer, Call, tags_of};
 use crate::wire::error::ApiError;
 
 pub(crate) async fn create(cloud: &Arc<Cloud>, call: &Call<'_>) -> Answer {
     let name = call.text(TransformJob::NAMED_BY);
     let arn = call.place.arn(TransformJob::KIND, name);
-    Plan::read(&call.input).map_err(ApiError::Validation)?;
+    TransformPlan::read(&call.input).map_err(ApiError::Validation)?;
     cloud.store.at(&call.place, |here| {
         here.find::<Model>(&call.place, call.text(Model::NAMED_BY))?;
         here.add(TransformJob::new(name, &arn, &call.input), tags_of(&call.input))

@@ -4,12 +4,12 @@ use crosspilot_metrics::{Metric, ProblemType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::records::candidate::{Candidate, Step, Unfinished};
+use crate::records::candidate::{Candidate, CandidateStep, Unfinished};
 use crate::records::job::{JobStatus, failure_reason};
 use crate::records::resource::Resource;
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
-use crate::wire::paging::{Listing, Order, Row};
+use crate::wire::paging::{ListingSpec, Order, Row};
 
 /// An AutoML job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub(crate) struct AutoMlJob {
     pub(crate) definitions: Option<String>,
     /// The child jobs that all candidates of a tuning job have in common.
     #[serde(default)]
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<CandidateStep>,
     /// The endpoint that the best candidate was deployed to.
     #[serde(default)]
     pub(crate) deployed: Option<String>,
@@ -153,7 +153,7 @@ impl AutoMlJob {
     }
 
     /// Every child job, with the candidate that it belongs to if it is one's own.
-    pub(crate) fn children(&self) -> impl Iterator<Item = (&Step, Option<&Candidate>)> {
+    pub(crate) fn children(&self) -> impl Iterator<Item = (&CandidateStep, Option<&Candidate>)> {
         let shared = self.steps.iter().map(|step| (step, None));
         let own = self.candidates.iter().flat_map(|candidate| {
             let own = candidate.steps.iter().filter(|step| step.name == candidate.name);
@@ -188,8 +188,8 @@ impl AutoMlJob {
 impl Resource for AutoMlJob {
     const KIND: &'static str = "automl-job";
     const NAMED_BY: &'static str = "AutoMLJobName";
-    const LISTING: Listing =
-        Listing::new("AutoMLJobSummaries", Order { by: "Name", ascending: false });
+    const LISTING: ListingSpec =
+        ListingSpec::new("AutoMLJobSummaries", Order { by: "Name", ascending: false });
 
     fn name(&self) -> &str {
         &self.name

@@ -21,7 +21,7 @@ pub(crate) struct Candidate {
     pub(crate) metrics: Vec<(Metric, f64)>,
     pub(crate) explainability: Option<String>,
     pub(crate) insights: Option<String>,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<CandidateStep>,
 }
 
 /// A candidate that is being trained, or was when its job ended.
@@ -44,8 +44,8 @@ pub(crate) struct Objective {
 
 /// A child job of a candidate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Step {
-    pub(crate) kind: Child,
+pub(crate) struct CandidateStep {
+    pub(crate) kind: StepKind,
     pub(crate) arn: String,
     pub(crate) name: String,
     #[serde(default)]
@@ -56,7 +56,7 @@ pub(crate) struct Step {
 
 /// What kind of job a step is, as a `CandidateStepType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Child {
+pub(crate) enum StepKind {
     #[serde(rename = "AWS::SageMaker::ProcessingJob")]
     Processing,
     #[serde(rename = "AWS::SageMaker::TrainingJob")]

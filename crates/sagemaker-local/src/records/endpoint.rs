@@ -12,7 +12,7 @@ use crate::records::resource::Resource;
 use crate::records::running_variant::{DesiredWeightAndCapacity, RunningVariant};
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
-use crate::wire::paging::{Listing, NEWEST_FIRST, Row};
+use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row};
 
 /// Where an endpoint is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +257,7 @@ impl Endpoint {
 impl Resource for Endpoint {
     const KIND: &'static str = "endpoint";
     const NAMED_BY: &'static str = "EndpointName";
-    const LISTING: Listing = Listing::new("Endpoints", NEWEST_FIRST);
+    const LISTING: ListingSpec = ListingSpec::new("Endpoints", NEWEST_FIRST);
 
     fn name(&self) -> &str {
         &self.name

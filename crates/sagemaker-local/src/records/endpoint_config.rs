@@ -7,7 +7,7 @@ use crate::records::capture_config::DataCaptureConfig;
 use crate::records::resource::Resource;
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
-use crate::wire::paging::{Listing, NEWEST_FIRST, Row};
+use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row};
 
 /// An endpoint configuration: what its creator said, unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,7 +118,7 @@ impl ProductionVariant {
 impl Resource for EndpointConfig {
     const KIND: &'static str = "endpoint-config";
     const NAMED_BY: &'static str = "EndpointConfigName";
-    const LISTING: Listing = Listing::new("EndpointConfigs", NEWEST_FIRST);
+    const LISTING: ListingSpec = ListingSpec::new("EndpointConfigs", NEWEST_FIRST);
 
     fn name(&self) -> &str {
         &self.name

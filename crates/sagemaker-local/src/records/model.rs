@@ -9,7 +9,7 @@ use crate::records::resource::Resource;
 use crate::wire::call::passed_role;
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
-use crate::wire::paging::{Listing, NEWEST_FIRST, Row};
+use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row};
 
 /// A model: what its creator said, unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ pub(crate) fn containers(request: &Value) -> Vec<ContainerDefinition> {
 impl Resource for Model {
     const KIND: &'static str = "model";
     const NAMED_BY: &'static str = "ModelName";
-    const LISTING: Listing = Listing::new("Models", NEWEST_FIRST);
+    const LISTING: ListingSpec = ListingSpec::new("Models", NEWEST_FIRST);
 
     fn name(&self) -> &str {
         &self.name

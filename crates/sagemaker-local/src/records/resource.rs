@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::wire::error::ApiError;
-use crate::wire::paging::{Listing, Row};
+use crate::wire::paging::{ListingSpec, Row};
 
 /// A kind of resource with a name and an ARN.
 pub(crate) trait Resource: Clone {
@@ -13,7 +13,7 @@ pub(crate) trait Resource: Clone {
     /// The member of requests that names one, such as `EndpointConfigName`.
     const NAMED_BY: &'static str;
     /// How they are listed.
-    const LISTING: Listing;
+    const LISTING: ListingSpec;
 
     /// The name, in the case that its creator gave it.
     fn name(&self) -> &str;

@@ -7,7 +7,7 @@ use crate::records::job::{JobStatus, failure_reason};
 use crate::records::resource::Resource;
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
-use crate::wire::paging::{Listing, NEWEST_FIRST, Row};
+use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row};
 
 /// A transform job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ impl TransformJob {
 impl Resource for TransformJob {
     const KIND: &'static str = "transform-job";
     const NAMED_BY: &'static str = "TransformJobName";
-    const LISTING: Listing = Listing::new("TransformJobSummaries", NEWEST_FIRST);
+    const LISTING: ListingSpec = ListingSpec::new("TransformJobSummaries", NEWEST_FIRST);
 
     fn name(&self) -> &str {
         &self.name

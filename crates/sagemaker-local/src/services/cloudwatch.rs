@@ -9,7 +9,7 @@ use crate::services::emulator::{Emulator, ServiceError};
 use crate::wire::place::Place;
 
 impl Emulator {
-    /// Publish data points in SageMaker's own namespace.
+    /// Publishes data points in SageMaker's own namespace.
     pub(crate) async fn put_metrics(
         &self,
         place: &Place,

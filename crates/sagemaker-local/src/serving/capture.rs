@@ -171,7 +171,7 @@ impl Captured {
     }
 }
 
-/// Write what was captured, again and again. What cannot be written is lost:
+/// Writes what was captured, again and again. What cannot be written is lost:
 /// capturing never disturbs an endpoint.
 pub(crate) async fn write(captured: Arc<Captured>, emulator: Emulator) {
     loop {

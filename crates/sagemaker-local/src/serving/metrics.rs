@@ -102,7 +102,7 @@ impl Counts {
     }
 }
 
-/// Publish what was counted, again and again.
+/// Publishes what was counted, again and again.
 pub(crate) async fn publish(metrics: Arc<Metrics>, emulator: Emulator) {
     loop {
         tokio::time::sleep(INTERVAL).await;

@@ -15,7 +15,7 @@ use crate::serving::container::Asked;
 use crate::serving::launch::launch;
 use crate::serving::pipeline::Pipeline;
 use crate::transform::lines::transform;
-use crate::transform::request::Plan;
+use crate::transform::request::TransformPlan;
 use crate::wire::ids::now;
 use crate::wire::place::Place;
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(cloud: Arc<Cloud>, place: Place, name: String) {
     };
     change(&|job| job.started = Some(now()));
     tokio::time::sleep(cloud.options.stage).await;
-    let outcome = match Plan::read(&job.request) {
+    let outcome = match TransformPlan::read(&job.request) {
         Ok(plan) => work(&cloud, &place, &job, &plan, &|| stop.load(Ordering::Acquire)).await,
         Err(reason) => Err(reason),
     };
@@ -44,7 +44,7 @@ async fn work(
     cloud: &Arc<Cloud>,
     place: &Place,
     job: &TransformJob,
-    plan: &Plan,
+    plan: &TransformPlan,
     stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<(), String> {
     let model: Model = cloud.store.find(place, &plan.model).map_err(|error| error.to_string())?;

@@ -29,7 +29,7 @@ pub(crate) enum Filter {
 }
 
 impl Filter {
-    /// Understand a filter such as `$[1:]`.
+    /// Understands a filter such as `$[1:]`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text == "$" || text.is_empty() {
             return Some(Self::All);

@@ -1,14 +1,65 @@
 //! What a transform job is asked to do.
 
 use crosspilot_core::instances;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::records::model::Environment;
 use crate::services::s3::S3Uri;
 use crate::transform::lines::{Filter, Processing};
+use crate::wire::data_source::{DataSource, OutputDataConfig};
+
+/// `CreateTransformJob`, as far as anything depends on it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateTransformJob {
+    model_name: String,
+    transform_input: TransformInput,
+    transform_output: TransformOutput,
+    transform_resources: TransformResources,
+    data_processing: DataProcessing,
+    batch_strategy: Option<String>,
+    #[serde(rename = "MaxPayloadInMB")]
+    max_payload_in_mb: Option<u64>,
+    max_concurrent_transforms: Option<u64>,
+    environment: Environment,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TransformInput {
+    data_source: DataSource,
+    content_type: String,
+    compression_type: String,
+    split_type: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TransformOutput {
+    #[serde(flatten)]
+    to: OutputDataConfig,
+    accept: String,
+    assemble_with: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct TransformResources {
+    instance_type: String,
+    volume_kms_key_id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct DataProcessing {
+    input_filter: String,
+    output_filter: String,
+    join_source: String,
+}
 
 /// A transform job's request, understood.
-pub(crate) struct Plan {
+pub(crate) struct TransformPlan {
     pub(crate) model: String,
     pub(crate) input: S3Uri,
     pub(crate) gzip: bool,
@@ -21,25 +72,17 @@ pub(crate) struct Plan {
     pub(crate) processing: Processing,
 }
 
-impl Plan {
+impl TransformPlan {
+    /// Understands a request; in AWS's place, says why it cannot be done.
     pub(crate) fn read(request: &Value) -> Result<Self, String> {
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let (input, output, data) =
-            (&request["TransformInput"], &request["TransformOutput"], &request["DataProcessing"]);
-        let source = &input["DataSource"]["S3DataSource"];
-        if source["S3DataType"] != "S3Prefix" {
+        let request =
+            CreateTransformJob::deserialize(request).map_err(|error| error.to_string())?;
+        let (input, output) = (request.transform_input, request.transform_output);
+        let source = input.data_source.s3_data_source;
+        if source.s3_data_type != "S3Prefix" {
             return Err("The local SageMaker offers the S3DataType S3Prefix only.".into());
         }
-        let uri = |value: &Value| {
-            let text = text(value).unwrap_or_default();
-            S3Uri::parse(&text).ok_or_else(|| format!("{text} is not an S3 location."))
-        };
-        let filter = |value: &Value| {
-            let text = text(value).unwrap_or_default();
-            Filter::parse(&text)
-                .ok_or_else(|| format!("The filter {text} is not supported for CSV."))
-        };
-        let by_line = match input["SplitType"].as_str() {
+        let by_line = match input.split_type.as_deref() {
             None | Some("None") => false,
             Some("Line") => true,
             Some(other) => {
@@ -48,34 +91,32 @@ impl Plan {
                 ));
             }
         };
-        let many = match request["BatchStrategy"].as_str() {
+        let many = match request.batch_strategy.as_deref() {
             Some("MultiRecord") if !by_line => {
                 return Err("BatchStrategy MultiRecord needs a SplitType.".into());
             }
             strategy => strategy != Some("SingleRecord"),
         };
-        let megabytes = request["MaxPayloadInMB"].as_u64().unwrap_or(6);
-        let concurrent = request["MaxConcurrentTransforms"].as_u64().unwrap_or(1);
-        if megabytes * concurrent > 100 {
+        let megabytes = request.max_payload_in_mb.unwrap_or(6);
+        if megabytes * request.max_concurrent_transforms.unwrap_or(1) > 100 {
             return Err(
                 "MaxPayloadInMB x MaxConcurrentTransforms cannot be greater than 100 MB.".into()
             );
         }
-        let resources = &request["TransformResources"];
-        let instance_type = text(&resources["InstanceType"]).unwrap_or_default();
-        if !resources["VolumeKmsKeyId"].is_null() && instances::has_local_disk(&instance_type) {
+        let TransformResources { instance_type, volume_kms_key_id } = request.transform_resources;
+        if volume_kms_key_id.is_some() && instances::has_local_disk(&instance_type) {
             return Err(format!(
                 "VolumeKmsKeyId cannot be specified for the instance type {instance_type}, which has local storage."
             ));
         }
-        let join = data["JoinSource"].as_str() == Some("Input");
+        let data = request.data_processing;
+        let join = data.join_source == "Input";
         let (input_filter, output_filter) =
-            (filter(&data["InputFilter"])?, filter(&data["OutputFilter"])?);
+            (filter(&data.input_filter)?, filter(&data.output_filter)?);
         if !by_line && (join || input_filter != Filter::All || output_filter != Filter::All) {
             return Err("DataProcessing needs the SplitType Line.".into());
         }
-        let accept = text(&output["Accept"]).unwrap_or_default();
-        let answers_csv = !accept.starts_with("application/json");
+        let answers_csv = !output.accept.starts_with("application/json");
         if !answers_csv && (join || output_filter != Filter::All) {
             return Err(
                 "The local SageMaker joins and filters answers in CSV only: ask for text/csv."
@@ -83,15 +124,15 @@ impl Plan {
             );
         }
         Ok(Self {
-            model: text(&request["ModelName"]).unwrap_or_default(),
-            input: uri(&source["S3Uri"])?,
-            gzip: input["CompressionType"].as_str() == Some("Gzip"),
-            output: uri(&output["S3OutputPath"])?,
-            output_key: text(&output["KmsKeyId"]),
-            volume_key: text(&request["TransformResources"]["VolumeKmsKeyId"]),
-            content_type: text(&input["ContentType"]).unwrap_or_default(),
-            accept,
-            environment: serde_json::from_value(request["Environment"].clone()).unwrap_or_default(),
+            model: request.model_name,
+            input: location(&source.s3_uri)?,
+            gzip: input.compression_type == "Gzip",
+            output: location(&output.to.s3_output_path)?,
+            output_key: output.to.kms_key_id,
+            volume_key: volume_kms_key_id,
+            content_type: input.content_type,
+            accept: output.accept,
+            environment: request.environment,
             processing: Processing {
                 by_line,
                 many,
@@ -99,7 +140,7 @@ impl Plan {
                 input: input_filter,
                 output: output_filter,
                 join,
-                assemble_lines: output["AssembleWith"].as_str() == Some("Line"),
+                assemble_lines: output.assemble_with == "Line",
                 answers_csv,
             },
         })
@@ -117,6 +158,14 @@ impl Plan {
         };
         self.output.join(&format!("{relative}.out"))
     }
+}
+
+fn location(uri: &str) -> Result<S3Uri, String> {
+    S3Uri::parse(uri).ok_or_else(|| format!("{uri} is not an S3 location."))
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).ok_or_else(|| format!("The filter {text} is not supported for CSV."))
 }
 
 #[cfg(test)]
@@ -144,7 +193,7 @@ mod tests {
         ] {
             let object = S3Uri { bucket: "b".into(), key: object.into() };
             assert_eq!(
-                Plan::read(&request(prefix)).unwrap().output_of(&object).to_string(),
+                TransformPlan::read(&request(prefix)).unwrap().output_of(&object).to_string(),
                 output
             );
         }
@@ -156,7 +205,7 @@ mod tests {
             let mut request = request("s3://b/in");
             request["TransformResources"] =
                 json!({ "InstanceType": instance_type, "VolumeKmsKeyId": "alias/disks" });
-            Plan::read(&request).map(drop)
+            TransformPlan::read(&request).map(drop)
         };
         assert!(with("ml.m5.large").is_ok());
         assert!(with("ml.g5.xlarge").unwrap_err().contains("local storage"));
@@ -167,14 +216,14 @@ mod tests {
         let mut big = request("s3://b/in");
         big["MaxPayloadInMB"] = json!(50);
         big["MaxConcurrentTransforms"] = json!(4);
-        assert!(Plan::read(&big).is_err());
+        assert!(TransformPlan::read(&big).is_err());
         let mut join = request("s3://b/in");
         join["DataProcessing"] = json!({ "JoinSource": "Input", "InputFilter": "$[1:]" });
-        assert!(Plan::read(&join).is_ok());
+        assert!(TransformPlan::read(&join).is_ok());
         join["TransformOutput"]["Accept"] = json!("application/jsonlines");
-        assert!(Plan::read(&join).is_err());
+        assert!(TransformPlan::read(&join).is_err());
         join["TransformOutput"]["Accept"] = json!("text/csv");
         join["TransformInput"]["SplitType"] = json!("None");
-        assert!(Plan::read(&join).is_err());
+        assert!(TransformPlan::read(&join).is_err());
     }
 }

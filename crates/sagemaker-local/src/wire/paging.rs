@@ -25,13 +25,13 @@ pub(crate) const OLDEST_FIRST: Order = Order { by: "CreationTime", ascending: tr
 /// A listing: the member of its answer that holds the rows, their order, and how many of
 /// them a page has where the request does not say.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Listing {
+pub(crate) struct ListingSpec {
     pub(crate) member: &'static str,
     pub(crate) order: Order,
     pub(crate) page: usize,
 }
 
-impl Listing {
+impl ListingSpec {
     /// A listing with pages of ten.
     pub(crate) const fn new(member: &'static str, order: Order) -> Self {
         Self { member, order, page: 10 }
@@ -85,8 +85,12 @@ struct Query {
 }
 
 /// Makes one page of the rows that the request asks for.
-pub(crate) fn page(listing: Listing, request: &Value, rows: Vec<Row>) -> Result<Value, ApiError> {
-    let Listing { member, order: default, page } = listing;
+pub(crate) fn page(
+    listing: ListingSpec,
+    request: &Value,
+    rows: Vec<Row>,
+) -> Result<Value, ApiError> {
+    let ListingSpec { member, order: default, page } = listing;
     let query =
         Query::deserialize(request).map_err(|error| ApiError::Serialization(error.to_string()))?;
     let order = |a: &Row, b: &Row| query.order(default, a, b);
@@ -198,7 +202,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const ROWS: Listing = Listing::new("Rows", NEWEST_FIRST);
+    const ROWS: ListingSpec = ListingSpec::new("Rows", NEWEST_FIRST);
 
     fn names(request: Value) -> (Vec<String>, Option<String>) {
         let row = |i: usize| {
@@ -248,7 +252,7 @@ mod tests {
     fn a_token_is_of_one_listing_only() {
         let (_, token) = names(json!({ "MaxResults": 2 }));
         let go_on = |request: Value, member: &'static str| {
-            page(Listing::new(member, NEWEST_FIRST), &request, vec![]).is_ok()
+            page(ListingSpec::new(member, NEWEST_FIRST), &request, vec![]).is_ok()
         };
         assert!(go_on(json!({ "NextToken": token, "MaxResults": 5 }), "Rows"));
         assert!(!go_on(json!({ "NextToken": token, "NameContains": "1" }), "Rows"));
@@ -275,7 +279,7 @@ mod tests {
         let row = |name: &str, created: f64| Row::new(name, created, json!(name));
         let rows = || vec![row("cli", 3.0), row("js", 1.0), row("core", 2.0)];
         let shown = |order: Order, request: Value| {
-            page(Listing::new("Rows", order), &request, rows()).unwrap()["Rows"].clone()
+            page(ListingSpec::new("Rows", order), &request, rows()).unwrap()["Rows"].clone()
         };
         assert_eq!(shown(by_name, json!({})), json!(["js", "core", "cli"]));
         assert_eq!(shown(OLDEST_FIRST, json!({})), json!(["js", "core", "cli"]));
