@@ -273,4 +273,14 @@ mod tests {
         job.end(JobStatus::Stopped, "Stopped", None);
         assert_eq!(shown(&job), (json!("Stopped"), json!("Failed"), true));
     }
+
+    #[test]
+    fn a_job_that_was_being_stopped_does_not_begin_again() {
+        let mut job = AutoMlJob::new("j", "arn", json!({}), None);
+        job.begin("j-1".into(), 1.0);
+        assert!(job.restart() && job.unfinished.is_empty());
+        job.stop();
+        assert!(!job.restart());
+        assert_eq!(job.status, JobStatus::Stopped);
+    }
 }
