@@ -1,7 +1,8 @@
 """Crosspilot's own rules for CloudFormation templates, which no public checker has.
 
     python infra/rules/check.py TEMPLATE...     findings, one a line; exit code 1 if there are any
-    python infra/rules/check.py --self-test     each template in bad/ breaks exactly the rule it is named after
+    python infra/rules/check.py --self-test     each template in bad/ breaks exactly the rule it is named
+                                                after: RULE.yaml, or RULE.how.yaml if there are several
 
     external-id        a role that another account assumes demands StringEquals sts:ExternalId
     principal-arn      a role that another account assumes trusts that account, narrowed by ArnEquals
@@ -21,6 +22,10 @@
     alarmed            every state machine that fails, times out or is aborted, every function
                        that fails or is throttled, every queue that is not emptied in time and
                        every dead letter raises an alarm, and alarms notify
+    logs               every function writes to a log group of the template, every log group
+                       ends what it keeps, and no role of a template with functions may make
+                       another, which would keep all for ever
+    retained           a bucket or a table stays when its stack is deleted or replaces it
 
 A statement may break a rule for a written reason, in the Metadata of its resource:
 
@@ -30,6 +35,7 @@ A statement may break a rule for a written reason, in the Metadata of its resour
           ListCandidates: AWS knows no resource for this action.
 """
 
+import fnmatch
 import pathlib
 import re
 import sys
@@ -189,14 +195,48 @@ def unalarmed(resources):
             alarms |= {(properties["MetricName"], named(of["Value"])) for of in properties.get("Dimensions", [])}
             if not properties.get("AlarmActions"):
                 yield f"{name}: it notifies nobody"
+    if not alarms and not any(resource["Type"] in wanted for resource in resources.values()):
+        return  # nothing runs here
     for name, resource in resources.items():
         metrics = wanted.get(resource["Type"], [])
         if resource["Type"] == "AWS::SQS::Queue":
             gives_up = "RedrivePolicy" in resource.get("Properties", {})
             metrics = ["ApproximateAgeOfOldestMessage" if gives_up else "ApproximateNumberOfMessagesVisible"]
         for metric in metrics:
-            if alarms and (metric, name) not in alarms:
+            if (metric, name) not in alarms:
                 yield f"{name}: no alarm on its {metric}"
+
+
+def unkept_logs(template):
+    """Logs that lie where nobody ends them, and roles that could make such groups."""
+    resources = template["Resources"]
+    default = ((template.get("Globals") or {}).get("Function") or {}).get("LoggingConfig") or {}
+    groups = {name for name, resource in resources.items() if resource["Type"] == "AWS::Logs::LogGroup"}
+    functions = {name for name, resource in resources.items() if resource["Type"] == "AWS::Serverless::Function"}
+    for name in sorted(functions):
+        group = {**default, **(resources[name].get("Properties") or {}).get("LoggingConfig", {})}.get("LogGroup")
+        if not isinstance(group, dict) or named(group) not in groups:
+            yield f"{name}: it logs to no group of this template"
+    for name in sorted(groups):
+        if not (resources[name].get("Properties") or {}).get("RetentionInDays"):
+            yield f"{name}: what it keeps never ends"
+    for name, resource in resources.items():
+        for kind, statement in statements(resource) if functions else []:
+            actions = [action.lower() for action in many(statement.get("Action"))]
+            may = any(fnmatch.fnmatchcase("logs:createloggroup", action) for action in actions)
+            if kind == IDENTITY and statement.get("Effect") == "Allow" and may:
+                yield f"{name}: statement {statement.get('Sid')} lets it make log groups"
+
+
+def unretained(resources):
+    """Data that would go with its stack."""
+    for name, resource in resources.items():
+        if resource["Type"] not in ("AWS::S3::Bucket", "AWS::DynamoDB::Table"):
+            continue
+        if resource.get("DeletionPolicy") not in ("Retain", "RetainExceptOnCreate"):
+            yield f"{name}: it goes with the stack"
+        if resource.get("UpdateReplacePolicy") != "Retain":
+            yield f"{name}: it goes when another one takes its place"
 
 
 def check(path):
@@ -205,7 +245,9 @@ def check(path):
     template = yaml.load(source, Loader)
     for rule, findings in [("published", published(template["Resources"])),
                            ("frozen-parameter", frozen_parameters(template)),
-                           ("alarmed", unalarmed(template["Resources"]))]:
+                           ("alarmed", unalarmed(template["Resources"])),
+                           ("logs", unkept_logs(template)),
+                           ("retained", unretained(template["Resources"]))]:
         for finding in findings:
             yield rule, f"{path}: {finding}"
     must_explain = (template.get("Metadata") or {}).get("Explained")
@@ -232,12 +274,13 @@ def self_test():
     """Sentences about bad templates that are not caught for what they are."""
     bad = sorted((pathlib.Path(__file__).parent / "bad").glob("*.yaml"))
     known = set(re.findall(r"^    ([a-z-]+)  +\S", __doc__, re.MULTILINE))
-    for rule in sorted(known - {path.stem for path in bad}):
+    broken = {path: path.name.split(".")[0] for path in bad}
+    for rule in sorted(known - set(broken.values())):
         yield f"rule {rule} has no bad template"
-    for path in bad:
+    for path, rule in broken.items():
         found = {rule for rule, _ in check(path)}
-        if found != {path.stem}:
-            yield f"{path}: expected {path.stem}, found {', '.join(sorted(found)) or 'nothing'}"
+        if found != {rule}:
+            yield f"{path}: expected {rule}, found {', '.join(sorted(found)) or 'nothing'}"
 
 
 def main(arguments):
