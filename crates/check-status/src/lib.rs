@@ -182,7 +182,58 @@ async fn count_candidates(sagemaker: &Client, job: &str) -> Result<usize, CallEr
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use crosspilot_core::registry::Stop;
+    use crosspilot_scripted::{Answer, Scripted};
+    use serde_json::json;
+
     use super::*;
+
+    /// Looks at a transform job of this status when somebody wants the run to stop.
+    /// Gives what was called, and what came of it.
+    async fn looked(
+        status: &'static str,
+        stopped: fn() -> Answer,
+    ) -> (Vec<String>, Result<Response, Error>) {
+        let aws = Scripted::new(move |call| match call.operation.as_str() {
+            "DescribeTransformJob" => Answer::json(&json!({"TransformJobStatus": status})),
+            _ => stopped(),
+        });
+        let clock = Clock { elapsed: 60.0, limit: 3600.0 };
+        let stop = Stop { by: "somebody".into(), time: "2026-01-31T00:00:00Z".into() };
+        let terms = Terms { clock, order: Some(Order::Person(stop)) };
+        let look = Look { sagemaker: Client::new(&aws.config()), terms };
+        let seen = look.transform("t").await;
+        (aws.operations(), seen)
+    }
+
+    #[tokio::test]
+    async fn a_job_that_scores_is_stopped_with_its_run() {
+        let (calls, seen) = looked("InProgress", || Answer::json(&json!({}))).await;
+        assert_eq!(calls, ["DescribeTransformJob", "StopTransformJob"]);
+        assert_eq!(seen.unwrap().status, "InProgress");
+        let ended = || Answer::refused(400, "ValidationException", "it is Completed");
+        assert!(looked("InProgress", ended).await.1.is_ok());
+        let denied = || Answer::refused(400, "AccessDeniedException", "no");
+        assert_eq!(looked("InProgress", denied).await.1.unwrap_err().code(), Code::AccessDenied);
+        for status in ["Stopping", "Stopped", "Completed", "Failed"] {
+            assert_eq!(looked(status, denied).await.0, ["DescribeTransformJob"], "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn candidates_are_counted_in_the_largest_pages() {
+        let aws = Scripted::new(|call| {
+            let asked: serde_json::Value = serde_json::from_str(&call.body).unwrap();
+            assert_eq!(asked["MaxResults"], 100, "{asked}");
+            let candidate = |status| json!({"CandidateStatus": status});
+            let more = asked.get("NextToken").is_none().then_some("more");
+            Answer::json(&json!({
+                "Candidates": [candidate("Completed"), candidate("InProgress")],
+                "NextToken": more,
+            }))
+        });
+        assert_eq!(count_candidates(&Client::new(&aws.config()), "j").await.unwrap(), 2);
+    }
 
     #[test]
     fn a_job_that_ended_between_the_look_and_the_stop_is_stopped() {

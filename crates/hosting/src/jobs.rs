@@ -110,7 +110,68 @@ async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bo
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_core::policy::Purpose;
+    use crosspilot_core::session::Sessions;
+    use crosspilot_scripted::{Answer, Scripted};
+    use serde_json::{Value, json};
+
     use super::*;
+
+    fn run() -> RunRef {
+        let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"});
+        serde_json::from_value(run).unwrap()
+    }
+
+    /// Stops the jobs of a run whose second attempt to score is at work, and has these
+    /// tags.
+    async fn stopped(tags: Vec<(&'static str, String)>) -> (Vec<String>, Vec<Job>) {
+        let tags: Vec<Value> =
+            tags.into_iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
+        let aws = Scripted::new(move |call| match call.operation.as_str() {
+            "DescribeAutoMLJobV2" => Answer::json(&json!({"AutoMLJobStatus": "Completed"})),
+            "DescribeTransformJob"
+                if call.body.contains(&format!("\"{}\"", run().scoring_name(1))) =>
+            {
+                Answer::json(&json!({"TransformJobStatus": "Failed"}))
+            }
+            "DescribeTransformJob"
+                if call.body.contains(&format!("\"{}\"", run().scoring_name(2))) =>
+            {
+                Answer::json(&json!({"TransformJobStatus": "InProgress", "TransformJobArn": "arn"}))
+            }
+            "DescribeTransformJob" => {
+                Answer::refused(400, "ValidationException", "Could not find requested job")
+            }
+            "ListTags" => Answer::json(&json!({"Tags": tags})),
+            "StopTransformJob" => Answer::json(&json!({})),
+            other => panic!("{other}"),
+        });
+        let tenant = serde_json::from_value(json!({
+            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
+            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+            "status": "active",
+        }))
+        .unwrap();
+        let sessions = Sessions::new(&aws.config());
+        let session = sessions.open(&tenant, Purpose::StopJobs(&run())).await.unwrap();
+        let jobs = stop(&session, &run()).await.unwrap();
+        (aws.operations(), jobs)
+    }
+
+    #[tokio::test]
+    async fn a_job_that_scores_is_told_to_stop_if_it_is_the_runs() {
+        let (calls, jobs) = stopped(run().tags().into()).await;
+        assert_eq!(calls.iter().filter(|call| *call == "StopTransformJob").count(), 1);
+        let statuses: Vec<&str> = jobs.iter().map(|job| job.status.as_str()).collect();
+        assert_eq!(statuses, ["Completed", "Failed", "Stopping"]);
+        let (calls, jobs) = stopped(Vec::new()).await;
+        assert!(!calls.contains(&"StopTransformJob".to_owned()), "{calls:?}");
+        assert_eq!(jobs[2].status, "InProgress");
+    }
 
     #[test]
     fn what_has_not_ended_is_told_to_stop_once() {

@@ -151,7 +151,39 @@ fn vpc(network: &Network) -> VpcConfig {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_core::registry::Registry;
+    use crosspilot_scripted::{Answer, Scripted};
+    use serde_json::json;
+
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_made_of_a_run_that_is_to_stop() {
+        let aws = Scripted::new(|call| match call.operation.as_str() {
+            "GET /registry/tenants/acme.json" => Answer::json(&json!({
+                "tenant": "acme", "account": "222222222222", "region": "us-east-1",
+                "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+                "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+                "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+                "status": "active", "models": {"churn": {"target": "Churn?"}},
+            })),
+            "GET /registry/runs/acme/churn/20260131-3f9a2c71b0.json" => Answer::json(&json!({
+                "tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0",
+                "execution": "e", "trigger": {"type": "manual", "time": "2026-01-31T00:00:00Z", "request_id": "r"},
+                "stop": {"by": "somebody", "time": "2026-01-31T00:00:00Z"},
+            })),
+            other => panic!("{other}"),
+        });
+        let config = aws.config();
+        let app = App::new(config.clone(), Registry::new(&config, "registry"));
+        let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"});
+        let request = serde_json::from_value(json!({"run": run, "job": "j"})).unwrap();
+        let refused = register(&app, request).await.unwrap_err();
+        assert!(matches!(refused, Error::Stopped(_)), "{refused}");
+        assert!(!aws.operations().contains(&"AssumeRole".to_owned()));
+    }
 
     #[test]
     fn one_container_is_the_same_in_either_form() {

@@ -121,3 +121,38 @@ async fn delete(sagemaker: &Client, resource: &Resource) -> Result<(), CallError
     };
     found(deleted).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_core::error::{Code, Coded};
+    use crosspilot_scripted::{Answer, Scripted};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_ended_meanwhile_keeps_nothing_from_being_removed() {
+        for (kind, operation) in
+            [(JobKind::Training, "StopAutoMLJob"), (JobKind::Scoring, "StopTransformJob")]
+        {
+            let job = Job {
+                kind,
+                name: "j".into(),
+                model: "churn".parse().unwrap(),
+                created: String::new(),
+                stopping: false,
+            };
+            let told = async |code: &'static str| {
+                let aws = Scripted::new(move |_| Answer::refused(400, code, "no"));
+                let told = stop(&Client::new(&aws.config()), &job).await;
+                assert_eq!(aws.operations(), [operation]);
+                told
+            };
+            assert!(told("ValidationException").await.is_ok());
+            assert!(told("ResourceNotFound").await.is_ok());
+            let denied = told("AccessDeniedException").await.unwrap_err();
+            assert_eq!(denied.code(), Code::AccessDenied);
+        }
+    }
+}
