@@ -142,7 +142,89 @@ fn quoted_len(json: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::{Arc, Mutex};
+
+    use crosspilot_core::registry::Registry;
+    use crosspilot_scripted as aws;
+    use crosspilot_scripted::Scripted;
+    use serde_json::json;
+
     use super::*;
+
+    /// Two customers whose champions answer as `endpoint` says at that moment.
+    fn customers(endpoint: &Arc<Mutex<aws::Answer>>) -> (Scripted, App) {
+        let endpoint = endpoint.clone();
+        let scripted = Scripted::new(move |call| {
+            let document = call.operation.strip_prefix("GET /registry/").unwrap_or_default();
+            match document.split_once('/') {
+                Some(("tenants", file)) => aws::Answer::json(&json!({
+                    "tenant": file.strip_suffix(".json"), "account": "222222222222",
+                    "region": "us-east-1",
+                    "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+                    "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+                    "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+                    "status": "active", "models": {"churn": {"target": "Churn?"}},
+                })),
+                Some(("serving", place)) => aws::Answer::json(&json!({"champion": {
+                    "tenant": place.split_once('/').unwrap().0, "model": "churn",
+                    "run_id": "20260131-3f9a2c71b0", "job": "j", "candidate": "c",
+                    "endpoint": "e", "variant": "v", "metric": null, "value": null,
+                    "features": ["plan", "age"], "target": "Churn?",
+                }})),
+                _ if call.operation.ends_with("/invocations") => endpoint.lock().unwrap().clone(),
+                _ => aws::Answer::refused_by_s3(404, "NoSuchKey"),
+            }
+        });
+        let config = scripted.config();
+        let app = App::new(config.clone(), Registry::new(&config, "registry"));
+        (scripted, app)
+    }
+
+    fn label(label: &str) -> aws::Answer {
+        aws::Answer::good(label).with("x-amzn-invoked-production-variant", "v")
+    }
+
+    async fn asked(app: &App, tenant: &str) -> HttpResponse {
+        let event = json!({
+            "requestContext": {"requestId": "r", "authorizer": {"jwt": {"claims": {"tenant": tenant}}}},
+            "pathParameters": {"model": "churn"}, "headers": {"content-type": "text/csv"},
+            "body": "plan,age\npro,30\n",
+        });
+        answer(app, &serde_json::from_value(event).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_customer_whose_account_fails_gets_a_new_session_and_others_keep_theirs() {
+        let endpoint = Arc::new(Mutex::new(label("yes")));
+        let (aws, app) = customers(&endpoint);
+        let sessions = || aws.operations().iter().filter(|call| *call == "AssumeRole").count();
+        for tenant in ["acme", "globex", "acme", "globex"] {
+            let answer = asked(&app, tenant).await;
+            assert_eq!(answer.status_code, 200, "{} {:?}", answer.body, aws.operations());
+        }
+        assert_eq!(sessions(), 2);
+        let denied = aws::Answer::refused(403, "AccessDeniedException", "no");
+        *endpoint.lock().unwrap() = denied;
+        assert_eq!(asked(&app, "acme").await.status_code, 502);
+        *endpoint.lock().unwrap() = label("yes");
+        for tenant in ["globex", "acme"] {
+            assert_eq!(asked(&app, tenant).await.status_code, 200);
+        }
+        assert_eq!(sessions(), 3);
+    }
+
+    #[tokio::test]
+    async fn predictions_that_fit_no_answer_are_too_large() {
+        let endpoint = Arc::new(Mutex::new(label(&"x".repeat(5_900_000))));
+        let (_, app) = customers(&endpoint);
+        assert_eq!(asked(&app, "acme").await.status_code, 200);
+        *endpoint.lock().unwrap() = label(&"x".repeat(6_000_000));
+        let answer = asked(&app, "acme").await;
+        assert_eq!(answer.status_code, 413);
+        assert!(answer.body.contains("send fewer records at a time"), "{}", answer.body);
+    }
 
     #[test]
     fn an_answer_is_as_long_as_it_is_within_the_functions_answer() {
