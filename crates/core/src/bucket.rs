@@ -259,3 +259,6 @@ impl Bucket<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,3 +107,27 @@ impl Upload<'_> {
         Ok(bucket.uri(key))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    fn upload<'a>(bucket: &'a Bucket<'_>) -> Upload<'a> {
+        Upload { bucket, key: "k", id: "u".into() }
+    }
+
+    /// Sends one part.
+    pub(in super::super) async fn a_part(
+        bucket: &Bucket<'_>,
+        body: Vec<u8>,
+    ) -> Result<CompletedPart, CallError> {
+        upload(bucket).send(1, body).await
+    }
+
+    /// Begins an upload, sends a part of it and ends it, where nobody answers.
+    pub(in super::super) async fn all_calls_of_an_upload(bucket: &Bucket<'_>) {
+        assert!(bucket.begin("k", "text/csv").await.is_err());
+        assert!(a_part(bucket, vec![1]).await.is_err());
+        assert!(upload(bucket).complete(Vec::new()).await.is_err());
+    }
+}
