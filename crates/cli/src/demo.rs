@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crosspilot_core::aws::s3::Client as S3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::aws::sagemaker::types::AutoMlCandidate;
+use crosspilot_core::decision::as_printed;
 use crosspilot_core::error::{CallError, Code, Named};
 use crosspilot_core::ids::{InvalidId, ModelName};
 use crosspilot_core::layout;
@@ -241,20 +243,7 @@ async fn look(site: &Site, tenant: &Tenant, run: &RunRef) -> Result<Seen, Failur
         sagemaker.list_candidates_for_auto_ml_job().auto_ml_job_name(&job).into_paginator().send();
     while let Some(page) = pages.next().await {
         let page = page.named("sagemaker:ListCandidatesForAutoMLJob", &job)?;
-        candidates.extend(page.candidates().iter().map(|candidate| {
-            let metric = candidate.final_auto_ml_job_objective_metric();
-            let start = candidate.creation_time().map(|t| t.as_secs_f64());
-            let end = candidate.end_time().map(|t| t.as_secs_f64());
-            let environment =
-                candidate.inference_containers().first().and_then(|c| c.environment());
-            Candidate {
-                name: candidate.candidate_name().unwrap_or_default().to_owned(),
-                algorithm: environment.and_then(|e| e.get("MODEL_NAME")).cloned(),
-                metric: metric.and_then(|m| m.metric_name()).map(|n| n.as_str().to_owned()),
-                value: metric.and_then(|m| m.value()).map(f64::from),
-                seconds: start.zip(end).map(|(start, end)| end - start),
-            }
-        }));
+        candidates.extend(page.candidates().iter().map(candidate));
     }
     let name = run.endpoint_name();
     let endpoint = sagemaker
@@ -275,6 +264,20 @@ async fn look(site: &Site, tenant: &Tenant, run: &RunRef) -> Result<Seen, Failur
         endpoint_status: endpoint.endpoint_status().map_or_else(unknown, |s| s.as_str().to_owned()),
         candidates,
     })
+}
+
+fn candidate(found: &AutoMlCandidate) -> Candidate {
+    let metric = found.final_auto_ml_job_objective_metric();
+    let start = found.creation_time().map(|t| t.as_secs_f64());
+    let end = found.end_time().map(|t| t.as_secs_f64());
+    let environment = found.inference_containers().first().and_then(|c| c.environment());
+    Candidate {
+        name: found.candidate_name().unwrap_or_default().to_owned(),
+        algorithm: environment.and_then(|e| e.get("MODEL_NAME")).cloned(),
+        metric: metric.and_then(|m| m.metric_name()).map(|n| n.as_str().to_owned()),
+        value: metric.and_then(|m| m.value()).map(as_printed),
+        seconds: start.zip(end).map(|(start, end)| end - start),
+    }
 }
 
 /// One prediction the way a product asks: JSON by column name, with a token.
@@ -322,5 +325,22 @@ async fn download(s3: &S3, tenant: &Tenant, prefix: &str, to: &Path) -> Result<(
 impl From<InvalidId> for Failure {
     fn from(error: InvalidId) -> Self {
         Failure::Cloud(CloudError::from(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crosspilot_core::aws::sagemaker::types::{AutoMlMetricEnum, FinalAutoMlJobObjectiveMetric};
+
+    use super::*;
+
+    #[test]
+    fn a_candidates_figure_is_the_one_that_sagemaker_prints() {
+        let metric = FinalAutoMlJobObjectiveMetric::builder()
+            .metric_name(AutoMlMetricEnum::F1)
+            .value(0.9_f32)
+            .build();
+        let found = AutoMlCandidate::builder().final_auto_ml_job_objective_metric(metric).build();
+        assert_eq!(candidate(&found).value, Some(0.9));
     }
 }

@@ -209,7 +209,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crosspilot_core::aws::sagemaker::types::{
-        AutoMlJobSecondaryStatus, AutoMlJobStatus, TransformJobStatus,
+        AutoMlJobSecondaryStatus, AutoMlJobStatus, AutoMlMetricEnum, FinalAutoMlJobObjectiveMetric,
+        TransformJobStatus,
     };
 
     use super::*;
@@ -271,6 +272,19 @@ mod tests {
         );
         let empty = cause(&job("Completed", "MaxAutoMLJobRuntimeReached", false));
         assert_eq!(empty.cause, "AutoML job j ended as Completed: it has no best candidate");
+    }
+
+    #[test]
+    fn the_best_candidates_figure_is_the_one_that_sagemaker_prints() {
+        let metric = FinalAutoMlJobObjectiveMetric::builder()
+            .metric_name(AutoMlMetricEnum::F1)
+            .value(0.9_f32)
+            .build();
+        let mut found = job("Completed", "Completed", true);
+        let best = AutoMlCandidate::builder().candidate_name("best");
+        found.best_candidate = Some(best.final_auto_ml_job_objective_metric(metric).build());
+        let best = terms().job("j", &found, None).best.unwrap();
+        assert_eq!((best.metric.as_deref(), best.value), (Some("F1"), Some(0.9)));
     }
 
     #[test]

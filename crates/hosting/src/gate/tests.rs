@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crosspilot_core::aws::sagemaker::types::{AutoMlMetricEnum, FinalAutoMlJobObjectiveMetric};
+
 use super::*;
 use Basis::{HeldOut, Validation};
 use Verdict::{Deploy, Keep};
@@ -245,4 +247,15 @@ fn a_metric_without_a_type_is_told_by_its_name() {
     {
         assert_eq!(is_error_metric(name), smaller, "{name}");
     }
+}
+
+#[test]
+fn a_candidates_score_is_the_number_that_sagemaker_prints() {
+    let metric = FinalAutoMlJobObjectiveMetric::builder()
+        .metric_name(AutoMlMetricEnum::F1)
+        .value(0.9_f32)
+        .build();
+    let candidate = AutoMlCandidate::builder().final_auto_ml_job_objective_metric(metric).build();
+    let score = super::score(&candidate);
+    assert_eq!((score.metric.as_deref(), score.value), (Some("F1"), Some(0.9)));
 }
