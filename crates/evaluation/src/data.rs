@@ -152,6 +152,10 @@ mod tests {
 
     use std::io::Write as _;
 
+    use crosspilot_core::aws::s3::Client;
+    use crosspilot_core::tenant::Tenant;
+    use crosspilot_scripted::{Answer, Scripted};
+
     use super::*;
 
     fn text(parts: &[&[u8]], whole: bool) -> Result<Vec<u8>, Unfit> {
@@ -166,6 +170,40 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn where_the_kept_row_is_gone_a_row_without_values_is_asked_about() {
+        let first = async |answer: fn() -> Answer| {
+            let aws = Scripted::new(move |_| answer());
+            let tenant = tenant();
+            let bucket = Bucket { s3: Client::new(&aws.config()), tenant: &tenant };
+            let columns = ["plan".to_owned(), "age".to_owned()];
+            first_row(&bucket, "k", &columns).await
+        };
+        let kept = first(|| Answer::good("plan,age\npro,30\n")).await.unwrap();
+        assert_eq!(kept.table.into_text(), b"plan,age\npro,30\n");
+        for gone in [
+            || Answer::refused_by_s3(404, "NoSuchKey"),
+            // Who may not list a bucket is told nothing else.
+            || Answer::refused_by_s3(403, "AccessDenied"),
+        ] {
+            let blank = first(gone).await.unwrap();
+            assert!(!blank.held_out);
+            assert_eq!(blank.table.into_text(), b"plan,age\n,\n");
+        }
+        assert!(first(|| Answer::refused_by_s3(503, "SlowDown")).await.is_err());
+    }
+
+    fn tenant() -> Tenant {
+        serde_json::from_value(serde_json::json!({
+            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
+            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+            "status": "active",
+        }))
+        .unwrap()
     }
 
     #[test]

@@ -123,13 +123,17 @@ fn classification(target: &str, c: &Classification) -> Words {
 
 fn regression(target: &str, r: &Regression) -> Words {
     let report = &r.report;
+    let off = match report.get(Metric::Mae) {
+        Some(mae) => format!("to within {}", figure(mae)),
+        None => "further off than a number can say".to_owned(),
+    };
     let headline = format!(
-        "It predicts {} to within {} on average, over {} cases that it had never seen.",
+        "It predicts {} {off} on average, over {} cases that it had never seen.",
         quoted(target),
-        figure(report.mae),
         count(report.rows as u64)
     );
-    let mean = r.truth.iter().sum::<f64>() / report.rows as f64;
+    // Of parts, whose sum no number is too small for.
+    let mean: f64 = r.truth.iter().map(|value| value / report.rows as f64).sum();
     let lead = match report.r2 {
         Some(r2) if r2 > 0.0 => format!(
             "Always answering the average, {}, would leave all the differences between cases unexplained; the model explains {} of them.",
@@ -260,7 +264,28 @@ fn meaning(metric: Metric) -> (&'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_metrics::RegressionReport;
+
     use super::*;
+
+    #[test]
+    fn errors_beyond_what_a_number_holds_are_said_in_words() {
+        let said = |truth: &[f64], predicted: &[f64]| {
+            let report = RegressionReport::new(truth, predicted).unwrap();
+            let (truth, predicted) = (truth.to_vec(), predicted.to_vec());
+            let Words { headline, lead, .. } =
+                regression("price", &Regression { report, unlabelled: 0, truth, predicted });
+            format!("{headline} {lead}")
+        };
+        let far = said(&[1.5e308, 1.5e308], &[-1.5e308, -1.5e308]);
+        assert!(far.contains("further off than a number can say on average"), "{far}");
+        assert!(far.contains("1.50e308"), "{far}");
+        assert!(!far.contains("inf") && !far.contains("NaN"), "{far}");
+        let near = said(&[10.0, 20.0], &[12.0, 18.0]);
+        assert!(near.contains("to within 2 on average") && near.contains("average, 15,"), "{near}");
+    }
 
     #[test]
     fn a_loss_is_measured_in_the_metrics_own_direction() {
