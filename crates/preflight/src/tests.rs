@@ -696,6 +696,12 @@ fn validation_and_held_out_data_are_judged_too() {
             "t.csv is separated by semicolons, and SageMaker Autopilot takes commas: save it as comma-separated text; the run ends with predictions for this held-out file: correct or remove it"
         ]
     );
+    assert_eq!(
+        messages(&with("test/t.parquet", parquet_files::churn(20)).errors),
+        [
+            "t.parquet is no CSV file, plain or in gzip; the run ends with predictions for this held-out file: correct or remove it"
+        ]
+    );
     let unlabelled = b"plan,age\npro,30\n".to_vec();
     assert_eq!(
         messages(&with("test/t.csv", unlabelled).warnings),
@@ -909,6 +915,19 @@ fn parquet_is_judged_by_its_footer_alone() {
     );
     let no_target = with(600, &[("age", 1, 0, b"1", b"2")]);
     assert_eq!(no_target.errors[0].code, Flaw::NoTarget);
+    let nameless = with(600, &[(" ", 1, 0, b"1", b"2"), ("Churn?", 6, 0, b"F", b"T")]);
+    assert_eq!(
+        messages(&nameless.errors),
+        ["a.parquet has no name for column 1 in its header: give every column a name of its own"]
+    );
+    let age: parquet_files::Column<'_> = ("age", 1, 0, b"1", b"2");
+    let doubled = with(600, &[age, age, ("Churn?", 6, 0, b"F", b"T")]);
+    assert_eq!(
+        messages(&doubled.errors),
+        [
+            "a.parquet has the same name for columns 1 and 2 in its header: give every column a name of its own"
+        ]
+    );
     let lying = with(600, &[("age", 1, 0, b"1", b"2"), ("Churn?", 6, 601, b"F", b"T")]);
     assert_eq!(
         messages(&lying.errors),
