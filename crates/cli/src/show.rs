@@ -15,12 +15,13 @@ pub(crate) fn line(text: &str) {
 
 /// One JSON value on standard output.
 pub(crate) fn json(value: &serde_json::Value) {
-    println!("{}", visible(&format!("{value:#}")));
+    println!("{}", visible(value));
 }
 
 /// JSON whose texts turn nothing around on a terminal: the marks that set a text's
 /// direction are escaped, which is the same JSON.
-fn visible(json: &str) -> String {
+fn visible(value: &serde_json::Value) -> String {
+    let json = format!("{value:#}");
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
@@ -163,6 +164,17 @@ mod tests {
         assert_eq!(lines.join(" "), text.trim_end());
         let long = "x".repeat(70);
         assert_eq!(broken(&format!("a {long} b"), 58), ["a", &long, "b"]);
+    }
+
+    #[test]
+    fn json_turns_nothing_around_on_a_terminal_and_stays_the_same_json() {
+        let value = serde_json::json!({"cause": "a\u{1b}[2J\u{9b}b\u{202e}c\u{2066}d\u{200f}é"});
+        let shown = visible(&value);
+        let is_steering =
+            |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}\u{200f}".contains(c);
+        assert!(!shown.contains(is_steering), "{shown:?}");
+        assert!(shown.contains('é'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).ok(), Some(value));
     }
 
     #[test]

@@ -29,3 +29,16 @@ fn is_unseen(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_turns_text_around_is_not_written() {
+        for unseen in ['\u{1b}', '\u{7f}', '\u{9b}', '\u{200f}', '\u{202e}', '\u{2066}'] {
+            assert_eq!(text(&format!("a{unseen}b"), 9), "<bdi>a\u{fffd}b</bdi>");
+        }
+        assert_eq!(text("a\nb\tc", 9), "<bdi>a\nb\tc</bdi>");
+    }
+}
