@@ -142,6 +142,27 @@ mod tests {
         assert_eq!(keys_of(issuer, &json!({"issuer": issuer})), Err(IssuerFlaw::NoKeys));
     }
 
+    #[test]
+    fn the_vendors_template_takes_no_issuer_that_api_gateway_refuses() {
+        let template = include_str!("../../../infra/saas.yaml");
+        let of = &template[template.find("\n  JwtIssuer:\n").unwrap()..];
+        let pattern = of.lines().find_map(|line| line.trim().strip_prefix("AllowedPattern: "));
+        let pattern: String = serde_json::from_str(pattern.unwrap()).unwrap();
+        // CloudFormation matches all of a value.
+        let pattern = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+        for (issuer, taken) in [
+            ("https://login.example.com/tenant", true),
+            ("http://login.example.com", false),
+            ("login.example.com", false),
+            ("https://", false),
+            // The local cloud's.
+            ("http://127.0.0.1:4566", true),
+            ("http://127.0.0.1:4566.example.com", false),
+        ] {
+            assert_eq!(pattern.is_match(issuer), taken, "{issuer}");
+        }
+    }
+
     #[tokio::test]
     async fn what_cannot_be_read_is_told() {
         let not_https = check("http://login.example.com").await.unwrap_err();

@@ -146,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn the_link_opens_the_console_of_the_regions_partition() {
+        for (region, console) in [
+            ("us-east-1", "https://us-east-1.console.aws.amazon.com/cloudformation/"),
+            ("us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/cloudformation/"),
+            ("cn-north-1", "https://cn-north-1.console.amazonaws.cn/cloudformation/"),
+        ] {
+            let link = invitation(serde_json::json!({"region": region})).quick_create_link("t");
+            assert!(link.starts_with(console), "{link}");
+        }
+    }
+
+    #[test]
     fn the_line_for_the_terminal_says_the_same() {
         let line = invitation(serde_json::json!({})).command_line();
         assert!(line.contains("--region eu-central-1 "), "{line}");

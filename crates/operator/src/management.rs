@@ -283,3 +283,73 @@ impl Vendor {
         Ok(self.registry.forget_lineup(tenant, model).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_core::registry::Registry;
+    use crosspilot_scripted::{Answer, Scripted};
+    use serde_json::{Value, json};
+
+    use crate::Deployment;
+
+    use super::*;
+
+    const RECORD: &str = "/registry/runs/acme/churn/20260131-3f9a2c71b0.json";
+
+    /// What is written into the record of a run that an operator does by hand when its
+    /// model is removed.
+    async fn noted(outcome: Option<Value>) -> Vec<Value> {
+        let record = json!({
+            "tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0",
+            "execution": "crosspilot operate",
+            "trigger": {"type": "manual", "time": "2026-01-31T00:00:00Z", "request_id": "r"},
+            "outcome": outcome,
+        });
+        let aws = Scripted::new(move |call| match call.operation.split_once(' ') {
+            Some(("GET", RECORD)) => Answer::json(&record),
+            Some(("GET", "/registry/" | "/registry")) => {
+                let key = RECORD.strip_prefix("/registry/").unwrap();
+                Answer::good(format!(
+                    "<ListBucketResult><Contents><Key>{key}</Key></Contents></ListBucketResult>"
+                ))
+            }
+            Some(("GET", _)) => Answer::refused_by_s3(404, "NoSuchKey"),
+            Some(_) => Answer::good(""),
+            None => Answer::refused(400, "InvalidArn", "no execution"),
+        });
+        let config = aws.config();
+        let vendor = Vendor {
+            registry: Registry::new(&config, "registry"),
+            operator: "arn:aws:iam::111111111111:user/jo".into(),
+            deployment: Deployment {
+                registry_bucket: "registry".into(),
+                state_machine: String::new(),
+                verify_state_machine: String::new(),
+                manage_state_machine: String::new(),
+                event_bus: String::new(),
+                api_url: String::new(),
+                schedule_group: String::new(),
+                schedule_role: String::new(),
+                dead_letters: String::new(),
+            },
+            config,
+        };
+        vendor.retire(&"acme".parse().unwrap(), &"churn".parse().unwrap()).await.unwrap();
+        let written = aws.calls().into_iter();
+        let written = written.filter(|call| call.operation == format!("PUT {RECORD}"));
+        written.map(|call| serde_json::from_str(&call.body).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_run_by_hand_is_told_to_stop_when_its_model_is_removed_unless_it_has_ended() {
+        let written = noted(None).await;
+        assert_eq!(written.len(), 1, "{written:?}");
+        assert_eq!(written[0]["stop"]["by"], "arn:aws:iam::111111111111:user/jo");
+        let ended = json!({
+            "result": "failed", "time": "2026-01-31T00:00:00Z", "stage": "s", "code": "c", "cause": "x",
+        });
+        assert_eq!(noted(Some(ended)).await, Vec::<Value>::new());
+    }
+}

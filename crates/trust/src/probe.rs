@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn a_role_that_is_gone_is_made_again_also_where_its_stack_knows_of_no_change() {
+        let role: RoleArn = "arn:aws:iam::222222222222:role/r".parse().unwrap();
+        let said = TrustError::Refused { role }.to_string();
+        let way = "where CloudFormation finds nothing to update, the stack is deleted first and made again with CreateBucket=false";
+        assert!(said.contains(way), "{said}");
+        assert!(include_str!("../../../infra/customer.yaml").contains("\n  CreateBucket:\n"));
+    }
+
+    #[test]
     fn each_answer_to_the_right_id_has_its_own_code() {
         let tenant: Tenant = serde_json::from_value(serde_json::json!({
             "tenant": "acme", "account": "222222222222", "region": "us-east-1",
