@@ -154,15 +154,25 @@ fn tail(log: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    #[test]
-    fn a_connection_ends_with_its_client() {
-        let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.crosspilot");
+    /// Runs a script beside the emulator with the emulator's own Python.
+    fn succeeds(script: &str) {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let home = here.join("../../.crosspilot");
         let python = crate::install::emulator_python(&home, |step| eprintln!("{step}")).unwrap();
-        let script =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("emulator/connections_test.py");
         let mut test = std::process::Command::new(python);
+        let script = here.join("emulator").join(script);
         let output = test.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    fn a_connection_ends_with_its_client() {
+        succeeds("connections_test.py");
+    }
+
+    #[test]
+    fn no_more_functions_are_at_work_than_there_are_files_for() {
+        succeeds("processes_test.py");
     }
 
     #[test]
