@@ -252,6 +252,8 @@ def typed(content_type):
 typed({"Content-Type": "application/x-amz-json-1.1; charset=utf-8"}).list_tags(ResourceArn=ARN + "automl-job/crosspilot-churn")
 for kind in "application/json", "application/x-amz-json-1.0", "application/cbor", "text/plain", "":
     assert refused("404", typed({"Content-Type": kind}).list_endpoints) == "<UnknownOperationException/>\n", kind
+for target in "ListEndpoints", "Foo.ListEndpoints", "SageMaker.DescribeScalableTargets":
+    refused("UnknownOperationException", typed({"X-Amz-Target": target}).list_endpoints)
 tags = sagemaker.list_tags(ResourceArn=ARN + "automl-job/crosspilot-churn")["Tags"]
 assert tags == [{"Key": "ManagedBy", "Value": "crosspilot"}]
 for i in range(4):

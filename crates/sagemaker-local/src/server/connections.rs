@@ -16,9 +16,9 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections at a time; the next ones wait until one is closed.
 const MOST: usize = 256;
-/// How long a connection may stand still. No answer takes as long, and clients
-/// open another one when they need it.
-const IDLE: Duration = Duration::from_secs(300);
+/// How long a connection may stand still, also in the middle of a header. No answer
+/// takes as long: a model has 60 s. Clients open another one when they need it.
+const IDLE: Duration = Duration::from_secs(70);
 /// How long to wait when the system has no more descriptors.
 const BREATH: Duration = Duration::from_millis(200);
 

@@ -84,12 +84,8 @@ async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
         return of_another_protocol();
     }
     let target = header(&parts.headers, "x-amz-target");
-    let (service, operation) = match target.strip_prefix(autoscaling::TARGET) {
-        Some(operation) => (autoscaling::SERVICE, operation.to_owned()),
-        // What has no prefix is no operation.
-        None => (SERVICE, target.strip_prefix("SageMaker.").unwrap_or_default().to_owned()),
-    };
-    match perform(cloud, service, parts, &operation, body).await {
+    let (service, operation) = addressed(target);
+    match perform(cloud, service, parts, operation, body).await {
         Ok(Performed::Struck(response)) => response,
         Ok(Performed::Well(answer)) => {
             (StatusCode::OK, [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
@@ -100,6 +96,17 @@ async fn json_call(cloud: &Arc<Cloud>, parts: &Parts, body: Bytes) -> Response {
             (status(&error), [(CONTENT_TYPE, JSON_1_1)], answer.to_string()).into_response()
         }
     }
+}
+
+/// The service and the operation that a target names. What has no prefix, or another
+/// service's, is no operation.
+fn addressed(target: &str) -> (&'static str, &str) {
+    let (service, operation) = match target.strip_prefix(autoscaling::TARGET) {
+        Some(operation) => (autoscaling::SERVICE, operation),
+        None => (SERVICE, target.strip_prefix("SageMaker.").unwrap_or_default()),
+    };
+    let scales = autoscaling::OPERATIONS.contains(&operation);
+    (service, if scales == (service == autoscaling::SERVICE) { operation } else { "" })
 }
 
 /// Answers what does not say that it is JSON 1.1. The protocol knows one type and ignores
@@ -217,5 +224,29 @@ fn add_fault(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
             StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_service_knows_its_own_operations_alone() {
+        for (target, service, operation) in [
+            ("SageMaker.ListModels", SERVICE, "ListModels"),
+            (
+                "AnyScaleFrontendService.RegisterScalableTarget",
+                autoscaling::SERVICE,
+                "RegisterScalableTarget",
+            ),
+            ("SageMaker.RegisterScalableTarget", SERVICE, ""),
+            ("AnyScaleFrontendService.ListModels", autoscaling::SERVICE, ""),
+            ("ListModels", SERVICE, ""),
+            ("Foo.ListModels", SERVICE, ""),
+            ("", SERVICE, ""),
+        ] {
+            assert_eq!(addressed(target), (service, operation), "{target}");
+        }
     }
 }
