@@ -329,11 +329,13 @@ def _service_session(question):
     if role is None or role.get("Arn") != role_arn:
         raise Refused("AccessDenied", f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")
 
+    # Not every service says for whom it works: what it does not say is no key of the request's.
+    source = {"aws:sourceaccount": question["source_account"], "aws:sourcearn": question.get("source_arn")}
     asked = evaluator.EvalContext(
         principal_arn=service, principal_type="Service", principal_account=question["source_account"],
         action="sts:AssumeRole", resource_arn=role_arn, region=question["region"],
         service_context={
-            "aws:sourceaccount": question["source_account"], "aws:sourcearn": question.get("source_arn"),
+            **{key: value for key, value in source.items() if value},
             "aws:principalservicename": service, "aws:principalisawsservice": "true"})
     trust = {"Statement": _statements_about(role.get("AssumeRolePolicyDocument"), service)}
     if not evaluator.evaluate_trust_policy(trust, service, asked):

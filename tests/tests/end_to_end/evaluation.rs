@@ -50,8 +50,16 @@ fn new_held_out_rows_evaluate_the_champion_and_train_nothing() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "evaluated").await;
         let run = trained(&customer, 0.5).await;
+        let own_calls = async || {
+            let (registry, id) = (&cloud.vendor().registry, &customer.tenant.tenant);
+            let notes = registry.own_calls(id, &customer.model).await.unwrap().notes;
+            notes.iter().map(|note| note.calls).sum::<u64>()
+        };
+        let of_the_run = own_calls().await;
         customer.put("crosspilot/churn/test/february.csv", churn(200, 2)).await;
         let first = measured(&customer, 1).await.remove(0);
+        // Who looks for idle endpoints has to know that no customer asked.
+        assert_eq!(own_calls().await, of_the_run + 1);
         assert_eq!((first.run.clone(), first.rows), (run.run_id.clone(), 200));
         assert!(first.value.unwrap() > 0.8, "{first:?}");
         let good = until("it is told", async || {

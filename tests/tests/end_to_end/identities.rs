@@ -118,5 +118,10 @@ fn sagemaker_takes_the_execution_role_for_its_own_account_only() {
         assert!(
             authority.service_session(role, "ec2.amazonaws.com", own, job, region).await.is_err()
         );
+        // AWS does not say that Autopilot names the account that it works for.
+        assert!(authority.service_session(role, service, "", "", region).await.is_ok());
+        assert!(
+            authority.service_session(role, "ec2.amazonaws.com", "", "", region).await.is_err()
+        );
     });
 }

@@ -10,7 +10,7 @@ use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::{AssumeRole, assume};
-use crosspilot_core::tenant::{Encryption, Tenant};
+use crosspilot_core::tenant::{Encryption, Network, Tenant};
 use crosspilot_local::accounts::REGION;
 use crosspilot_sagemaker_local::authority::Check;
 use crosspilot_tests::{Customer, on_local_cloud, onboarding, saas_user};
@@ -199,7 +199,7 @@ impl Grid<'_> {
     }
 }
 
-fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 17] {
+fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpose<'a>); 19] {
     [
         ("prove-trust", Purpose::ProveTrust),
         ("tell", Purpose::Tell),
@@ -208,6 +208,7 @@ fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpos
         ("register-model", Purpose::RegisterModel(run)),
         ("deploy", Purpose::Deploy(run)),
         ("settle", Purpose::Settle(run)),
+        ("stop-jobs", Purpose::StopJobs(run)),
         ("score", Purpose::Score(run)),
         ("conclude", Purpose::Conclude(run)),
         ("evaluate", Purpose::Evaluate(run)),
@@ -215,6 +216,7 @@ fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpos
         ("answer", Purpose::Answer(model)),
         ("remove-model", Purpose::Remove(Some(model))),
         ("remove-all", Purpose::Remove(None)),
+        ("take-down", Purpose::TakeDown(model)),
         ("clear-model", Purpose::ClearArtifacts(Some(model))),
         ("clear-all", Purpose::ClearArtifacts(None)),
         ("take-stock", Purpose::TakeStock),
@@ -278,6 +280,50 @@ fn the_customers_roles_know_no_other_way_to_train_and_put_metrics_as_sagemaker_s
     });
 }
 
+#[test]
+fn with_subnets_given_the_customers_own_role_refuses_what_would_run_outside_of_them() {
+    on_local_cloud(async |cloud| {
+        let mut onboarding = onboarding("own-subnets");
+        onboarding.network = Some(Network {
+            subnets: vec!["subnet-0123abcd".into(), "subnet-0123abce".into()],
+            security_groups: vec!["sg-0123abcd".into()],
+        });
+        let customer = Customer::with(cloud, onboarding).await;
+        let tenant = &customer.tenant;
+        let asked = AssumeRole {
+            role: &tenant.role_arn,
+            external_id: Some(&tenant.external_id),
+            session_name: "unbound",
+            policy: None,
+        };
+        let session = assume(&saas_user(cloud).await, &asked).await.unwrap();
+        let (own, groups) = (json!(["subnet-0123abcd", "subnet-0123abce"]), json!(["sg-0123abcd"]));
+        for (action, kind) in [("CreateAutoMLJobV2", "automl-job"), ("CreateModel", "model")] {
+            let name = "crosspilot-own-subnets-churn";
+            let account = tenant.account.as_str();
+            for (subnets, groups, expected) in [
+                (&own, &groups, true),
+                (&json!(null), &json!(null), false),
+                (&json!(null), &groups, false),
+                (&json!(["subnet-0123abcd", "subnet-99999999"]), &groups, false),
+                (&own, &json!(["sg-0123abcd", "sg-99999999"]), false),
+            ] {
+                let keys =
+                    [("sagemaker:VpcSubnets", subnets), ("sagemaker:VpcSecurityGroupIds", groups)];
+                let keys = keys.into_iter().filter(|(_, value)| !value.is_null());
+                let check = Check {
+                    action: format!("sagemaker:{action}"),
+                    resource: format!("arn:aws:sagemaker:{REGION}:{account}:{kind}/{name}"),
+                    context: keys.map(|(key, value)| (key.to_owned(), value.clone())).collect(),
+                };
+                let authority = cloud.authority();
+                let found = authority.decisions(session.access_key_id(), REGION, &[check]).await;
+                assert_eq!(found.unwrap(), [expected], "{action} {subnets} {groups}");
+            }
+        }
+    });
+}
+
 /// Keys of a customer's account.
 struct Keys {
     disks: String,
@@ -311,7 +357,7 @@ async fn allowed(customer: &Customer, keys: Option<&Keys>) -> String {
     let operator = saas_user(cloud).await;
     let mut found = String::new();
     for (name, purpose) in purposes(&own, &own.model) {
-        let one_model = purpose.run().is_some() || name == "answer";
+        let one_model = purpose.run().is_some() || matches!(name, "answer" | "take-down");
         let policy = purpose.policy(tenant);
         let asked = AssumeRole {
             role: &tenant.role_arn,

@@ -437,14 +437,17 @@ fn the_command_line_takes_a_tenant_through_its_life() {
     on_local_cloud(async |cloud| {
         let home = home_of(cloud);
         let program = functions::binaries().unwrap().join("crosspilot");
-        let run = async |arguments: &[&str]| -> (bool, Value, String) {
+        let said = async |arguments: &[&str]| -> (bool, String, String) {
             let mut command = Command::new(&program);
-            command.arg("--home").arg(&home).arg("tenant").args(arguments).arg("--json");
+            command.arg("--home").arg(&home).arg("tenant").args(arguments);
             let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await;
             let output = output.unwrap();
-            let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let errors = String::from_utf8(output.stderr).unwrap();
-            (output.status.success(), answer, errors)
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (output.status.success(), text(output.stdout), text(output.stderr))
+        };
+        let run = async |arguments: &[&str]| -> (bool, Value, String) {
+            let (done, answer, errors) = said(&[arguments, &["--json"]].concat()).await;
+            (done, serde_json::from_str(&answer).unwrap_or_default(), errors)
         };
         let url = "https://templates.s3.amazonaws.com/customer.yaml";
         let account = "600000000100";
@@ -468,11 +471,23 @@ fn the_command_line_takes_a_tenant_through_its_life() {
         let (done, verdict, errors) = run(&["verify", "by-hand"]).await;
         assert!(done, "{errors}");
         assert_eq!((&verdict["verdict"], &verdict["status"]), (&json!("proven"), &json!("active")));
+        // No key is set, and what follows from that is told whoever reads it.
+        let note = "`crosspilot tenant set by-hand --output-key ARN`";
+        assert!(errors.contains(note), "{errors}");
+        let (_, proven, errors) = said(&["verify", "by-hand"]).await;
+        assert!(errors.contains(note), "{errors}");
+        let words = "its role takes its external ID; none, a random and a similar one are refused";
+        assert_eq!(proven.trim_end(), format!("tenant by-hand is active: {words}"));
 
         // What was printed can be printed again, with what was set since.
         let set =
             ["set", "by-hand", "--subnet", "subnet-01234567", "--security-group", "sg-01234567"];
-        assert!(run(&set).await.0);
+        // What the customer's stack has to know of is said, and where it is to be had.
+        let hint = "crosspilot tenant show by-hand --invitation";
+        let (done, told, errors) = said(&set).await;
+        assert!(done && told.contains(hint), "{told} {errors}");
+        let (_, untold, _) = said(&["set", "by-hand", "--max-candidates", "200"]).await;
+        assert!(untold.contains("200 candidates") && !untold.contains(hint), "{untold}");
         let (_, again, _) = run(&["show", "by-hand", "--invitation"]).await;
         let more = " SubnetIds=subnet-01234567 SecurityGroupIds=sg-01234567";
         assert_eq!(again["command_line"], format!("{line}{more}"));
@@ -492,7 +507,7 @@ fn the_command_line_takes_a_tenant_through_its_life() {
         assert_eq!(shown["models"]["churn"]["target"], "Churn?");
         assert_eq!(run(&["remove", "by-hand", "--yes"]).await.1["status"], "deleted");
         let history = run(&["history", "by-hand"]).await.1;
-        assert_eq!(history.as_array().unwrap().len(), 9, "{history}");
+        assert_eq!(history.as_array().unwrap().len(), 10, "{history}");
         let list = run(&["list"]).await.1;
         let listed = list.as_array().unwrap().iter().find(|tenant| tenant["tenant"] == "by-hand");
         assert_eq!(listed.unwrap()["status"], "deleted");
