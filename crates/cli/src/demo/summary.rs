@@ -26,16 +26,24 @@ fn ranked(outcome: &Outcome) -> Vec<&Candidate> {
     candidates
 }
 
+/// The one that the job has chosen, which need not be the first: it serves.
+fn chosen(outcome: &Outcome) -> Option<&Candidate> {
+    let name = text(&outcome.ended.output, "/deployment/candidate");
+    outcome.seen.candidates.iter().find(|candidate| candidate.name == name)
+}
+
+fn as_json(candidate: &Candidate) -> Value {
+    let Candidate { name, algorithm, metric, value, seconds } = candidate;
+    json!({"name": name, "algorithm": algorithm, "metric": metric, "value": value, "seconds": seconds})
+}
+
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("-")
 }
 
 /// One JSON object on standard output.
 pub(super) fn print_json(outcome: &Outcome) {
-    let candidates: Vec<Value> = ranked(outcome)
-        .into_iter()
-        .map(|c| json!({"name": c.name, "algorithm": c.algorithm, "metric": c.metric, "value": c.value, "seconds": c.seconds}))
-        .collect();
+    let candidates: Vec<Value> = ranked(outcome).into_iter().map(as_json).collect();
     let seconds: Map<String, Value> =
         outcome.seconds.iter().map(|(stage, s)| (stage.replace(' ', "_"), json!(s))).collect();
     show::json(&json!({
@@ -45,7 +53,7 @@ pub(super) fn print_json(outcome: &Outcome) {
         "job": {
             "name": outcome.job,
             "status": outcome.seen.job_status,
-            "best": candidates.first(),
+            "best": chosen(outcome).map(as_json),
             "candidates": candidates,
         },
         "endpoint": {
@@ -100,7 +108,9 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
 
     show::heading("Deployed");
     let endpoint = endpoint_name(&outcome.tenant.tenant, &outcome.model);
+    let model = chosen(outcome).map_or("-", |c| c.algorithm.as_deref().unwrap_or(&c.name));
     show::pairs(&[
+        ("model", model),
         ("endpoint", &format!("{endpoint} ({})", outcome.seen.endpoint_status)),
         ("why", text(&outcome.ended.output, "/deployment/decision/reason")),
     ]);
