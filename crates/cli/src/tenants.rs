@@ -265,8 +265,8 @@ async fn history(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
     let TenantAndForm { tenant, json } = asked;
     vendor.registry.tenant(&tenant).await?;
     let trail = vendor.registry.audit_trail(&tenant).await?;
-    for (key, reason) in &trail.broken {
-        eprintln!("entry {key} of the registry cannot be read: {reason}");
+    for (name, reason) in &trail.broken {
+        eprintln!("entry {name} of the audit trail cannot be read: {reason}");
     }
     if json {
         show::json(&serde_json::to_value(&trail.entries)?);

@@ -228,22 +228,31 @@ impl Registry {
         model: &ModelName,
     ) -> Result<Runs, RegistryError> {
         let prefix = format!("runs/{tenant}/{model}/");
-        let mut keys = self.keys(&prefix).await?;
-        keys.reverse();
-        let mut runs = Runs::default();
-        for key in keys {
+        let (mut records, mut broken) = self.all_under(&prefix).await?;
+        records.reverse();
+        broken.reverse();
+        Ok(Runs { records, broken })
+    }
+
+    /// All documents under a prefix, by key, and those that cannot be read: their names
+    /// below it, with the reason. One of them hides no other.
+    async fn all_under<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+    ) -> Result<(Vec<T>, Vec<(String, String)>), RegistryError> {
+        let (mut documents, mut broken) = (Vec::new(), Vec::new());
+        for key in self.keys(prefix).await? {
             match self.read(&key).await {
-                Ok(Some(found)) => runs.records.push(found.document),
-                Ok(None) => {}
+                Ok(found) => documents.extend(found.map(|found| found.document)),
                 Err(RegistryError::Broken { key, reason }) => {
-                    let name = key.strip_prefix(&prefix).unwrap_or(&key);
+                    let name = key.strip_prefix(prefix).unwrap_or(&key);
                     let name = name.strip_suffix(".json").unwrap_or(name);
-                    runs.broken.push((name.to_owned(), reason));
+                    broken.push((name.to_owned(), reason));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(runs)
+        Ok((documents, broken))
     }
 
     /// The run that an earlier request under the same id started, on whichever day.

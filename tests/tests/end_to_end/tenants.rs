@@ -211,12 +211,12 @@ fn a_broken_document_is_an_error_of_its_own_tenant() {
             assert_eq!(vendor.registry.tenant(&whole.tenant).await.unwrap(), whole);
         }
         // The same of what is written of its past.
-        let key = "audit/whole/0-broken.json";
-        let put = s3.put_object().bucket(&vendor.deployment.registry_bucket).key(key);
+        let put = s3.put_object().bucket(&vendor.deployment.registry_bucket);
+        let put = put.key("audit/whole/0-broken.json");
         put.body(ByteStream::from_static(b"{")).send().await.unwrap();
         let trail = vendor.registry.audit_trail(&whole.tenant).await.unwrap();
         assert_eq!(trail.entries.len(), 1, "{trail:?}");
-        assert_eq!(trail.broken.iter().map(|(key, _)| key).collect::<Vec<_>>(), [key]);
+        assert_eq!(trail.broken.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["0-broken"]);
         let ids = vendor.registry.tenants().await.unwrap();
         assert!(ids.contains(&broken.tenant) && ids.contains(&whole.tenant));
         // Off the scheduled rounds of other tests.

@@ -26,7 +26,7 @@ pub struct Change<'a> {
 pub struct AuditTrail {
     /// Its entries, oldest first.
     pub entries: Vec<AuditEntry>,
-    /// Keys of those that cannot be read, with the reason.
+    /// Names of those that cannot be read, with the reason.
     pub broken: Vec<(String, String)>,
 }
 
@@ -170,15 +170,8 @@ impl Registry {
     /// A tenant's audit trail, oldest first. An entry that cannot be read hides none of
     /// the others.
     pub async fn audit_trail(&self, id: &TenantId) -> Result<AuditTrail, RegistryError> {
-        let mut trail = AuditTrail::default();
-        for key in self.keys(&format!("audit/{id}/")).await? {
-            match self.read::<AuditEntry>(&key).await {
-                Ok(entry) => trail.entries.extend(entry.map(|entry| entry.document)),
-                Err(RegistryError::Broken { key, reason }) => trail.broken.push((key, reason)),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(trail)
+        let (entries, broken) = self.all_under(&format!("audit/{id}/")).await?;
+        Ok(AuditTrail { entries, broken })
     }
 
     async fn note(
