@@ -378,9 +378,12 @@ impl std::fmt::Display for HostingKind {
     "endpoint {endpoint} runs on {from} and the model is set to {to}: SageMaker updates no endpoint from instances to serverless, so that such a change, or the way back from it, replaces the endpoint, which is gone for some minutes; set deployment.replace_endpoint to true if it may be, or deployment.hosting back, then redrive the run"
 )]
 pub struct OtherHosting {
-    endpoint: String,
-    from: HostingKind,
-    to: HostingKind,
+    /// The endpoint.
+    pub endpoint: String,
+    /// What it runs on.
+    pub from: HostingKind,
+    /// What it would run on.
+    pub to: HostingKind,
 }
 
 impl Deployment {

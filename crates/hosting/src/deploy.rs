@@ -13,7 +13,7 @@ use crosspilot_core::registry::{Lineup, RegistryError, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::sagemaker::tags;
 use crosspilot_core::session::CustomerSession;
-use crosspilot_core::settings::{ModelSettings, Traffic};
+use crosspilot_core::settings::{HostingKind, ModelSettings, OtherHosting, Traffic};
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
@@ -153,12 +153,18 @@ pub async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error> {
     let against = lineup.champion.as_ref().map(|champion| &champion.run);
     let plan = Plan { app, tenant: &tenant, settings, session, challenger, against };
     match plan.advance(found, champion).await? {
-        Ok(action) => {
+        Moved::OnItsWay(action) => {
             deployment.config = Some(run.deployment_name());
             deployment.action = Some(action);
             Ok(Deployed::Deploying(deployment))
         }
-        Err(reason) => Ok(waiting(reason, request.elapsed_seconds)),
+        Moved::Waits(what) => {
+            Ok(waiting(format!("endpoint {name} {what}"), request.elapsed_seconds))
+        }
+        Moved::NotReplaced => {
+            let (from, to) = (HostingKind::Instances, HostingKind::Serverless);
+            Err(OtherHosting { endpoint: name, from, to }.into())
+        }
     }
 }
 
@@ -278,30 +284,29 @@ impl Plan<'_> {
         &self,
         found: Option<Endpoint>,
         champion: Option<&Serving>,
-    ) -> Result<Result<Action, String>, Error> {
+    ) -> Result<Moved, Error> {
         let Serving { run, endpoint: name, variant, .. } = &self.challenger;
         let config = run.deployment_name();
-        let wait = |what: &str| Ok(Err(format!("endpoint {name} {what}")));
+        let waits = |what: &str| Ok(Moved::Waits(what.to_owned()));
         let guard = endpoint::guard(&self.settings.deployment)
             .filter(|_| champion.is_some_and(|champion| champion.variant == *variant));
         let tags = tags(self.tenant, run);
-        let target = Target { endpoint: name, config: &config, guard, tags };
+        let may_be_replaced = self.settings.deployment.replace_endpoint;
+        let target = Target { endpoint: name, config: &config, may_be_replaced, guard, tags };
         let step = target.step(found.as_ref());
         if matches!(step, Step::Adopt | Step::Create | Step::Update) && !self.challenge().await? {
-            return wait("was just taken by another run");
+            return waits("was just taken by another run");
         }
         if matches!(step, Step::Create | Step::Update) {
             let instances = found.as_ref().and_then(Endpoint::instances);
             if !self.config().create(&self.session.sagemaker(), instances).await? {
-                return wait("waits for its new model to show");
+                return waits("waits for its new model to show");
             }
         }
         match target.advance(&self.session, found).await {
-            Ok(Moved::OnItsWay(action)) => Ok(Ok(action)),
-            Ok(Moved::Waits(what)) => wait(&what),
             // SageMaker may not see yet what it has just made.
-            Err(error) if error.is_missing() => wait("waits for its new config to show"),
-            Err(error) => Err(error.into()),
+            Err(error) if error.is_missing() => waits("waits for its new config to show"),
+            moved => Ok(moved?),
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Target<'a> {
     pub(crate) endpoint: &'a str,
     /// Name of the config that it shall serve, which exists.
     pub(crate) config: &'a str,
+    /// Whether it may be deleted and made again where SageMaker does not update it.
+    pub(crate) may_be_replaced: bool,
     /// How an update is guarded.
     pub(crate) guard: Option<DeploymentConfig>,
     /// Tags of an endpoint that is made.
@@ -28,6 +30,8 @@ pub(crate) enum Moved {
     OnItsWay(Action),
     /// Something has to end first: what, as the end of a sentence about the endpoint.
     Waits(String),
+    /// It would have to be replaced, and may not be: nothing was done.
+    NotReplaced,
 }
 
 impl Target<'_> {
@@ -62,6 +66,9 @@ impl Target<'_> {
             Step::Update => {
                 let kind = endpoint_config::kind_of(&sagemaker, self.config).await?;
                 let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
+                if replaced && !self.may_be_replaced {
+                    return Ok(Moved::NotReplaced);
+                }
                 let variants = found.map(|found| found.variants).unwrap_or_default();
                 // SageMaker changes no endpoint whose variants may scale.
                 scaling::deregister(&session.auto_scaling(), self.endpoint, &variants).await?;

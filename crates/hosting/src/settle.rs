@@ -68,8 +68,9 @@ pub async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
     // Of any status: a tenant that may not run any more is to be cleared up after.
     let tenant = app.registry.tenant(&run.tenant).await?;
     let later = |reason: String| {
-        let Waiting { reason, wait_seconds } = Waiting::after(elapsed_seconds, reason);
-        Ok(Settled::Waiting(Waiting { reason, wait_seconds: wait_seconds.min(60) }))
+        let mut waiting = Waiting::after(elapsed_seconds, reason);
+        waiting.wait_seconds = waiting.wait_seconds.min(60);
+        Ok(Settled::Waiting(waiting))
     };
     // That a job cannot be stopped keeps nothing else from being put back.
     let jobs = if failed { stop_jobs(app, &tenant, &run).await } else { Ok(Vec::new()) };
@@ -216,7 +217,8 @@ impl Scene<'_> {
         let serves = found.as_ref().is_some_and(|found| found.status == "InService");
         let tags = tags(self.tenant, &champion.run);
         // Whatever the settings say: no model that did not pass goes on serving.
-        let back = Target { endpoint: &name, config: &config, guard: None, tags };
+        let may_be_replaced = true;
+        let back = Target { endpoint: &name, config: &config, may_be_replaced, guard: None, tags };
         if let Moved::OnItsWay(Action::Adopted) = back.advance(&self.session, found).await?
             && serves
         {

@@ -12,11 +12,11 @@ use crosspilot_core::sagemaker::tags;
 use crosspilot_core::tenant::Tenant;
 
 use super::{done, open, waiting};
+use crate::Error;
 use crate::deploy::nobody_works_on;
 use crate::endpoint::{self, Endpoint, Step};
-use crate::mover::Target;
+use crate::mover::{Moved, Target};
 use crate::settle::{Scene, unscaled};
-use crate::{Error, endpoint_config};
 
 /// Moves the endpoint and then the lineup. Done again, it finds it done. A
 /// challenger that nobody works on any more is put back before.
@@ -53,31 +53,20 @@ pub(super) async fn roll_back(
     if step == Step::Adopt && found.as_ref().is_some_and(|found| found.status == "InService") {
         return Ok(done(conclude(&scene, &lineup, serving).await?));
     }
-    let gone = || {
-        no_way(format!(
-            "its endpoint config {config} is gone; train again with `crosspilot run start`"
-        ))
-    };
-    if step == Step::Update
-        && !settings.deployment.replace_endpoint
-        && let Some(found) = &found
-    {
-        let kind = match endpoint_config::kind_of(&sagemaker, &config).await {
-            Err(error) if error.is_missing() => return Err(gone()),
-            kind => kind?,
-        };
-        if found.is_replaced_for(kind) {
-            return Err(no_way(
-            "it runs on instances, that model is serverless, and SageMaker updates no endpoint so: set deployment.replace_endpoint to true if it may be gone for some minutes, then roll back again, or train again with `crosspilot run start`".to_owned(),
-            ));
-        }
-    }
+    let may_be_replaced = settings.deployment.replace_endpoint;
     let tags = tags(tenant, to);
-    let back = Target { endpoint: &name, config: &config, guard: None, tags };
+    let back = Target { endpoint: &name, config: &config, may_be_replaced, guard: None, tags };
     match back.advance(&scene.session, found).await {
-        Ok(_) => Ok(waiting(format!("endpoint {name} is moving to {config}"))),
+        Ok(Moved::OnItsWay(_) | Moved::Waits(_)) => {
+            Ok(waiting(format!("endpoint {name} is moving to {config}")))
+        }
+        Ok(Moved::NotReplaced) => Err(no_way(
+            "it runs on instances, that model is serverless, and SageMaker updates no endpoint so: set deployment.replace_endpoint to true if it may be gone for some minutes, then roll back again, or train again with `crosspilot run start`".to_owned(),
+        )),
         // The endpoint was there a moment ago.
-        Err(error) if error.is_missing() => Err(gone()),
+        Err(error) if error.is_missing() => Err(no_way(format!(
+            "its endpoint config {config} is gone; train again with `crosspilot run start`"
+        ))),
         Err(error) => Err(error.into()),
     }
 }
