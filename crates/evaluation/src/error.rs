@@ -33,14 +33,6 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
-    /// Every transform job of the run's has failed.
-    #[error(
-        "transform job {job}, the last of several, ended without scores: look at its failure reason in SageMaker"
-    )]
-    Unscorable {
-        /// The job.
-        job: String,
-    },
     /// The model was deployed, but does not answer as it should.
     #[error(
         "endpoint {endpoint} is in service but fails its first prediction: {problem}; it goes back to what served before"
@@ -85,7 +77,7 @@ impl Coded for Error {
             Error::Unfit(_) => Code::DataUnfit,
             Error::Inference(error) => error.code(),
             Error::NoFeatures { .. } => Code::RegistryBroken,
-            Error::Foreign { .. } | Error::Overtaken | Error::Unscorable { .. } => Code::Conflict,
+            Error::Foreign { .. } | Error::Overtaken => Code::Conflict,
             Error::Stopped(_) => Code::RunStopped,
             Error::Smoke { .. } => Code::PredictionInvalid,
             Error::Compose { .. } => Code::Internal,

@@ -137,12 +137,17 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
 
     let job = ScoringJob { tenant: &tenant, run, model: &request.model, place: &place };
     match job.create_or_adopt(&session.sagemaker()).await {
-        Ok(transform) => {
+        Ok(None) => {
+            let last = run.scoring_name(SCORING_ATTEMPTS);
+            Ok(unscored(&format!(
+                "transform job {last}, the last of several, ended without scores: look at its failure reason in SageMaker"
+            )))
+        }
+        Ok(Some(transform)) => {
             tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, transform, "scoring");
             Ok(Scored::Scoring { transform, rows })
         }
         Err(Error::Call(error)) => Ok(without_a_job(error, request.elapsed_seconds)?),
-        Err(error @ Error::Unscorable { .. }) => Ok(unscored(&error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -222,10 +227,10 @@ struct ScoringJob<'a> {
 
 impl ScoringJob<'_> {
     /// The job that scores this run: created, or adopted when it exists. One that
-    /// failed or was stopped is left behind, and the next one gets the next name.
-    async fn create_or_adopt(&self, sagemaker: &Client) -> Result<String, Error> {
-        let mut attempt = 1;
-        loop {
+    /// failed or was stopped is left behind, and the next one gets the next name; none
+    /// once there were so many.
+    async fn create_or_adopt(&self, sagemaker: &Client) -> Result<Option<String>, Error> {
+        for attempt in 1..=SCORING_ATTEMPTS {
             let name = self.run.scoring_name(attempt);
             let describe = async || {
                 let found = sagemaker.describe_transform_job().transform_job_name(&name);
@@ -233,7 +238,7 @@ impl ScoringJob<'_> {
             };
             let created = self.create(sagemaker, &name).await;
             let found = match ensure(created, describe, |found| self.difference(found)).await? {
-                Ensured::Created => return Ok(name),
+                Ensured::Created => return Ok(Some(name)),
                 Ensured::Adopted(found) => found,
                 Ensured::Foreign(what) => return Err(Error::Foreign { job: name, what }),
             };
@@ -241,12 +246,11 @@ impl ScoringJob<'_> {
                 found.transform_job_status(),
                 Some(TransformJobStatus::Failed | TransformJobStatus::Stopped)
             );
-            match failed {
-                false => return Ok(name),
-                true if attempt < SCORING_ATTEMPTS => attempt += 1,
-                true => return Err(Error::Unscorable { job: name }),
+            if !failed {
+                return Ok(Some(name));
             }
         }
+        Ok(None)
     }
 
     async fn create(&self, sagemaker: &Client, name: &str) -> Result<(), CallError> {

@@ -27,7 +27,7 @@ pub enum AnswerInvalid {
     },
     /// More than is read.
     #[error(
-        "the model's answers about the held-out rows are {} MB, and no more than {} MB of them are read: give it fewer held-out rows, or settings.training.hold_out a smaller share", .bytes >> 20, .most >> 20
+        "the model's answers about the held-out rows are {} MB, and no more than {} MB of them are read: give it fewer held-out rows, or training.hold_out a smaller share", .bytes >> 20, .most >> 20
     )]
     TooLarge {
         /// How many bytes they are.
