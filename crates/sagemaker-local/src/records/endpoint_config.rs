@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::records::capture_config::DataCaptureConfig;
-use crate::records::resource::Resource;
+use crate::records::resource::{Resource, as_asked};
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
 use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row};
@@ -129,13 +129,7 @@ impl Resource for EndpointConfig {
     }
 
     fn describe(&self) -> Value {
-        let mut answer = self.request.clone();
-        if let Some(answer) = answer.as_object_mut() {
-            answer.remove("Tags");
-            answer.insert("EndpointConfigArn".into(), json!(self.arn));
-            answer.insert("CreationTime".into(), json!(self.created));
-        }
-        answer
+        as_asked(&self.request, "EndpointConfigArn", &self.arn, self.created).into()
     }
 
     fn row(&self) -> Row {

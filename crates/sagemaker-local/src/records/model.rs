@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::records::resource::Resource;
+use crate::records::resource::{Resource, as_asked};
 use crate::wire::call::passed_role;
 use crate::wire::error::ApiError;
 use crate::wire::ids::now;
@@ -74,14 +74,9 @@ impl Resource for Model {
     }
 
     fn describe(&self) -> Value {
-        let mut answer = self.request.clone();
-        if let Some(answer) = answer.as_object_mut() {
-            answer.remove("Tags");
-            answer.insert("ModelArn".into(), json!(self.arn));
-            answer.insert("CreationTime".into(), json!(self.created));
-            answer.entry("EnableNetworkIsolation").or_insert(json!(false));
-        }
-        answer
+        let mut answer = as_asked(&self.request, "ModelArn", &self.arn, self.created);
+        answer.entry("EnableNetworkIsolation").or_insert(json!(false));
+        answer.into()
     }
 
     fn row(&self) -> Row {

@@ -1,7 +1,7 @@
 //! What every kind of resource says of itself, so that each is described, listed and
 //! deleted by the same code ([`crate::operations::resource`]).
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::wire::error::ApiError;
 use crate::wire::paging::{ListingSpec, Row};
@@ -31,4 +31,19 @@ pub(crate) trait Resource: Clone {
 
     /// Refuses to create one that exists already, in AWS's words.
     fn taken(name: &str, arn: &str) -> ApiError;
+}
+
+/// Describes what is shown as it was asked for, but for its tags, with its ARN and the
+/// time of its creation.
+pub(crate) fn as_asked(
+    request: &Value,
+    arn_member: &str,
+    arn: &str,
+    created: f64,
+) -> Map<String, Value> {
+    let mut answer = request.as_object().cloned().unwrap_or_default();
+    answer.remove("Tags");
+    answer.insert(arn_member.to_owned(), json!(arn));
+    answer.insert("CreationTime".to_owned(), json!(created));
+    answer
 }
