@@ -30,6 +30,7 @@ use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::{Limits, Tenant};
 use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, Onboarding, Options};
+use crosspilot_sagemaker_local::{Effect, Fault};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -127,6 +128,11 @@ pub async fn function_identity(cloud: &LocalCloud, role: &str) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(keys))
         .load()
         .await
+}
+
+/// A refusal with this code and HTTP status.
+pub fn refusal(code: &str, status: u16) -> Effect {
+    Effect::Fail { code: code.to_owned(), message: "a fault on demand".to_owned(), status }
 }
 
 /// Asks for a session of a role as nobody of ours would: with this ID or none.
@@ -304,6 +310,14 @@ impl Customer {
         let failure: Value = serde_json::from_str(ended.cause().unwrap()).unwrap();
         assert_eq!(failure["code"].as_str(), ended.error());
         failure
+    }
+
+    /// Lets the next calls of an operation go wrong that have all these texts in what they
+    /// ask.
+    pub async fn strike(&self, operation: &str, about: &[&str], times: u32, effect: Effect) {
+        let about = about.iter().map(|&text| text.to_owned()).collect();
+        let fault = Fault { operation: operation.to_owned(), about, after: 0, times, effect };
+        self.cloud.inject(fault).await.unwrap();
     }
 
     /// Starts a run by hand. Gives the ARN of its execution.

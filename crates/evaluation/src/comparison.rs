@@ -59,7 +59,8 @@ impl Answers {
 }
 
 /// Bytes of answers that are read: for each of many labels, each row has the label and
-/// its probability. With the rows themselves it stays within half of the function's memory.
+/// its probability. By arithmetic that is, with the rows themselves, within half of the
+/// function's memory.
 const MOST_ANSWERS: u64 = 200 << 20;
 
 /// Measures challenger and champion on the same rows.
@@ -212,7 +213,52 @@ async fn of_champion(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_core::registry::Registry;
+    use crosspilot_scripted::{self as aws, Scripted};
+    use serde_json::json;
+
     use super::*;
+
+    /// Compares a run whose transform job has left this.
+    async fn compared(answers: fn() -> aws::Answer) -> Result<Comparison, Error> {
+        let scripted = Scripted::new(move |call| match call.operation.as_str() {
+            "GET /registry/tenants/acme.json" => aws::Answer::json(&aws::tenant("acme")),
+            key if key.ends_with("/held-out.csv") => {
+                aws::Answer::good("plan,Churn?\npro,yes\nbasic,no\n")
+            }
+            key if key.ends_with("/rows.csv.out") => answers(),
+            _ => aws::Answer::refused_by_s3(404, "NoSuchKey"),
+        });
+        let config = scripted.config();
+        let app = App::new(config.clone(), Registry::new(&config, "registry"));
+        let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"});
+        let score = json!({"metric": "Accuracy", "value": 0.9, "smaller_is_better": false});
+        let request = serde_json::from_value(json!({"run": run, "score": score})).unwrap();
+        compare(&app, request).await
+    }
+
+    #[tokio::test]
+    async fn answers_that_cannot_be_used_leave_it_to_validation_and_say_why() {
+        let good = compared(|| aws::Answer::good("yes,0.9\nno,0.8\n")).await.unwrap();
+        assert_eq!((good.rows, good.challenger), (2, Some(1.0)), "{good:?}");
+        let few = || aws::Answer::good("yes,0.9\n");
+        let many = || {
+            let size = (MOST_ANSWERS + 1).to_string();
+            aws::Answer::good("yes,0.9\nno,0.8\n").with("content-length", &size)
+        };
+        for (answers, said) in
+            [(few as fn() -> aws::Answer, "1 predictions for 2 records"), (many, "are 200 MB")]
+        {
+            let unmeasured = compared(answers).await.unwrap();
+            assert_eq!((&unmeasured.held_out, unmeasured.challenger), (&None, None));
+            let reason = unmeasured.reason.unwrap();
+            assert!(reason.contains(said), "{reason}");
+        }
+        // What heals is tried again.
+        assert!(compared(|| aws::Answer::refused_by_s3(503, "SlowDown")).await.is_err());
+    }
 
     #[test]
     fn what_is_measured_by_is_the_objective_where_it_is_defined() {

@@ -153,7 +153,6 @@ mod tests {
     use std::io::Write as _;
 
     use crosspilot_core::aws::s3::Client;
-    use crosspilot_core::tenant::Tenant;
     use crosspilot_scripted::{Answer, Scripted};
 
     use super::*;
@@ -173,10 +172,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_document_that_is_not_ours_is_named_by_its_place_and_not_quoted() {
+        let aws = Scripted::new(|_| Answer::good("{\n\"rows\": \"Jane Roe\"}"));
+        let tenant = serde_json::from_value(crosspilot_scripted::tenant("acme")).unwrap();
+        let bucket = Bucket { s3: Client::new(&aws.config()), tenant: &tenant };
+        let read = bucket.read_json::<std::collections::BTreeMap<String, u64>>("k").await;
+        let refused = read.unwrap_err().to_string();
+        assert!(refused.contains("line 2") && !refused.contains("Jane"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn where_the_kept_row_is_gone_a_row_without_values_is_asked_about() {
         let first = async |answer: fn() -> Answer| {
             let aws = Scripted::new(move |_| answer());
-            let tenant = tenant();
+            let tenant = serde_json::from_value(crosspilot_scripted::tenant("acme")).unwrap();
             let bucket = Bucket { s3: Client::new(&aws.config()), tenant: &tenant };
             let columns = ["plan".to_owned(), "age".to_owned()];
             first_row(&bucket, "k", &columns).await
@@ -193,17 +202,6 @@ mod tests {
             assert_eq!(blank.table.into_text(), b"plan,age\n,\n");
         }
         assert!(first(|| Answer::refused_by_s3(503, "SlowDown")).await.is_err());
-    }
-
-    fn tenant() -> Tenant {
-        serde_json::from_value(serde_json::json!({
-            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
-            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
-            "status": "active",
-        }))
-        .unwrap()
     }
 
     #[test]

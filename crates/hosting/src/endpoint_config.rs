@@ -141,3 +141,40 @@ impl EndpointConfig<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crosspilot_core::error::{Code, Coded};
+    use crosspilot_scripted::{Answer, Scripted};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What comes of a config that SageMaker refuses so.
+    async fn refused(code: &'static str, message: &'static str) -> Result<bool, Error> {
+        let aws = Scripted::new(move |_| Answer::refused(400, code, message));
+        let tenant = serde_json::from_value(crosspilot_scripted::tenant("acme")).unwrap();
+        let serving = serde_json::from_value(json!({
+            "tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0", "job": "j",
+            "candidate": "c", "endpoint": "e", "variant": "v", "metric": null, "value": null,
+            "features": ["plan"], "target": "Churn?",
+        }))
+        .unwrap();
+        let config = EndpointConfig {
+            tenant: &tenant,
+            deployment: &Deployment::default(),
+            serving: &serving,
+        };
+        config.create(&Client::new(&aws.config()), None).await
+    }
+
+    #[tokio::test]
+    async fn a_model_that_does_not_show_yet_is_waited_for() {
+        let missing = "Could not find model \"crosspilot-churn-3f9a2c71b0\".";
+        assert!(!refused("ValidationException", missing).await.unwrap());
+        let wrong = refused("ValidationException", "no such instance type").await.unwrap_err();
+        assert_eq!(wrong.code(), Code::RequestInvalid);
+    }
+}

@@ -148,14 +148,7 @@ mod tests {
             "StopTransformJob" => Answer::json(&json!({})),
             other => panic!("{other}"),
         });
-        let tenant = serde_json::from_value(json!({
-            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
-            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
-            "status": "active",
-        }))
-        .unwrap();
+        let tenant = serde_json::from_value(crosspilot_scripted::tenant("acme")).unwrap();
         let sessions = Sessions::new(&aws.config());
         let session = sessions.open(&tenant, Purpose::StopJobs(&run())).await.unwrap();
         let jobs = stop(&session, &run()).await.unwrap();

@@ -162,13 +162,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_made_of_a_run_that_is_to_stop() {
         let aws = Scripted::new(|call| match call.operation.as_str() {
-            "GET /registry/tenants/acme.json" => Answer::json(&json!({
-                "tenant": "acme", "account": "222222222222", "region": "us-east-1",
-                "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-                "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-                "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
-                "status": "active", "models": {"churn": {"target": "Churn?"}},
-            })),
+            "GET /registry/tenants/acme.json" => Answer::json(&crosspilot_scripted::tenant("acme")),
             "GET /registry/runs/acme/churn/20260131-3f9a2c71b0.json" => Answer::json(&json!({
                 "tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0",
                 "execution": "e", "trigger": {"type": "manual", "time": "2026-01-31T00:00:00Z", "request_id": "r"},

@@ -159,14 +159,9 @@ mod tests {
         let scripted = Scripted::new(move |call| {
             let document = call.operation.strip_prefix("GET /registry/").unwrap_or_default();
             match document.split_once('/') {
-                Some(("tenants", file)) => aws::Answer::json(&json!({
-                    "tenant": file.strip_suffix(".json"), "account": "222222222222",
-                    "region": "us-east-1",
-                    "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-                    "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-                    "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
-                    "status": "active", "models": {"churn": {"target": "Churn?"}},
-                })),
+                Some(("tenants", file)) => {
+                    aws::Answer::json(&aws::tenant(file.strip_suffix(".json").unwrap()))
+                }
                 Some(("serving", place)) => aws::Answer::json(&json!({"champion": {
                     "tenant": place.split_once('/').unwrap().0, "model": "churn",
                     "run_id": "20260131-3f9a2c71b0", "job": "j", "candidate": "c",

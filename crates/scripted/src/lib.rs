@@ -162,3 +162,14 @@ const ASSUMED: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials>\
     <AccessKeyId>ASIATEST</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>\
     <SessionToken>token</SessionToken><Expiration>2126-01-01T00:00:00Z</Expiration>\
     </Credentials></AssumeRoleResult></AssumeRoleResponse>";
+
+/// A tenant of this id as the registry keeps it, with one model.
+pub fn tenant(id: &str) -> Value {
+    json!({
+        "tenant": id, "account": "222222222222", "region": "us-east-1",
+        "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
+        "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
+        "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
+        "status": "active", "models": {"churn": {"target": "Churn?"}},
+    })
+}

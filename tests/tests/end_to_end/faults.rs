@@ -9,7 +9,7 @@ use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_sagemaker_local::authority::Call;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
-use crosspilot_tests::{Customer, all, churn, on_local_cloud, until};
+use crosspilot_tests::{Customer, all, churn, on_local_cloud, refusal, until};
 use serde_json::Value;
 
 /// A call that handlers make: its operation, and what tells this customer's
@@ -169,10 +169,6 @@ fn registry_call(call: &Call, customer: &Customer) -> Option<String> {
     about.then(|| named(operation, folder))
 }
 
-fn fail(code: &str, status: u16) -> Effect {
-    Effect::Fail { code: code.into(), message: "a fault on demand".into(), status }
-}
-
 /// A customer whose upload has started a run, with these faults waiting for each of
 /// these calls.
 async fn struck(
@@ -259,9 +255,9 @@ fn what_heals_by_itself_does_so_without_a_trace() {
 fn heals(row: &Row) -> Vec<Effect> {
     let mut effects = vec![
         Effect::Throttle,
-        fail("InternalFailure", 500),
+        refusal("InternalFailure", 500),
         Effect::Cut,
-        fail("ExpiredTokenException", 400),
+        refusal("ExpiredTokenException", 400),
         Effect::Garbage,
     ];
     // Objects and models may answer any bytes, and whoever puts an object
@@ -302,7 +298,7 @@ fn a_refusal_ends_in_the_failure_path_and_the_redriven_run_finds_what_is_there()
             };
             let name = format!("refused-{number}");
             let (customer, execution) =
-                struck(cloud, name, vec![(row, vec![fail(code, 403)])]).await;
+                struck(cloud, name, vec![(row, vec![refusal(code, 403)])]).await;
             if row.settles() {
                 // The model serves: what could not be cleared up is a warning.
                 customer.succeeded(&execution).await;
@@ -331,7 +327,7 @@ fn a_refusal_ends_in_the_failure_path_and_the_redriven_run_finds_what_is_there()
 #[test]
 fn what_no_run_needs_ends_no_run() {
     on_local_cloud(async |cloud| {
-        let denied = vec![fail("AccessDeniedException", 403)];
+        let denied = vec![refusal("AccessDeniedException", 403)];
         // As often as a call is tried.
         let throttled = vec![Effect::Throttle; 3];
         let cases = [

@@ -11,7 +11,7 @@ use crosspilot_core::tenant::{Limits, Tenant};
 use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_operator::Stopping;
 use crosspilot_sagemaker_local::{Effect, Fault};
-use crosspilot_tests::{Customer, all, churn, on_local_cloud, onboarding, until};
+use crosspilot_tests::{Customer, all, churn, on_local_cloud, onboarding, refusal, until};
 use serde_json::{Value, json};
 
 fn sagemaker(customer: &Customer) -> Client {
@@ -231,19 +231,9 @@ fn a_run_that_does_not_show_yet_is_not_taken_for_dead() {
         customer.put("crosspilot/churn/train/data.csv", churn(3000, 1)).await;
         let training = until("it trains", async || gathering(&customer).await.training).await;
         // Whoever asks is the function: the tests see it.
-        let about = vec!["assumed-role/crosspilot-assume/".to_owned(), training.execution.clone()];
-        let fault = Fault {
-            operation: "states:DescribeExecution".into(),
-            about,
-            after: 0,
-            times: 1,
-            effect: Effect::Fail {
-                code: "ExecutionDoesNotExist".into(),
-                message: "Execution Does Not Exist".into(),
-                status: 400,
-            },
-        };
-        cloud.inject(fault).await.unwrap();
+        let about = ["assumed-role/crosspilot-assume/", training.execution.as_str()];
+        let unseen = refusal("ExecutionDoesNotExist", 400);
+        customer.strike("states:DescribeExecution", &about, 1, unseen).await;
         let second = customer.start("second").await;
         let waits = until("the second one has a place", async || {
             let Gathering { training, waiting, .. } = gathering(&customer).await;

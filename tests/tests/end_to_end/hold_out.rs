@@ -9,7 +9,7 @@ use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_sagemaker_local::{Effect, Fault};
-use crosspilot_tests::{Customer, churn, on_local_cloud};
+use crosspilot_tests::{Customer, churn, on_local_cloud, refusal};
 use serde_json::Value;
 
 async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
@@ -163,20 +163,9 @@ fn a_redriven_run_trains_on_its_copy_whatever_lies_in_the_bucket_now() {
         set(&customer, |settings| settings.train_on_upload = false).await;
         let key = "crosspilot/churn/train/data.csv";
         customer.put(key, churn(1000, 1)).await;
-        cloud
-            .inject(Fault {
-                operation: "CreateAutoMLJobV2".into(),
-                about: vec![customer.tenant.account.to_string()],
-                after: 0,
-                times: 1,
-                effect: Effect::Fail {
-                    code: "AccessDeniedException".into(),
-                    message: "not yet".into(),
-                    status: 400,
-                },
-            })
-            .await
-            .unwrap();
+        let account = customer.tenant.account.as_str();
+        let denied = refusal("AccessDeniedException", 400);
+        customer.strike("CreateAutoMLJobV2", &[account], 1, denied).await;
         let failure = customer.failed(&customer.start("first").await).await;
         assert_eq!(failure["code"], "AccessDenied", "{failure}");
         let registry = &cloud.vendor().registry;

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 
 use crosspilot_core::manage::{Action, Report};
 use crosspilot_core::verification::Verification;
-use crosspilot_sagemaker_local::{Effect, Fault};
-use crosspilot_tests::{Customer, churn, on_local_cloud, until};
+use crosspilot_tests::{Customer, churn, on_local_cloud, refusal, until};
 
 /// How often the SDK tries a call: what fails as often fails for the function, too.
 const ATTEMPTS: u32 = 3;
@@ -17,11 +16,7 @@ const OF_AN_ENDPOINT: u32 = 2;
 
 /// Lets the next calls of an operation fail that have all these texts in them.
 async fn fails(customer: &Customer, operation: &str, about: &[&str], times: u32) {
-    let effect =
-        Effect::Fail { code: "InternalFailure".into(), message: "on demand".into(), status: 500 };
-    let about = about.iter().map(|&text| text.to_owned()).collect();
-    let fault = Fault { operation: operation.to_owned(), about, after: 0, times, effect };
-    customer.cloud.inject(fault).await.unwrap();
+    customer.strike(operation, about, times, refusal("InternalFailure", 500)).await;
 }
 
 /// That all of them have struck.

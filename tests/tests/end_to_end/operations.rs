@@ -19,7 +19,7 @@ use crosspilot_local::functions;
 use crosspilot_operator::{Removal, Removed};
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
-use crosspilot_tests::{Customer, all, churn, home_of, on_local_cloud, onboarding, until};
+use crosspilot_tests::{Customer, all, churn, home_of, on_local_cloud, onboarding, refusal, until};
 use serde_json::{Value, json};
 
 use crate::turns::claim;
@@ -76,13 +76,8 @@ fn what_was_started_a_moment_ago_need_not_show_yet() {
     on_local_cloud(async |cloud| {
         let customer = Customer::new(cloud, "unseen-yet").await;
         let unseen = async |execution: &str| {
-            let effect = Effect::Fail {
-                code: "ExecutionDoesNotExist".into(),
-                message: "Execution Does Not Exist".into(),
-                status: 400,
-            };
-            let (operation, about) = ("states:DescribeExecution".into(), vec![execution.into()]);
-            cloud.inject(Fault { operation, about, after: 0, times: 2, effect }).await.unwrap();
+            let effect = refusal("ExecutionDoesNotExist", 400);
+            customer.strike("states:DescribeExecution", &[execution], 2, effect).await;
         };
         let vendor = cloud.vendor();
         let tenant = &customer.tenant.tenant;

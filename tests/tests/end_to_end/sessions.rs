@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use crosspilot_core::aws::sts::config::Credentials;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::layout;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::session::{AssumeRole, assume};
 use crosspilot_core::tenant::{Encryption, Network, Tenant};
+use crosspilot_local::LocalCloud;
 use crosspilot_local::accounts::REGION;
 use crosspilot_sagemaker_local::authority::Check;
 use crosspilot_tests::{Customer, on_local_cloud, onboarding, saas_user};
@@ -223,6 +225,17 @@ fn purposes<'a>(run: &'a RunRef, model: &'a ModelName) -> [(&'static str, Purpos
     ]
 }
 
+/// A session of a customer's role that no policy of ours narrows.
+async fn unbound(cloud: &LocalCloud, tenant: &Tenant) -> Credentials {
+    let asked = AssumeRole {
+        role: &tenant.role_arn,
+        external_id: Some(&tenant.external_id),
+        session_name: "unbound",
+        policy: None,
+    };
+    assume(&saas_user(cloud).await, &asked).await.unwrap()
+}
+
 /// A policy of a session is the vendor's own choice; what the customer's roles
 /// allow is not.
 #[test]
@@ -236,13 +249,7 @@ fn the_customers_roles_know_no_other_way_to_train_and_put_metrics_as_sagemaker_s
             let check = Check { action: action.into(), resource: resource.into(), context };
             cloud.authority().decisions(access_key_id, REGION, &[check]).await.unwrap()[0]
         };
-        let asked = AssumeRole {
-            role: &tenant.role_arn,
-            external_id: Some(&tenant.external_id),
-            session_name: "unbound",
-            policy: None,
-        };
-        let session = assume(&saas_user(cloud).await, &asked).await.unwrap();
+        let session = unbound(cloud, tenant).await;
         let job =
             format!("arn:aws:sagemaker:{REGION}:{account}:automl-job/crosspilot-own-limits-churn");
         for (action, expected) in [
@@ -290,13 +297,7 @@ fn with_subnets_given_the_customers_own_role_refuses_what_would_run_outside_of_t
         });
         let customer = Customer::with(cloud, onboarding).await;
         let tenant = &customer.tenant;
-        let asked = AssumeRole {
-            role: &tenant.role_arn,
-            external_id: Some(&tenant.external_id),
-            session_name: "unbound",
-            policy: None,
-        };
-        let session = assume(&saas_user(cloud).await, &asked).await.unwrap();
+        let session = unbound(cloud, tenant).await;
         let (own, groups) = (json!(["subnet-0123abcd", "subnet-0123abce"]), json!(["sg-0123abcd"]));
         for (action, kind) in [("CreateAutoMLJobV2", "automl-job"), ("CreateModel", "model")] {
             let name = "crosspilot-own-subnets-churn";

@@ -11,7 +11,7 @@ use crosspilot_core::session::Sessions;
 use crosspilot_core::settings::{Hosting, ModelSettings, Traffic};
 use crosspilot_local::LocalCloud;
 use crosspilot_sagemaker_local::{Effect, Fault};
-use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user, until};
+use crosspilot_tests::{Customer, churn, on_local_cloud, refusal, saas_user, until};
 use serde_json::{Value, json};
 
 use crate::deployment::Scene;
@@ -47,15 +47,7 @@ async fn train(customer: &Customer, text: String) -> String {
 
 /// Something that this customer's calls meet once.
 async fn inject(customer: &Customer, operation: &str, about: &str, code: &str, status: u16) {
-    let effect = Effect::Fail { code: code.into(), message: "on demand".into(), status };
-    let fault = Fault {
-        operation: operation.into(),
-        about: vec![about.into()],
-        after: 0,
-        times: 1,
-        effect,
-    };
-    customer.cloud.inject(fault).await.unwrap();
+    customer.strike(operation, &[about], 1, refusal(code, status)).await;
 }
 
 #[test]
