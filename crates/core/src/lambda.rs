@@ -86,8 +86,8 @@ where
     let app = App::from_env().await?;
     let handle = &handle;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
-        // On the heap: the SDK's futures are large and deeply nested.
         let tenant = tenant_of(&event.payload);
+        // On the heap: the SDK's futures are large and deeply nested.
         let handled = serde_json::from_value(event.payload)
             .map(|request| -> Boxed<Handled> { Box::pin(handle(app.clone(), request)) });
         let sessions = app.sessions.clone();
