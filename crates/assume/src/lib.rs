@@ -1,32 +1,25 @@
 //! `assume`: which tenant is this run for, does its trust still hold, is the run
 //! ours, and is it its turn? It never returns credentials: every later handler
-//! assumes the customer's role itself. Before any run, it is the door for uploads.
-//! When a run has ended, it notes how. It also answers for the state machine that
-//! proves trust: whether a tenant's holds, and what follows from a round over all
-//! of them.
+//! assumes the customer's role itself. Uploads before a run and its end after it are
+//! [`crosspilot_intake`]'s; whether a tenant's trust holds, and what follows from a
+//! round over all of them, is [`crosspilot_trust`]'s.
 
-mod door;
-mod evaluation;
-mod gather;
-mod note;
 mod request;
 
-use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::failure::Failure;
 use crosspilot_core::gathering::{Entered, Place};
-use crosspilot_core::ids::{AccountId, InvalidId, ModelName, Prefix, RegionName};
+use crosspilot_core::ids::{AccountId, RegionName};
 use crosspilot_core::lambda::App;
-use crosspilot_core::layout::{self, Upload};
-use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, Stop, model_settings};
+use crosspilot_core::registry::{self, Claim, RegistryError, RunRecord, model_settings};
 use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
 use crosspilot_core::verification::Verification;
+use crosspilot_intake::{Admission, BatchResponse, Input, Recorded};
 use crosspilot_trust::{Round, Seen};
 use serde::Serialize;
 
-pub use door::Kept;
-pub use gather::Answer;
-pub use request::{Asking, Input, Message, Note, Request, Start, UploadEvent};
+pub use request::{Asking, Note, Request, Start};
 
 /// What the state machine goes on with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,9 +28,9 @@ pub enum Response {
     /// Whether a run begins.
     Started(Started),
     /// Whether a run may train now.
-    Turn(Answer),
+    Turn(Admission),
     /// What the queue of uploads keeps.
-    Taken(Kept),
+    Taken(BatchResponse),
     /// Whether a tenant's trust holds.
     Verified(Verification),
     /// What a round of probes saw of a tenant.
@@ -94,67 +87,30 @@ pub enum Started {
     },
 }
 
-/// Why a run does not begin.
+/// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An uploaded key names a model that cannot be one. As the next, it shows the first
-    /// 200 characters of the key.
-    #[error("the uploaded key {key:?} names no model: {reason}")]
-    Key {
-        /// The key.
-        key: String,
-        /// What is wrong with its model part.
-        reason: InvalidId,
-    },
-    /// An uploaded file lies in no folder that is read.
-    #[error(
-        "nothing reads the folder of the uploaded key {key:?}: put training data into {prefix}/<model>/train/, held-out rows into {prefix}/<model>/test/, and what is neither outside {prefix}/"
-    )]
-    Misplaced {
-        /// The key.
-        key: String,
-        /// The prefix of all that the customer gives.
-        prefix: Prefix,
-    },
     /// The trigger's time cannot be read.
     #[error(transparent)]
     Time(#[from] BadTriggerTime),
-    /// Somebody wants the run to stop.
-    #[error("{} stopped the run at {}; no job was started", .0.by, .0.time)]
-    Stopped(Stop),
-    /// The registry refused or failed.
+    /// The upload starts nothing, or the run may not train.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Intake(#[from] crosspilot_intake::Error),
     /// The customer's trust does not hold, or it could not be told.
     #[error(transparent)]
     Trust(#[from] crosspilot_trust::Error),
-    /// AWS refused or failed.
+    /// The registry refused or failed.
     #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-/// Characters of an uploaded key that a message shows.
-const SHOWN: usize = 200;
-
-impl Error {
-    fn key(key: &str, reason: InvalidId) -> Self {
-        Self::Key { key: key.chars().take(SHOWN).collect(), reason }
-    }
-
-    fn misplaced(prefix: &Prefix, key: &str) -> Self {
-        let key = key.chars().take(SHOWN).collect();
-        Self::Misplaced { key, prefix: prefix.clone() }
-    }
+    Registry(#[from] RegistryError),
 }
 
 impl Coded for Error {
     fn code(&self) -> Code {
         match self {
-            Error::Key { .. } | Error::Misplaced { .. } | Error::Time(_) => Code::TriggerInvalid,
-            Error::Stopped(_) => Code::RunStopped,
-            Error::Registry(error) => error.code(),
+            Error::Time(_) => Code::TriggerInvalid,
+            Error::Intake(error) => error.code(),
             Error::Trust(error) => error.code(),
-            Error::Call(error) => error.code(),
+            Error::Registry(error) => error.code(),
         }
     }
 }
@@ -163,39 +119,22 @@ impl Coded for Error {
 pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(match request {
         Request::Start(start) => Response::Started(begin(&app, *start).await?),
-        Request::Gather(asking) => Response::Turn(gather::turn(&app, *asking).await?),
-        Request::Uploads(messages) => Response::Taken(door::uploads(&app, &messages).await),
+        Request::Gather(asking) => {
+            Response::Turn(crosspilot_intake::turn(&app, &asking.run, &asking.execution).await?)
+        }
+        Request::Uploads(messages) => {
+            Response::Taken(crosspilot_intake::take_uploads(&app, &messages).await)
+        }
         Request::Verify(tenant) => {
             Response::Verified(crosspilot_trust::verify(&app, &tenant).await?)
         }
         Request::Look(tenant) => Response::Seen(crosspilot_trust::look(&app, &tenant).await?),
         Request::Judge(seen) => Response::Judged(crosspilot_trust::conclude(&app, &seen).await?),
         Request::Note(note) => {
-            let note::Noted { run, failure } = note::note(&app, *note).await?;
+            let Note { run, input, execution, outcome } = *note;
+            let Recorded { run, failure } =
+                crosspilot_intake::record_outcome(&app, run, input, &execution, outcome).await?;
             Response::Noted { noted: run.is_some(), run, failure }
-        }
-    })
-}
-
-/// Whose run of which model an input starts; none if it is no training data.
-async fn identify(app: &App, input: Input) -> Result<Option<(Tenant, ModelName, Trigger)>, Error> {
-    Ok(match input {
-        Input::Upload(event) => {
-            let tenant = app.registry.tenant_of_bucket(event.account(), event.bucket()).await?;
-            match layout::parse_upload(&tenant.prefix, event.key()) {
-                Ok(Upload::Training(model)) => Some((tenant, model, event.trigger())),
-                Ok(Upload::Nothing) => None,
-                Ok(Upload::Misplaced) => return Err(Error::misplaced(&tenant.prefix, event.key())),
-                // Refused here only where no model of that name is set up.
-                Ok(Upload::HeldOut(model)) => {
-                    model_settings(&tenant, &model)?;
-                    None
-                }
-                Err(reason) => return Err(Error::key(event.key(), reason)),
-            }
-        }
-        Input::Named { tenant, model, trigger } => {
-            Some((app.registry.tenant(&tenant).await?, model, trigger))
         }
     })
 }
@@ -207,7 +146,8 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
         Input::Named { .. } => String::new(),
     };
     // Before all else, so that a run that may not begin gives its place back.
-    let Some((tenant, model, trigger)) = identify(app, request.input).await? else {
+    let Some((tenant, model, trigger)) = crosspilot_intake::identify(app, request.input).await?
+    else {
         return Ok(Started::Ignored { key });
     };
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger)?;
@@ -216,7 +156,7 @@ async fn begin(app: &App, request: Start) -> Result<Started, Error> {
     let own = |place: &Place| place.run == run.run_id && place.execution == request.execution;
     if let Err(error) = &begun
         && !matches!(error.code(), Code::Throttled | Code::Unavailable)
-        && let Err(error) = gather::leave(app, &run, own).await
+        && let Err(error) = crosspilot_intake::leave(app, &run, own).await
     {
         tracing::warn!(tenant = %run.tenant, model = %run.model, "its place is kept: {error}");
     }
@@ -236,7 +176,8 @@ async fn begin_run(
 
     // A run that was claimed before is a duplicate, or was handed over.
     if app.registry.find_run(run).await?.is_none()
-        && let Entered::Joins(place) = gather::enter(app, run, execution, &trigger).await?
+        && let Entered::Joins(place) =
+            crosspilot_intake::enter(app, run, execution, &trigger).await?
     {
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %place.run, "joined");
         let run = RunRef { run_id: place.run, ..run.clone() };
@@ -271,22 +212,4 @@ async fn begin_run(
         },
         Claim::Duplicate { execution } => Started::Duplicate { run: run.clone(), execution },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_message_shows_the_beginning_of_a_long_key() {
-        let key = format!("p/{}/train/a.csv", "k".repeat(900));
-        let reason = "No Name".parse::<ModelName>().unwrap_err();
-        let misplaced = Error::misplaced(&"p".parse().unwrap(), &key);
-        for error in [Error::key(&key, reason), misplaced] {
-            let message = error.to_string();
-            assert!(message.contains("p/kkk") && message.chars().count() < 500, "{message}");
-        }
-    }
 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use assume::{Asking, Input, Request, Response, Start, Started};
+use assume::{Asking, Request, Response, Start, Started};
 use check_status::Watched;
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ModelName, TenantId};
@@ -15,6 +15,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::stage::Stage;
+use crosspilot_intake::Input;
 use crosspilot_training::Phase;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

@@ -11,6 +11,7 @@ use crosspilot_core::pace::Waiting;
 use crosspilot_core::run::RunRef;
 use crosspilot_evaluation::{Concluded, Scored, Summary};
 use crosspilot_hosting::{Action, Deployed, Deployment, Registered, Settled};
+use crosspilot_intake::Admission;
 use crosspilot_training::{Best, Failure, Phase};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -97,8 +98,8 @@ fn answers(task: &str) -> Vec<Value> {
             value(Started::Ignored { key: "k".into() }),
         ],
         "Gather" => vec![
-            value(assume::Answer::Go),
-            value(assume::Answer::Waiting(Waiting {
+            value(Admission::Go),
+            value(Admission::Waiting(Waiting {
                 wait_seconds: 60,
                 reason: "uploads still come".into(),
             })),

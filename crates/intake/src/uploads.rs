@@ -28,28 +28,26 @@ use crosspilot_core::tenant::Tenant;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Error;
-use crate::evaluation;
-use crate::gather;
-use crate::request::{EndedEvent, Message, UploadEvent};
+use crate::events::{EndedEvent, Input, SqsMessage, UploadEvent};
+use crate::{Error, evaluation, executions};
 
 /// What the queue keeps, to bring it again. Source: Lambda Developer Guide,
 /// "Reporting batch item failures".
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Kept {
-    batch_item_failures: Vec<Item>,
+pub struct BatchResponse {
+    batch_item_failures: Vec<BatchItemFailure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+struct BatchItemFailure {
     item_identifier: String,
 }
 
 /// An upload that came with a message.
 struct Delivery<'a> {
-    message: &'a Message,
+    message: &'a SqsMessage,
     event: UploadEvent,
 }
 
@@ -59,9 +57,10 @@ const ATTEMPTS: u32 = 3;
 /// Executions that a run which waits is given by the death of the one before.
 const EXECUTIONS: u32 = 5;
 
-/// Lets a batch of uploads in.
-pub(crate) async fn uploads(app: &App, messages: &[Message]) -> Kept {
-    let mut kept = Kept::default();
+/// Takes a batch of uploads: each leads a run, joins one, is refused, or is given back to
+/// the queue.
+pub async fn take_uploads(app: &App, messages: &[SqsMessage]) -> BatchResponse {
+    let mut kept = BatchResponse::default();
     let mut refused = BTreeMap::<&'static str, usize>::new();
     let mut buckets = BTreeMap::<(AccountId, BucketName), Vec<Delivery<'_>>>::new();
     for message in messages {
@@ -107,7 +106,8 @@ pub(crate) async fn uploads(app: &App, messages: &[Message]) -> Kept {
 
 /// Replaces the execution of the run that waits if it is this one that ended.
 async fn replace(app: &App, ended: &EndedEvent) -> Result<(), Error> {
-    let Some((tenant, model)) = ended.of() else { return Ok(()) };
+    // One that only refused an upload worked for nobody.
+    let Some(Input::Named { tenant, model, .. }) = ended.input() else { return Ok(()) };
     let gathering = app.registry.gathering(&tenant, &model).await?;
     let Some(waiting) = gathering.waiting.filter(|own| own.place.execution == ended.execution())
     else {
@@ -121,11 +121,11 @@ async fn replace(app: &App, ended: &EndedEvent) -> Result<(), Error> {
     let starts = app
         .registry
         .change_gathering(&of.tenant, &of.model, async |gathering: &mut Gathering| {
-            gather::revive(app, &of, gathering).await
+            executions::revive(app, &of, gathering).await
         })
         .await?;
     match starts {
-        Some(waiting) => gather::start(app, &of, &waiting).await,
+        Some(waiting) => executions::start(app, &of, &waiting).await,
         None => Ok(()),
     }
 }
@@ -135,7 +135,7 @@ async fn of_tenant<'a>(
     app: &App,
     tenant: &Tenant,
     deliveries: Vec<Delivery<'a>>,
-) -> Vec<&'a Message> {
+) -> Vec<&'a SqsMessage> {
     let mut models = BTreeMap::<ModelName, Vec<Delivery<'_>>>::new();
     let mut held_out = BTreeMap::<ModelName, Vec<Delivery<'_>>>::new();
     let mut refused = Vec::new();
@@ -215,12 +215,12 @@ async fn of_model(
     let (starts, joined, known) = app
         .registry
         .change_gathering(&of.tenant, model, async |gathering: &mut Gathering| {
-            let mut starts = gather::revive(app, &of, gathering).await?;
+            let mut starts = executions::revive(app, &of, gathering).await?;
             let (mut joined, mut known) = (0, 0);
             for (uploaded, run_id, trigger) in &uploads {
                 let leader = || {
                     let run = RunRef { run_id: run_id.clone(), ..of.clone() };
-                    let execution = gather::execution(&run, 1);
+                    let execution = executions::execution(&run, 1);
                     let since = Moment::now();
                     let place = Place { run: run.run_id, execution, since };
                     Waiting { place, trigger: trigger.clone(), newest_upload: None, attempt: 1 }
@@ -229,7 +229,7 @@ async fn of_model(
                     Heard::Known => known += 1,
                     Heard::Joins => joined += 1,
                     // What became of an execution of this name is seen at once.
-                    Heard::Leads => starts = gather::revive(app, &of, gathering).await?,
+                    Heard::Leads => starts = executions::revive(app, &of, gathering).await?,
                 }
             }
             Ok::<_, Error>((starts, joined, known))
@@ -238,7 +238,7 @@ async fn of_model(
     let leads = starts.as_ref().map(|waiting| waiting.place.run.to_string());
     tracing::info!(tenant = %of.tenant, %model, leads, joined, known, "uploads");
     match starts {
-        Some(waiting) => gather::start(app, &of, &waiting).await,
+        Some(waiting) => executions::start(app, &of, &waiting).await,
         None => Ok(()),
     }
 }
@@ -250,7 +250,7 @@ async fn refuse<'a>(
     name: &str,
     why: &Error,
     deliveries: Vec<Delivery<'a>>,
-) -> Vec<&'a Message> {
+) -> Vec<&'a SqsMessage> {
     tracing::warn!(name, code = why.code().as_str(), uploads = deliveries.len(), "refused: {why}");
     let Some(first) = deliveries.first() else { return Vec::new() };
     let heals = matches!(why.code(), Code::Throttled | Code::Unavailable | Code::AccessDenied);
@@ -259,7 +259,7 @@ async fn refuse<'a>(
             SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
         let name: String = name.chars().take(50).collect();
         let name = format!("{name}-refused-{minute}");
-        gather::start_execution(app, &gather::machine(), &name, &first.message.body).await
+        executions::start_execution(app, &executions::machine(), &name, &first.message.body).await
     };
     if !heals && patiently(refused).await.is_ok() {
         return Vec::new();
@@ -302,10 +302,11 @@ fn count(refused: &BTreeMap<&'static str, usize>) {
     }
 }
 
-impl Kept {
-    fn extend<'a>(&mut self, messages: impl IntoIterator<Item = &'a Message>) {
+impl BatchResponse {
+    fn extend<'a>(&mut self, messages: impl IntoIterator<Item = &'a SqsMessage>) {
         let items = messages.into_iter();
-        let items = items.map(|message| Item { item_identifier: message.message_id.clone() });
+        let items =
+            items.map(|message| BatchItemFailure { item_identifier: message.message_id.clone() });
         self.batch_item_failures.extend(items);
     }
 }

@@ -1,4 +1,4 @@
-//! Notes in a run's record how it ended, so that it is known for longer than
+//! Records in a run's record how it ended, so that it is known for longer than
 //! Step Functions keeps its execution. A failure is read here, once, from the
 //! error as it came.
 
@@ -13,23 +13,30 @@ use crosspilot_core::registry::{Outcome, RegistryError, RunRecord, active};
 use crosspilot_core::run::{RunId, RunRef};
 use serde_json::Value;
 
-use crate::request::{Input, Note};
-use crate::{Error, gather};
+use crate::events::Input;
+use crate::trigger::identify;
+use crate::{Error, turns};
 
-/// What was noted.
+/// What was recorded of a run's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Noted {
-    /// The run in whose record it was noted: only the execution that holds a run
+pub struct Recorded {
+    /// The run in whose record it is: only the execution that holds a run
     /// can say how it ended.
-    pub(crate) run: Option<RunRef>,
+    pub run: Option<RunRef>,
     /// Why it failed, if it did.
-    pub(crate) failure: Option<Failure>,
+    pub failure: Option<Failure>,
 }
 
-/// A failure is read whether it can be noted or not. The next run of the model may
-/// train then.
-pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, Error> {
-    let Note { run, input, execution, mut outcome } = note;
+/// Records how an execution ended, in the record of the run that it worked on: `run`, or
+/// the one that follows from its `input` and that it claimed without knowing it. The next
+/// run of the model may train then. A failure is read whether it can be recorded or not.
+pub async fn record_outcome(
+    app: &App,
+    run: Option<RunRef>,
+    input: Value,
+    execution: &str,
+    mut outcome: Outcome,
+) -> Result<Recorded, Error> {
     let failure = read(&mut outcome);
     let known = run.is_some();
     let run = match run {
@@ -39,7 +46,7 @@ pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, Error> {
     if let (false, Some(failure)) = (known, &failure) {
         tell(app, input, failure).await;
     }
-    let Some(run) = run else { return Ok(Noted { run: None, failure }) };
+    let Some(run) = run else { return Ok(Recorded { run: None, failure }) };
     let write = |record: &mut RunRecord| {
         if record.execution == execution {
             record.outcome = Some(outcome.clone());
@@ -52,8 +59,8 @@ pub(crate) async fn note(app: &App, note: Note) -> Result<Noted, Error> {
         Err(error) => return Err(error.into()),
     };
     let own = |place: &Place| place.run == run.run_id && (held || place.execution == execution);
-    gather::leave(app, &run, own).await?;
-    Ok(Noted { run: held.then_some(run), failure })
+    turns::leave(app, &run, own).await?;
+    Ok(Recorded { run: held.then_some(run), failure })
 }
 
 /// Puts a code and a sentence in place of the error as it came.
@@ -89,7 +96,7 @@ async fn tell(app: &App, input: Value, failure: &Failure) {
 /// The run that an input starts, if it can start one.
 async fn begun(app: &App, input: Value) -> Option<RunRef> {
     let input = serde_json::from_value::<Input>(input).ok()?;
-    let (tenant, model, trigger) = crate::identify(app, input).await.ok()??;
+    let (tenant, model, trigger) = identify(app, input).await.ok()??;
     let run_id = RunId::derive(&tenant.tenant, &model, &trigger).ok()?;
     Some(RunRef { tenant: tenant.tenant, model, run_id })
 }

@@ -12,7 +12,8 @@ use crosspilot_core::tenant::Tenant;
 use serde_json::json;
 
 use crate::Error;
-use crate::gather;
+use crate::executions::start_execution;
+use crate::turns::quiet_seconds;
 
 /// ARN of the state machine that evaluates.
 const MACHINE_VARIABLE: &str = "EVALUATE_STATE_MACHINE";
@@ -21,10 +22,10 @@ const MACHINE_VARIABLE: &str = "EVALUATE_STATE_MACHINE";
 pub(crate) async fn start(app: &App, tenant: &Tenant, model: &ModelName) -> Result<(), Error> {
     let machine = std::env::var(MACHINE_VARIABLE).unwrap_or_default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (period, end) = period(now, gather::quiet_seconds(tenant, model)?);
+    let (period, end) = period(now, quiet_seconds(tenant, model)?);
     let name = format!("{}-{model}-{period}", tenant.tenant);
     let input = json!({"tenant": tenant.tenant, "model": model, "after": end});
-    gather::start_execution(app, &machine, &name, &input.to_string()).await
+    start_execution(app, &machine, &name, &input.to_string()).await
 }
 
 /// The quiet period that a moment lies in, and its end; seconds since 1970.
