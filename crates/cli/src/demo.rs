@@ -10,11 +10,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crosspilot_core::aws::s3::Client as S3;
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::aws::sagemaker::types::AutoMlCandidate;
-use crosspilot_core::decision::as_printed;
+use crosspilot_core::decision::Score;
 use crosspilot_core::error::{CallError, Code, Named};
 use crosspilot_core::ids::{InvalidId, ModelName};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
+use crosspilot_core::sagemaker;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_local::accounts::SAAS_ACCOUNT;
@@ -267,15 +268,15 @@ async fn look(site: &Site, tenant: &Tenant, run: &RunRef) -> Result<Seen, Failur
 }
 
 fn candidate(found: &AutoMlCandidate) -> Candidate {
-    let metric = found.final_auto_ml_job_objective_metric();
+    let Score { metric, value, .. } = sagemaker::score(found);
     let start = found.creation_time().map(|t| t.as_secs_f64());
     let end = found.end_time().map(|t| t.as_secs_f64());
     let environment = found.inference_containers().first().and_then(|c| c.environment());
     Candidate {
         name: found.candidate_name().unwrap_or_default().to_owned(),
         algorithm: environment.and_then(|e| e.get("MODEL_NAME")).cloned(),
-        metric: metric.and_then(|m| m.metric_name()).map(|n| n.as_str().to_owned()),
-        value: metric.and_then(|m| m.value()).map(as_printed),
+        metric,
+        value,
         seconds: start.zip(end).map(|(start, end)| end - start),
     }
 }

@@ -8,6 +8,7 @@ use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunId;
 use crosspilot_core::settings::SettingsInvalid;
+use crosspilot_core::stage::Stage;
 use crosspilot_local::CloudError;
 use crosspilot_local::identity::IdentityError;
 use crosspilot_local::state::StateError;
@@ -64,8 +65,8 @@ pub(crate) enum Failure {
     Output(#[from] serde_json::Error),
     #[error("tenant {tenant} is {status}: {code}: {cause}")]
     Trust { tenant: TenantId, status: &'static str, code: String, cause: String },
-    #[error("{stage}: {code}: {message}")]
-    Handler { stage: &'static str, code: String, message: String },
+    #[error(transparent)]
+    Stage(#[from] StageFailure),
     #[error(
         "tenant {0} does not let operators in: its stack is deployed with AllowVendorOperators=true, or the functions do it: `crosspilot run start {0}`. Nothing was changed; see with `crosspilot tenant verify {0}` whether it lets the functions in"
     )]
@@ -112,6 +113,15 @@ pub(crate) enum Failure {
     Clock,
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What a stage of a run that is done by hand failed of.
+#[derive(Debug, thiserror::Error)]
+#[error("{stage}: {code}: {message}")]
+pub(crate) struct StageFailure {
+    pub(crate) stage: Stage,
+    pub(crate) code: String,
+    pub(crate) message: String,
 }
 
 fn left_behind(left: &[String]) -> String {

@@ -17,13 +17,14 @@ use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::stage::Stage;
 use crosspilot_intake::Input;
 use crosspilot_training::Phase;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::args::OperateOptions;
-use crate::failure::Failure;
+use crate::failure::{Failure, StageFailure};
 use crate::{place, show};
 
 pub(crate) async fn run(
@@ -54,17 +55,16 @@ async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef,
     let begun = assume::handle(app.clone(), Request::Start(Box::new(start))).await;
     let begun = begun.map_err(|error| match error.code() {
         Code::TrustRefused => Failure::NoOperators(id),
-        _ => at(Stage::Assume)(error),
+        _ => at(Stage::Assume)(error).into(),
     });
     match begun? {
         Response::Started(Started::Run { run, max_runtime_seconds, .. }) => {
             Ok((run, f64::from(max_runtime_seconds) + 1800.0))
         }
-        other => Err(Failure::Handler {
-            stage: Stage::Assume.as_str(),
-            code: "Conflict".to_owned(),
-            message: format!("the run was not begun: {other:?}"),
-        }),
+        other => {
+            let message = format!("the run was not begun: {other:?}");
+            Err(StageFailure { stage: Stage::Assume, code: "Conflict".to_owned(), message }.into())
+        }
     }
 }
 
@@ -80,7 +80,7 @@ struct Hand {
 impl Hand {
     /// Whatever becomes of the run, it is settled and its outcome is noted, as the
     /// state machine does.
-    async fn train_and_settle(&self) -> Result<Value, Failure> {
+    async fn train_and_settle(&self) -> Result<Value, StageFailure> {
         let trained = self.train().await;
         self.steps.step("settling");
         let failed = trained.is_err();
@@ -105,7 +105,7 @@ impl Hand {
     }
 
     /// Into the run's record.
-    async fn note(&self, outcome: &Result<Value, Failure>) -> Result<(), Failure> {
+    async fn note(&self, outcome: &Result<Value, StageFailure>) -> Result<(), Failure> {
         let time = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| Failure::Clock)?;
         let outcome = match outcome {
             Ok(outcome) => Outcome::Completed {
@@ -115,26 +115,20 @@ impl Hand {
                 report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
                 warnings: strings(&outcome["warnings"]),
             },
-            Err(Failure::Handler { stage, code, message }) => Outcome::Failed {
+            Err(StageFailure { stage, code, message }) => Outcome::Failed {
                 time,
-                stage: (*stage).to_owned(),
+                stage: stage.to_string(),
                 code: code.clone(),
                 cause: message.clone(),
-            },
-            Err(other) => Outcome::Failed {
-                time,
-                stage: "operate".to_owned(),
-                code: Code::Internal.to_string(),
-                cause: other.to_string(),
             },
         };
         let (run, execution) = (Some(self.run.clone()), EXECUTION.to_owned());
         let note = assume::Note { run, input: Value::Null, execution, outcome };
         let noted = assume::handle(self.app.clone(), Request::Note(Box::new(note))).await;
-        noted.map(drop).map_err(at(Stage::Report))
+        Ok(noted.map(drop).map_err(at(Stage::Report))?)
     }
 
-    async fn train(&self) -> Result<Value, Failure> {
+    async fn train(&self) -> Result<Value, StageFailure> {
         self.steps.step("waiting for its turn");
         self.repeat(Stage::Gather, async |_| self.gather().await).await?;
         self.steps.step("starting the AutoML job");
@@ -147,7 +141,7 @@ impl Hand {
         self.deploy(&job, &registered).await
     }
 
-    async fn deploy(&self, job: &str, registered: &Value) -> Result<Value, Failure> {
+    async fn deploy(&self, job: &str, registered: &Value) -> Result<Value, StageFailure> {
         self.steps.step("scoring the held-out rows");
         let model = &registered["model"];
         let score = &registered["score"];
@@ -188,7 +182,7 @@ impl Hand {
     }
 
     /// Has the model scored, and compared with the champion.
-    async fn score(&self, model: &Value, score: &Value) -> Result<Value, Failure> {
+    async fn score(&self, model: &Value, score: &Value) -> Result<Value, StageFailure> {
         let scored = self
             .repeat(Stage::Score, async |elapsed| {
                 let request = json!({"do": "score", "model": model, "elapsed_seconds": elapsed});
@@ -204,7 +198,7 @@ impl Hand {
             .await
         {
             // The validation data decides then.
-            Err(Failure::Handler { code, message, .. }) if code == "ResourceFailed" => {
+            Err(StageFailure { code, message, .. }) if code == "ResourceFailed" => {
                 return Ok(json!({"reason": message}));
             }
             watched => watched?,
@@ -212,40 +206,43 @@ impl Hand {
         self.predict(Stage::Compare, json!({"do": "compare", "score": score})).await
     }
 
-    async fn gather(&self) -> Result<Value, Failure> {
+    async fn gather(&self) -> Result<Value, StageFailure> {
         let asking = Asking { run: self.run.clone(), execution: EXECUTION.to_owned() };
         let asked = assume::handle(self.app.clone(), Request::Gather(Box::new(asking))).await;
-        Ok(serde_json::to_value(asked.map_err(at(Stage::Gather))?)?)
+        answer(Stage::Gather, asked)
     }
 
-    async fn start_job(&self, elapsed: f64) -> Result<Value, Failure> {
-        let request = self.request(json!({"elapsed_seconds": elapsed}))?;
-        let response = start_job::handle(self.app.clone(), request).await;
-        Ok(serde_json::to_value(response.map_err(at(Stage::StartJob))?)?)
+    async fn start_job(&self, elapsed: f64) -> Result<Value, StageFailure> {
+        let request = self.request(Stage::StartJob, json!({"elapsed_seconds": elapsed}))?;
+        answer(Stage::StartJob, start_job::handle(self.app.clone(), request).await)
     }
 
-    async fn deploy_best(&self, stage: Stage, request: Value) -> Result<Value, Failure> {
-        let response = deploy_best::handle(self.app.clone(), self.request(request)?).await;
-        Ok(serde_json::to_value(response.map_err(at(stage))?)?)
+    async fn deploy_best(&self, stage: Stage, request: Value) -> Result<Value, StageFailure> {
+        let request = self.request(stage, request)?;
+        answer(stage, deploy_best::handle(self.app.clone(), request).await)
     }
 
-    async fn predict(&self, stage: Stage, request: Value) -> Result<Value, Failure> {
-        let response = predict::handle(self.app.clone(), self.request(request)?).await;
-        Ok(serde_json::to_value(response.map_err(at(stage))?)?)
+    async fn predict(&self, stage: Stage, request: Value) -> Result<Value, StageFailure> {
+        let request = self.request(stage, request)?;
+        answer(stage, predict::handle(self.app.clone(), request).await)
     }
 
-    /// A handler's own request, for this run.
-    fn request<T: DeserializeOwned>(&self, mut request: Value) -> Result<T, Failure> {
-        request["run"] = serde_json::to_value(&self.run)?;
-        Ok(serde_json::from_value(request)?)
+    /// Makes a handler's own request, for this run.
+    fn request<T: DeserializeOwned>(
+        &self,
+        stage: Stage,
+        mut request: Value,
+    ) -> Result<T, StageFailure> {
+        request["run"] = json!(self.run);
+        serde_json::from_value(request).map_err(|error| unreadable(stage, &error))
     }
 
     /// Asks a handler until it need not wait for anything any more.
     async fn repeat(
         &self,
         stage: Stage,
-        ask: impl AsyncFn(f64) -> Result<Value, Failure>,
-    ) -> Result<Value, Failure> {
+        ask: impl AsyncFn(f64) -> Result<Value, StageFailure>,
+    ) -> Result<Value, StageFailure> {
         let started = Instant::now();
         loop {
             let elapsed = started.elapsed().as_secs_f64();
@@ -257,8 +254,7 @@ impl Hand {
             if elapsed > self.limit {
                 let message = format!("it waited for {elapsed:.0} s: {reason}");
                 let code = "RunTimedOut".to_owned();
-                let stage = stage.as_str();
-                return Err(Failure::Handler { stage, code, message });
+                return Err(StageFailure { stage, code, message });
             }
             self.steps.step(&format!("waiting: {reason}"));
             let seconds = answer["wait_seconds"].as_u64().unwrap_or(5);
@@ -272,7 +268,7 @@ impl Hand {
         stage: Stage,
         what: &str,
         watched: impl Fn() -> Watched,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StageFailure> {
         let started = Instant::now();
         loop {
             let request = check_status::Request {
@@ -288,8 +284,7 @@ impl Hand {
                 (Phase::Succeeded, _) => return Ok(()),
                 (_, Some(failure)) => {
                     let (code, message) = (failure.code, failure.cause);
-                    let stage = stage.as_str();
-                    return Err(Failure::Handler { stage, code, message });
+                    return Err(StageFailure { stage, code, message });
                 }
                 _ => tokio::time::sleep(Duration::from_secs(found.wait_seconds.into())).await,
             }
@@ -306,10 +301,20 @@ fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn at<E: Coded>(stage: Stage) -> impl Fn(E) -> Failure {
-    move |error| Failure::Handler {
-        stage: stage.as_str(),
-        code: error.code().to_string(),
-        message: error.to_string(),
-    }
+/// A handler's answer as the state machine sees it.
+fn answer<T: Serialize, E: Coded>(
+    stage: Stage,
+    answered: Result<T, E>,
+) -> Result<Value, StageFailure> {
+    let answer = answered.map_err(at(stage))?;
+    serde_json::to_value(answer).map_err(|error| unreadable(stage, &error))
+}
+
+fn at<E: Coded>(stage: Stage) -> impl Fn(E) -> StageFailure {
+    move |error| StageFailure { stage, code: error.code().to_string(), message: error.to_string() }
+}
+
+/// A request or an answer that is not what the other side takes.
+fn unreadable(stage: Stage, error: &serde_json::Error) -> StageFailure {
+    StageFailure { stage, code: Code::Internal.to_string(), message: error.to_string() }
 }

@@ -29,11 +29,6 @@ pub(crate) struct Ended {
     pub(crate) seconds: Vec<(&'static str, f64)>,
 }
 
-/// The name of the stage that a state belongs to.
-fn stage(state: &str) -> Option<&'static str> {
-    Stage::of_state(state).map(Stage::as_str)
-}
-
 /// Waits for a model's first run and gives its execution: an upload is heard of
 /// within seconds, and waits for more of its kind for the model's quiet period.
 pub(crate) async fn first_run(
@@ -225,24 +220,24 @@ fn progress(events: &[HistoryEvent]) -> Option<String> {
     let now = events
         .iter()
         .filter_map(|event| event.state_entered_event_details())
-        .find_map(|entered| stage(entered.name()))?;
+        .find_map(|entered| Stage::of_state(entered.name()))?;
     let look =
         events.iter().filter_map(|event| event.state_exited_event_details()).find_map(|exited| {
-            (stage(exited.name()) == Some(now))
+            (Stage::of_state(exited.name()) == Some(now))
                 .then(|| serde_json::from_str::<Value>(exited.output().unwrap_or_default()).ok())?
         });
-    let Some(look) = look.filter(|_| now != "predict") else { return Some(now.to_owned()) };
+    let Some(look) = look.filter(|_| now != Stage::Predict) else { return Some(now.to_string()) };
     if look.get("state").and_then(Value::as_str) == Some("waiting") {
         let reason = look.get("reason").and_then(Value::as_str).unwrap_or("its turn");
         return Some(format!("{now} · waiting: {reason}"));
     }
-    let mut text = now.to_owned();
+    let mut text = now.to_string();
     let status = look.get("secondary_status").or(look.get("status")).and_then(Value::as_str);
     if let Some(status) = status {
         text.push_str(&format!(" · {status}"));
     }
     if let Some(candidates) =
-        look.get("candidates").and_then(Value::as_u64).filter(|_| now == "train")
+        look.get("candidates").and_then(Value::as_u64).filter(|_| now == Stage::Train)
     {
         let plural = if candidates == 1 { "" } else { "s" };
         text.push_str(&format!(" · {candidates} candidate{plural}"));
@@ -256,7 +251,7 @@ fn progress(events: &[HistoryEvent]) -> Option<String> {
     Some(text)
 }
 
-/// How long each stage took.
+/// Adds up how long each stage took, in the order of the stages.
 async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>, CallError> {
     let mut entered = Vec::new();
     let mut pages = client.get_execution_history().execution_arn(arn).into_paginator().send();
@@ -264,17 +259,16 @@ async fn seconds(client: &Client, arn: &str) -> Result<Vec<(&'static str, f64)>,
         let page = page.named("states:GetExecutionHistory", arn)?;
         entered.extend(page.events().iter().filter_map(|event| {
             let name = event.state_entered_event_details()?.name();
-            Some((stage(name), event.timestamp().as_secs_f64()))
+            Some((Stage::of_state(name), event.timestamp().as_secs_f64()))
         }));
     }
-    let mut total = BTreeMap::<&str, f64>::new();
+    let mut total = BTreeMap::<Stage, f64>::new();
     for pair in entered.windows(2) {
         if let [(Some(stage), from), (_, to)] = pair {
-            *total.entry(stage).or_default() += to - from;
+            *total.entry(*stage).or_default() += to - from;
         }
     }
-    let order = ["assume", "gather", "start-job", "train", "score", "deploy", "predict", "settle"];
-    Ok(order.into_iter().filter_map(|stage| Some((stage, *total.get(stage)?))).collect())
+    Ok(total.into_iter().map(|(stage, seconds)| (stage.as_str(), seconds)).collect())
 }
 
 #[cfg(test)]

@@ -128,23 +128,3 @@ impl Decision {
         self.verdict == Verdict::Deploy
     }
 }
-
-/// A number of SageMaker's as it prints it: 0.9, where the single precision that it
-/// comes in says 0.8999999762.
-pub fn as_printed(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_is_what_is_printed_of_it() {
-        for (value, printed) in [(0.9, 0.9), (0.7, 0.7), (1e-7, 1e-7), (16_777_216.0, 16_777_216.0)]
-        {
-            assert_eq!(as_printed(value), printed);
-        }
-        assert!(as_printed(f32::NAN).is_nan() && as_printed(f32::INFINITY).is_infinite());
-    }
-}

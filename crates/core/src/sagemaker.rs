@@ -1,8 +1,11 @@
 //! What SageMaker says and how it says it, in one place: that something is missing, is
-//! there already, is busy, or is more than the account may have.
+//! there already, is busy, or is more than the account may have; and what a candidate is
+//! worth.
 
-use aws_sdk_sagemaker::types::Tag;
+use aws_sdk_sagemaker::types::{AutoMlCandidate, AutoMlJobObjectiveType, Tag};
+use crosspilot_metrics::Direction;
 
+use crate::decision::Score;
 use crate::error::{CallError, Code, Coded};
 use crate::run::RunRef;
 use crate::tenant::Tenant;
@@ -50,6 +53,26 @@ pub fn found<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
     }
 }
 
+/// Reads a candidate's objective metric on its validation data.
+pub fn score(candidate: &AutoMlCandidate) -> Score {
+    let objective = candidate.final_auto_ml_job_objective_metric();
+    let metric = objective.and_then(|o| o.metric_name()).map(|name| name.as_str().to_owned());
+    let value = objective.and_then(|o| o.value()).map(as_printed);
+    let smaller_is_better = match objective.and_then(|o| o.r#type()) {
+        Some(AutoMlJobObjectiveType::Minimize) => true,
+        Some(AutoMlJobObjectiveType::Maximize) => false,
+        // The type may be missing.
+        _ => metric.as_deref().map(Direction::of_metric) == Some(Direction::Minimize),
+    };
+    Score { metric, value: value.filter(|value| value.is_finite()), smaller_is_better }
+}
+
+/// A number of SageMaker's as it prints it: 0.9, where the single precision that it
+/// comes in says 0.8999999762.
+fn as_printed(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
 /// What is there under a name that follows from its run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ensured<D> {
@@ -88,7 +111,38 @@ pub async fn ensure<T, D>(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use aws_sdk_sagemaker::types::{AutoMlMetricEnum, FinalAutoMlJobObjectiveMetric};
+
     use super::*;
+
+    #[test]
+    fn a_number_is_what_is_printed_of_it() {
+        for (value, printed) in [(0.9, 0.9), (0.7, 0.7), (1e-7, 1e-7), (16_777_216.0, 16_777_216.0)]
+        {
+            assert_eq!(as_printed(value), printed);
+        }
+        assert!(as_printed(f32::NAN).is_nan() && as_printed(f32::INFINITY).is_infinite());
+    }
+
+    #[test]
+    fn a_candidates_score_is_the_number_that_sagemaker_prints() {
+        let scored = |name, kind: Option<AutoMlJobObjectiveType>, value: f32| {
+            let metric = FinalAutoMlJobObjectiveMetric::builder()
+                .metric_name(AutoMlMetricEnum::from(name))
+                .set_type(kind)
+                .value(value)
+                .build();
+            score(&AutoMlCandidate::builder().final_auto_ml_job_objective_metric(metric).build())
+        };
+        let f1 = Score { metric: Some("F1".into()), value: Some(0.9), smaller_is_better: false };
+        assert_eq!(scored("F1", None, 0.9), f1);
+        assert_eq!(scored("F1", None, f32::NAN), Score { value: None, ..f1 });
+        // The type decides; without one, the name does.
+        assert!(scored("odd", Some(AutoMlJobObjectiveType::Minimize), 1.0).smaller_is_better);
+        assert!(!scored("MSE", Some(AutoMlJobObjectiveType::Maximize), 1.0).smaller_is_better);
+        assert!(scored("validation:mae", None, 1.0).smaller_is_better);
+        assert_eq!(score(&AutoMlCandidate::builder().build()), Score::default());
+    }
 
     fn refused(aws_code: &str, message: &str) -> CallError {
         let code = match aws_code {

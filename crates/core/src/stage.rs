@@ -1,9 +1,10 @@
-//! The stages of a run: one vocabulary for the state machine, the failure of a run, its
-//! events and records, and the command line.
+//! The stages of a run, and what the other state machines do: one vocabulary for the
+//! state machines, failures, events and records, and the command line.
 
 use std::fmt;
 
-/// Where a run is, or failed.
+/// Where a run, or something else that a state machine does, is or failed; a run comes to
+/// its stages in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Which tenant it is for, and whether its trust holds.
@@ -28,6 +29,12 @@ pub enum Stage {
     Settle,
     /// The end is noted and told.
     Report,
+    /// Of no run: the champion is measured on held-out rows that came.
+    Evaluate,
+    /// Of no run: operators act on a model, or a round settles and measures.
+    Manage,
+    /// Of no run: trust is proven.
+    Verify,
 }
 
 impl Stage {
@@ -45,6 +52,9 @@ impl Stage {
             Stage::Predict => "predict",
             Stage::Settle => "settle",
             Stage::Report => "report",
+            Stage::Evaluate => "evaluate",
+            Stage::Manage => "manage",
+            Stage::Verify => "verify",
         }
     }
 

@@ -17,6 +17,7 @@ use crosspilot_core::registry::{EvaluationId, Measured, Serving, Trend, model_se
 use crosspilot_core::run::RunId;
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{ModelSettings, Problem};
+use crosspilot_core::stage::Stage;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_inference::{Calls, Unfit};
 use crosspilot_metrics::Direction;
@@ -105,7 +106,8 @@ pub async fn evaluate(app: &App, request: EvaluateRequest) -> Result<Evaluated, 
     match job.measure(&bucket, &file).await {
         Err(Error::Unfit(unfit)) => {
             let code = crosspilot_core::error::Code::DataUnfit.as_str().to_owned();
-            let failure = Failure { stage: "evaluate".into(), code, cause: unfit.to_string() };
+            let failure =
+                Failure { stage: Stage::Evaluate.to_string(), code, cause: unfit.to_string() };
             failure_page::of_evaluation(&bucket, &model, &bucket.uri(&file.key), &failure).await?;
             Err(Error::Unfit(unfit))
         }

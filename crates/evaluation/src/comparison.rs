@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::data::{self, Source};
-use crate::evaluation::{Evaluation, metric_named};
+use crate::evaluation::Evaluation;
 use crate::scoring::Place;
 
 /// Whose answers to compare.
@@ -152,7 +152,7 @@ pub(crate) fn metric(evaluation: &Evaluation, score: &Score) -> Result<Metric, S
         let found = usual.into_iter().find(|metric| evaluation.get(*metric).is_some());
         return found.ok_or_else(|| "no metric is defined on the held-out rows".to_owned());
     };
-    let Some(metric) = metric_named(name) else {
+    let Some(metric) = Metric::named(name) else {
         return Err(format!("the objective {name} cannot be measured on the held-out rows"));
     };
     match evaluation.get(metric) {

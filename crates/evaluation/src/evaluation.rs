@@ -272,20 +272,6 @@ fn regression(
     Ok(Regression { report, unlabelled, truth, predicted })
 }
 
-/// The metric behind a name as SageMaker gives it, which may be one of its
-/// list, in any spelling, or an algorithm's own.
-pub(crate) fn metric_named(name: &str) -> Option<Metric> {
-    let plain = |name: &str| -> String {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let name = plain(name.rsplit(':').next().unwrap_or(name));
-    match name.as_str() {
-        "f1binary" | "binaryfbeta" => Some(Metric::F1),
-        "multiclassfbeta" => Some(Metric::F1Macro),
-        _ => Metric::ALL.iter().copied().find(|metric| plain(metric.as_str()) == name),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -403,13 +389,5 @@ mod tests {
             Ok(None)
         );
         assert_eq!(Evaluation::new(&[""], &[label("True.", 0.9)]), Ok(None));
-    }
-
-    #[test]
-    fn metrics_are_found_behind_their_many_names() {
-        assert_eq!(metric_named("validation:f1_binary"), Some(Metric::F1));
-        assert_eq!(metric_named("F1macro"), Some(Metric::F1Macro));
-        assert_eq!(metric_named("validation:rmse"), Some(Metric::Rmse));
-        assert_eq!(metric_named("validation:odd"), None);
     }
 }

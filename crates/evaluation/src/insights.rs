@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, AutoMlSortOrder, CandidateSortBy};
 use crosspilot_core::bucket::Bucket;
-use crosspilot_core::decision::as_printed;
 use crosspilot_core::error::{CallError, Coded, Named};
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
+use crosspilot_core::sagemaker;
 use crosspilot_core::session::CustomerSession;
 use serde_json::Value;
 
@@ -139,8 +139,7 @@ impl Reading<'_> {
 
 /// A candidate's name and its value of the objective, if it has one.
 fn objective(candidate: &AutoMlCandidate) -> Option<(String, f64)> {
-    let value = as_printed(candidate.final_auto_ml_job_objective_metric()?.value()?);
-    value.is_finite().then(|| Some((candidate.candidate_name()?.to_owned(), value)))?
+    Some((candidate.candidate_name()?.to_owned(), sagemaker::score(candidate).value?))
 }
 
 /// Each column's share in the answers, over all labels. Source: SageMaker Developer

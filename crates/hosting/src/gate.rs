@@ -1,31 +1,11 @@
 //! Champion or challenger?
 
-use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, AutoMlJobObjectiveType};
 use crosspilot_core::decision::{
-    Basis, Comparison, Decision, FEWEST_ROWS, Figures, Score, Verdict, as_printed,
+    Basis, Comparison, Decision, FEWEST_ROWS, Figures, Score, Verdict,
 };
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::Gate;
-
-pub(crate) fn score(candidate: &AutoMlCandidate) -> Score {
-    let metric = candidate.final_auto_ml_job_objective_metric();
-    let name = metric.and_then(|m| m.metric_name()).map(|name| name.as_str().to_owned());
-    let declared = metric.and_then(|m| m.r#type());
-    let smaller_is_better = match declared {
-        Some(AutoMlJobObjectiveType::Minimize) => true,
-        Some(AutoMlJobObjectiveType::Maximize) => false,
-        // The type may be missing; errors are what one minimises.
-        _ => name.as_deref().is_some_and(is_error_metric),
-    };
-    let value = metric.and_then(|m| m.value()).map(as_printed).filter(|value| value.is_finite());
-    Score { metric: name, value, smaller_is_better }
-}
-
-fn is_error_metric(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["mse", "mae", "loss", "error"].iter().any(|part| name.contains(part))
-}
 
 /// All that is known about a challenger and the champion.
 #[derive(Debug, Clone, Copy)]

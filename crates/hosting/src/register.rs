@@ -9,13 +9,13 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::model_settings;
 use crosspilot_core::run::RunRef;
-use crosspilot_core::sagemaker::{Ensured, ensure, tags};
+use crosspilot_core::sagemaker::{self, Ensured, ensure, tags};
 use crosspilot_core::settings::{Deployment, Hosting};
 use crosspilot_core::tenant::{Network, Tenant};
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::response_keys::{self, Container, RESPONSE_KEYS, shake_hands};
-use crate::{Error, gate};
 
 /// Which run's job to make a model of.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,7 +72,7 @@ pub async fn register(app: &App, request: Register) -> Result<Registered, Error>
     let containers = shake_hands(containers, &RESPONSE_KEYS);
     create_or_adopt(&sagemaker, &tenant, &run, &containers).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, candidate, "registered");
-    Ok(Registered { candidate, score: gate::score(best), model: run.deployment_name() })
+    Ok(Registered { candidate, score: sagemaker::score(best), model: run.deployment_name() })
 }
 
 /// What keeps a serverless endpoint from serving this, and what to change

@@ -10,5 +10,5 @@ mod table;
 
 pub use endpoint::{Calls, Endpoint};
 pub use error::Error;
-pub use output::{Answer, AnswerInvalid, Kind, Prediction, kind, predictions};
+pub use output::{Answer, AnswerInvalid, Prediction, kind, predictions};
 pub use table::{Table, Unfit, csv_parts, csv_text, csv_text_of};

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crosspilot_metrics::ProblemType;
+use crosspilot_core::settings::ModelSettings;
+use crosspilot_metrics::PredictionKind;
 use csv::StringRecord;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -146,44 +147,6 @@ impl Serialize for ByLabel<'_> {
     }
 }
 
-/// Whether a model answers labels or numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Labels, with a probability each.
-    Labels,
-    /// Numbers.
-    Numbers,
-}
-
-impl Kind {
-    /// What the model's settings and its objective metric tell. The labels `0`
-    /// and `1` look like numbers, so the answer alone cannot always tell.
-    pub fn expected(problem_type: Option<&str>, metric: Option<&str>) -> Option<Self> {
-        if let Some(problem) = problem_type.and_then(|name| name.parse::<ProblemType>().ok()) {
-            return Some(if problem.is_classification() { Kind::Labels } else { Kind::Numbers });
-        }
-        // Real names fall outside SageMaker's list: `validation:f1_binary`.
-        let metric = metric?.to_ascii_lowercase();
-        let names = |parts: &[&str]| parts.iter().any(|part| metric.contains(part));
-        if names(&["mse", "mae", "r2"]) {
-            Some(Kind::Numbers)
-        } else if names(&[
-            "f1",
-            "f_beta",
-            "accuracy",
-            "auc",
-            "precision",
-            "recall",
-            "logloss",
-            "cross_entropy",
-        ]) {
-            Some(Kind::Labels)
-        } else {
-            None
-        }
-    }
-}
-
 /// What an endpoint or a transform job answered to so many records, as text: the
 /// lines of many labels take several times the room.
 #[derive(Debug, Clone)]
@@ -235,26 +198,26 @@ impl Answer {
 /// Reads all answers of one model as the same kind of prediction.
 pub fn predictions(
     answers: &[Answer],
-    expected: Option<Kind>,
+    expected: Option<PredictionKind>,
 ) -> Result<Vec<Prediction>, AnswerInvalid> {
     let lines = || answers.iter().flat_map(Answer::lines).enumerate();
     let all = |is: &dyn Fn(&StringRecord) -> bool| {
         lines().all(|(_, line)| line.is_ok_and(|line| is(&line)))
     };
     let kind = match expected {
-        _ if !all(&|line| line.len() == 1) => Kind::Labels,
+        _ if !all(&|line| line.len() == 1) => PredictionKind::Labels,
         Some(kind) => kind,
-        None if all(&|line| number(&line[0]).is_some()) => Kind::Numbers,
-        None => Kind::Labels,
+        None if all(&|line| number(&line[0]).is_some()) => PredictionKind::Numbers,
+        None => PredictionKind::Labels,
     };
     let mut names = Names::default();
     let mut predictions = Vec::with_capacity(answers.iter().map(|answer| answer.records).sum());
     for (index, line) in lines() {
         let read = line.and_then(|line| match kind {
-            Kind::Numbers => number(&line[0])
+            PredictionKind::Numbers => number(&line[0])
                 .map(Prediction::Value)
                 .ok_or_else(|| "a text where a number should be".to_owned()),
-            Kind::Labels => label(&line, &mut names),
+            PredictionKind::Labels => label(&line, &mut names),
         });
         let invalid = |problem| AnswerInvalid::Line { line: index + 1, problem };
         predictions.push(read.map_err(invalid)?);
@@ -331,27 +294,27 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Whether a model answers labels or numbers, as far as its settings and its
-/// metric tell.
-pub fn kind(
-    settings: &crosspilot_core::settings::ModelSettings,
-    metric: Option<&str>,
-) -> Option<Kind> {
-    let problem = settings.objective.as_ref().map(|objective| objective.problem_type.as_str());
-    Kind::expected(problem, metric)
+/// Tells whether a model answers labels or numbers, as far as its settings and its
+/// objective metric do. The labels `0` and `1` look like numbers, so the answer alone
+/// cannot always tell.
+pub fn kind(settings: &ModelSettings, metric: Option<&str>) -> Option<PredictionKind> {
+    let problem = settings.objective.as_ref().and_then(|o| o.problem_type.parse().ok());
+    problem.map(PredictionKind::of_problem).or_else(|| PredictionKind::of_metric(metric?))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
 
     fn read(
         body: &str,
         records: usize,
-        expected: Option<Kind>,
+        expected: Option<PredictionKind>,
     ) -> Result<Vec<Prediction>, AnswerInvalid> {
         predictions(&[Answer::new(body.as_bytes().to_vec(), records)?], expected)
     }
@@ -380,7 +343,7 @@ mod tests {
 
     #[test]
     fn numbers_may_stand_side_by_side() {
-        let numbers = |body: &str, records| read(body, records, Some(Kind::Numbers));
+        let numbers = |body: &str, records| read(body, records, Some(PredictionKind::Numbers));
         let two = vec![Prediction::Value(1.5), Prediction::Value(-2.0)];
         assert_eq!(numbers("1.5,-2.0", 2).unwrap(), two);
         assert_eq!(numbers("1.5\n-2.0\n", 2).unwrap(), two);
@@ -400,17 +363,24 @@ mod tests {
     fn numbers_are_values_unless_the_model_is_known_to_answer_labels() {
         let values = [Prediction::Value(123.4), Prediction::Value(-5e-7)];
         assert_eq!(read("123.4\n-5e-7", 2, None).unwrap(), values);
-        let labels = read("1\n0\n", 2, Some(Kind::Labels)).unwrap();
+        let labels = read("1\n0\n", 2, Some(PredictionKind::Labels)).unwrap();
         assert!(matches!(&labels[0], Prediction::Label { label, .. } if label == "1"));
-        assert!(read("1\nNaN\n", 2, Some(Kind::Numbers)).is_err());
+        assert!(read("1\nNaN\n", 2, Some(PredictionKind::Numbers)).is_err());
     }
 
     #[test]
     fn settings_come_before_the_metric_in_telling_the_kind() {
-        assert_eq!(Kind::expected(None, Some("validation:f1_binary")), Some(Kind::Labels));
-        assert_eq!(Kind::expected(None, Some("validation:rmse")), Some(Kind::Numbers));
-        assert_eq!(Kind::expected(Some("Regression"), Some("odd")), Some(Kind::Numbers));
-        assert_eq!(Kind::expected(None, Some("odd")), None);
+        let settings = |objective: Option<_>| -> ModelSettings {
+            serde_json::from_value(json!({"target": "y", "objective": objective})).unwrap()
+        };
+        let unset = settings(None);
+        let regression = settings(Some(json!({"problem_type": "Regression", "metric": "MSE"})));
+        let told = |metric| kind(&unset, metric);
+        assert_eq!(told(Some("validation:f1_binary")), Some(PredictionKind::Labels));
+        assert_eq!(told(Some("validation:rmse")), Some(PredictionKind::Numbers));
+        assert_eq!(kind(&regression, Some("odd")), Some(PredictionKind::Numbers));
+        assert_eq!(kind(&regression, Some("F1")), Some(PredictionKind::Numbers));
+        assert_eq!((told(Some("odd")), told(None)), (None, None));
     }
 
     #[test]
@@ -446,7 +416,7 @@ mod tests {
         let labels: Vec<String> =
             predictions(&parts, None).unwrap().iter().map(|p| p.label().to_owned()).collect();
         assert_eq!(labels, ["1", "2", "maybe"]);
-        let error = predictions(&parts, Some(Kind::Numbers)).unwrap_err();
+        let error = predictions(&parts, Some(PredictionKind::Numbers)).unwrap_err();
         assert!(error.to_string().starts_with("prediction 3 of"), "{error}");
     }
 
@@ -468,7 +438,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200), records in 0_usize..5) {
-            for kind in [None, Some(Kind::Labels), Some(Kind::Numbers)] {
+            for kind in [None, Some(PredictionKind::Labels), Some(PredictionKind::Numbers)] {
                 let _ = Answer::new(body.clone(), records).and_then(|answer| predictions(&[answer], kind));
             }
         }

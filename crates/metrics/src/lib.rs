@@ -22,10 +22,12 @@ mod classification;
 mod curves;
 mod error;
 mod metric;
+mod names;
 mod regression;
 
 pub use classification::{ClassReport, ClassificationReport, ProbabilityTable};
 pub use curves::{CalibrationBin, LiftBin, RocPoint, auc, calibration, lift, roc_curve};
 pub use error::MetricsError;
 pub use metric::{Direction, Metric, ProblemType, UnknownName};
+pub use names::PredictionKind;
 pub use regression::RegressionReport;

@@ -10,6 +10,7 @@ use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::execution;
 use crosspilot_core::failure::Failure;
 use crosspilot_core::ids::TenantId;
+use crosspilot_core::stage::Stage;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::verification::Verification;
 
@@ -41,7 +42,7 @@ impl Vendor {
                         // The state machine hands on an error as it came.
                         Some(Verification::Unproven { tenant, code, cause }) => {
                             let Failure { code, cause, .. } =
-                                Failure::read("verify", &code, &cause);
+                                Failure::read(Stage::Verify.as_str(), &code, &cause);
                             Ok(Verification::Unproven { tenant, code, cause })
                         }
                         Some(verdict) => Ok(verdict),

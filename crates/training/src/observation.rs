@@ -6,8 +6,9 @@ use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::Describ
 use crosspilot_core::aws::sagemaker::operation::describe_endpoint::DescribeEndpointOutput;
 use crosspilot_core::aws::sagemaker::operation::describe_transform_job::DescribeTransformJobOutput;
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, EndpointStatus};
-use crosspilot_core::decision::as_printed;
+use crosspilot_core::decision::Score;
 use crosspilot_core::error::Code;
+use crosspilot_core::sagemaker;
 use crosspilot_core::said::Said;
 use serde::Serialize;
 
@@ -196,12 +197,8 @@ fn shown(status: Option<&impl Display>) -> String {
 }
 
 fn best_of(candidate: &AutoMlCandidate) -> Best {
-    let metric = candidate.final_auto_ml_job_objective_metric();
-    Best {
-        name: candidate.candidate_name().unwrap_or_default().to_owned(),
-        metric: metric.and_then(|m| m.metric_name()).map(|name| name.as_str().to_owned()),
-        value: metric.and_then(|m| m.value()).map(as_printed).filter(|value| value.is_finite()),
-    }
+    let Score { metric, value, .. } = sagemaker::score(candidate);
+    Best { name: candidate.candidate_name().unwrap_or_default().to_owned(), metric, value }
 }
 
 #[cfg(test)]

@@ -304,6 +304,34 @@ fn a_failure_is_named_by_the_stage_of_its_state_as_everywhere() {
 }
 
 #[test]
+fn what_is_no_run_fails_at_the_stage_of_its_machine() {
+    fn stages<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("failure").and_then(|failure| failure.get("stage")));
+                fields.values().for_each(|field| stages(field, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| stages(item, found)),
+            _ => {}
+        }
+    }
+    // `verify` hands an error on as it came: who reads it names the stage.
+    for (name, stage, routes) in [
+        ("evaluate", Stage::Evaluate, 1),
+        ("manage", Stage::Manage, 3),
+        ("verify", Stage::Verify, 0),
+    ] {
+        let (_, text) = DEFINITIONS.iter().find(|(machine, _)| *machine == name).unwrap();
+        let machine: Value = serde_json::from_str(text).unwrap();
+        let mut found = Vec::new();
+        stages(&machine, &mut found);
+        // What is told of a failure on the bus is what a catcher assigned.
+        found.retain(|told| *told != "{% $failure.stage %}");
+        assert_eq!(found, vec![&Value::from(stage.as_str()); routes], "{name}");
+    }
+}
+
+#[test]
 fn the_local_cloud_tells_a_dead_function_as_aws_does() {
     python("../crates/local/emulator/failures_test.py", "");
 }

@@ -3,13 +3,13 @@
 use crosspilot_core::decision::{Basis, Comparison, Decision, Verdict};
 use crosspilot_core::registry::Measured;
 use crosspilot_inference::Prediction;
-use crosspilot_metrics::{calibration, roc_curve};
+use crosspilot_metrics::{Metric, calibration, roc_curve};
 use crosspilot_table::is_missing;
 
 use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
 use super::words::{held_up, shown};
 use super::{Report, chart};
-use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
+use crate::evaluation::{Classification, Evaluation, Regression};
 use crate::request::Warned;
 
 /// Labels in the confusion matrix: more do not fit a page.
@@ -252,7 +252,7 @@ pub(super) fn decision(decision: &Decision, comparison: &Comparison) -> String {
         facts.push(("Not on the held-out rows", sentence(note)));
     }
     if let Some(figures) = &decision.figures {
-        let named = metric_named(&figures.metric);
+        let named = Metric::named(&figures.metric);
         let show = |value: f64| named.map_or_else(|| figure(value), |metric| shown(metric, value));
         let rows = match figures.basis {
             Basis::HeldOut => {
@@ -280,7 +280,7 @@ pub(super) fn decision(decision: &Decision, comparison: &Comparison) -> String {
 /// What the model was worth on held-out rows as they came, the newest last.
 pub(super) fn trend(trend: &[&Measured], minimum: Option<f64>) -> String {
     let row = |measured: &&Measured| {
-        let named = measured.metric.as_deref().and_then(metric_named);
+        let named = measured.metric.as_deref().and_then(Metric::named);
         let show = |value: f64| named.map_or_else(|| figure(value), |metric| shown(metric, value));
         let below = measured.is_below(minimum);
         let value = match (measured.value, &measured.reason) {
@@ -330,7 +330,7 @@ pub(super) fn about(report: &Report<'_>) -> String {
             "Chosen by",
             format!("{} {} on the validation data", text(name), figure(value)),
         ));
-        let metric = metric_named(name);
+        let metric = Metric::named(name);
         if let Some((metric, held_out)) = metric.and_then(|m| Some((m, report.evaluation?.get(m)?)))
         {
             let verdict = held_up(metric, value, held_out);

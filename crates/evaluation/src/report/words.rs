@@ -5,7 +5,7 @@ use crosspilot_metrics::{Direction, Metric};
 
 use super::html::{Tile, count, figure, percent, quoted, sentence};
 use super::{Occasion, Report};
-use crate::evaluation::{Classification, Evaluation, Regression, metric_named};
+use crate::evaluation::{Classification, Evaluation, Regression};
 
 /// Fewer held-out rows than this, and every figure is a rough one.
 const FEW_ROWS: u64 = 100;
@@ -66,7 +66,7 @@ fn evaluated(report: &Report<'_>) -> Words {
 /// decides.
 fn no_better(report: &Report<'_>, words: Words) -> Words {
     let comparison = report.comparison;
-    let named = comparison.metric.as_deref().and_then(metric_named);
+    let named = comparison.metric.as_deref().and_then(Metric::named);
     let figures = named.zip(comparison.challenger).zip(comparison.baseline);
     let Some(((metric, value), baseline)) = figures else { return words };
     if metric.improvement(baseline, value) > 0.0 {
@@ -172,7 +172,7 @@ fn unevaluated(report: &Report<'_>) -> Words {
 /// The figures, the one that the model was chosen by first.
 pub(super) fn tiles(report: &Report<'_>, evaluation: &Evaluation) -> Vec<Tile> {
     let score = report.model.score;
-    let objective = score.metric.as_deref().and_then(metric_named);
+    let objective = score.metric.as_deref().and_then(Metric::named);
     let mut metrics: Vec<Metric> = match evaluation {
         Evaluation::Classification(c) if c.report.positive.is_some() => vec![
             Metric::Accuracy,
