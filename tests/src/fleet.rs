@@ -11,10 +11,9 @@ use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::aws::{cloudformation, s3, sfn};
 use crosspilot_local::LocalCloud;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinSet;
 
 use crate::{cloudwatch, until};
 

@@ -16,7 +16,6 @@ use crate::args::ProveOptions;
 use crate::failure::Failure;
 use crate::show::Steps;
 use crate::{cost, local, show};
-
 use doubts::{DOUBTS, Doubt, Findings, Verdict};
 use site::Ground;
 

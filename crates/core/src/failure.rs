@@ -109,9 +109,10 @@ fn beginning(cut: &str) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     fn read(error: &str, cause: &str) -> (String, String) {
         let failure = Failure::read("train", error, cause);

@@ -338,8 +338,9 @@ impl fmt::Debug for RoleArn {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn tenant_ids_are_short_lowercase_slugs() {

@@ -205,8 +205,9 @@ pub fn parse_upload(prefix: &Prefix, key: &str) -> Result<Upload, InvalidId> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn leftovers_are_known_by_any_part_of_their_path() {

@@ -220,8 +220,9 @@ impl EndpointStock {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn an_ask_reads_as_the_state_machine_composes_it() {

@@ -264,8 +264,9 @@ pub fn endpoint_name(tenant: &TenantId, model: &ModelName) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn upload(key: &str, version: &str, time: &str) -> Trigger {
         Trigger::Upload {

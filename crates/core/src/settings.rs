@@ -411,8 +411,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn only_what_differs_from_the_defaults_is_written() {

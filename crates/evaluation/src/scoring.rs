@@ -321,9 +321,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crosspilot_core::error::{Code, Coded};
+    use crosspilot_inference::csv_text;
 
     use super::*;
-    use crosspilot_inference::csv_text;
 
     fn refused(aws_code: &str, message: &str) -> CallError {
         let operation = "sagemaker:CreateTransformJob";

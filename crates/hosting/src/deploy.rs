@@ -332,8 +332,9 @@ impl Plan<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use crosspilot_core::settings::Traffic;
+
+    use super::*;
 
     fn champion(features: &[&str]) -> Serving {
         Serving {

@@ -178,8 +178,9 @@ fn size(row: &StringRecord, columns: &[usize]) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// Rows of one cell of these lengths, in batches: the records in each.
     fn batches(lengths: impl Iterator<Item = usize>) -> Vec<usize> {

@@ -83,8 +83,9 @@ fn code_point(chars: &mut Peekable<Chars<'_>>, digits: usize) -> Result<char, &'
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn strings_numbers_and_names() {

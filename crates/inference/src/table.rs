@@ -266,8 +266,9 @@ fn end(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, csv::Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn table(text: &str) -> Result<Table, Unfit> {
         Table::read("t.csv", text.as_bytes().to_vec(), true)

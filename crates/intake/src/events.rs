@@ -156,8 +156,9 @@ impl EndedEvent {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn upload() -> serde_json::Value {
         json!({

@@ -105,8 +105,9 @@ async fn begun(app: &App, input: Value) -> Option<RunRef> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn an_error_as_it_came_is_noted_as_a_code_and_a_sentence() {

@@ -233,8 +233,9 @@ impl ClassificationReport {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const TRUTH: [&str; 6] = ["a", "b", "b", "a", "b", "b"];
     const PREDICTED: [&str; 6] = ["a", "b", "a", "b", "b", "b"];

@@ -166,8 +166,9 @@ pub fn lift(scores: &[f64], positive: &[bool], bins: usize) -> Vec<LiftBin> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn auc_counts_ties_half() {

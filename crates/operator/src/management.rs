@@ -292,9 +292,8 @@ mod tests {
     use crosspilot_scripted::{Answer, Scripted};
     use serde_json::{Value, json};
 
-    use crate::Deployment;
-
     use super::*;
+    use crate::Deployment;
 
     const RECORD: &str = "/registry/runs/acme/churn/20260131-3f9a2c71b0.json";
 

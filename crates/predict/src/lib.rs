@@ -96,8 +96,9 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn run() -> Value {
         json!({

@@ -5,9 +5,10 @@
 
 mod cloud;
 
-use cloud::{Cloud, serving};
 use predict::{Request, Response, handle};
 use serde_json::{Value, json};
+
+use cloud::{Cloud, serving};
 
 const RUN: &str = cloud::VARIANT;
 

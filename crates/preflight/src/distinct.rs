@@ -60,8 +60,9 @@ pub(super) fn hash(cell: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn of(values: impl Iterator<Item = u64>) -> Distinct {
         let mut distinct = Distinct::default();

@@ -119,8 +119,9 @@ fn hour(clock: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn dates_in_the_usual_forms() {

@@ -97,8 +97,9 @@ pub fn looks_missing(cell: &[u8]) -> Option<LooksMissing> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn what_pandas_reads_as_missing_is_missing() {

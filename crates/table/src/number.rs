@@ -216,8 +216,9 @@ fn undress(text: &str, wears: &mut impl FnMut(Dress)) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn a_number_may_have_a_sign_an_exponent_and_blanks_around_it() {

@@ -129,8 +129,9 @@ pub(crate) fn quantile_edges(column: &[f64], train: &[u32], max_bins: usize) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]

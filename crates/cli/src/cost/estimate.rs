@@ -301,8 +301,9 @@ pub(super) fn dollars(amount: f64) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use crosspilot_core::settings::Scaling;
+
+    use super::*;
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-9

@@ -60,9 +60,10 @@ fn run(key: &str) -> Option<RunRef> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use serde_json::json;
+
     use super::*;
     use crate::registry::Outcome;
-    use serde_json::json;
 
     fn record(ended: bool) -> RunRecord {
         let mut record: RunRecord = serde_json::from_value(json!({

@@ -550,8 +550,9 @@ fn is_schedule(text: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use serde_json::{Value, json};
+
+    use super::*;
 
     /// The message for settings that differ from sound ones in one place.
     fn refused(changes: Value) -> String {

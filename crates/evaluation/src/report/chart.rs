@@ -276,8 +276,9 @@ fn bounds<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn steps_are_round() {

@@ -117,8 +117,9 @@ pub(super) fn count(value: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn figures_have_the_digits_that_matter() {

@@ -254,8 +254,9 @@ async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<Dat
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crosspilot_core::registry::OwnCall;
+
+    use super::*;
 
     #[test]
     fn new_models_reset_nothing_once_runs_note_them() {

@@ -100,9 +100,10 @@ impl Event {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     fn event(value: Value) -> Event {
         serde_json::from_value(value).unwrap()

@@ -409,9 +409,10 @@ fn distance(from: &str, to: &str) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn model(features: &[&str]) -> Serving {
         serde_json::from_value(json!({

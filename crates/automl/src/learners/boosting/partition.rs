@@ -67,8 +67,9 @@ fn sort(rows: &mut [u32], right: &mut [u32], is_left: &impl Fn(u32) -> bool) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]

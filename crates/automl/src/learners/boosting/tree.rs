@@ -155,8 +155,9 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn stump(split: Split) -> Tree {
         let mut tree = Tree::default();

@@ -119,9 +119,10 @@ pub(crate) fn transpose(from: &[f32], width: usize, to: &mut Vec<f32>) {
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::dispatch;
+
     use super::*;
     use crate::simd::level;
-    use fearless_simd::dispatch;
 
     #[test]
     fn products_are_what_the_definition_says() {
