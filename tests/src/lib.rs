@@ -5,6 +5,7 @@
 pub mod data;
 pub mod fleet;
 pub mod messy;
+pub mod mishaps;
 pub mod vendor_side;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::mishaps::Mishaps as _;
 use crosspilot_core::aws;
 #[allow(deprecated, reason = "the SDK has no other public way to name the files")]
 use crosspilot_core::aws::aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};

@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::error::CallError;
@@ -10,7 +9,7 @@ use crosspilot_core::ids::{AccountId, BucketName, ExternalId, InvalidId, Prefix,
 use crosspilot_core::tenant::{ACCESS_ROLE, Encryption, Limits, Network, Tenant, TenantStatus};
 use crosspilot_operator::{OperatorError, Vendor};
 use crosspilot_sagemaker_local::authority::{Authority, AuthorityError};
-use crosspilot_sagemaker_local::{self as sagemaker, Fault, SageMaker};
+use crosspilot_sagemaker_local::{self as sagemaker, SageMaker};
 
 use crate::accounts::{AccessKey, REGION, SAAS_ACCOUNT};
 use crate::administrators::Administrators;
@@ -308,37 +307,14 @@ impl LocalCloud {
         &self.operator
     }
 
-    /// Makes calls go wrong, for tests: those of the emulator are named with
-    /// their service, such as `s3:GetObject`.
-    pub async fn inject(&self, fault: Fault) -> Result<(), AuthorityError> {
-        if fault.operation.contains(':') {
-            self.authority.inject(&fault).await?;
-        } else {
-            self.sagemaker.inject(fault);
-        }
-        Ok(())
-    }
-
-    /// How many faults that are about this text have not struck yet.
-    pub async fn faults_to_come(&self, about: &str) -> Result<u32, AuthorityError> {
-        Ok(self.authority.faults_to_come(about).await? + self.sagemaker.faults_to_come(about))
-    }
-
-    /// Lets an endpoint look as if all had happened so much earlier to it, for
-    /// tests of what happens after days.
-    pub async fn age_endpoint(
-        &self,
-        account: &AccountId,
-        name: &str,
-        by: Duration,
-    ) -> Result<(), AuthorityError> {
-        self.sagemaker.age_endpoint(account.as_str(), REGION, name, by);
-        self.authority.age_metrics(account.as_str(), REGION, name, by).await
-    }
-
     /// The emulator's identities and policies.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// The stand-in for SageMaker.
+    pub fn sagemaker(&self) -> &SageMaker {
+        &self.sagemaker
     }
 
     /// What other processes need to know of this one.
@@ -413,26 +389,6 @@ impl LocalCloud {
             models: Default::default(),
         };
         Ok(self.vendor.add_tenant(&registered).await?)
-    }
-
-    /// Does what an invited customer does: deploys the template with the
-    /// parameters of the AWS CLI line that `crosspilot tenant add` printed.
-    pub async fn deploy_invitation(
-        &self,
-        account: &AccountId,
-        command_line: &str,
-    ) -> Result<(), CloudError> {
-        let (_, parameters) = command_line.split_once("--parameter-overrides ").unwrap_or_default();
-        let parameters: Vec<(&str, &str)> =
-            parameters.split(' ').filter_map(|parameter| parameter.split_once('=')).collect();
-        stacks::deploy(
-            &self.customer(account),
-            CUSTOMER_STACK,
-            Template::Text(CUSTOMER_TEMPLATE),
-            &parameters,
-        )
-        .await?;
-        Ok(())
     }
 
     /// Ends everything, in order; what is kept is saved.

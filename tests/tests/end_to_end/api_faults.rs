@@ -4,6 +4,7 @@
 
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, all, on_local_cloud};
 use serde_json::Value;
 

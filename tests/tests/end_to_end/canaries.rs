@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::vendor_side::{self, Found};
 use crosspilot_tests::{Customer, churn, function_logs, on_local_cloud, until};
 use serde_json::{Value, json};

@@ -10,6 +10,7 @@ use crosspilot_core::tenant::{Limits, TenantStatus};
 use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
 use crosspilot_sagemaker_local::{Death, Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, TRUST, all, churn, home_of, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 

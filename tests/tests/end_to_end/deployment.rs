@@ -23,6 +23,7 @@ use crosspilot_core::tenant::Limits;
 use crosspilot_local::LocalCloud;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::{label, marked, request};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, cloudwatch, on_local_cloud, onboarding, saas_user, until};
 use crosspilot_training::Phase;
 use serde_json::{Value, json};

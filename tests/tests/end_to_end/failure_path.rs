@@ -5,6 +5,7 @@ use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::tenant::TenantStatus;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
 
 use crate::operations::crosspilot;

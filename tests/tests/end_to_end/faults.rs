@@ -9,6 +9,7 @@ use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_sagemaker_local::authority::Call;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, all, churn, on_local_cloud, refusal, until};
 use serde_json::Value;
 

@@ -11,6 +11,7 @@ use crosspilot_core::tenant::{Limits, Tenant};
 use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_operator::Stopping;
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, all, churn, on_local_cloud, onboarding, refusal, until};
 use serde_json::{Value, json};
 

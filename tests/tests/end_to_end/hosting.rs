@@ -9,6 +9,7 @@ use crosspilot_local::LocalCloud;
 use crosspilot_local::cloud::CUSTOMER_TEMPLATE;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud, onboarding, until};
 use serde_json::{Value, json};
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crosspilot_core::manage::{Action, Report};
 use crosspilot_core::verification::Verification;
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud, refusal, until};
 
 /// How often the SDK tries a call: what fails as often fails for the function, too.

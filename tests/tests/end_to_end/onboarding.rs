@@ -12,6 +12,7 @@ use crosspilot_local::LocalCloud;
 use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_operator::{Removal, Vendor};
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, on_local_cloud};
 use serde_json::{Value, json};
 

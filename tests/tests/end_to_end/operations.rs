@@ -19,6 +19,7 @@ use crosspilot_local::functions;
 use crosspilot_operator::{Removal, Removed};
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, all, churn, home_of, on_local_cloud, onboarding, refusal, until};
 use serde_json::{Value, json};
 

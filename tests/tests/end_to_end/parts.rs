@@ -7,6 +7,7 @@ use crosspilot_core::error::CallError;
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud};
 
 const PART: usize = 5 << 20;

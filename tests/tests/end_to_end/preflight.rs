@@ -13,6 +13,7 @@ use crosspilot_core::registry::{RunRecord, Stop};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::settings::{ModelSettings, Validation};
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user};
 use serde_json::{Value, json};
 use start_job::{Request, Response};

@@ -17,6 +17,8 @@ use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::session::Sessions;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
+use crosspilot_local::cloud::CUSTOMER_TEMPLATE;
+use crosspilot_local::stacks::{self, Template};
 use crosspilot_local::{LocalCloud, functions};
 use crosspilot_operator::{Removal, Removed};
 use crosspilot_preflight::Flaw;
@@ -432,6 +434,17 @@ fn two_hundred_tenants_in_one_warm_process_never_share_a_session() {
     });
 }
 
+/// Does what an invited customer does: deploys the template with the parameters of the
+/// AWS CLI line that `crosspilot tenant add` printed.
+async fn deploy_invitation(cloud: &LocalCloud, account: &str, command_line: &str) {
+    let (_, parameters) = command_line.split_once("--parameter-overrides ").unwrap();
+    let parameters: Vec<(&str, &str)> =
+        parameters.split(' ').filter_map(|parameter| parameter.split_once('=')).collect();
+    let config = cloud.customer(&account.parse().unwrap());
+    let template = Template::Text(CUSTOMER_TEMPLATE);
+    stacks::deploy(&config, "crosspilot-customer", template, &parameters).await.unwrap();
+}
+
 #[test]
 fn the_command_line_takes_a_tenant_through_its_life() {
     on_local_cloud(async |cloud| {
@@ -467,7 +480,7 @@ fn the_command_line_takes_a_tenant_through_its_life() {
             (&json!("TrustRefused"), &json!("pending"))
         );
 
-        cloud.deploy_invitation(&account.parse().unwrap(), line).await.unwrap();
+        deploy_invitation(cloud, account, line).await;
         let (done, verdict, errors) = run(&["verify", "by-hand"]).await;
         assert!(done, "{errors}");
         assert_eq!((&verdict["verdict"], &verdict["status"]), (&json!("proven"), &json!("active")));

@@ -11,6 +11,7 @@ use crosspilot_core::session::Sessions;
 use crosspilot_core::settings::{Hosting, ModelSettings, Traffic};
 use crosspilot_local::LocalCloud;
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud, refusal, saas_user, until};
 use serde_json::{Value, json};
 

@@ -10,6 +10,7 @@ use crosspilot_local::stacks::{self, StackError, Template};
 use crosspilot_local::{LocalCloud, Options};
 use crosspilot_operator::Vendor;
 use crosspilot_sagemaker_local::{Effect, Fault};
+use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{churn, home, onboarding, predicting, until};
 use serde_json::{Value, json};
 
