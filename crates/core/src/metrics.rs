@@ -1,7 +1,7 @@
 //! One question of Amazon CloudWatch: the sum of a metric.
 //!
-//! CloudWatch's own SDK crate wants other features of what all SDK crates share,
-//! and with it all of them would be compiled again. This is one call, made of
+//! CloudWatch's own SDK crate brings seven more crates into every function
+//! (docs/architecture.md, "Built by hand, and why"). This is one call, made of
 //! the parts that the SDK crates themselves are made of.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,8 +1,8 @@
 //! The footer of an Apache Parquet file: names, types, counts and extremes of
 //! its columns, without its data.
 //!
-//! It is read by hand, as far as it is needed: the crate `parquet` brings 25
-//! others for this, one of which would have the AWS SDK compiled twice. The
+//! It is read by hand, as far as it is needed: the crate `parquet` brings 14
+//! others for this (docs/architecture.md, "Built by hand, and why"). The
 //! format is Thrift's compact protocol (parquet-format, `parquet.thrift`). The
 //! fields are met by number, unknown ones are skipped, and what is kept is bounded
 //! by the number of columns that are taken.
