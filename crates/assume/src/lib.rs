@@ -16,7 +16,7 @@ use crosspilot_core::run::{BadTriggerTime, RunId, RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
 use crosspilot_core::verification::Verification;
 use crosspilot_intake::{Admission, BatchResponse, Input, Recorded};
-use crosspilot_trust::{Round, Seen};
+use crosspilot_trust::{Probed, Round};
 use serde::Serialize;
 
 pub use request::{Asking, Note, Request, Start};
@@ -34,7 +34,7 @@ pub enum Response {
     /// Whether a tenant's trust holds.
     Verified(Verification),
     /// What a round of probes saw of a tenant.
-    Seen(Seen),
+    Probed(Probed),
     /// What became of a round of probes.
     Judged(Round),
     /// Whether a run's end was noted.
@@ -128,7 +128,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Verify(tenant) => {
             Response::Verified(crosspilot_trust::verify(&app, &tenant).await?)
         }
-        Request::Look(tenant) => Response::Seen(crosspilot_trust::look(&app, &tenant).await?),
+        Request::Look(tenant) => Response::Probed(crosspilot_trust::look(&app, &tenant).await?),
         Request::Judge(seen) => Response::Judged(crosspilot_trust::conclude(&app, &seen).await?),
         Request::Note(note) => {
             let Note { run, input, execution, outcome } = *note;

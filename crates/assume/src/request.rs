@@ -4,7 +4,7 @@ use crosspilot_core::ids::TenantId;
 use crosspilot_core::registry::Outcome;
 use crosspilot_core::run::RunRef;
 use crosspilot_intake::{Input, SqsMessage};
-use crosspilot_trust::Seen;
+use crosspilot_trust::Probed;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub enum Request {
     /// What does a round of probes see of this tenant?
     Look(TenantId),
     /// What follows from all that a round saw?
-    Judge(Vec<Seen>),
+    Judge(Vec<Probed>),
 }
 
 impl TryFrom<Value> for Request {

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use crate::args::CostOptions;
 use crate::failure::Failure;
-use crate::show::Steps;
-use crate::{place, show};
+use crate::output::Steps;
+use crate::{connect, output};
 use estimate::{Cost, EndpointCost, Estimate, HOURS_A_MONTH, NoPrice, Plan, Prices, dollars};
 
 /// Days that predictions are counted in.
@@ -33,7 +33,7 @@ pub(crate) async fn run(
         }
         None => Prices::built_in()?,
     };
-    let vendor = place::vendor(home, aws).await?;
+    let vendor = connect::vendor(home, aws).await?;
     let tenant = vendor.registry.tenant(&options.tenant).await?;
     let steps = Steps::new();
     steps.step("looking at what there is");
@@ -47,7 +47,7 @@ pub(crate) async fn run(
         }
     }
     if options.json {
-        show::json(&as_json(&tenant, &stock, &prices));
+        output::json(&as_json(&tenant, &stock, &prices));
     } else {
         print(&tenant, &stock, &prices);
     }
@@ -232,10 +232,10 @@ fn as_json(tenant: &Tenant, stock: &Stock, prices: &Prices) -> Value {
 fn print(tenant: &Tenant, stock: &Stock, prices: &Prices) {
     for model in &stock.models {
         let data = size(model.training_data.bytes);
-        show::heading(&format!("model {}: a run on {data}, and serving", model.model));
+        output::heading(&format!("model {}: a run on {data}, and serving", model.model));
         print_estimate(&estimate(tenant, model, prices));
     }
-    show::heading("what bills now");
+    output::heading("what bills now");
     let endpoints = stock.models.iter().filter_map(|model| Some((model, model.endpoint.as_ref()?)));
     let rows: Vec<Vec<String>> = endpoints
         .map(|(model, endpoint)| {
@@ -254,18 +254,18 @@ fn print(tenant: &Tenant, stock: &Stock, prices: &Prices) {
         })
         .collect();
     if rows.is_empty() {
-        show::line("  no endpoint");
+        output::line("  no endpoint");
     } else {
-        show::table(&["endpoint of", "runs on", "costs", "asked"], &rows);
+        output::table(&["endpoint of", "runs on", "costs", "asked"], &rows);
     }
     for job in &stock.jobs {
-        show::line(&format!(
+        output::line(&format!(
             "  job {}\n    of model {} since {}",
             job.name, job.model, job.created
         ));
     }
     let hour = an_hour(stock, prices);
-    show::paragraph(&format!(
+    output::paragraph(&format!(
         "Endpoints together: ${hour:.3} an hour, {} a month. Running jobs and requests come on top. Asked within {DAYS} days.",
         dollars(hour * HOURS_A_MONTH)
     ));
@@ -283,14 +283,14 @@ fn print_estimate(estimate: &Estimate) {
     let rows = lines
         .chain([row("a run", estimate.total), row(estimate.month.what, estimate.month.cost)])
         .collect::<Vec<_>>();
-    show::table(&["", "typically", "at most"], &rows);
+    output::table(&["", "typically", "at most"], &rows);
     for line in estimate.lines.iter().chain([&estimate.month]) {
-        show::paragraph(&format!("{}: {}.", line.what, line.assumes));
+        output::paragraph(&format!("{}: {}.", line.what, line.assumes));
     }
 }
 
 fn print_footing(prices: &Prices) {
-    show::paragraph(&format!(
+    output::paragraph(&format!(
         "An estimate with on-demand prices of {}, {}, for the machines named. At most is what they cost if every stage takes as long as it may; a redrive pays again for what it repeats. Storage, requests, keys and data through the endpoint come on top.",
         prices.region, prices.as_of
     ));

@@ -30,7 +30,7 @@ use crate::args::DemoOptions;
 use crate::cost::OnAws;
 use crate::data::{self, Dataset, Example};
 use crate::failure::Failure;
-use crate::show::Steps;
+use crate::output::Steps;
 use crate::{local, watch};
 
 /// What the demo works on: the local cloud that is up, or one of its own.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::show;
+use crate::output;
 
 /// How long API Gateway waits for the document of keys, and what it reads of it (API
 /// Gateway Developer Guide, "Control access to HTTP APIs with JWT authorizers").
@@ -57,10 +57,10 @@ pub(crate) async fn check(issuer: &str) -> Result<Value, IssuerFlaw> {
 pub(crate) async fn run(issuer: &str, json: bool) -> Result<(), Failure> {
     let found = check(issuer).await?;
     if json {
-        show::json(&found);
+        output::json(&found);
     } else {
         let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-        show::pairs(&[
+        output::pairs(&[
             ("issuer", text("issuer").as_str()),
             ("keys", &format!("{} at {}", found["keys"], text("jwks_uri"))),
         ]);

@@ -14,9 +14,9 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{LocalCommand, UpOptions};
+use crate::connect;
 use crate::failure::Failure;
-use crate::place;
-use crate::show;
+use crate::output;
 
 /// The tenant that every local cloud has.
 pub(crate) const TENANT: &str = "acme";
@@ -34,7 +34,7 @@ pub(crate) async fn run(home: &Path, command: LocalCommand) -> Result<(), Failur
         LocalCommand::Status { json } => status(home, json).await,
         LocalCommand::Down => down(home).await,
         LocalCommand::Token { tenant } => {
-            show::line(&place::running(home).await?.signer.token(tenant.as_str())?);
+            output::line(&connect::running(home).await?.signer.token(tenant.as_str())?);
             Ok(())
         }
     }
@@ -62,7 +62,7 @@ pub(crate) async fn start(
 
 async fn up(options: &Options) -> Result<(), Failure> {
     let home = &options.home;
-    let steps = show::Steps::new();
+    let steps = output::Steps::new();
     let cloud = tokio::select! {
         cloud = start(options, |step| steps.step(step)) => cloud?,
         () = interrupted() => return Err(Failure::Interrupted),
@@ -118,7 +118,7 @@ pub(crate) async fn up_detached(options: &Options, quiet: bool) -> Result<(), Fa
         .process_group(0)
         .spawn()
         .map_err(unwritable)?;
-    let steps = show::Steps::new();
+    let steps = output::Steps::new();
     steps.step("bringing the local cloud up");
     let running = loop {
         if let Some(running) = Running::find(home).await? {
@@ -142,11 +142,11 @@ pub(crate) async fn up_detached(options: &Options, quiet: bool) -> Result<(), Fa
 async fn status(home: &Path, json: bool) -> Result<(), Failure> {
     match Running::find(home).await? {
         Some(running) if json => {
-            show::json(&json!({"up": true, "pid": running.pid, "endpoints": running.endpoints}))
+            output::json(&json!({"up": true, "pid": running.pid, "endpoints": running.endpoints}))
         }
-        None if json => show::json(&json!({"up": false})),
+        None if json => output::json(&json!({"up": false})),
         Some(running) => print_status(home, &running),
-        None => show::line("no local cloud is up"),
+        None => output::line("no local cloud is up"),
     }
     Ok(())
 }
@@ -154,24 +154,24 @@ async fn status(home: &Path, json: bool) -> Result<(), Failure> {
 fn print_status(home: &Path, running: &Running) {
     let aws = fs::canonicalize(home.join("aws")).unwrap_or_else(|_| home.join("aws"));
     let endpoints = &running.endpoints;
-    show::pairs(&[
+    output::pairs(&[
         ("AWS", &endpoints.default),
         ("SageMaker", &endpoints.sagemaker),
         ("API", &endpoints.api),
         ("process", &running.pid.to_string()),
     ]);
-    show::line(
+    output::line(
         "\nFor the AWS CLI and boto3 (profiles saas_user, saas_admin, customer_admin and <tenant>_admin):",
     );
-    show::line(&format!("  export AWS_CONFIG_FILE={}", aws.join("config").display()));
-    show::line(&format!(
+    output::line(&format!("  export AWS_CONFIG_FILE={}", aws.join("config").display()));
+    output::line(&format!(
         "  export AWS_SHARED_CREDENTIALS_FILE={}",
         aws.join("credentials").display()
     ));
 }
 
 async fn down(home: &Path) -> Result<(), Failure> {
-    let running = place::running(home).await?;
+    let running = connect::running(home).await?;
     let unstoppable = |reason: String| Failure::Unstoppable(running.pid, reason);
     let pid = i32::try_from(running.pid)
         .ok()
@@ -181,7 +181,7 @@ async fn down(home: &Path) -> Result<(), Failure> {
     for _ in 0..400 {
         // It stops answering before it has saved what it keeps.
         if !Running::is_noted(home) {
-            show::line("the local cloud is down");
+            output::line("the local cloud is down");
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

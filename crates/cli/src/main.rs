@@ -2,6 +2,7 @@
 //! see the whole thing run on their own machine.
 
 mod args;
+mod connect;
 mod cost;
 mod data;
 mod demo;
@@ -11,11 +12,10 @@ mod local;
 mod manage;
 mod models;
 mod operate;
-mod place;
+mod output;
 mod preflight;
 mod prove;
 mod runs;
-mod show;
 mod stack;
 mod tenants;
 mod watch;

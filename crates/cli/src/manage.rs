@@ -14,15 +14,15 @@ use crate::args::{
 };
 use crate::cost::take_stock;
 use crate::failure::Failure;
-use crate::show::Steps;
-use crate::{place, show};
+use crate::output::Steps;
+use crate::{connect, output};
 
 pub(crate) async fn roll_back(
     home: &Path,
     aws: Option<String>,
     asked: ModelAndForm,
 ) -> Result<(), Failure> {
-    let vendor = place::vendor(home, aws).await?;
+    let vendor = connect::vendor(home, aws).await?;
     let ModelAndForm { tenant, model, json } = asked;
     let before = vendor.registry.lineup(&tenant, &model).await?.champion;
     let steps = Steps::new();
@@ -34,7 +34,7 @@ pub(crate) async fn roll_back(
     }
     if json {
         let before = before.map(|champion| champion.run.run_id);
-        show::json(&json!({
+        output::json(&json!({
             "tenant": tenant, "model": model, "serves": run.run_id, "served": before,
             "warning": warning,
         }));
@@ -45,7 +45,7 @@ pub(crate) async fn roll_back(
             }
             None => "nothing's".to_owned(),
         };
-        show::line(&format!("run {}'s model serves now in place of {before}", run.run_id));
+        output::line(&format!("run {}'s model serves now in place of {before}", run.run_id));
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ pub(crate) async fn remove(
     aws: Option<String>,
     command: RemoveCommand,
 ) -> Result<(), Failure> {
-    let vendor = place::vendor(home, aws).await?;
+    let vendor = connect::vendor(home, aws).await?;
     match command {
         RemoveCommand::Tenant(asked) => remove_tenant(&vendor, asked).await,
         RemoveCommand::Model { of: ModelAndForm { tenant, model, json }, how } => {
@@ -68,12 +68,12 @@ pub(crate) async fn remove(
             steps.done();
             let removed = removed?;
             if json {
-                show::json(&json!({
+                output::json(&json!({
                     "tenant": tenant, "model": model, "was_set_up": known,
                     "artifacts": how.artifacts, "proof": proof(&removed),
                 }));
             } else {
-                show::line(&if known {
+                output::line(&if known {
                     format!("{what} is removed")
                 } else {
                     format!("{what} was not set up")
@@ -104,12 +104,12 @@ pub(crate) async fn remove_tenant(vendor: &Vendor, asked: RemoveTenant) -> Resul
     steps.done();
     let (tenant, removed) = done?;
     if json {
-        show::json(&json!({
+        output::json(&json!({
             "tenant": tenant.tenant, "status": tenant.status,
             "artifacts": how.artifacts, "proof": proof(&removed),
         }));
     } else {
-        show::line(&format!(
+        output::line(&format!(
             "tenant {} is {}: its schedules are gone and its uploads are no longer heard",
             tenant.tenant,
             tenant.status.as_str()
@@ -150,22 +150,22 @@ fn proof(removed: &Removed) -> Value {
 fn say(removed: &Removed, artifacts: bool) {
     match removed {
         Removed::Proven { foreign } => {
-            show::line(
+            output::line(
                 "In the customer's account, no endpoint, endpoint config or model with our tags is left, and no job of ours runs. Ended jobs stay in SageMaker's list: AWS deletes none, and they cost nothing",
             );
             if !artifacts {
-                show::line("What runs left in the bucket stays; --artifacts removes that, too");
+                output::line("What runs left in the bucket stays; --artifacts removes that, too");
             }
             for name in foreign {
-                show::line(&format!("left alone, since it does not carry our tags: {name}"));
+                output::line(&format!("left alone, since it does not carry our tags: {name}"));
             }
         }
         Removed::NeverUsed => {
-            show::line("It was never active: nothing was ever made in its account");
+            output::line("It was never active: nothing was ever made in its account");
         }
         Removed::Unchecked(reason) => {
-            show::line(&format!("Its account could not be looked at: {reason}"));
-            show::line("Endpoints named crosspilot-* cost there until the customer deletes them");
+            output::line(&format!("Its account could not be looked at: {reason}"));
+            output::line("Endpoints named crosspilot-* cost there until the customer deletes them");
         }
     }
 }
@@ -175,7 +175,7 @@ pub(crate) async fn idle(
     aws: Option<String>,
     options: IdleOptions,
 ) -> Result<(), Failure> {
-    let vendor = place::vendor(home, aws).await?;
+    let vendor = connect::vendor(home, aws).await?;
     let tenants = match &options.tenant {
         Some(tenant) => vec![tenant.clone()],
         None => active_tenants(&vendor).await?,
@@ -209,11 +209,11 @@ pub(crate) async fn idle(
                 "removed_after_days": limit,
             })
         });
-        show::json(&idle.collect());
+        output::json(&idle.collect());
         return Ok(());
     }
     if rows.is_empty() {
-        show::line(&format!("no endpoint went without a prediction for {} days", options.days));
+        output::line(&format!("no endpoint went without a prediction for {} days", options.days));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = rows
@@ -227,7 +227,7 @@ pub(crate) async fn idle(
             vec![tenant.to_string(), model.to_string(), endpoint.name, since, removal]
         })
         .collect();
-    show::table(&["tenant", "model", "idle endpoint", "unchanged for", "what to do"], &rows);
+    output::table(&["tenant", "model", "idle endpoint", "unchanged for", "what to do"], &rows);
     Ok(())
 }
 

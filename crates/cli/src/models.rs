@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::args::{ModelCommand, ModelOptions, SettingsOptions};
 use crate::failure::Failure;
-use crate::{cost, show};
+use crate::{cost, output};
 
 pub(crate) async fn run(vendor: &Vendor, command: ModelCommand) -> Result<(), Failure> {
     match command {
@@ -19,14 +19,14 @@ pub(crate) async fn run(vendor: &Vendor, command: ModelCommand) -> Result<(), Fa
             let settings = self::settings(settings)?;
             vendor.set_model(&tenant, &model, &settings).await?;
             if json {
-                show::json(&json!({"tenant": tenant, "model": model, "settings": settings}));
+                output::json(&json!({"tenant": tenant, "model": model, "settings": settings}));
             } else {
                 let target = &settings.target;
-                show::line(&format!(
+                output::line(&format!(
                     "tenant {tenant} has model {model}, which predicts {target:?}"
                 ));
                 let limits = vendor.registry.tenant(&tenant).await?.limits;
-                show::line(&format!(
+                output::line(&format!(
                     "estimated cost on AWS: {}",
                     cost::of_settings(&limits, &settings)?
                 ));
@@ -36,7 +36,7 @@ pub(crate) async fn run(vendor: &Vendor, command: ModelCommand) -> Result<(), Fa
             let tenant = vendor.registry.tenant(&tenant).await?;
             let settings = crosspilot_core::registry::model_settings(&tenant, &model)?;
             if json {
-                show::json(&serde_json::to_value(settings)?);
+                output::json(&serde_json::to_value(settings)?);
             } else {
                 let costs = cost::of_settings(&tenant.limits, settings)?;
                 print(settings, &costs);
@@ -218,5 +218,5 @@ fn print(settings: &ModelSettings, costs: &str) {
     rows.push(("costs on AWS", costs.to_owned()));
     let rows: Vec<(&str, &str)> =
         rows.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    show::pairs(&rows);
+    output::pairs(&rows);
 }

@@ -25,21 +25,21 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::args::OperateOptions;
 use crate::failure::{Failure, StageFailure};
-use crate::{place, show};
+use crate::{connect, output};
 
 pub(crate) async fn run(
     home: &Path,
     aws: Option<String>,
     options: OperateOptions,
 ) -> Result<(), Failure> {
-    let app = place::vendor(home, aws).await?.app();
-    let steps = show::Steps::new();
+    let app = connect::vendor(home, aws).await?.app();
+    let steps = output::Steps::new();
     steps.step("proving the trust");
     let (run, limit) = begin(&app, options.tenant, options.model).await?;
     let hand = Hand { app, run, limit, steps };
     let outcome = hand.train_and_settle().await?;
     hand.steps.done();
-    show::json(&outcome);
+    output::json(&outcome);
     Ok(())
 }
 
@@ -74,7 +74,7 @@ struct Hand {
     run: RunRef,
     /// Seconds that a job may take.
     limit: f64,
-    steps: show::Steps,
+    steps: output::Steps,
 }
 
 impl Hand {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::args::PreflightOptions;
 use crate::failure::Failure;
-use crate::{models, show};
+use crate::{models, output};
 
 /// Files on this machine.
 struct Disk;
@@ -47,7 +47,7 @@ pub(crate) async fn run(options: PreflightOptions) -> Result<(), Failure> {
     };
     let verdict = preflight::judge(&Disk, &settings, data).await?;
     if options.json {
-        show::json(&serde_json::to_value(&verdict)?);
+        output::json(&serde_json::to_value(&verdict)?);
     } else {
         print(&verdict);
     }
@@ -88,14 +88,14 @@ fn print(verdict: &Verdict) {
         Some(Rows { count, sampled, .. }) => format!("about {count} ({sampled} were looked at)"),
         None => "unknown".to_owned(),
     };
-    show::pairs(&[
+    output::pairs(&[
         ("format", &format!("{format}{gzip}")),
         ("files", &verdict.training.files.to_string()),
         ("bytes", &verdict.training.bytes.to_string()),
         ("rows", &rows),
     ]);
     if !verdict.columns.is_empty() {
-        show::line("");
+        output::line("");
         let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
         let rows: Vec<Vec<String>> = verdict
             .columns
@@ -106,18 +106,18 @@ fn print(verdict: &Verdict) {
                 vec![column.name.clone(), kind.to_owned(), missing, distinct]
             })
             .collect();
-        show::table(&["column", "kind", "missing", "different"], &rows);
+        output::table(&["column", "kind", "missing", "different"], &rows);
     }
-    show::line("");
+    output::line("");
     let tell = |findings: &[Finding], word: &dyn Fn() -> String| {
-        findings.iter().for_each(|finding| show::line(&format!("{} {finding}", word())));
+        findings.iter().for_each(|finding| output::line(&format!("{} {finding}", word())));
     };
     tell(&verdict.errors, &|| style("error:").red().bold().to_string());
     tell(&verdict.warnings, &|| style("warning:").yellow().bold().to_string());
     if verdict.unlisted > 0 {
-        show::line(&format!("and {} more", verdict.unlisted));
+        output::line(&format!("and {} more", verdict.unlisted));
     }
     if verdict.is_fit() {
-        show::line(&format!("{} to train on", style("fit").green().bold()));
+        output::line(&format!("{} to train on", style("fit").green().bold()));
     }
 }

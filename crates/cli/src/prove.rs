@@ -14,8 +14,8 @@ use serde_json::json;
 
 use crate::args::ProveOptions;
 use crate::failure::Failure;
-use crate::show::Steps;
-use crate::{cost, local, show};
+use crate::output::Steps;
+use crate::{cost, local, output};
 use doubts::{DOUBTS, Doubt, Findings, Verdict};
 use site::Ground;
 
@@ -118,7 +118,7 @@ fn new_tenant() -> Result<TenantId, Failure> {
 
 fn list(json: bool) {
     if json {
-        return show::json(&json!(DOUBTS));
+        return output::json(&json!(DOUBTS));
     }
     let rows: Vec<Vec<String>> = DOUBTS
         .iter()
@@ -130,7 +130,7 @@ fn list(json: bool) {
             ]
         })
         .collect();
-    show::table(&["doubt", "what has to hold", "settled by hand"], &rows);
+    output::table(&["doubt", "what has to hold", "settled by hand"], &rows);
 }
 
 fn print(table: &[(Doubt, Verdict)], left: &[String], json: bool) {
@@ -144,7 +144,7 @@ fn print(table: &[(Doubt, Verdict)], left: &[String], json: bool) {
                 row
             })
             .collect();
-        return show::json(&json!({"doubts": doubts, "left": left}));
+        return output::json(&json!({"doubts": doubts, "left": left}));
     }
     let rows: Vec<Vec<String>> = table
         .iter()
@@ -157,8 +157,8 @@ fn print(table: &[(Doubt, Verdict)], left: &[String], json: bool) {
             vec![doubt.name.to_owned(), word.to_owned(), evidence.clone()]
         })
         .collect();
-    show::table(&["doubt", "verdict", "evidence"], &rows);
-    show::line(&match left {
+    output::table(&["doubt", "verdict", "evidence"], &rows);
+    output::line(&match left {
         [] => "\nNothing is left but ended jobs in SageMaker's list and log groups: AWS keeps both, and ended jobs cost nothing".to_owned(),
         some => format!("\nLeft behind, remove it by hand:\n  {}", some.join("\n  ")),
     });

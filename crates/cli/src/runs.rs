@@ -13,15 +13,15 @@ use serde_json::{Value, json};
 
 use crate::args::{RunAndForm, RunCommand, TenantOrExecution};
 use crate::failure::Failure;
-use crate::show::Steps;
-use crate::{cost, place, show, watch};
+use crate::output::Steps;
+use crate::{connect, cost, output, watch};
 
 pub(crate) async fn run(
     home: &Path,
     aws: Option<String>,
     command: RunCommand,
 ) -> Result<(), Failure> {
-    let vendor = place::vendor(home, aws).await?;
+    let vendor = connect::vendor(home, aws).await?;
     match command {
         RunCommand::Start { tenant, model, request_id, detach, json } => {
             let request = request_id.unwrap_or_else(now);
@@ -90,8 +90,8 @@ async fn find(vendor: &Vendor, asked: &RunAndForm) -> Result<RunRecord, Failure>
 async fn started(vendor: &Vendor, arn: &str, detach: bool, json: bool) -> Result<(), Failure> {
     match (detach, json) {
         (false, _) => return follow(vendor, arn, json).await,
-        (true, true) => show::json(&json!({"execution": arn})),
-        (true, false) => show::line(arn),
+        (true, true) => output::json(&json!({"execution": arn})),
+        (true, false) => output::line(arn),
     }
     Ok(())
 }
@@ -101,7 +101,7 @@ async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
     let ended = watch::follow(vendor, arn, |now| steps.step(now)).await?;
     steps.done();
     if json {
-        show::json(
+        output::json(
             &json!({"execution": {"arn": ended.arn, "status": ended.status}, "output": ended.output}),
         );
         return Ok(());
@@ -122,7 +122,7 @@ async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
     ] {
         pairs.extend(part(pointer).map(|value| (name, value)));
     }
-    show::pairs(&pairs);
+    output::pairs(&pairs);
     Ok(())
 }
 
@@ -154,9 +154,9 @@ async fn stop(vendor: &Vendor, run: &RunRef, json: bool) -> Result<(), Failure> 
         ),
     };
     if json {
-        show::json(&json!({"run": run, "state": state, "job": job}));
+        output::json(&json!({"run": run, "state": state, "job": job}));
     } else {
-        show::line(&said);
+        output::line(&said);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::args::{NewTenant, ShowTenant, TenantAndForm, TenantChanges, TenantCommand};
 use crate::failure::Failure;
 use crate::stack::Stack;
-use crate::{manage, models, place, show};
+use crate::{connect, manage, models, output};
 
 pub(crate) async fn run(
     home: &Path,
@@ -23,13 +23,13 @@ pub(crate) async fn run(
     command: TenantCommand,
 ) -> Result<(), Failure> {
     let here = aws.is_none();
-    let vendor = place::vendor(home, aws).await?;
+    let vendor = connect::vendor(home, aws).await?;
     match command {
         TenantCommand::Add(new) => {
             let (tenant, account) = (new.tenant.clone(), new.account.clone());
             add(&vendor, new).await?;
             if here {
-                let running = place::running(home).await?;
+                let running = connect::running(home).await?;
                 let profile = running.add_customer(home, tenant.as_str(), account.as_str())?;
                 eprintln!("on this local cloud its administrator is the AWS profile {profile}");
             }
@@ -86,24 +86,24 @@ fn invite(vendor: &Vendor, tenant: &Tenant, template_url: Option<String>, json: 
     let invitation = Invitation::new(tenant, &vendor.deployment.event_bus);
     let link = template_url.map(|url| invitation.quick_create_link(&url));
     if json {
-        show::json(&json!({
+        output::json(&json!({
             "tenant": tenant.tenant, "status": tenant.status,
             "quick_create_link": link, "command_line": invitation.command_line(),
         }));
         return;
     }
     let id = &tenant.tenant;
-    show::line(&format!(
+    output::line(&format!(
         "tenant {id} is {}. Its administrator deploys the customer template:",
         tenant.status.as_str()
     ));
-    show::line("\nin the browser");
-    show::line(&link.unwrap_or_else(|| {
+    output::line("\nin the browser");
+    output::line(&link.unwrap_or_else(|| {
         "  (no link: upload infra/customer.yaml to an S3 bucket that your customers can read and name its https address with --template-url)".to_owned()
     }));
-    show::line("\nor in a terminal");
-    show::line(&invitation.command_line());
-    show::line(&format!("\nThen: crosspilot tenant verify {id}"));
+    output::line("\nor in a terminal");
+    output::line(&invitation.command_line());
+    output::line(&format!("\nThen: crosspilot tenant verify {id}"));
 }
 
 async fn set(vendor: &Vendor, mut changes: TenantChanges) -> Result<(), Failure> {
@@ -121,10 +121,10 @@ async fn set(vendor: &Vendor, mut changes: TenantChanges) -> Result<(), Failure>
     let tenant =
         vendor.change_tenant(&changes.tenant, "set", |tenant| apply(&changes, tenant)).await?;
     if changes.json {
-        show::json(&serde_json::to_value(&tenant)?);
+        output::json(&serde_json::to_value(&tenant)?);
     } else {
         let Limits { max_candidates, max_runtime_seconds } = tenant.limits;
-        show::line(&format!(
+        output::line(&format!(
             "tenant {}: jobs train {max_candidates} candidates and take {max_runtime_seconds} s at most; {} tags, {}, {}",
             tenant.tenant,
             tenant.tags.len(),
@@ -132,7 +132,7 @@ async fn set(vendor: &Vendor, mut changes: TenantChanges) -> Result<(), Failure>
             if tenant.network.is_some() { "in its subnets" } else { "in no subnets of its own" },
         ));
         if told {
-            show::line(&format!(
+            output::line(&format!(
                 "the customer's stack has to know of it, too: crosspilot tenant show {} --invitation",
                 tenant.tenant
             ));
@@ -194,7 +194,7 @@ fn conclude(verdict: &Verification, tenant: &Tenant, json: bool) -> Result<(), F
     if json {
         let mut answer = serde_json::to_value(verdict)?;
         answer["status"] = json!(tenant.status);
-        show::json(&answer);
+        output::json(&answer);
     }
     match verdict {
         Verification::Proven { .. } => {
@@ -223,9 +223,9 @@ fn conclude(verdict: &Verification, tenant: &Tenant, json: bool) -> Result<(), F
 
 fn print_status(tenant: &Tenant, json: bool, what: &str) {
     if json {
-        show::json(&json!({"tenant": tenant.tenant, "status": tenant.status}));
+        output::json(&json!({"tenant": tenant.tenant, "status": tenant.status}));
     } else {
-        show::line(&format!("tenant {} is {}: {what}", tenant.tenant, tenant.status.as_str()));
+        output::line(&format!("tenant {} is {}: {what}", tenant.tenant, tenant.status.as_str()));
     }
 }
 
@@ -248,7 +248,7 @@ async fn list(vendor: &Vendor, json: bool) -> Result<(), Failure> {
         let tenants = rows.iter().map(|(id, status, account, models)| {
             json!({"tenant": id, "status": status, "account": account, "models": models})
         });
-        show::json(&tenants.collect());
+        output::json(&tenants.collect());
     } else {
         let rows: Vec<Vec<String>> = rows
             .into_iter()
@@ -256,7 +256,7 @@ async fn list(vendor: &Vendor, json: bool) -> Result<(), Failure> {
                 vec![id.to_string(), status, account, models.to_string()]
             })
             .collect();
-        show::table(&["tenant", "status", "account", "models"], &rows);
+        output::table(&["tenant", "status", "account", "models"], &rows);
     }
     Ok(())
 }
@@ -269,7 +269,7 @@ async fn history(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
         eprintln!("entry {name} of the audit trail cannot be read: {reason}");
     }
     if json {
-        show::json(&serde_json::to_value(&trail.entries)?);
+        output::json(&serde_json::to_value(&trail.entries)?);
         return Ok(());
     }
     let rows: Vec<Vec<String>> = trail
@@ -277,7 +277,7 @@ async fn history(vendor: &Vendor, asked: TenantAndForm) -> Result<(), Failure> {
         .into_iter()
         .map(|entry| vec![entry.time, entry.action, entry.to.as_str().to_owned(), entry.by])
         .collect();
-    show::table(&["time", "action", "status", "by"], &rows);
+    output::table(&["time", "action", "status", "by"], &rows);
     Ok(())
 }
 
@@ -289,10 +289,10 @@ async fn show_one(vendor: &Vendor, asked: ShowTenant) -> Result<(), Failure> {
         return Ok(());
     }
     if json {
-        show::json(&serde_json::to_value(&tenant)?);
+        output::json(&serde_json::to_value(&tenant)?);
         return Ok(());
     }
-    show::pairs(&[
+    output::pairs(&[
         ("tenant", tenant.tenant.as_str()),
         ("status", tenant.status.as_str()),
         ("account", tenant.account.as_str()),
@@ -303,7 +303,7 @@ async fn show_one(vendor: &Vendor, asked: ShowTenant) -> Result<(), Failure> {
         ("prefix", tenant.prefix.as_str()),
     ]);
     if !tenant.models.is_empty() {
-        show::line("");
+        output::line("");
         let rows: Vec<Vec<String>> = tenant
             .models
             .iter()
@@ -313,7 +313,7 @@ async fn show_one(vendor: &Vendor, asked: ShowTenant) -> Result<(), Failure> {
                 vec![name.to_string(), model.target.clone(), hosting, schedule]
             })
             .collect();
-        show::table(&["model", "target", "hosting", "schedule"], &rows);
+        output::table(&["model", "target", "hosting", "schedule"], &rows);
     }
     Ok(())
 }

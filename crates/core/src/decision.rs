@@ -67,7 +67,7 @@ fn is_zero(count: &u64) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: GateVerdict,
     /// One sentence with the numbers.
     pub reason: String,
     /// What the verdict rests on, as far as there are numbers.
@@ -81,7 +81,7 @@ pub struct Decision {
 /// The two outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum GateVerdict {
     /// The challenger is deployed.
     Deploy,
     /// The champion stays.
@@ -125,6 +125,6 @@ pub enum Basis {
 impl Decision {
     /// Whether the challenger is deployed.
     pub fn deploys(&self) -> bool {
-        self.verdict == Verdict::Deploy
+        self.verdict == GateVerdict::Deploy
     }
 }

@@ -115,7 +115,7 @@ pub struct Place {
 
 /// The run that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct WaitingRun {
     /// Which run, and who works on it.
     #[serde(flatten)]
     pub place: Place,
@@ -145,7 +145,7 @@ pub struct Gathering {
     pub training: Option<Place>,
     /// The run that gathers uploads, or waits for the one that trains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitingRun>,
 }
 
 /// What became of an upload.
@@ -181,7 +181,7 @@ pub enum Turn {
 
 impl Gathering {
     /// Hears of an upload at this time, which would lead the run of `leader`.
-    pub fn upload(&mut self, uploaded: Moment, leader: impl FnOnce() -> Waiting) -> Heard {
+    pub fn upload(&mut self, uploaded: Moment, leader: impl FnOnce() -> WaitingRun) -> Heard {
         let seen_from = Moment(uploaded.0 + RESOLUTION);
         if self.covered.is_some_and(|covered| seen_from <= covered) {
             return Heard::Known;
@@ -192,7 +192,7 @@ impl Gathering {
                 Heard::Joins
             }
             None => {
-                let leader = Waiting { newest_upload: Some(uploaded), ..leader() };
+                let leader = WaitingRun { newest_upload: Some(uploaded), ..leader() };
                 self.waiting = Some(leader);
                 Heard::Leads
             }
@@ -210,7 +210,7 @@ impl Gathering {
     /// Lets a run begin. `alive` says whether somebody still works on what has a
     /// place; a run that stands for uploads gathers, any other trains at once if
     /// it can.
-    pub fn enter(&mut self, entering: Waiting, alive: impl Fn(&Place) -> bool) -> Entered {
+    pub fn enter(&mut self, entering: WaitingRun, alive: impl Fn(&Place) -> bool) -> Entered {
         if self.has(&entering.place.run) {
             return Entered::In;
         }
@@ -220,7 +220,7 @@ impl Gathering {
         };
         // It stands for the uploads of the one that died, too.
         let newest_upload = entering.newest_upload.max(dead);
-        let entering = Waiting { newest_upload, ..entering };
+        let entering = WaitingRun { newest_upload, ..entering };
         if newest_upload.is_none() && !self.training.as_ref().is_some_and(alive) {
             self.waiting = None;
             self.begin(entering.place);

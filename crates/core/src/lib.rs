@@ -6,6 +6,7 @@
 
 pub mod aws;
 pub mod bucket;
+pub mod cloudwatch;
 pub mod decision;
 pub mod error;
 pub mod events;
@@ -20,9 +21,8 @@ pub mod lambda;
 pub mod layout;
 pub mod listing;
 pub mod manage;
-pub mod metrics;
-pub mod pace;
 pub mod policy;
+pub mod polling;
 pub mod registry;
 pub mod run;
 pub mod sagemaker;

@@ -11,7 +11,7 @@ use crate::settings::Hosting;
 
 /// What is asked, of whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct ManageRequest {
     /// Whose models.
     pub tenant: TenantId,
     /// What shall be done.
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn an_ask_reads_as_the_state_machine_composes_it() {
-        let ask: Ask = serde_json::from_value(
+        let ask: ManageRequest = serde_json::from_value(
             json!({"tenant": "acme", "action": "remove", "model": "churn", "begun": true}),
         )
         .unwrap();
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(ask.action, Action::Remove { model, artifacts: false });
         assert!(ask.begun);
         for wrong in [json!({"tenant": "acme"}), json!({"tenant": "*", "action": "take_stock"})] {
-            assert!(serde_json::from_value::<Ask>(wrong).is_err());
+            assert!(serde_json::from_value::<ManageRequest>(wrong).is_err());
         }
     }
 

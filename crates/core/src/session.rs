@@ -13,9 +13,9 @@ use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_sts::config::Credentials;
 
+use crate::cloudwatch::Metric;
 use crate::error::{CallError, Code, Named};
 use crate::ids::{ExternalId, RoleArn, TenantId};
-use crate::metrics::Metric;
 use crate::policy::Purpose;
 use crate::tenant::Tenant;
 
@@ -59,7 +59,7 @@ impl CustomerSession {
 
     /// Sum of a metric of the customer's account over the last days, at most 455.
     pub async fn metric_sum(&self, metric: Metric<'_>, days: u16) -> Result<f64, CallError> {
-        crate::metrics::sum(&self.config, metric, days).await
+        crate::cloudwatch::sum(&self.config, metric, days).await
     }
 
     /// Application Auto Scaling in the customer's account.

@@ -3,7 +3,7 @@
 //! from the run, so that doing it twice is doing it once.
 
 use crosspilot_core::lambda::App;
-use crosspilot_core::manage::{Ask, Progress};
+use crosspilot_core::manage::{ManageRequest, Progress};
 use crosspilot_hosting::{Deploy, Deployed, Error, Register, Registered, Settle, Settled};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub enum Request {
     /// Leave the account as the lineup says.
     Settle(Settle),
     /// What a tenant's models need besides.
-    Manage(Ask),
+    Manage(ManageRequest),
 }
 
 /// What was done.

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::data::{self, Source};
 use crate::evaluation::Evaluation;
-use crate::scoring::Place;
+use crate::scoring::ScoringKeys;
 
 /// Whose answers to compare.
 #[derive(Debug, Clone, Deserialize)]
@@ -46,7 +46,7 @@ impl Answers {
         settings: &ModelSettings,
         score: &Score,
     ) -> Result<Self, Error> {
-        let place = Place::of(bucket.tenant, run);
+        let place = ScoringKeys::of(bucket.tenant, run);
         let source = data::kept_rows(bucket, &place.held_out()).await?;
         let answers = bucket.get_up_to(&place.answers(), MOST_ANSWERS).await?;
         let answers =

@@ -3,8 +3,8 @@
 mod chart;
 mod html;
 mod insights;
+mod narrative;
 mod sections;
-mod words;
 
 use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::registry::Measured;
@@ -66,14 +66,14 @@ impl Occasion<'_> {
 
 /// The whole page. The same report is always the same text.
 pub(crate) fn html(report: &Report<'_>) -> String {
-    let words = words::words(report);
+    let words = narrative::words(report);
     let model = html::text(report.model.run.model.as_str());
     let run = html::text(report.model.run.run_id.as_str());
     let warning =
         words.warning.map_or(String::new(), |warning| format!("<p class=\"notice\">{warning}</p>"));
     let tiles = report
         .evaluation
-        .map_or(String::new(), |evaluation| html::tiles(&words::tiles(report, evaluation)));
+        .map_or(String::new(), |evaluation| html::tiles(&narrative::tiles(report, evaluation)));
     let charts = match report.evaluation {
         Some(evaluation) => sections::charts(evaluation),
         None => insights::validation(report.insights),

@@ -13,8 +13,8 @@ use crosspilot_core::decision::Comparison;
 use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
+use crosspilot_core::polling::Waiting;
 use crosspilot_core::registry::model_settings;
 use crosspilot_core::run::{RunRef, SCORING_ATTEMPTS};
 use crosspilot_core::sagemaker::{Ensured, ensure, tags};
@@ -67,12 +67,12 @@ pub enum Scored {
 }
 
 /// Where the rows of a run's scoring lie.
-pub(crate) struct Place {
+pub(crate) struct ScoringKeys {
     folder: String,
     held_out: String,
 }
 
-impl Place {
+impl ScoringKeys {
     pub(crate) fn of(tenant: &Tenant, run: &RunRef) -> Self {
         Self {
             folder: layout::rows_prefix(&tenant.prefix, run),
@@ -122,7 +122,7 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
     let features = named(run, record.features)?;
     let session = app.sessions.open(&tenant, Purpose::Score(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
-    let place = Place::of(&tenant, run);
+    let place = ScoringKeys::of(&tenant, run);
     // The preflight refuses such a file before anything costs money. What turns out
     // later throws no trained model away.
     let rows = match lay_out(&bucket, run, &place, &features, set_aside).await {
@@ -179,7 +179,7 @@ fn without_a_job(error: CallError, elapsed_seconds: f64) -> Result<Scored, CallE
 async fn lay_out(
     bucket: &Bucket<'_>,
     run: &RunRef,
-    place: &Place,
+    place: &ScoringKeys,
     features: &[String],
     set_aside: bool,
 ) -> Result<Option<usize>, Error> {
@@ -222,7 +222,7 @@ struct ScoringJob<'a> {
     tenant: &'a Tenant,
     run: &'a RunRef,
     model: &'a str,
-    place: &'a Place,
+    place: &'a ScoringKeys,
 }
 
 impl ScoringJob<'_> {

@@ -7,8 +7,8 @@ use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::execution::{self, Life};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
+use crosspilot_core::polling::Waiting;
 use crosspilot_core::registry::{Lineup, RegistryError, Serving, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::sagemaker::tags;
@@ -18,7 +18,7 @@ use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::endpoint::{self, Action, Endpoint, Step};
+use crate::endpoint::{self, Action, Endpoint, EndpointStep};
 use crate::endpoint_config::EndpointConfig;
 use crate::gate::{Contest, decide};
 use crate::mover::{Moved, Target};
@@ -294,10 +294,12 @@ impl Plan<'_> {
         let may_be_replaced = self.settings.deployment.replace_endpoint;
         let target = Target { endpoint: name, config: &config, may_be_replaced, guard, tags };
         let step = target.step(found.as_ref());
-        if matches!(step, Step::Adopt | Step::Create | Step::Update) && !self.challenge().await? {
+        if matches!(step, EndpointStep::Adopt | EndpointStep::Create | EndpointStep::Update)
+            && !self.challenge().await?
+        {
             return waits("was just taken by another run");
         }
-        if matches!(step, Step::Create | Step::Update) {
+        if matches!(step, EndpointStep::Create | EndpointStep::Update) {
             let instances = found.as_ref().and_then(Endpoint::instances);
             if !self.config().create(&self.session.sagemaker(), instances).await? {
                 return waits("waits for its new model to show");

@@ -94,7 +94,7 @@ impl Endpoint {
 
 /// The next step on an endpoint's way to a config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum EndpointStep {
     /// There is none yet.
     Create,
     /// What an earlier attempt left blocks the name and answers nobody.
@@ -109,17 +109,17 @@ pub enum Step {
 
 /// What to do with the endpoint as it stands, so that it serves `config`. A
 /// status that AWS adds later is waited for.
-pub fn step(found: Option<&Endpoint>, config: &str) -> Step {
+pub fn step(found: Option<&Endpoint>, config: &str) -> EndpointStep {
     let Some(Endpoint { status, config: serving, pending, .. }) = found else {
-        return Step::Create;
+        return EndpointStep::Create;
     };
     let ours = pending.as_deref().unwrap_or(serving) == config;
     match status.as_str() {
-        "Failed" | "OutOfService" => Step::ClearAway,
-        "InService" if serving == config => Step::Adopt,
-        "InService" | "UpdateRollbackFailed" => Step::Update,
-        "Creating" | "Updating" | "SystemUpdating" if ours => Step::Adopt,
-        _ => Step::Wait,
+        "Failed" | "OutOfService" => EndpointStep::ClearAway,
+        "InService" if serving == config => EndpointStep::Adopt,
+        "InService" | "UpdateRollbackFailed" => EndpointStep::Update,
+        "Creating" | "Updating" | "SystemUpdating" if ours => EndpointStep::Adopt,
+        _ => EndpointStep::Wait,
     }
 }
 
@@ -266,19 +266,29 @@ mod tests {
 
     #[test]
     fn every_status_has_its_step() {
-        assert_eq!(step(None, "new"), Step::Create);
+        assert_eq!(step(None, "new"), EndpointStep::Create);
         // Status; when it serves the config, another one, and is on its way to it.
         for (status, same, other, pending) in [
-            ("InService", Step::Adopt, Step::Update, Step::Update),
-            ("Creating", Step::Adopt, Step::Wait, Step::Adopt),
-            ("Updating", Step::Adopt, Step::Wait, Step::Adopt),
-            ("SystemUpdating", Step::Adopt, Step::Wait, Step::Adopt),
-            ("RollingBack", Step::Wait, Step::Wait, Step::Wait),
-            ("Deleting", Step::Wait, Step::Wait, Step::Wait),
-            ("OutOfService", Step::ClearAway, Step::ClearAway, Step::ClearAway),
-            ("Failed", Step::ClearAway, Step::ClearAway, Step::ClearAway),
-            ("UpdateRollbackFailed", Step::Update, Step::Update, Step::Update),
-            ("Hibernating", Step::Wait, Step::Wait, Step::Wait),
+            ("InService", EndpointStep::Adopt, EndpointStep::Update, EndpointStep::Update),
+            ("Creating", EndpointStep::Adopt, EndpointStep::Wait, EndpointStep::Adopt),
+            ("Updating", EndpointStep::Adopt, EndpointStep::Wait, EndpointStep::Adopt),
+            ("SystemUpdating", EndpointStep::Adopt, EndpointStep::Wait, EndpointStep::Adopt),
+            ("RollingBack", EndpointStep::Wait, EndpointStep::Wait, EndpointStep::Wait),
+            ("Deleting", EndpointStep::Wait, EndpointStep::Wait, EndpointStep::Wait),
+            (
+                "OutOfService",
+                EndpointStep::ClearAway,
+                EndpointStep::ClearAway,
+                EndpointStep::ClearAway,
+            ),
+            ("Failed", EndpointStep::ClearAway, EndpointStep::ClearAway, EndpointStep::ClearAway),
+            (
+                "UpdateRollbackFailed",
+                EndpointStep::Update,
+                EndpointStep::Update,
+                EndpointStep::Update,
+            ),
+            ("Hibernating", EndpointStep::Wait, EndpointStep::Wait, EndpointStep::Wait),
         ] {
             assert_eq!(step(Some(&endpoint(status, "new", None)), "new"), same, "{status}");
             assert_eq!(step(Some(&endpoint(status, "old", None)), "new"), other, "{status}");
@@ -286,7 +296,10 @@ mod tests {
             assert_eq!(step(Some(&moving), "new"), pending, "{status}");
         }
         // On its way elsewhere, it has to arrive first.
-        assert_eq!(step(Some(&endpoint("Updating", "new", Some("other"))), "new"), Step::Wait);
+        assert_eq!(
+            step(Some(&endpoint("Updating", "new", Some("other"))), "new"),
+            EndpointStep::Wait
+        );
     }
 
     fn deployment(traffic: Traffic, alarms: &[&str]) -> Deployment {

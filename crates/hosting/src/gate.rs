@@ -1,7 +1,7 @@
 //! Champion or challenger?
 
 use crosspilot_core::decision::{
-    Basis, Comparison, Decision, FEWEST_ROWS, Figures, Score, Verdict,
+    Basis, Comparison, Decision, FEWEST_ROWS, Figures, GateVerdict, Score,
 };
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
@@ -29,11 +29,16 @@ pub struct Contest<'a> {
 pub fn decide(contest: &Contest<'_>) -> Decision {
     let Contest { run, gate, champion, .. } = *contest;
     if champion.is_some_and(|champion| champion.run == *run) {
-        return decision(Verdict::Deploy, "this run's model serves already".to_owned(), None, None);
+        return decision(
+            GateVerdict::Deploy,
+            "this run's model serves already".to_owned(),
+            None,
+            None,
+        );
     }
     let measured = contest.measured();
     let note = contest.note(&measured);
-    let keep = |reason| decision(Verdict::Keep, reason, None, note.clone());
+    let keep = |reason| decision(GateVerdict::Keep, reason, None, note.clone());
     let of_champion = match (&measured, champion) {
         (_, None) => None,
         (None, Some(_)) => {
@@ -51,7 +56,7 @@ pub fn decide(contest: &Contest<'_>) -> Decision {
             )),
             None => {
                 let reason = "nothing serves yet: the first model is deployed".to_owned();
-                decision(Verdict::Deploy, reason, None, note)
+                decision(GateVerdict::Deploy, reason, None, note)
             }
         };
     };
@@ -70,7 +75,7 @@ pub fn decide(contest: &Contest<'_>) -> Decision {
 }
 
 fn decision(
-    verdict: Verdict,
+    verdict: GateVerdict,
     reason: String,
     figures: Option<Figures>,
     note: Option<String>,
@@ -78,7 +83,7 @@ fn decision(
     Decision { verdict, reason, figures, note }
 }
 
-fn verdict(figures: &Figures, allow_baseline: bool) -> (Verdict, String) {
+fn verdict(figures: &Figures, allow_baseline: bool) -> (GateVerdict, String) {
     let Figures { metric, challenger: new, margin, smaller_is_better, .. } = figures;
     let rows = match figures.basis {
         Basis::HeldOut => " on the held-out rows",
@@ -91,20 +96,20 @@ fn verdict(figures: &Figures, allow_baseline: bool) -> (Verdict, String) {
     };
     if let Some(minimum) = figures.minimum.filter(|minimum| gain(*minimum) < 0.0) {
         let reason = format!("{metric} {new:.4}{rows} misses the minimum of {minimum}: {stays}");
-        return (Verdict::Keep, reason);
+        return (GateVerdict::Keep, reason);
     }
     if let Some(baseline) = figures.baseline.filter(|b| !allow_baseline && gain(*b) <= 0.0) {
         let reason = format!(
             "{metric} {new:.4}{rows} is no better than always giving the same answer ({baseline:.4}): {stays}; give columns that tell more, or set gate.allow_baseline to deploy such a model"
         );
-        return (Verdict::Keep, reason);
+        return (GateVerdict::Keep, reason);
     }
     match figures.champion {
         None => {
             let reason = format!(
                 "nothing serves yet: the first model is deployed, with {metric} {new:.4}{rows}"
             );
-            (Verdict::Deploy, reason)
+            (GateVerdict::Deploy, reason)
         }
         Some(old) => {
             let deploys = gain(old) > *margin;
@@ -119,10 +124,10 @@ fn verdict(figures: &Figures, allow_baseline: bool) -> (Verdict, String) {
                 }
             };
             if deploys {
-                (Verdict::Deploy, format!("{metric} {new:.4}{rows} {comparison}"))
+                (GateVerdict::Deploy, format!("{metric} {new:.4}{rows} {comparison}"))
             } else {
                 let reason = format!("{metric} {new:.4}{rows} {comparison}: the champion stays");
-                (Verdict::Keep, reason)
+                (GateVerdict::Keep, reason)
             }
         }
     }

@@ -17,10 +17,10 @@ mod scaling;
 mod settle;
 
 pub use deploy::{Deploy, Deployed, Deployment, deploy};
-pub use endpoint::{Action, Endpoint, Step, step};
+pub use endpoint::{Action, Endpoint, EndpointStep, step};
 pub use error::Error;
 pub use gate::{Contest, decide};
 pub use manage::manage;
 pub use register::{Register, Registered, register};
-pub use response_keys::{Container, RESPONSE_KEYS, shake_hands};
+pub use response_keys::{Container, RESPONSE_KEYS, negotiate};
 pub use settle::{Settle, Settled, settle};

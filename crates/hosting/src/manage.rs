@@ -12,7 +12,7 @@ mod sweep;
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
-use crosspilot_core::manage::{Action, Ask, Progress, Report};
+use crosspilot_core::manage::{Action, ManageRequest, Progress, Report};
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::{RunId, RunRef};
@@ -26,7 +26,7 @@ const WAIT_SECONDS: u32 = 15;
 
 /// Does what is asked, as far as that goes now. It is done for tenants that may
 /// not run any more, too: they are the ones to clear up after.
-pub async fn manage(app: &App, ask: Ask) -> Result<Progress, Error> {
+pub async fn manage(app: &App, ask: ManageRequest) -> Result<Progress, Error> {
     let tenant = app.registry.tenant(&ask.tenant).await?;
     let tidies = matches!(ask.action, Action::TidyUp { .. });
     if tenant.status == TenantStatus::Deleted && !tidies {

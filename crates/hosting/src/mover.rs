@@ -5,7 +5,7 @@ use crosspilot_core::aws::sagemaker::types::{DeploymentConfig, Tag};
 use crosspilot_core::error::CallError;
 use crosspilot_core::session::CustomerSession;
 
-use crate::endpoint::{self, Action, Endpoint, Step};
+use crate::endpoint::{self, Action, Endpoint, EndpointStep};
 use crate::{endpoint_config, scaling};
 
 /// Where an endpoint is to get to.
@@ -36,7 +36,7 @@ pub(crate) enum Moved {
 
 impl Target<'_> {
     /// What is to be done with the endpoint as it was found.
-    pub(crate) fn step(&self, found: Option<&Endpoint>) -> Step {
+    pub(crate) fn step(&self, found: Option<&Endpoint>) -> EndpointStep {
         endpoint::step(found, self.config)
     }
 
@@ -50,20 +50,20 @@ impl Target<'_> {
         let sagemaker = session.sagemaker();
         let waits = |what: String| Ok(Moved::Waits(what));
         match self.step(found.as_ref()) {
-            Step::Adopt => Ok(Moved::OnItsWay(Action::Adopted)),
-            Step::Wait => {
+            EndpointStep::Adopt => Ok(Moved::OnItsWay(Action::Adopted)),
+            EndpointStep::Wait => {
                 let status = found.map(|found| found.status).unwrap_or_default();
                 waits(format!("is {status} and has to end that first"))
             }
-            Step::ClearAway => {
+            EndpointStep::ClearAway => {
                 endpoint::delete(&sagemaker, self.endpoint).await?;
                 waits("is left of a failed attempt and is being cleared away".to_owned())
             }
-            Step::Create => {
+            EndpointStep::Create => {
                 endpoint::create(&sagemaker, self.endpoint, self.config, self.tags).await?;
                 Ok(Moved::OnItsWay(Action::Created))
             }
-            Step::Update => {
+            EndpointStep::Update => {
                 let kind = endpoint_config::kind_of(&sagemaker, self.config).await?;
                 let replaced = found.as_ref().is_some_and(|found| found.is_replaced_for(kind));
                 if replaced && !self.may_be_replaced {

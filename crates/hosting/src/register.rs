@@ -15,7 +15,7 @@ use crosspilot_core::tenant::{Network, Tenant};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::response_keys::{self, Container, RESPONSE_KEYS, shake_hands};
+use crate::response_keys::{self, Container, RESPONSE_KEYS, negotiate};
 
 /// Which run's job to make a model of.
 #[derive(Debug, Clone, Deserialize)]
@@ -69,7 +69,7 @@ pub async fn register(app: &App, request: Register) -> Result<Registered, Error>
     if let Some((what, remedy)) = unservable(&settings.deployment, in_network, containers.len()) {
         return Err(Error::Serverless { candidate, what, remedy });
     }
-    let containers = shake_hands(containers, &RESPONSE_KEYS);
+    let containers = negotiate(containers, &RESPONSE_KEYS);
     create_or_adopt(&sagemaker, &tenant, &run, &containers).await?;
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, candidate, "registered");
     Ok(Registered { candidate, score: sagemaker::score(best), model: run.deployment_name() })

@@ -36,7 +36,7 @@ pub(crate) fn containers(found: &[AutoMlContainerDefinition]) -> Vec<Container> 
 /// Sets what each container emits and takes. Keys that the last container
 /// cannot emit are not asked of any; containers that negotiate nothing, such as
 /// those of a regression, are left alone.
-pub fn shake_hands(mut containers: Vec<Container>, wanted: &[&str]) -> Vec<Container> {
+pub fn negotiate(mut containers: Vec<Container>, wanted: &[&str]) -> Vec<Container> {
     let Some(last) = containers.last() else { return containers };
     let last_supports = supported(last);
     let wanted: Vec<&str> =
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn an_ensembling_container_emits_all_it_supports_in_our_order() {
         let all = "predicted_label,probability,probabilities,labels";
-        let hands = shake_hands(
+        let hands = negotiate(
             vec![container(&[(SUPPORTED, "labels,probabilities,probability,predicted_label")])],
             &RESPONSE_KEYS,
         );
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_pipeline_hands_on_from_container_to_container() {
-        let hands = shake_hands(
+        let hands = negotiate(
             vec![
                 container(&[("AUTOML_TRANSFORM_MODE", "feature-transform")]),
                 container(&[(SUPPORTED, "predicted_label,probability,probabilities")]),
@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn a_regression_is_left_alone() {
         let regression = vec![container(&[("MODEL_NAME", "m")])];
-        assert_eq!(shake_hands(regression.clone(), &RESPONSE_KEYS), regression);
+        assert_eq!(negotiate(regression.clone(), &RESPONSE_KEYS), regression);
     }
 }

@@ -5,7 +5,7 @@ use crosspilot_core::aws::sfn;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::execution::describe;
-use crosspilot_core::gathering::{Gathering, Moment, Place, Waiting};
+use crosspilot_core::gathering::{Gathering, Moment, Place, WaitingRun};
 use crosspilot_core::lambda::App;
 use crosspilot_core::run::RunRef;
 use serde_json::json;
@@ -27,7 +27,7 @@ pub(crate) async fn revive(
     app: &App,
     of: &RunRef,
     gathering: &mut Gathering,
-) -> Result<Option<Waiting>, Error> {
+) -> Result<Option<WaitingRun>, Error> {
     let Some(waiting) = &gathering.waiting else { return Ok(None) };
     let run = RunRef { run_id: waiting.place.run.clone(), ..of.clone() };
     match life(app, &waiting.place).await? {
@@ -43,7 +43,7 @@ pub(crate) async fn revive(
 
 /// Starts the execution of a run that waits; an execution that goes on already is
 /// not started twice.
-pub(crate) async fn start(app: &App, of: &RunRef, waiting: &Waiting) -> Result<(), Error> {
+pub(crate) async fn start(app: &App, of: &RunRef, waiting: &WaitingRun) -> Result<(), Error> {
     let run = RunRef { run_id: waiting.place.run.clone(), ..of.clone() };
     if waiting.attempt > 1
         && let Some(record) = app.registry.find_run(&run).await?

@@ -2,11 +2,12 @@
 //! Functions, what follows is decided in [`crosspilot_core::gathering`].
 
 use crosspilot_core::gathering::{
-    DEFAULT_QUIET, Entered, Gathering, LONGEST_QUIET, Moment, Place, SHORTEST_QUIET, Turn, Waiting,
+    DEFAULT_QUIET, Entered, Gathering, LONGEST_QUIET, Moment, Place, SHORTEST_QUIET, Turn,
+    WaitingRun,
 };
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;
-use crosspilot_core::pace;
+use crosspilot_core::polling;
 use crosspilot_core::registry::{RegistryError, model_settings};
 use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
@@ -25,7 +26,7 @@ pub enum Admission {
     /// It may: it is the one that trains.
     Go,
     /// Not yet.
-    Waiting(pace::Waiting),
+    Waiting(polling::Waiting),
 }
 
 /// Gives a run its turn to train, or says what it waits for. Once it may train, asking
@@ -51,14 +52,14 @@ pub async fn turn(app: &App, run: &RunRef, execution: &str) -> Result<Admission,
         .await?;
     let answer = match turn {
         Turn::Go => Admission::Go,
-        Turn::Gathering(seconds) => Admission::Waiting(pace::Waiting {
+        Turn::Gathering(seconds) => Admission::Waiting(polling::Waiting {
             // What took long to come is looked for less often, as a job is.
             wait_seconds: (waited / 10.0).min(1200.0).max(seconds.ceil()) as u32,
             reason: format!("uploads still come: it trains {quiet} s after the last one"),
         }),
         Turn::Behind(training) => {
             let reason = format!("run {} trains", training.run);
-            Admission::Waiting(pace::Waiting::after(waited, reason))
+            Admission::Waiting(polling::Waiting::after(waited, reason))
         }
     };
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, ?answer, "its turn?");
@@ -91,7 +92,7 @@ pub async fn enter(
             };
             let (trigger, execution) = (trigger.clone(), execution.to_owned());
             let place = Place { run: run.run_id.clone(), execution, since: Moment::now() };
-            Ok(gathering.enter(Waiting { place, trigger, newest_upload, attempt: 1 }, alive))
+            Ok(gathering.enter(WaitingRun { place, trigger, newest_upload, attempt: 1 }, alive))
         })
         .await
 }

@@ -18,7 +18,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crosspilot_core::error::{Code, Coded};
-use crosspilot_core::gathering::{Gathering, Heard, Moment, Place, Waiting};
+use crosspilot_core::gathering::{Gathering, Heard, Moment, Place, WaitingRun};
 use crosspilot_core::ids::{AccountId, BucketName, ModelName};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout::{self, Upload};
@@ -223,7 +223,7 @@ async fn of_model(
                     let execution = executions::execution(&run, 1);
                     let since = Moment::now();
                     let place = Place { run: run.run_id, execution, since };
-                    Waiting { place, trigger: trigger.clone(), newest_upload: None, attempt: 1 }
+                    WaitingRun { place, trigger: trigger.clone(), newest_upload: None, attempt: 1 }
                 };
                 match gathering.upload(*uploaded, leader) {
                     Heard::Known => known += 1,

@@ -18,7 +18,7 @@ use crate::emulator::{Emulator, EmulatorError, Launch};
 use crate::functions::{self, FunctionsError};
 use crate::identity::{self, IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
-use crate::kept::{Kept, KeptError, Ports};
+use crate::saved_state::{Ports, SavedState, SavedStateError};
 use crate::stacks::{self, StackError, Template};
 use crate::state::{Endpoints, Running, StateError};
 
@@ -76,7 +76,7 @@ pub enum CloudError {
     Id(#[from] InvalidId),
     /// What an earlier start kept cannot be used.
     #[error(transparent)]
-    Kept(#[from] KeptError),
+    SavedState(#[from] SavedStateError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -174,7 +174,7 @@ impl LocalCloud {
             Some(path) => {
                 let directory =
                     OwnDirectory::keep(path).map_err(|error| cannot_keep(path, error))?;
-                let kept = Kept::load(directory.path(), options.port)?;
+                let kept = SavedState::load(directory.path(), options.port)?;
                 (directory, kept)
             }
             None => {
@@ -185,7 +185,7 @@ impl LocalCloud {
             }
         };
         let (ports, signer) = match kept {
-            Some(Kept { ports, signer, .. }) => (ports, Some(signer)),
+            Some(SavedState { ports, signer, .. }) => (ports, Some(signer)),
             None => (choose_ports(options.port)?, None),
         };
         report("building the functions");
@@ -213,7 +213,7 @@ impl LocalCloud {
         ];
         if options.keep.is_some() {
             // At once: what is cut off from here on starts again where it was.
-            Kept::new(ports, identity.signer.clone()).save(directory.path())?;
+            SavedState::new(ports, identity.signer.clone()).save(directory.path())?;
             let path = |name: &str| directory.path().join(name).display().to_string();
             environment.extend([
                 ("PERSIST_STATE", "1".to_owned()),

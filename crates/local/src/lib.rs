@@ -21,10 +21,10 @@ mod emulator;
 pub mod functions;
 pub mod identity;
 pub mod install;
-mod kept;
+mod saved_state;
 pub mod stacks;
 pub mod state;
 
-pub use kept::KeptError;
+pub use saved_state::SavedStateError;
 
 pub use cloud::{CloudError, LocalCloud, Onboarding, Options};

@@ -9,7 +9,7 @@ use crosspilot_core::error::Named;
 use crosspilot_core::execution;
 use crosspilot_core::failure::Failure;
 use crosspilot_core::ids::{ModelName, TenantId};
-use crosspilot_core::manage::{Action, Ask, Progress, Report};
+use crosspilot_core::manage::{Action, ManageRequest, Progress, Report};
 use crosspilot_core::registry::{Change, Stop};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
@@ -72,7 +72,7 @@ impl Vendor {
         report: impl Fn(&str),
     ) -> Result<Report, OperatorError> {
         let machine = &self.deployment.manage_state_machine;
-        let ask = Ask { tenant: tenant.clone(), action, begun: false };
+        let ask = ManageRequest { tenant: tenant.clone(), action, begun: false };
         let unreadable = |execution: &str| OperatorError::NoAnswer(execution.to_owned());
         let input = serde_json::to_string(&ask).map_err(|_| unreadable(machine))?;
         let execution = self.start(machine, None, &input).await?;

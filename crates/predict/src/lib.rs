@@ -23,13 +23,13 @@ pub enum Request {
     /// An API Gateway event: score these records for whoever the token names.
     Api(Box<Event>),
     /// From the state machine.
-    Step(Step),
+    Step(RunStep),
 }
 
 /// A step of a run.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
-pub enum Step {
+pub enum RunStep {
     /// Have the model scored on the held-out rows.
     Score(ScoreRequest),
     /// Measure it and the champion on them.
@@ -77,16 +77,16 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         Request::Step(step) => step,
     };
     Ok(match step {
-        Step::Score(request) => {
+        RunStep::Score(request) => {
             Response::Scored(crosspilot_evaluation::score(&app, request).await?)
         }
-        Step::Compare(request) => {
+        RunStep::Compare(request) => {
             Response::Compared(Box::new(crosspilot_evaluation::compare(&app, request).await?))
         }
-        Step::Evaluate(request) => {
+        RunStep::Evaluate(request) => {
             Response::Evaluated(crosspilot_evaluation::evaluate(&app, request).await?)
         }
-        Step::Conclude(request) => {
+        RunStep::Conclude(request) => {
             Response::Concluded(Box::new(crosspilot_evaluation::conclude(&app, *request).await?))
         }
     })

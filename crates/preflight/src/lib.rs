@@ -10,10 +10,10 @@ mod distinct;
 mod header;
 mod images;
 mod inspection;
-mod judge;
 mod listing;
 mod parquet;
 mod repeats;
+mod rules;
 mod table;
 mod target;
 mod verdict;
@@ -26,12 +26,12 @@ use crosspilot_core::settings::{ModelSettings, Problem};
 use futures_util::stream::{self, StreamExt as _};
 
 use inspection::{Inspection, Wanted};
-use judge::{Parts, Places};
+use rules::{Parts, Places};
 
 pub use crosspilot_table::Kind;
 pub use inspection::File;
-pub use judge::MINIMUM_ROWS;
 pub use listing::inspect;
+pub use rules::MINIMUM_ROWS;
 pub use verdict::{Channel, Class, Column, Finding, Flaw, Format, Rows, Target, Verdict};
 
 /// Files that are taken. More could not be listed in the time there is.
@@ -78,11 +78,11 @@ pub async fn judge<S: Source>(
     if settings.problem == Problem::ImageClassification {
         return Ok(images::judge(&data.place, &data.training));
     }
-    let wanted = judge::wanted(settings);
+    let wanted = rules::wanted(settings);
     let mut training = Inspection::of(data.training, wanted);
     look(source, &mut training).await?;
     let mut validation = None;
-    if judge::validates_on_channel(settings) {
+    if rules::validates_on_channel(settings) {
         let part = validation.insert(Inspection::of(data.validation, wanted));
         look(source, part).await?;
     }
@@ -93,7 +93,7 @@ pub async fn judge<S: Source>(
         look(source, part).await?;
     }
     let places = Places { training: &data.place, validation: &data.validation_place };
-    Ok(judge::judge(settings, &places, Parts { training, validation, held_out }))
+    Ok(rules::judge(settings, &places, Parts { training, validation, held_out }))
 }
 
 /// Reads what an inspection asks for until it asks for nothing more. Answers

@@ -9,13 +9,13 @@ use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::lambda::App;
 use crosspilot_core::layout;
-use crosspilot_core::pace::Waiting;
 use crosspilot_core::policy::Purpose;
+use crosspilot_core::polling::Waiting;
 use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{ModelSettings, OtherHosting};
 use crosspilot_preflight::{Finding, Flaw, Rows, Verdict, inspect, sentences};
-use crosspilot_training::hold_out::{self, HoldOutError, Plan};
+use crosspilot_training::hold_out::{self, HoldOutError, HoldOutPlan};
 use crosspilot_training::job_request::{self, JobPlan};
 use crosspilot_training::{JobError, job};
 use serde::{Deserialize, Serialize};
@@ -224,7 +224,7 @@ async fn prepare(
         return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
     }
     let hold_out = hold_out::decide(bucket, run, settings, &data, &verdict).await?;
-    if let Plan::Keep(Some(why)) = &hold_out {
+    if let HoldOutPlan::Keep(Some(why)) = &hold_out {
         let test = bucket.uri(&layout::test_prefix(prefix, &run.model));
         let message = format!(
             "{why}: without a held-out file under {test} the model is judged by Autopilot's own validation alone"
@@ -235,11 +235,11 @@ async fn prepare(
 
     let categories = verdict.categories(&settings.target);
     let set_aside = match &hold_out {
-        Plan::SetAside(split) => {
+        HoldOutPlan::SetAside(split) => {
             bucket.write_json(&layout::copied_verdict_key(prefix, run), &verdict).await?;
             Some(hold_out::copy(bucket, run, settings, split, &categories).await?)
         }
-        Plan::Keep(_) => None,
+        HoldOutPlan::Keep(_) => None,
     };
     if let Some(record) = verdict.first_record(&settings.target) {
         let key = layout::first_row_key(prefix, run);

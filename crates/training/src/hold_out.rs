@@ -49,7 +49,7 @@ const PART: usize = 16 << 20;
 /// What a run does about held-out rows, decided once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Plan {
+pub enum HoldOutPlan {
     /// It sets rows aside.
     SetAside(Split),
     /// It sets none aside, and why, as a sentence; without a word if nobody expects it.
@@ -92,9 +92,9 @@ pub async fn decide(
     settings: &ModelSettings,
     data: &Data,
     verdict: &Verdict,
-) -> Result<Plan, HoldOutError> {
+) -> Result<HoldOutPlan, HoldOutError> {
     let plan = match unfit(settings, data, verdict) {
-        Some(why) => Plan::Keep(why),
+        Some(why) => HoldOutPlan::Keep(why),
         None => survey(bucket, settings, data).await?,
     };
     let key = format!("{}plan.json", layout::rows_prefix(&bucket.tenant.prefix, run));
@@ -131,7 +131,7 @@ async fn survey(
     bucket: &Bucket<'_>,
     settings: &ModelSettings,
     data: &Data,
-) -> Result<Plan, HoldOutError> {
+) -> Result<HoldOutPlan, HoldOutError> {
     let mut survey = Survey::new(share(settings));
     let mut bytes = 0;
     for file in &data.training {
@@ -143,7 +143,7 @@ async fn survey(
         };
         while reading.more(&mut count).await? {
             if bytes + reading.bytes > MOST_BYTES {
-                return Ok(Plan::Keep(Some(too_large())));
+                return Ok(HoldOutPlan::Keep(Some(too_large())));
             }
         }
         bytes += reading.bytes;
@@ -151,9 +151,13 @@ async fn survey(
     Ok(match survey.end() {
         Some((below, rare)) => {
             let file = |file: &File| (file.key.clone(), file.etag.clone());
-            Plan::SetAside(Split { files: data.training.iter().map(file).collect(), below, rare })
+            HoldOutPlan::SetAside(Split {
+                files: data.training.iter().map(file).collect(),
+                below,
+                rare,
+            })
         }
-        None => Plan::Keep(Some(format!(
+        None => HoldOutPlan::Keep(Some(format!(
             "no rows are set aside of so few: {MINIMUM_ROWS} are needed to train on and {FEWEST_ROWS} to evaluate on"
         ))),
     })

@@ -9,5 +9,5 @@ mod observation;
 mod phase;
 
 pub use error::JobError;
-pub use observation::{Best, Failure, Observation, Terms};
+pub use observation::{Best, Observation, ObservedFailure, Terms};
 pub use phase::{Clock, Order, Phase};

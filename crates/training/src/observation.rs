@@ -46,14 +46,14 @@ pub struct Observation {
     pub best: Option<Best>,
     /// Why the run ends here, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
+    pub failure: Option<ObservedFailure>,
     /// Seconds to wait before the next look.
     pub wait_seconds: u32,
 }
 
 /// Why a run ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct ObservedFailure {
     /// The stable code.
     pub code: String,
     /// One sentence.
@@ -180,7 +180,7 @@ impl Terms {
             secondary_status: None,
             candidates: None,
             best: None,
-            failure: failure.map(|(code, cause)| Failure { code: code.to_string(), cause }),
+            failure: failure.map(|(code, cause)| ObservedFailure { code: code.to_string(), cause }),
             wait_seconds: self.clock.wait_seconds(),
         }
     }
@@ -262,7 +262,7 @@ mod tests {
         let cause = |found| terms().job("j", found, None).failure.unwrap();
         assert_eq!(
             cause(&failed),
-            Failure {
+            ObservedFailure {
                 code: "NoCandidate".into(),
                 cause: "AutoML job j ended as Failed: AlgorithmError: a container gave up on the data; SageMaker's own words may quote the data and stay in the customer's account: read them there with `aws sagemaker describe-auto-ml-job-v2 --auto-ml-job-name j`".into()
             }

@@ -2,7 +2,7 @@
 //! own time limit bounds that.
 
 use crosspilot_core::error::Code;
-use crosspilot_core::pace;
+use crosspilot_core::polling;
 use crosspilot_core::registry::Stop;
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ pub struct Clock {
 impl Clock {
     /// Seconds until the next look: not past the limit, and soon after it.
     pub fn wait_seconds(&self) -> u32 {
-        let wait = pace::wait_seconds(self.elapsed);
+        let wait = polling::wait_seconds(self.elapsed);
         let left = (self.limit - self.elapsed).ceil();
         if left > 0.0 {
             wait.min(left.min(f64::from(u32::MAX)) as u32).max(1)

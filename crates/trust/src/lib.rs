@@ -8,8 +8,8 @@ mod verify;
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::registry::RegistryError;
 
-pub use probe::{TrustError, Verdict, judge};
-pub use round::{Held, Round, Seen, conclude, judge_round, look};
+pub use probe::{ProbeOutcome, TrustError, judge};
+pub use round::{Held, Probed, Round, conclude, judge_round, look};
 pub use verify::{before_run, verify};
 
 /// Why trust is not proven.

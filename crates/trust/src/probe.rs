@@ -88,7 +88,7 @@ impl Coded for TrustError {
 
 /// How AWS answered one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeOutcome {
     /// The role was assumed.
     Assumed,
     /// AccessDenied.
@@ -97,25 +97,25 @@ pub enum Verdict {
     Unclear(CallError),
 }
 
-impl Verdict {
+impl ProbeOutcome {
     fn of(answer: Result<(), CallError>) -> Self {
         match answer {
-            Ok(()) => Verdict::Assumed,
-            Err(error) if error.aws_code() == "AccessDenied" => Verdict::Denied,
-            Err(error) => Verdict::Unclear(error),
+            Ok(()) => ProbeOutcome::Assumed,
+            Err(error) if error.aws_code() == "AccessDenied" => ProbeOutcome::Denied,
+            Err(error) => ProbeOutcome::Unclear(error),
         }
     }
 }
 
 /// Judges the probes that must be refused, each with the words for what it
 /// presented.
-pub fn judge(role: &RoleArn, probes: [(Verdict, &'static str); 3]) -> Result<(), TrustError> {
+pub fn judge(role: &RoleArn, probes: [(ProbeOutcome, &'static str); 3]) -> Result<(), TrustError> {
     let mut proven = Ok(());
     for (verdict, how) in probes {
         match verdict {
-            Verdict::Denied => {}
-            Verdict::Assumed => return Err(TrustError::TooOpen { role: role.clone(), how }),
-            Verdict::Unclear(error) => proven = Err(unproven(role, &error)),
+            ProbeOutcome::Denied => {}
+            ProbeOutcome::Assumed => return Err(TrustError::TooOpen { role: role.clone(), how }),
+            ProbeOutcome::Unclear(error) => proven = Err(unproven(role, &error)),
         }
     }
     proven
@@ -153,7 +153,7 @@ pub(crate) async fn probe(app: &App, tenant: &Tenant) -> Result<(), crate::Error
     })?;
     let near_miss = tenant.external_id.near_miss();
     let present = async |external_id| {
-        Verdict::of(app.sessions.probe(tenant, Purpose::ProveTrust, external_id).await)
+        ProbeOutcome::of(app.sessions.probe(tenant, Purpose::ProveTrust, external_id).await)
     };
     let (session, none, any, similar) = tokio::join!(
         app.sessions.open_anew(tenant, Purpose::ProveTrust),
@@ -198,13 +198,13 @@ mod tests {
     #[test]
     fn only_denials_prove_the_trust() {
         let role: RoleArn = "arn:aws:iam::222222222222:role/r".parse().unwrap();
-        let denied = || (Verdict::Denied, "a");
+        let denied = || (ProbeOutcome::Denied, "a");
         let unclear = |code| {
             let error = CallError::refused(code, "sts:AssumeRole", &role, "X", "y");
-            (Verdict::Unclear(error), "b")
+            (ProbeOutcome::Unclear(error), "b")
         };
         let (odd, late) = (|| unclear(Code::RequestInvalid), || unclear(Code::Unavailable));
-        let assumed = || (Verdict::Assumed, "c");
+        let assumed = || (ProbeOutcome::Assumed, "c");
         assert_eq!(judge(&role, [denied(), denied(), denied()]), Ok(()));
         for (probes, code) in [
             ([assumed(), denied(), denied()], Code::TrustTooOpen),

@@ -24,7 +24,7 @@ const SUSPENSIONS: usize = 20;
 /// thousand must fit into one state of Step Functions, 256 KB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Seen {
+pub enum Probed {
     /// Its role takes its external ID, and none of the others that were tried.
     Proven,
     /// It does not.
@@ -73,16 +73,16 @@ pub enum Held {
 }
 
 /// Which tenants to ask again, and to suspend if they refuse again.
-pub fn judge_round(seen: &[Seen]) -> Result<Vec<TenantId>, Held> {
+pub fn judge_round(seen: &[Probed]) -> Result<Vec<TenantId>, Held> {
     let refused: Vec<TenantId> = seen
         .iter()
         .filter_map(|seen| match seen {
-            Seen::Refused(tenant) => Some(tenant.clone()),
+            Probed::Refused(tenant) => Some(tenant.clone()),
             _ => None,
         })
         .collect();
     let answered = answered(seen);
-    let silent = seen.iter().filter(|seen| **seen == Seen::Unproven).count();
+    let silent = seen.iter().filter(|seen| **seen == Probed::Unproven).count();
     let asked = answered + silent;
     if is_most(refused.len(), answered) {
         Err(Held::Refused { refused: refused.len(), answered })
@@ -99,27 +99,27 @@ fn is_most(some: usize, all: usize) -> bool {
 }
 
 /// A question without an answer tells nothing of either side.
-fn answered(seen: &[Seen]) -> usize {
-    seen.iter().filter(|seen| matches!(seen, Seen::Proven | Seen::Refused(_))).count()
+fn answered(seen: &[Probed]) -> usize {
+    seen.iter().filter(|seen| matches!(seen, Probed::Proven | Probed::Refused(_))).count()
 }
 
 /// Looks at one tenant of a round. Nothing is changed.
-pub async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
+pub async fn look(app: &App, id: &TenantId) -> Result<Probed, Error> {
     let tenant = match app.registry.tenant(id).await {
         Ok(tenant) if tenant.status == TenantStatus::Active => tenant,
-        Ok(_) => return Ok(Seen::Skipped),
+        Ok(_) => return Ok(Probed::Skipped),
         // A broken document is its own tenant's fault, never the others'.
         Err(error @ RegistryError::Broken { .. }) => {
             tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
-            return Ok(Seen::Skipped);
+            return Ok(Probed::Skipped);
         }
         Err(error) => return Err(error.into()),
     };
     match probe::probe(app, &tenant).await {
-        Ok(()) => Ok(Seen::Proven),
+        Ok(()) => Ok(Probed::Proven),
         Err(Error::Trust(error)) => {
             tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
-            Ok(if error.is_drift() { Seen::Refused(id.clone()) } else { Seen::Unproven })
+            Ok(if error.is_drift() { Probed::Refused(id.clone()) } else { Probed::Unproven })
         }
         Err(error) => Err(error),
     }
@@ -127,7 +127,7 @@ pub async fn look(app: &App, id: &TenantId) -> Result<Seen, Error> {
 
 /// Judges what a round saw. Who refused is asked once more before it is
 /// suspended.
-pub async fn conclude(app: &App, seen: &[Seen]) -> Result<Round, Error> {
+pub async fn conclude(app: &App, seen: &[Probed]) -> Result<Round, Error> {
     let refused = match judge_round(seen) {
         Ok(refused) => refused,
         Err(held) => {
@@ -184,10 +184,10 @@ mod tests {
         format!("t{number}").parse().unwrap()
     }
 
-    fn round(refused: usize, proven: usize, others: usize) -> Vec<Seen> {
-        let refused = (0..refused).map(|number| Seen::Refused(id(number + 10)));
-        let proven = std::iter::repeat_n(Seen::Proven, proven);
-        let others = std::iter::repeat_n([Seen::Unproven, Seen::Skipped], others).flatten();
+    fn round(refused: usize, proven: usize, others: usize) -> Vec<Probed> {
+        let refused = (0..refused).map(|number| Probed::Refused(id(number + 10)));
+        let proven = std::iter::repeat_n(Probed::Proven, proven);
+        let others = std::iter::repeat_n([Probed::Unproven, Probed::Skipped], others).flatten();
         refused.chain(proven).chain(others).collect()
     }
 
@@ -245,12 +245,12 @@ mod tests {
     #[test]
     fn ten_thousand_results_fit_into_one_state() {
         let longest: TenantId = "x1234567890123456789".parse().unwrap();
-        let mut seen = vec![Seen::Proven; 10_000];
+        let mut seen = vec![Probed::Proven; 10_000];
         assert!(serde_json::to_string(&seen).unwrap().len() < 262_144 / 2);
         seen.truncate(6_000);
-        seen.extend(vec![Seen::Refused(longest); 4_000]);
+        seen.extend(vec![Probed::Refused(longest); 4_000]);
         assert!(serde_json::to_string(&seen).unwrap().len() < 262_144);
-        let text = serde_json::to_string(&[Seen::Proven, Seen::Refused(id(1))]).unwrap();
+        let text = serde_json::to_string(&[Probed::Proven, Probed::Refused(id(1))]).unwrap();
         assert_eq!(text, r#"["proven",{"refused":"t1"}]"#);
     }
 }

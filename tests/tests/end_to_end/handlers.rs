@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use assume::Started;
-use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, Score, Verdict};
+use crosspilot_core::decision::{Basis, Comparison, Decision, Figures, GateVerdict, Score};
 use crosspilot_core::failure;
-use crosspilot_core::manage::{self, Ask, Progress, Report};
-use crosspilot_core::pace::Waiting;
+use crosspilot_core::manage::{self, ManageRequest, Progress, Report};
+use crosspilot_core::polling::Waiting;
 use crosspilot_core::run::RunRef;
 use crosspilot_evaluation::{Concluded, Scored, Summary};
 use crosspilot_hosting::{Action, Deployed, Deployment, Registered, Settled};
 use crosspilot_intake::Admission;
-use crosspilot_training::{Best, Failure, Phase};
+use crosspilot_training::{Best, ObservedFailure, Phase};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ fn deployment() -> Deployment {
     };
     Deployment {
         decision: Decision {
-            verdict: Verdict::Deploy,
+            verdict: GateVerdict::Deploy,
             reason: "better".into(),
             figures: Some(figures),
             note: Some("none".into()),
@@ -130,7 +130,8 @@ fn answers(task: &str) -> Vec<Value> {
                     wait_seconds: 5,
                 })
             };
-            let failure = || Some(Failure { code: "RunStopped".into(), cause: "so".into() });
+            let failure =
+                || Some(ObservedFailure { code: "RunStopped".into(), cause: "so".into() });
             vec![
                 response(Phase::InProgress, None),
                 response(Phase::Succeeded, None),
@@ -391,7 +392,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let payload = &verify["Judge"]["Arguments"]["Payload"];
     assert_eq!(payload, &json!({"judge": "{% $states.input %}"}));
     let seen =
-        [value(crosspilot_trust::Seen::Proven), value(crosspilot_trust::Seen::Refused(acme()))];
+        [value(crosspilot_trust::Probed::Proven), value(crosspilot_trust::Probed::Refused(acme()))];
     let unproven = &probe["Probe"]["Catch"][0]["Output"];
     let request = read("verify", json!({"judge": [seen[0], seen[1], unproven]}));
     assert!(matches!(request, assume::Request::Judge(seen) if seen.len() == 3));
@@ -414,8 +415,8 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
         manage::Action::TidyUp { days: 14 },
         manage::Action::Sweep { run: Some(run().run_id) },
     ] {
-        let mut ask = value(Ask { tenant: acme(), action, begun: false });
-        let expected: Ask = serde_json::from_value(ask.clone()).unwrap();
+        let mut ask = value(ManageRequest { tenant: acme(), action, begun: false });
+        let expected: ManageRequest = serde_json::from_value(ask.clone()).unwrap();
         // The schedule names no tenant.
         ask.as_object_mut().unwrap().retain(|key, _| !["tenant", "begun"].contains(&key.as_str()));
         ask["do"] = json!("manage");
@@ -443,7 +444,10 @@ fn the_machine_that_evaluates_speaks_its_handlers_language() {
     let (_, states) = crate::state_machine::states("evaluate");
     let payload = filled(&states["Evaluate"]["Arguments"]["Payload"]);
     let request = read::<predict::Request>("Evaluate", payload);
-    assert!(matches!(request, predict::Request::Step(predict::Step::Evaluate(_))), "{request:?}");
+    assert!(
+        matches!(request, predict::Request::Step(predict::RunStep::Evaluate(_))),
+        "{request:?}"
+    );
     let told = crosspilot_evaluation::Told {
         tenant: run().tenant,
         model: run().model,

@@ -8,7 +8,7 @@ use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::Describ
 use crosspilot_core::aws::sagemaker::types::{AutoMlMetricEnum, AutoMlMode, CompressionType};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::lambda::App;
-use crosspilot_core::pace::Waiting;
+use crosspilot_core::polling::Waiting;
 use crosspilot_core::registry::{RunRecord, Stop};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::settings::{ModelSettings, Validation};

@@ -25,7 +25,7 @@ use crosspilot_tests::data::canary;
 use crosspilot_tests::{
     Customer, TRUST, function_identity, on_local_cloud, onboarding, present, saas_user, until,
 };
-use crosspilot_trust::{Round, Seen};
+use crosspilot_trust::{Probed, Round};
 use serde_json::{Value, json};
 
 use crate::tenants::tenant;
@@ -282,9 +282,9 @@ fn a_round_in_which_most_refuse_suspends_nobody_and_says_so() {
             ids.push(vendor.set_status(&tenant.tenant, TenantStatus::Active).await.unwrap().tenant);
         }
         let app = assume_function(cloud).await;
-        let seen: Vec<Seen> = ids.iter().cloned().map(Seen::Refused).collect();
+        let seen: Vec<Probed> = ids.iter().cloned().map(Probed::Refused).collect();
         let mut round = seen.clone();
-        round.extend([Seen::Proven, Seen::Unproven, Seen::Skipped]);
+        round.extend([Probed::Proven, Probed::Unproven, Probed::Skipped]);
         let held = assume::handle(app.clone(), assume::Request::Judge(round)).await.unwrap_err();
         assert_eq!(held.code(), Code::TrustRoundHeld);
         assert!(held.to_string().starts_with("4 of 5 tenants refuse at once"), "{held}");
@@ -301,8 +301,8 @@ fn a_round_in_which_most_refuse_suspends_nobody_and_says_so() {
         // by the time it is asked again is spared.
         let back = Customer::new(cloud, "came-back").await.tenant.tenant;
         let mut round = seen;
-        round.push(Seen::Refused(back.clone()));
-        round.extend(vec![Seen::Proven; 6]);
+        round.push(Probed::Refused(back.clone()));
+        round.extend(vec![Probed::Proven; 6]);
         let judged = assume::handle(app, assume::Request::Judge(round)).await.unwrap();
         let expected = Round { answered: 11, suspended: ids.clone(), spared: vec![back.clone()] };
         assert_eq!(judged, assume::Response::Judged(expected));

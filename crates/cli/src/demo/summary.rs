@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::samples::Sample;
 use super::{Candidate, Outcome};
-use crate::show;
+use crate::output;
 
 /// Best first, by the objective metric.
 fn ranked(outcome: &Outcome) -> Vec<&Candidate> {
@@ -46,7 +46,7 @@ pub(super) fn print_json(outcome: &Outcome) {
     let candidates: Vec<Value> = ranked(outcome).into_iter().map(as_json).collect();
     let seconds: Map<String, Value> =
         outcome.seconds.iter().map(|(stage, s)| (stage.replace(' ', "_"), json!(s))).collect();
-    show::json(&json!({
+    output::json(&json!({
         "tenant": outcome.tenant.tenant,
         "model": outcome.model,
         "execution": {"status": outcome.ended.status, "arn": outcome.ended.arn},
@@ -75,7 +75,7 @@ pub(super) fn print_json(outcome: &Outcome) {
 pub(super) fn print(outcome: &Outcome, kept: bool) {
     let data = &outcome.data;
     let set_aside = outcome.set_aside.unwrap_or_default();
-    show::heading("Trained");
+    output::heading("Trained");
     let rows = format!(
         "{}: {} rows to train on, {set_aside} set aside",
         data.name,
@@ -88,8 +88,8 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
     ];
     let warnings = outcome.ended.output["warnings"].as_array().into_iter().flatten();
     pairs.extend(warnings.map(|warning| ("warning", text(warning, "/message"))));
-    show::pairs(&pairs);
-    show::line("");
+    output::pairs(&pairs);
+    output::line("");
     let metric =
         outcome.seen.candidates.iter().find_map(|c| c.metric.as_deref()).unwrap_or("metric");
     let rows: Vec<Vec<String>> = ranked(outcome)
@@ -104,45 +104,45 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
             ]
         })
         .collect();
-    show::table(&["#", "candidate", metric, "time"], &rows);
+    output::table(&["#", "candidate", metric, "time"], &rows);
 
-    show::heading("Deployed");
+    output::heading("Deployed");
     let endpoint = endpoint_name(&outcome.tenant.tenant, &outcome.model);
     let model = chosen(outcome).map_or("-", |c| c.algorithm.as_deref().unwrap_or(&c.name));
-    show::pairs(&[
+    output::pairs(&[
         ("model", model),
         ("endpoint", &format!("{endpoint} ({})", outcome.seen.endpoint_status)),
         ("why", text(&outcome.ended.output, "/deployment/decision/reason")),
     ]);
 
-    show::heading("Evaluated on rows it has never seen");
+    output::heading("Evaluated on rows it has never seen");
     print_evaluation(&outcome.prediction);
     print_samples(&outcome.samples);
 
-    show::heading("Asked through the prediction API");
+    output::heading("Asked through the prediction API");
     print_answer(outcome);
 
     if let Some(files) = &outcome.files {
-        show::heading("Results");
-        show::pairs(&[
+        output::heading("Results");
+        output::pairs(&[
             ("predictions", text(&outcome.prediction, "/predictions_uri")),
             ("report", text(&outcome.prediction, "/report_uri")),
             ("copies", &format!("{}  (open report.html)", files.display())),
         ]);
     }
 
-    show::heading("What this would cost on AWS");
+    output::heading("What this would cost on AWS");
     outcome.cost.print();
 
-    show::heading("Time");
+    output::heading("Time");
     let rows: Vec<Vec<String>> = outcome
         .seconds
         .iter()
         .map(|(stage, seconds)| vec![(*stage).to_owned(), format!("{seconds:.1} s")])
         .collect();
-    show::table(&["stage", "seconds"], &rows);
+    output::table(&["stage", "seconds"], &rows);
     if kept {
-        show::line(
+        output::line(
             "\nThe local cloud stays up: `crosspilot local status` shows it, `crosspilot local down` ends it.",
         );
     }
@@ -150,7 +150,7 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
 
 fn print_evaluation(prediction: &Value) {
     let Some(evaluation) = prediction.get("evaluation").filter(|e| e.is_object()) else {
-        show::line("  nothing: the champion stays, or the held-out rows have no labels");
+        output::line("  nothing: the champion stays, or the held-out rows have no labels");
         return;
     };
     let shown = [
@@ -168,7 +168,7 @@ fn print_evaluation(prediction: &Value) {
     let count = evaluation.get("rows").and_then(Value::as_u64).unwrap_or_default().to_string();
     let mut pairs: Vec<(&str, &str)> = vec![("rows", &count)];
     pairs.extend(rows.iter().map(|(name, value)| (*name, value.as_str())));
-    show::pairs(&pairs);
+    output::pairs(&pairs);
 }
 
 /// A few of the held-out rows: what the model says and what was true.
@@ -188,8 +188,8 @@ fn print_samples(samples: &[Sample]) {
             None => vec![number(predicted.parse().ok()), "-".into(), actual.clone()],
         })
         .collect();
-    show::line("");
-    show::table(&["predicted", "probability", "in truth"], &rows);
+    output::line("");
+    output::table(&["predicted", "probability", "in truth"], &rows);
 }
 
 /// The probability that a prediction gives its own label.
@@ -214,7 +214,7 @@ fn print_answer(outcome: &Outcome) {
         }
         None => prediction.get("value").map_or("-".to_owned(), Value::to_string),
     };
-    show::pairs(&[
+    output::pairs(&[
         ("predicted", &format!("{target} = {predicted}")),
         ("in truth", &format!("{target} = {actual}")),
     ]);

@@ -22,7 +22,7 @@ use crosspilot_operator::{Deployment, Invitation, OperatorError, Removal, Vendor
 
 use super::Ask;
 use crate::failure::Failure;
-use crate::show::Steps;
+use crate::output::Steps;
 
 /// Not the vendor's stack's name: one account may be both.
 const CUSTOMER_STACK: &str = "crosspilot-prove-customer";

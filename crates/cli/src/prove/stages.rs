@@ -24,7 +24,7 @@ use super::machines;
 use super::site::Site;
 use crate::data::{self, Dataset};
 use crate::failure::Failure;
-use crate::show::Steps;
+use crate::output::Steps;
 use crate::watch;
 
 /// Seed of the data that is made.

@@ -8,7 +8,7 @@ use crosspilot_operator::Vendor;
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::show;
+use crate::output;
 
 pub(super) async fn list(
     vendor: &Vendor,
@@ -37,7 +37,7 @@ pub(super) async fn list(
             })
         });
         let broken = broken.iter().map(|(run, reason)| json!({"run": run, "broken": reason}));
-        show::json(&runs.chain(broken).collect());
+        output::json(&runs.chain(broken).collect());
         return Ok(());
     }
     let rows: Vec<Vec<String>> = rows
@@ -54,9 +54,9 @@ pub(super) async fn list(
             ]
         })
         .collect();
-    show::table(&["run", "started by", "time", "status", ""], &rows);
+    output::table(&["run", "started by", "time", "status", ""], &rows);
     for (run, reason) in broken {
-        show::line(&format!("run {run} is not shown, since its record is broken: {reason}"));
+        output::line(&format!("run {run} is not shown, since its record is broken: {reason}"));
     }
     Ok(())
 }

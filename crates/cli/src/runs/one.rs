@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::list::{status, way_in};
 use crate::failure::Failure;
-use crate::show;
+use crate::output;
 use crate::watch::{self, Execution};
 
 pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Result<(), Failure> {
@@ -27,7 +27,7 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
             .flat_map(|execution| &execution.seconds)
             .map(|(stage, seconds)| ((*stage).to_owned(), json!(seconds)))
             .collect();
-        show::json(&json!({
+        output::json(&json!({
             "run": run, "status": status, "trigger": record.trigger,
             "execution": record.execution, "earlier_executions": record.earlier,
             "stop": record.stop, "overruled_stops": record.overruled, "outcome": record.outcome,
@@ -66,20 +66,20 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
     pairs.extend(record.earlier.iter().map(|earlier| ("before that", earlier.clone())));
     let pairs: Vec<(&str, &str)> =
         pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    show::pairs(&pairs);
+    output::pairs(&pairs);
     if let Some(execution) = execution.filter(|execution| !execution.seconds.is_empty()) {
-        show::line("");
+        output::line("");
         let rows: Vec<Vec<String>> = execution
             .seconds
             .iter()
             .map(|(stage, seconds)| vec![(*stage).to_owned(), format!("{seconds:.1} s")])
             .collect();
-        show::table(&["stage", "took"], &rows);
+        output::table(&["stage", "took"], &rows);
     }
     if !later.is_empty() {
-        show::line("");
+        output::line("");
         let rows: Vec<Vec<String>> = later.into_iter().map(later_row).collect();
-        show::table(&["held-out rows of", "rows", "metric", "value"], &rows);
+        output::table(&["held-out rows of", "rows", "metric", "value"], &rows);
     }
     Ok(())
 }

@@ -22,9 +22,9 @@ fn place(number: usize, since: Moment) -> Place {
 }
 
 /// A run as somebody or something asks for it.
-fn wanted(number: usize, since: Moment) -> Waiting {
+fn wanted(number: usize, since: Moment) -> WaitingRun {
     let trigger = Trigger::Manual { time: since.to_string(), request_id: number.to_string() };
-    Waiting { place: place(number, since), trigger, newest_upload: None, attempt: 1 }
+    WaitingRun { place: place(number, since), trigger, newest_upload: None, attempt: 1 }
 }
 
 fn upload(gathering: &mut Gathering, number: usize, uploaded: f64, now: f64) -> Heard {

@@ -1,13 +1,13 @@
 //! The report's cards.
 
-use crosspilot_core::decision::{Basis, Comparison, Decision, Verdict};
+use crosspilot_core::decision::{Basis, Comparison, Decision, GateVerdict};
 use crosspilot_core::registry::Measured;
 use crosspilot_inference::Prediction;
 use crosspilot_metrics::{Metric, calibration, roc_curve};
 use crosspilot_table::is_missing;
 
 use super::html::{bar, card, count, figure, key, percent, quoted, sentence, table, text};
-use super::words::{held_up, shown};
+use super::narrative::{held_up, shown};
 use super::{Report, chart};
 use crate::evaluation::{Classification, Evaluation, Regression};
 use crate::request::Warned;
@@ -243,8 +243,8 @@ fn rows_table(report: &Report<'_>, picked: &[usize]) -> String {
 /// Champion against challenger: the figures, and what followed from them.
 pub(super) fn decision(decision: &Decision, comparison: &Comparison) -> String {
     let verdict = match decision.verdict {
-        Verdict::Deploy => "<span class=\"yes\">✓ deployed</span>",
-        Verdict::Keep => "<span class=\"no\">✗ kept out</span>",
+        GateVerdict::Deploy => "<span class=\"yes\">✓ deployed</span>",
+        GateVerdict::Keep => "<span class=\"no\">✗ kept out</span>",
     };
     let mut facts =
         vec![("This model is", verdict.to_owned()), ("Because", sentence(&decision.reason))];

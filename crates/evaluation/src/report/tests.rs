@@ -247,7 +247,7 @@ fn the_same_report_is_the_same_text() {
 #[test]
 fn a_model_that_was_kept_out_cannot_be_taken_for_the_one_that_serves() {
     let mut request = request("F1", 0.9144);
-    request.decision.verdict = crosspilot_core::decision::Verdict::Keep;
+    request.decision.verdict = crosspilot_core::decision::GateVerdict::Keep;
     request.decision.reason = "F1 0.9144 does not beat the champion's 0.95".into();
     let page = page("Churn?", &request, &binary(200, ["False.", "True."]), true);
     assert!(page.contains("was kept out and does not serve: <bdi>F1 0.9144 does not beat"));

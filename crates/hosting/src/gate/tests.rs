@@ -8,7 +8,7 @@ use crosspilot_metrics::Direction;
 
 use super::*;
 use Basis::{HeldOut, Validation};
-use Verdict::{Deploy, Keep};
+use GateVerdict::{Deploy, Keep};
 
 fn run(id: &str) -> RunRef {
     RunRef {

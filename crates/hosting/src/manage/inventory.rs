@@ -7,6 +7,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::primitives::DateTime;
 use crosspilot_core::aws::sagemaker::types::ProductionVariant;
+use crosspilot_core::cloudwatch::Metric;
 use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::events;
 use crosspilot_core::ids::ModelName;
@@ -16,7 +17,6 @@ use crosspilot_core::listing::Listing;
 use crosspilot_core::manage::{
     DataStock, EndpointStock, Idle, JobStock, ModelStock, Progress, Report, Stock,
 };
-use crosspilot_core::metrics::Metric;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Lineup, OwnCalls, RegistryError, seconds};
 use crosspilot_core::sagemaker::found;

@@ -14,7 +14,7 @@ use crosspilot_core::tenant::Tenant;
 use super::{done, open, waiting};
 use crate::Error;
 use crate::deploy::nobody_works_on;
-use crate::endpoint::{self, Endpoint, Step};
+use crate::endpoint::{self, Endpoint, EndpointStep};
 use crate::mover::{Moved, Target};
 use crate::settle::{Scene, unscaled};
 
@@ -50,7 +50,9 @@ pub(super) async fn roll_back(
 
     let found = Endpoint::find(&sagemaker, &name).await?;
     let step = next(found.as_ref(), &config, begun).map_err(no_way)?;
-    if step == Step::Adopt && found.as_ref().is_some_and(|found| found.status == "InService") {
+    if step == EndpointStep::Adopt
+        && found.as_ref().is_some_and(|found| found.status == "InService")
+    {
         return Ok(done(conclude(&scene, &lineup, serving).await?));
     }
     let may_be_replaced = settings.deployment.replace_endpoint;
@@ -109,14 +111,14 @@ fn known<'a>(lineup: &'a Lineup, to: &RunRef) -> Result<&'a Serving, String> {
 
 /// The endpoint's next step, unless it is at work for something else, or SageMaker
 /// has taken back what was begun here.
-fn next(found: Option<&Endpoint>, config: &str, begun: bool) -> Result<Step, String> {
+fn next(found: Option<&Endpoint>, config: &str, begun: bool) -> Result<EndpointStep, String> {
     let step = endpoint::step(found, config);
     let status = found.map_or("gone", |found| found.status.as_str());
     match step {
-        Step::Wait if !begun && status != "Deleting" => Err(format!(
+        EndpointStep::Wait if !begun && status != "Deleting" => Err(format!(
             "it is {status} on behalf of something else; try again when it is InService"
         )),
-        Step::Update | Step::ClearAway if begun => Err(format!(
+        EndpointStep::Update | EndpointStep::ClearAway if begun => Err(format!(
             "SageMaker took it back, and it is {status}; look at its failure reason in SageMaker"
         )),
         step => Ok(step),
@@ -141,22 +143,22 @@ mod tests {
     #[test]
     fn an_endpoint_goes_back_once() {
         let serving = endpoint("InService", "new", None);
-        assert_eq!(next(Some(&serving), "old", false), Ok(Step::Update));
+        assert_eq!(next(Some(&serving), "old", false), Ok(EndpointStep::Update));
         let moving = endpoint("Updating", "new", Some("old"));
-        assert_eq!(next(Some(&moving), "old", true), Ok(Step::Adopt));
+        assert_eq!(next(Some(&moving), "old", true), Ok(EndpointStep::Adopt));
         for begun in [true, false] {
             let back = endpoint("InService", "old", None);
-            assert_eq!(next(Some(&back), "old", begun), Ok(Step::Adopt));
+            assert_eq!(next(Some(&back), "old", begun), Ok(EndpointStep::Adopt));
         }
     }
 
     #[test]
     fn one_that_was_removed_or_failed_is_made_anew() {
-        assert_eq!(next(None, "old", true), Ok(Step::Create));
+        assert_eq!(next(None, "old", true), Ok(EndpointStep::Create));
         let failed = endpoint("Failed", "new", None);
-        assert_eq!(next(Some(&failed), "old", false), Ok(Step::ClearAway));
+        assert_eq!(next(Some(&failed), "old", false), Ok(EndpointStep::ClearAway));
         let deleting = endpoint("Deleting", "new", None);
-        assert_eq!(next(Some(&deleting), "old", false), Ok(Step::Wait));
+        assert_eq!(next(Some(&deleting), "old", false), Ok(EndpointStep::Wait));
     }
 
     #[test]
@@ -172,7 +174,7 @@ mod tests {
         let reason = next(Some(&back), "old", true).unwrap_err();
         assert!(reason.starts_with("SageMaker took it back"), "{reason}");
         let rolling = endpoint("RollingBack", "new", Some("old"));
-        assert_eq!(next(Some(&rolling), "old", true), Ok(Step::Wait));
+        assert_eq!(next(Some(&rolling), "old", true), Ok(EndpointStep::Wait));
     }
 
     #[test]

@@ -11,14 +11,14 @@ use crate::evaluation::{Classification, Evaluation, Regression};
 const FEW_ROWS: u64 = 100;
 
 /// The result in one sentence, and in a few more.
-pub(super) struct Words {
+pub(super) struct Narrative {
     pub(super) headline: String,
     pub(super) lead: String,
     /// What should make the reader careful, if anything.
     pub(super) warning: Option<String>,
 }
 
-pub(super) fn words(report: &Report<'_>) -> Words {
+pub(super) fn words(report: &Report<'_>) -> Narrative {
     let words = evaluated(report);
     let decision = match &report.occasion {
         Occasion::Run { decision, .. } if !decision.deploys() => decision,
@@ -29,11 +29,11 @@ pub(super) fn words(report: &Report<'_>) -> Words {
     let reason = sentence(&decision.reason);
     let notice = format!("This model was kept out and does not serve: {reason}.");
     let warning = words.warning.map_or(notice.clone(), |other| format!("{notice} {other}"));
-    Words { warning: Some(warning), ..words }
+    Narrative { warning: Some(warning), ..words }
 }
 
 /// Says of later rows whether the model is still as good as it must be.
-fn later(words: Words, trend: &[&Measured], minimum: Option<f64>) -> Words {
+fn later(words: Narrative, trend: &[&Measured], minimum: Option<f64>) -> Narrative {
     let newest = trend.last().filter(|measured| measured.is_below(minimum));
     let (Some(value), Some(minimum)) = (newest.and_then(|measured| measured.value), minimum) else {
         return words;
@@ -44,10 +44,10 @@ fn later(words: Words, trend: &[&Measured], minimum: Option<f64>) -> Words {
         figure(value)
     );
     let warning = words.warning.map_or(notice.clone(), |other| format!("{notice} {other}"));
-    Words { warning: Some(warning), ..words }
+    Narrative { warning: Some(warning), ..words }
 }
 
-fn evaluated(report: &Report<'_>) -> Words {
+fn evaluated(report: &Report<'_>) -> Narrative {
     let Some(evaluation) = report.evaluation else { return unevaluated(report) };
     let words = match evaluation {
         Evaluation::Classification(c) => classification(report.target, c),
@@ -59,12 +59,12 @@ fn evaluated(report: &Report<'_>) -> Words {
         format!("Only {} held-out rows could be compared: all figures here are rough.", count(rows))
     };
     let warning = words.warning.or_else(|| (rows < FEW_ROWS).then(few));
-    Words { warning, ..words }
+    Narrative { warning, ..words }
 }
 
 /// Says in the headline that one answer for all would do as well, by the metric that
 /// decides.
-fn no_better(report: &Report<'_>, words: Words) -> Words {
+fn no_better(report: &Report<'_>, words: Narrative) -> Narrative {
     let comparison = report.comparison;
     let named = comparison.metric.as_deref().and_then(Metric::named);
     let figures = named.zip(comparison.challenger).zip(comparison.baseline);
@@ -79,10 +79,10 @@ fn no_better(report: &Report<'_>, words: Words) -> Words {
         shown(metric, baseline),
         words.headline
     );
-    Words { headline, ..words }
+    Narrative { headline, ..words }
 }
 
-fn classification(target: &str, c: &Classification) -> Words {
+fn classification(target: &str, c: &Classification) -> Narrative {
     let report = &c.report;
     let accuracy = report.get(Metric::Accuracy).unwrap_or_default();
     let (rows, classes) = (report.rows(), report.classes());
@@ -118,10 +118,10 @@ fn classification(target: &str, c: &Classification) -> Words {
     let warning = (accuracy <= baseline && baseline < 1.0).then(|| {
         format!("By share of right answers, the model is no better than always answering {always}: look at the charts before relying on it.")
     });
-    Words { headline, lead, warning }
+    Narrative { headline, lead, warning }
 }
 
-fn regression(target: &str, r: &Regression) -> Words {
+fn regression(target: &str, r: &Regression) -> Narrative {
     let report = &r.report;
     let off = match report.get(Metric::Mae) {
         Some(mae) => format!("to within {}", figure(mae)),
@@ -145,10 +145,10 @@ fn regression(target: &str, r: &Regression) -> Words {
     let warning = report.r2.filter(|r2| *r2 <= 0.0).map(|_| {
         "The model is no better than always answering the average: look at the charts before relying on it.".to_owned()
     });
-    Words { headline, lead, warning }
+    Narrative { headline, lead, warning }
 }
 
-fn unevaluated(report: &Report<'_>) -> Words {
+fn unevaluated(report: &Report<'_>) -> Narrative {
     let target = quoted(report.target);
     let headline = match report.occasion.serves() {
         true => format!("The model for {target} is in service and answers."),
@@ -166,7 +166,7 @@ fn unevaluated(report: &Report<'_>) -> Words {
             "There was no held-out file, so one row of the training data was predicted to see that the model answers. Put a CSV file with true values of {target} into the model's test folder, or give enough rows to set some aside, and the next run tells how good the model is."
         )
     };
-    Words { headline, lead, warning: None }
+    Narrative { headline, lead, warning: None }
 }
 
 /// The figures, the one that the model was chosen by first.
@@ -275,7 +275,7 @@ mod tests {
         let said = |truth: &[f64], predicted: &[f64]| {
             let report = RegressionReport::new(truth, predicted).unwrap();
             let (truth, predicted) = (truth.to_vec(), predicted.to_vec());
-            let Words { headline, lead, .. } =
+            let Narrative { headline, lead, .. } =
                 regression("price", &Regression { report, unlabelled: 0, truth, predicted });
             format!("{headline} {lead}")
         };

@@ -14,7 +14,7 @@ use crate::state::{StateError, write_private};
 
 /// Why a kept local cloud does not start again.
 #[derive(Debug, thiserror::Error)]
-pub enum KeptError {
+pub enum SavedStateError {
     /// Addresses in the kept state hold its ports.
     #[error(
         "port {port} is in use, and the local cloud kept in {directory} is bound to it: stop what uses it, or keep a new one in another directory"
@@ -62,20 +62,23 @@ impl Ports {
 /// What every start of a kept local cloud has in common. Resources in the kept
 /// state name its addresses, and its tokens are checked against its key.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct SavedState {
     pub(crate) ports: Ports,
     pub(crate) signer: Signer,
     /// The emulator's release, whose files only it can read.
     release: String,
 }
 
-impl Kept {
+impl SavedState {
     pub(crate) fn new(ports: Ports, signer: Signer) -> Self {
         Self { ports, signer, release: install::release() }
     }
 
     /// What an earlier start left in this directory, if it can be used now.
-    pub(crate) fn load(directory: &Path, wanted: Option<u16>) -> Result<Option<Self>, KeptError> {
+    pub(crate) fn load(
+        directory: &Path,
+        wanted: Option<u16>,
+    ) -> Result<Option<Self>, SavedStateError> {
         let path = file(directory);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -86,14 +89,14 @@ impl Kept {
             serde_json::from_str(&text).map_err(|error| StateError::new(&path, error))?;
         let directory = directory.to_owned();
         if kept.release != install::release() {
-            return Err(KeptError::OtherRelease(directory));
+            return Err(SavedStateError::OtherRelease(directory));
         }
         if wanted.is_some_and(|wanted| wanted != kept.ports.emulator) {
-            return Err(KeptError::OtherPort { kept: kept.ports.emulator, directory });
+            return Err(SavedStateError::OtherPort { kept: kept.ports.emulator, directory });
         }
         let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
         match kept.ports.all().into_iter().find(|port| !free(port)) {
-            Some(port) => Err(KeptError::PortTaken { port, directory }),
+            Some(port) => Err(SavedStateError::PortTaken { port, directory }),
             None => Ok(Some(kept)),
         }
     }
@@ -119,7 +122,7 @@ mod tests {
     fn it_starts_again_only_as_it_was() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        assert!(Kept::load(path, Some(1)).unwrap().is_none());
+        assert!(SavedState::load(path, Some(1)).unwrap().is_none());
         let busy = TcpListener::bind("127.0.0.1:0").unwrap();
         let free = || {
             let probe = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -127,18 +130,18 @@ mod tests {
         };
         let (emulator, sagemaker) = (free(), busy.local_addr().unwrap().port());
         let ports = Ports { emulator, sagemaker, identity: free() };
-        Kept::new(ports, Signer::for_tests()).save(path).unwrap();
+        SavedState::new(ports, Signer::for_tests()).save(path).unwrap();
 
-        let taken = Kept::load(path, None).unwrap_err();
-        assert!(matches!(taken, KeptError::PortTaken { port, .. } if port == sagemaker));
+        let taken = SavedState::load(path, None).unwrap_err();
+        assert!(matches!(taken, SavedStateError::PortTaken { port, .. } if port == sagemaker));
         drop(busy);
-        assert_eq!(Kept::load(path, Some(emulator)).unwrap().unwrap().ports, ports);
-        let other = Kept::load(path, Some(emulator ^ 1)).unwrap_err();
-        assert!(matches!(other, KeptError::OtherPort { kept, .. } if kept == emulator));
+        assert_eq!(SavedState::load(path, Some(emulator)).unwrap().unwrap().ports, ports);
+        let other = SavedState::load(path, Some(emulator ^ 1)).unwrap_err();
+        assert!(matches!(other, SavedStateError::OtherPort { kept, .. } if kept == emulator));
 
         let text = fs::read_to_string(file(path)).unwrap();
         fs::write(file(path), text.replace(&install::release(), "another")).unwrap();
-        let release = Kept::load(path, None).unwrap_err();
-        assert!(matches!(release, KeptError::OtherRelease(_)));
+        let release = SavedState::load(path, None).unwrap_err();
+        assert!(matches!(release, SavedStateError::OtherRelease(_)));
     }
 }
