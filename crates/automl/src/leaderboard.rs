@@ -34,7 +34,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// One metric by name, where it is defined.
+    /// Gives one metric by name, where it is defined.
     pub fn metric(&self, metric: Metric) -> Option<f64> {
         self.metrics.iter().find(|(name, _)| *name == metric).map(|(_, value)| *value)
     }

@@ -87,7 +87,7 @@ impl Model {
         &self.shared.labels
     }
 
-    /// What kind of answer the model gives.
+    /// Names the kind of answer that the model gives.
     pub fn problem_type(&self) -> ProblemType {
         self.shared.problem_type
     }
@@ -233,7 +233,7 @@ impl Model {
         }
     }
 
-    /// Whether predicting cannot go out of bounds, whatever the bytes said.
+    /// Tells whether predicting cannot go out of bounds, whatever the bytes said.
     fn is_sound(&self) -> bool {
         let Shared { problem_type, labels, schema, encoder, unit, .. } = &*self.shared;
         let classes = match problem_type {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use fearless_simd::Level;
 
-/// What vector instructions this machine has.
+/// Detects the vector instructions of this machine.
 pub(crate) fn level() -> Level {
     // Finding out takes longer than a short loop.
     static LEVEL: LazyLock<Level> = LazyLock::new(Level::new);

@@ -54,7 +54,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// What `crosspilot prove` may cost: two of the smallest jobs, each with an
+/// Estimates what `crosspilot prove` may cost: two of the smallest jobs, each with an
 /// endpoint and a transform job on the default instance, for some hours together.
 pub(crate) fn of_a_proof() -> Result<String, Failure> {
     const HOURS: f64 = 3.0;
@@ -77,7 +77,7 @@ pub(crate) fn of_a_proof() -> Result<String, Failure> {
     ))
 }
 
-/// One line before a run starts. Whatever is in its way, the run is not.
+/// Writes one line of cost before a run starts. Whatever is in its way, the run is not.
 pub(crate) async fn announce(vendor: &Vendor, tenant: &TenantId, model: &ModelName) {
     let said = match estimate_one(vendor, tenant, model).await {
         Ok(said) => said,
@@ -108,7 +108,7 @@ async fn estimate_one(
     })
 }
 
-/// One line of what these settings may cost, whatever the data.
+/// Estimates in one line what these settings may cost, whatever the data.
 pub(crate) fn of_settings(limits: &Limits, settings: &ModelSettings) -> Result<String, Failure> {
     let estimate = Prices::built_in()?.estimate(&Plan { limits, settings, bytes: None });
     let run = match estimate.total {
@@ -149,7 +149,7 @@ impl OnAws {
     }
 }
 
-/// Why there is no total.
+/// Says why there is no total.
 fn unknown(estimate: &Estimate) -> &str {
     let unknown = estimate.lines.iter().find(|line| line.cost.is_none());
     unknown.map_or("a price is not known", |line| &line.assumes)
@@ -164,7 +164,7 @@ fn span(Cost { typical, most }: Cost) -> String {
     }
 }
 
-/// What there is, with predictions counted in the last days.
+/// Takes stock, with predictions counted in the last days.
 pub(crate) async fn take_stock(
     vendor: &Vendor,
     tenant: &TenantId,
@@ -176,7 +176,7 @@ pub(crate) async fn take_stock(
     }
 }
 
-/// What a model that nobody has set up has is costed by the defaults.
+/// Estimates what a model's things cost; one that nobody has set up, by the defaults.
 fn estimate(tenant: &Tenant, stock: &ModelStock, prices: &Prices) -> Estimate {
     let defaults = ModelSettings::predicting("");
     let settings = tenant.models.get(&stock.model).unwrap_or(&defaults);
@@ -184,7 +184,7 @@ fn estimate(tenant: &Tenant, stock: &ModelStock, prices: &Prices) -> Estimate {
     prices.estimate(&Plan { limits: &tenant.limits, settings, bytes })
 }
 
-/// What all endpoints together cost an hour, as far as prices are known.
+/// Adds up what all endpoints cost an hour, as far as prices are known.
 fn an_hour(stock: &Stock, prices: &Prices) -> f64 {
     let endpoints = stock.models.iter().filter_map(|model| model.endpoint.as_ref());
     let costs = endpoints.filter_map(|endpoint| prices.endpoint(endpoint.hosting.as_ref()?).ok());

@@ -281,7 +281,7 @@ fn candidate(found: &AutoMlCandidate) -> Candidate {
     }
 }
 
-/// One prediction the way a product asks: JSON by column name, with a token.
+/// Asks for one prediction the way a product does: JSON by column name, with a token.
 async fn ask(
     site: &Site,
     tenant: &Tenant,

@@ -98,7 +98,7 @@ pub(crate) fn settings(options: SettingsOptions) -> Result<ModelSettings, Failur
     Ok(settings)
 }
 
-/// What a model runs on, in a few words.
+/// Describes what a model runs on, in a few words.
 pub(crate) fn hosting(hosting: &Hosting) -> String {
     match hosting {
         Hosting::Instance { instance_type, count: 1 } => instance_type.clone(),

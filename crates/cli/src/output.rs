@@ -8,12 +8,12 @@ use std::time::Duration;
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One line on standard output.
+/// Prints one line on standard output.
 pub(crate) fn line(text: &str) {
     println!("{text}");
 }
 
-/// One JSON value on standard output.
+/// Prints one JSON value on standard output.
 pub(crate) fn json(value: &serde_json::Value) {
     println!("{}", visible(value));
 }
@@ -130,7 +130,7 @@ impl Steps {
         Self { bar, last: std::sync::Mutex::default() }
     }
 
-    /// What happens now. Saying the same again shows nothing new.
+    /// Shows what happens now. Saying the same again shows nothing new.
     pub(crate) fn step(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),

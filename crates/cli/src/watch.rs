@@ -166,7 +166,7 @@ pub(crate) async fn follow(
     }
 }
 
-/// What happens now.
+/// Describes what happens now.
 async fn newest(client: &Client, arn: &str) -> Result<Option<String>, CallError> {
     let history = client
         .get_execution_history()
@@ -215,7 +215,7 @@ fn ending(
     Ending { stage: failure.stage, code, cause }
 }
 
-/// What the newest events say, newest first.
+/// Reads what happens now from the newest events, newest first.
 fn progress(events: &[HistoryEvent]) -> Option<String> {
     let now = events
         .iter()

@@ -204,7 +204,7 @@ impl Bucket<'_> {
         self.write(key, "application/json", body).await
     }
 
-    /// Where it breaks off, and not what stands there: that may be data.
+    /// Says where the JSON breaks off, and not what stands there: that may be data.
     fn no_json(&self, operation: &'static str, key: &str, error: &serde_json::Error) -> CallError {
         let (line, column) = (error.line(), error.column());
         let message = format!("it is no such JSON document as ours: line {line}, column {column}");

@@ -123,7 +123,7 @@ pub enum Basis {
 }
 
 impl Decision {
-    /// Whether the challenger is deployed.
+    /// Tells whether the challenger is deployed.
     pub fn deploys(&self) -> bool {
         self.verdict == GateVerdict::Deploy
     }

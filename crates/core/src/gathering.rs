@@ -49,7 +49,7 @@ impl Moment {
         Self::of(OffsetDateTime::now_utc())
     }
 
-    /// So many milliseconds after 1970 began.
+    /// Makes the moment so many milliseconds after 1970 began.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -63,7 +63,7 @@ impl Moment {
         OffsetDateTime::parse(text, &Rfc3339).ok().map(Self::of)
     }
 
-    /// So many seconds later.
+    /// Gives the moment so many seconds later.
     pub fn plus_seconds(self, seconds: u32) -> Self {
         Self(self.0 + i64::from(seconds) * 1000)
     }
@@ -283,7 +283,7 @@ impl Gathering {
         }
     }
 
-    /// Whether this run trains or waits.
+    /// Tells whether this run trains or waits.
     pub fn has(&self, run: &RunId) -> bool {
         self.training.as_ref().is_some_and(|training| training.run == *run)
             || self.waiting.as_ref().is_some_and(|waiting| waiting.place.run == *run)

@@ -226,7 +226,7 @@ impl ExternalId {
         Self(format!("{}x", &self.0[..longest]))
     }
 
-    /// What may be kept of it for comparison: a digest.
+    /// Digests it, for comparison where it may not be kept.
     pub fn digest(&self) -> String {
         hex(&Sha256::digest(&self.0))
     }

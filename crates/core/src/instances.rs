@@ -28,7 +28,7 @@ pub fn check(instance_type: &str) -> Result<(), NoInstanceType> {
     Err(NoInstanceType { meant: meant.filter(|meant| letters(meant) <= LETTERS) })
 }
 
-/// Whether it has disks of its own, which encrypt themselves by their hardware
+/// Tells whether it has disks of its own, which encrypt themselves by their hardware
 /// and take no key (EC2 User Guide, "Instance store volumes"): families with a
 /// `d` after their generation, and those that never come without.
 pub fn has_local_disk(instance_type: &str) -> bool {

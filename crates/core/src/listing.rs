@@ -78,7 +78,7 @@ pub fn decoded(key: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whether a request in XML can name a key, as DeleteObjects has to. What XML
+/// Tells whether a request in XML can name a key, as DeleteObjects has to. What XML
 /// 1.0 does not take, or not as it is, S3 refuses or mistakes for another key.
 pub fn fits_xml(key: &str) -> bool {
     key.chars().all(|c| c >= ' ' && !matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'))

@@ -9,7 +9,7 @@ use crate::ids::{ModelName, TenantId};
 use crate::run::RunId;
 use crate::settings::Hosting;
 
-/// What is asked, of whom.
+/// A request to act on a tenant's models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManageRequest {
     /// Whose models.
@@ -205,7 +205,7 @@ pub struct Idle {
 }
 
 impl EndpointStock {
-    /// Whether nobody has asked it in the days that were counted. What was made
+    /// Tells whether nobody has asked it in the days that were counted. What was made
     /// meanwhile has not had its chance yet, and what does not serve cannot be
     /// asked. That runs bring it new models changes nothing about that, nor that its
     /// removal has begun.

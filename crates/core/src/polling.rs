@@ -1,4 +1,4 @@
-//! How long to wait before the next look at something that takes its time.
+//! Poll intervals: how long to wait before the next look at a job, a transform or an endpoint.
 
 use serde::Serialize;
 

@@ -74,7 +74,7 @@ impl Trigger {
         }
     }
 
-    /// What stays the same when AWS delivers the same trigger twice.
+    /// Gives what stays the same when AWS delivers the same trigger twice.
     fn identity(&self) -> String {
         match self {
             Trigger::Upload { bucket, key, etag, version_id, sequencer, .. } => {
@@ -104,9 +104,9 @@ pub struct BadTriggerTime {
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
-/// Digits of the digest that names of models and configs end in: 40 bits, so that a job name stays within 32
-/// characters. Names live in one account, where two equal ones would need about
-/// a million runs of one model.
+/// Digits of the digest that names of models and configs end in: 40 bits, so that a job name
+/// stays within 32 characters. Names live in one account, where two equal ones would need about a
+/// million runs of one model.
 pub const DIGEST_LENGTH: usize = 10;
 
 impl RunId {
@@ -248,7 +248,7 @@ impl RunRef {
     }
 }
 
-/// What the names of a model's jobs begin with.
+/// Gives the prefix of the names of a model's jobs.
 pub fn job_prefix(model: &ModelName) -> String {
     let model = model.as_str();
     let model = model[..model.len().min(10)].trim_end_matches('-');

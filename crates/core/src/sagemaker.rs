@@ -11,24 +11,24 @@ use crate::run::RunRef;
 use crate::tenant::Tenant;
 
 impl CallError {
-    /// Whether something does not exist: most operations say so with a
+    /// Tells whether something does not exist: most operations say so with a
     /// ValidationException "Could not find ...".
     pub fn is_missing(&self) -> bool {
         self.code() == Code::NotFound || self.message().contains("ould not find")
     }
 
-    /// Whether something of that name exists: for models, configs and endpoints it is a
+    /// Tells whether something of that name exists: for models, configs and endpoints it is a
     /// ValidationException "Cannot create already existing ...", for jobs ResourceInUse.
     pub fn exists_already(&self) -> bool {
         self.aws_code() == "ResourceInUse" || self.message().contains("already existing")
     }
 
-    /// Whether it cannot be changed while it is still moving: "... in-progress ...".
+    /// Tells whether it cannot be changed while it is still moving: "... in-progress ...".
     pub fn is_busy(&self) -> bool {
         self.code() == Code::RequestInvalid && self.message().contains("in-progress")
     }
 
-    /// Whether a quota of the account is used up, which others may give back.
+    /// Tells whether a quota of the account is used up, which others may give back.
     pub fn is_over_quota(&self) -> bool {
         self.aws_code() == "ResourceLimitExceeded"
     }

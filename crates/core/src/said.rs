@@ -59,7 +59,7 @@ impl Said {
         found.map(|(_, kind)| *kind)
     }
 
-    /// What may be told of a `FailureReason`. `command` of the AWS command line
+    /// Gives what may be told of a `FailureReason`. `command` of the AWS command line
     /// reads all of it in the customer's account.
     pub fn reason(&self, command: impl fmt::Display) -> String {
         let kind = self.kind().map(|kind| format!("{kind}; ")).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Said {
         )
     }
 
-    /// What may be told of a `ModelError` of this endpoint.
+    /// Gives what may be told of a `ModelError` of this endpoint.
     pub fn model_error(&self, endpoint: impl fmt::Display) -> String {
         let status = match self.status() {
             Some(status) => format!(" with status {status}"),

@@ -177,7 +177,7 @@ impl Sessions {
         Ok(self.fetch(&Key::new(tenant, purpose)).await?.session)
     }
 
-    /// Whether the same session would also be given to somebody who presents
+    /// Tells whether the same session would also be given to somebody who presents
     /// another external ID, or none. It is thrown away: nothing but the ID
     /// differs from [`Sessions::open_anew`], so that nothing else can be what
     /// the customer's role refuses.

@@ -331,7 +331,7 @@ impl ModelSettings {
         }
     }
 
-    /// How candidates of a table are found. Left out, that follows from how the
+    /// Gives the mode in which candidates of a table are found. Left out, that follows from how the
     /// model is served: a serverless endpoint takes models of one container,
     /// which only ensembling makes for sure; otherwise the data's size decides.
     pub fn mode(&self) -> Mode {
@@ -343,7 +343,7 @@ impl ModelSettings {
 }
 
 impl Hosting {
-    /// Which of the two it is.
+    /// Names which of the two it is.
     pub fn kind(&self) -> HostingKind {
         match self {
             Hosting::Instance { .. } => HostingKind::Instances,

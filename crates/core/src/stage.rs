@@ -38,7 +38,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Its name, wherever it is told.
+    /// Gives its name, wherever it is told.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Assume => "assume",

@@ -32,7 +32,7 @@ pub enum TenantStatus {
 }
 
 impl TenantStatus {
-    /// What may follow: pending to active, active to suspended and back, all of
+    /// Lists the statuses that may follow: pending to active, active to suspended and back, all of
     /// them to offboarding, and from there to deleted for good.
     pub fn next(self) -> &'static [TenantStatus] {
         use TenantStatus::{Active, Deleted, Offboarding, Pending, Suspended};
@@ -45,7 +45,7 @@ impl TenantStatus {
         }
     }
 
-    /// Whether that may follow.
+    /// Tells whether that may follow.
     pub fn may_become(self, next: TenantStatus) -> bool {
         self.next().contains(&next)
     }
@@ -193,7 +193,7 @@ impl Tenant {
         self.tags.clone().into_iter().chain(ours).collect()
     }
 
-    /// What a customer with keys of its own may not expect, if it is so here.
+    /// Notes what a customer with keys of its own may not expect, if it is so here.
     pub fn note_on_keys(&self) -> Option<String> {
         let keys = self.encryption.as_ref();
         if keys.is_some_and(|keys| keys.output_key.is_some()) {
@@ -205,7 +205,7 @@ impl Tenant {
         ))
     }
 
-    /// What differs from another registration under the same id, in words: of
+    /// Lists what differs from another registration under the same id, in words: of
     /// all that is said when a tenant is added, and that is kept.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         [
@@ -267,13 +267,13 @@ impl Tenant {
     }
 }
 
-/// Whether it is what SageMaker's service model takes as `KmsKeyId`.
+/// Tells whether it is what SageMaker's service model takes as `KmsKeyId`.
 fn is_key(key: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b':' | b'/' | b'_' | b'-');
     (1..=2048).contains(&key.len()) && key.bytes().all(plain)
 }
 
-/// Whether a tag is one that may be set (service model, `Tag`).
+/// Tells whether a tag is one that may be set (service model, `Tag`).
 fn tag(key: &str, value: &str) -> Result<(), &'static str> {
     let plain = |text: &str| {
         text.chars().all(|c| {
@@ -297,7 +297,7 @@ fn tag(key: &str, value: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Whether these are ids of EC2 with this prefix, as many as SageMaker takes.
+/// Tells whether these are ids of EC2 with this prefix, as many as SageMaker takes.
 fn of_kind(ids: &[String], prefix: &str, most: usize) -> bool {
     let is_one = |id: &String| {
         id.strip_prefix(prefix).is_some_and(|rest| {

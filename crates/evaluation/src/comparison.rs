@@ -163,7 +163,7 @@ pub(crate) fn metric(evaluation: &Evaluation, score: &Score) -> Result<Metric, S
     }
 }
 
-/// What a model's endpoint answers about rows. It is asked for the model's own columns.
+/// Asks a model's endpoint about rows. It is asked for the model's own columns.
 pub(crate) async fn answers_of(
     session: &CustomerSession,
     settings: &ModelSettings,

@@ -23,7 +23,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Whether the rows were set aside of the training data, and not given as a file of
+    /// Tells whether the rows were set aside of the training data, and not given as a file of
     /// their own: they come from the folder that all is uploaded to.
     pub(crate) fn is_set_aside(&self) -> bool {
         self.held_out && self.uri.ends_with('/')

@@ -139,7 +139,7 @@ impl Evaluation {
         }
     }
 
-    /// One metric, where it is defined.
+    /// Gives one metric, where it is defined.
     pub(crate) fn get(&self, metric: Metric) -> Option<f64> {
         match self {
             Self::Classification(c) => c.report.get(metric),
@@ -147,7 +147,7 @@ impl Evaluation {
         }
     }
 
-    /// Whether all rows have the same true value, so that nothing can be told of how
+    /// Tells whether all rows have the same true value, so that nothing can be told of how
     /// well a model tells them apart.
     pub(crate) fn is_of_one_value(&self) -> bool {
         match self {
@@ -158,7 +158,7 @@ impl Evaluation {
         }
     }
 
-    /// One metric of always giving the same answer on the same rows: the commonest label,
+    /// Gives one metric of always giving the same answer on the same rows: the commonest label,
     /// with the shares of all labels as its probabilities; or the mean.
     pub(crate) fn baseline(&self, metric: Metric) -> Option<f64> {
         match self {

@@ -55,7 +55,7 @@ pub(crate) enum Occasion<'a> {
 }
 
 impl Occasion<'_> {
-    /// Whether the model serves.
+    /// Tells whether the model serves.
     fn serves(&self) -> bool {
         match self {
             Occasion::Run { decision, .. } => decision.deploys(),

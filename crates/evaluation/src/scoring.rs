@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::data;
 
-/// What scores. A table of 100,000 rows takes it a minute or two.
+/// The instance type of the transform job. A table of 100,000 rows takes it a minute or two.
 pub const INSTANCE: TransformInstanceType = TransformInstanceType::MlM5Large;
 /// How long SageMaker may take to see a model that it has just made.
 const LAG_SECONDS: f64 = 300.0;
@@ -59,14 +59,14 @@ pub enum Scored {
     },
     /// There is nothing to score on, and why.
     Unscored {
-        /// Says so, and nothing else.
+        /// A comparison that holds only the reason.
         comparison: Comparison,
     },
     /// The account's quota is used up: ask again.
     Waiting(Waiting),
 }
 
-/// Where the rows of a run's scoring lie.
+/// The keys of the files of a run's scoring.
 pub(crate) struct ScoringKeys {
     folder: String,
     held_out: String,
@@ -100,7 +100,7 @@ impl ScoringKeys {
         format!("{}rows.csv", self.input())
     }
 
-    /// What the model answered.
+    /// Gives the key of the model's answers.
     pub(crate) fn answers(&self) -> String {
         format!("{}/rows.csv.out", self.output())
     }
@@ -152,7 +152,7 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
     }
 }
 
-/// What becomes of a run whose transform job was refused so many seconds after the
+/// Decides what becomes of a run whose transform job was refused so many seconds after the
 /// first attempt.
 fn without_a_job(error: CallError, elapsed_seconds: f64) -> Result<Scored, CallError> {
     let waiting = |reason| Ok(Scored::Waiting(Waiting::after(elapsed_seconds, reason)));
@@ -295,7 +295,7 @@ impl ScoringJob<'_> {
         Ok(())
     }
 
-    /// What makes a job found under our name another one, if anything.
+    /// Finds what makes a job found under our name another one, if anything.
     fn difference(&self, found: &DescribeTransformJobOutput) -> Option<&'static str> {
         let input = found
             .transform_input()

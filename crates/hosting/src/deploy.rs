@@ -194,7 +194,7 @@ async fn after_other(
     Ok(waiting(reason, request.elapsed_seconds))
 }
 
-/// Whether nobody works any more on the challenger that has the endpoint.
+/// Tells whether nobody works any more on the challenger that has the endpoint.
 pub(crate) async fn nobody_works_on(
     app: &App,
     challenger: &Serving,
@@ -215,7 +215,7 @@ pub(crate) async fn nobody_works_on(
     Ok(given_up)
 }
 
-/// Whether nobody works on a challenger any more. A run whose execution goes on
+/// Tells whether nobody works on a challenger any more. A run whose execution goes on
 /// ends by its own limits and puts its challenger back itself; one whose execution
 /// has ended does nothing more. Where that is not known, the challenger's own age
 /// decides, however long anybody has waited for it.

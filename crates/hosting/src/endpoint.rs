@@ -70,22 +70,22 @@ impl Endpoint {
         }
     }
 
-    /// How many instances its variant with the most of them has; none without instances.
+    /// Counts the instances of its variant with the most of them; none without instances.
     pub(crate) fn instances(&self) -> Option<i32> {
         self.variants.iter().filter_map(|(_, instances)| *instances).max()
     }
 
-    /// Whether it answers requests.
+    /// Tells whether it answers requests.
     pub fn serves(&self) -> bool {
         !matches!(self.status.as_str(), "Failed" | "OutOfService" | "Creating" | "Deleting")
     }
 
-    /// Whether it runs on something else than this.
+    /// Tells whether it runs on something else than this.
     pub fn changes_to(&self, kind: HostingKind) -> bool {
         self.serves() && self.kind.is_some_and(|serving| serving != kind)
     }
 
-    /// Whether it has to be deleted and created again to run on this: SageMaker
+    /// Tells whether it has to be deleted and created again to run on this: SageMaker
     /// updates no endpoint from instances to serverless.
     pub fn is_replaced_for(&self, kind: HostingKind) -> bool {
         kind == HostingKind::Serverless && self.changes_to(kind)
@@ -107,7 +107,7 @@ pub enum EndpointStep {
     Update,
 }
 
-/// What to do with the endpoint as it stands, so that it serves `config`. A
+/// Decides what to do with the endpoint as it stands, so that it serves `config`. A
 /// status that AWS adds later is waited for.
 pub fn step(found: Option<&Endpoint>, config: &str) -> EndpointStep {
     let Some(Endpoint { status, config: serving, pending, .. }) = found else {
@@ -180,7 +180,7 @@ fn unless_busy<T>(changed: Result<T, CallError>) -> Result<bool, CallError> {
     }
 }
 
-/// How an update is guarded; not at all if the settings leave everything to
+/// Makes the guard of an update; not at all if the settings leave everything to
 /// their defaults. Serverless endpoints have no guards (Developer Guide,
 /// "Deployment guardrails").
 pub(crate) fn guard(deployment: &Deployment) -> Option<DeploymentConfig> {

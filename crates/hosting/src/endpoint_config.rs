@@ -22,7 +22,7 @@ fn kind(variant: &ProductionVariant) -> HostingKind {
     }
 }
 
-/// What endpoints of this config run on.
+/// Reads what endpoints of this config run on.
 pub(crate) async fn kind_of(sagemaker: &Client, name: &str) -> Result<HostingKind, CallError> {
     let found = sagemaker.describe_endpoint_config().endpoint_config_name(name).send().await;
     let found = found.named("sagemaker:DescribeEndpointConfig", name)?;
@@ -71,7 +71,7 @@ impl EndpointConfig<'_> {
         }
     }
 
-    /// What makes a config found under our name another one, if anything.
+    /// Finds what makes a config found under our name another one, if anything.
     fn difference(&self, found: &DescribeEndpointConfigOutput, name: &str) -> Option<&'static str> {
         let first = found.production_variants().first();
         if first.and_then(ProductionVariant::model_name) != Some(name) {
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes of a config that SageMaker refuses so.
+    /// Decides what comes of a config that SageMaker refuses so.
     async fn refused(code: &'static str, message: &'static str) -> Result<bool, Error> {
         let aws = Scripted::new(move |_| Answer::refused(400, code, message));
         let tenant = serde_json::from_value(crosspilot_scripted::tenant("acme")).unwrap();

@@ -154,7 +154,7 @@ struct Measured {
 }
 
 impl Contest<'_> {
-    /// What the challenger is measured by: the held-out rows, unless the champion
+    /// Picks what the challenger is measured by: the held-out rows, unless the champion
     /// was not measured on them.
     fn measured(&self) -> Option<Measured> {
         let Comparison { metric, smaller_is_better, challenger, champion, .. } = self.comparison;
@@ -176,7 +176,7 @@ impl Contest<'_> {
         })
     }
 
-    /// Why the held-out rows do not decide.
+    /// Says why the held-out rows do not decide.
     fn note(&self, measured: &Option<Measured>) -> Option<String> {
         let by_held_out = measured.as_ref().is_some_and(|m| m.basis == Basis::HeldOut);
         if by_held_out {

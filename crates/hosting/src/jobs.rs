@@ -15,7 +15,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Whether it has not ended yet.
+    /// Tells whether it has not ended yet.
     pub(crate) fn works(&self) -> bool {
         works(&self.status)
     }
@@ -92,7 +92,7 @@ pub(crate) fn unless_ended(stopped: Result<(), CallError>) -> Result<(), CallErr
     }
 }
 
-/// Whether a job carries the run's tags. One that somebody else gave such a name
+/// Tells whether a job carries the run's tags. One that somebody else gave such a name
 /// is left alone.
 async fn is_of(sagemaker: &Client, arn: Option<&str>, run: &RunRef) -> Result<bool, CallError> {
     let arn = arn.unwrap_or_default();

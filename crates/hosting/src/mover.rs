@@ -8,7 +8,7 @@ use crosspilot_core::session::CustomerSession;
 use crate::endpoint::{self, Action, Endpoint, EndpointStep};
 use crate::{endpoint_config, scaling};
 
-/// Where an endpoint is to get to.
+/// The config that an endpoint is to get to.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     /// Name of the endpoint.
@@ -35,7 +35,7 @@ pub(crate) enum Moved {
 }
 
 impl Target<'_> {
-    /// What is to be done with the endpoint as it was found.
+    /// Decides what is to be done with the endpoint as it was found.
     pub(crate) fn step(&self, found: Option<&Endpoint>) -> EndpointStep {
         endpoint::step(found, self.config)
     }

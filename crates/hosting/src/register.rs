@@ -75,7 +75,7 @@ pub async fn register(app: &App, request: Register) -> Result<Registered, Error>
     Ok(Registered { candidate, score: sagemaker::score(best), model: run.deployment_name() })
 }
 
-/// What keeps a serverless endpoint from serving this, and what to change
+/// Says what keeps a serverless endpoint from serving this, and what to change
 /// (SageMaker Developer Guide, "Serverless Inference: feature exclusions").
 fn unservable(
     deployment: &Deployment,
@@ -135,7 +135,7 @@ async fn create_or_adopt(
     }
 }
 
-/// Where the data of a model's containers lie, in order. SageMaker may show a model
+/// Lists where the data of a model's containers lie, in order. SageMaker may show a model
 /// of one container as one with a primary container.
 fn model_data(model: &DescribeModelOutput) -> impl Iterator<Item = Option<&str>> {
     let all = model.primary_container().into_iter().chain(model.containers());

@@ -153,7 +153,7 @@ async fn tell(app: &App, tenant: &Tenant, run: &RunRef, failure: &Failure) {
     }
 }
 
-/// What is told when a model serves and does not scale.
+/// Words the warning that a model serves and does not scale.
 pub(crate) fn unscaled(endpoint: &str, error: &CallError) -> String {
     format!(
         "endpoint {endpoint} serves, but does not scale, and keeps the instances that it has: {error}; compare the customer's stack with infra/customer.yaml: the next run tries again"

@@ -76,7 +76,7 @@ impl Prediction {
         }
     }
 
-    /// Whether two answers are the same, but for rounding.
+    /// Tells whether two answers are the same, but for rounding.
     pub fn agrees_with(&self, other: &Prediction, tolerance: f64) -> bool {
         let close = |a: f64, b: f64| (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(1.0);
         match (self, other) {

@@ -148,23 +148,23 @@ impl Table {
         Ok(Self { file: String::new(), header, text, starts: vec![first], truncated: false })
     }
 
-    /// Whether it has no complete row.
+    /// Tells whether it has no complete row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Its number of rows.
+    /// Counts its rows.
     pub fn len(&self) -> usize {
         self.starts.len()
     }
 
-    /// Its rows, in order.
+    /// Iterates over its rows, in order.
     pub fn rows(&self) -> impl Iterator<Item = StringRecord> {
         let begin = self.starts.first().copied().unwrap_or(self.text.len());
         reader(&self.text[begin..]).into_records().filter_map(Result::ok)
     }
 
-    /// One of its rows.
+    /// Gives one of its rows.
     pub fn row(&self, index: usize) -> StringRecord {
         let begin = self.starts.get(index).copied().unwrap_or(self.text.len());
         reader(&self.text[begin..]).into_records().next().and_then(Result::ok).unwrap_or_default()
@@ -175,7 +175,7 @@ impl Table {
         self.text
     }
 
-    /// Where each of `columns` stands in this file.
+    /// Finds where each of `columns` stands in this file.
     pub fn positions(&self, columns: &[String]) -> Result<Vec<usize>, Unfit> {
         columns
             .iter()
@@ -195,7 +195,7 @@ impl Table {
             .collect()
     }
 
-    /// Where a column stands, if it does so once.
+    /// Finds where a column stands, if it does so once.
     pub fn position(&self, column: &str) -> Option<usize> {
         self.positions(&[column.to_owned()]).ok()?.first().copied()
     }

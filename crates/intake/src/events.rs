@@ -94,7 +94,7 @@ impl UploadEvent {
         }
     }
 
-    /// Whether the object is known to hold nothing.
+    /// Tells whether the object is known to hold nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.detail.object.size == Some(0)
     }
@@ -145,7 +145,7 @@ impl EndedEvent {
         &self.detail.execution_arn
     }
 
-    /// What the execution was started with, unless the event leaves it out or it is no
+    /// Reads what the execution was started with, unless the event leaves it out or it is no
     /// input.
     pub(crate) fn input(&self) -> Option<Input> {
         serde_json::from_str(self.detail.input.as_deref()?).ok()

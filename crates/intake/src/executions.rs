@@ -110,7 +110,7 @@ async fn life(app: &App, place: &Place) -> Result<Life, CallError> {
     })
 }
 
-/// Whether nobody works on the run that has this place. One that came to it a moment
+/// Tells whether nobody works on the run that has this place. One that came to it a moment
 /// ago may not show yet.
 pub(crate) async fn is_dead(app: &App, place: Option<&Place>) -> Result<bool, CallError> {
     let Some(place) = place else { return Ok(true) };

@@ -287,7 +287,7 @@ impl LocalCloud {
         })
     }
 
-    /// Where everything listens.
+    /// Gives the addresses at which everything listens.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
     }

@@ -72,7 +72,7 @@ fn build() -> Result<(), FunctionsError> {
     if status.success() { Ok(()) } else { Err(FunctionsError::Build(status.to_string())) }
 }
 
-/// Where the workspace's binaries lie: beside this one, or one up from a
+/// Finds the workspace's binaries: beside this one, or one up from a
 /// test's or an example's. What has changed is built first, when run from the workspace (Cargo
 /// says so).
 pub fn binaries() -> Result<PathBuf, FunctionsError> {

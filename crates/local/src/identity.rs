@@ -65,7 +65,7 @@ impl Signer {
         Self { issuer: "http://127.0.0.1:1".into(), key: "no key".into() }
     }
 
-    /// Who the tokens say they are from.
+    /// Names the issuer of the tokens.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }

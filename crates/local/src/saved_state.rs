@@ -74,7 +74,7 @@ impl SavedState {
         Self { ports, signer, release: install::release() }
     }
 
-    /// What an earlier start left in this directory, if it can be used now.
+    /// Reads what an earlier start left in this directory, if it can be used now.
     pub(crate) fn load(
         directory: &Path,
         wanted: Option<u16>,

@@ -109,7 +109,7 @@ impl Running {
         Ok(None)
     }
 
-    /// Whether there is a state file, which is removed when a local cloud has ended.
+    /// Tells whether there is a state file, which is removed when a local cloud has ended.
     pub fn is_noted(home: &Path) -> bool {
         state_file(home).exists()
     }

@@ -175,7 +175,7 @@ impl ClassificationReport {
             .collect()
     }
 
-    /// One metric by name; `None` when it is undefined here or not a
+    /// Gives one metric by name; `None` when it is undefined here or not a
     /// classification metric. The plain names (`F1`, `Precision`, `Recall`,
     /// `AUC`) speak of the positive label and need exactly two labels.
     pub fn get(&self, metric: Metric) -> Option<f64> {

@@ -131,7 +131,7 @@ impl Direction {
 }
 
 impl Metric {
-    /// Which way is better.
+    /// Tells which way is better.
     pub fn direction(self) -> Direction {
         match self {
             Self::LogLoss | Self::Mae | Self::Mse | Self::Rmse => Direction::Minimize,
@@ -139,7 +139,7 @@ impl Metric {
         }
     }
 
-    /// How much better `challenger` is than `champion`: positive when better,
+    /// Measures how much better `challenger` is than `champion`: positive when better,
     /// whatever the metric's direction.
     pub fn improvement(self, champion: f64, challenger: f64) -> f64 {
         match self.direction() {
@@ -191,7 +191,7 @@ impl ProblemType {
         metrics
     }
 
-    /// Whether predictions are labels and not numbers.
+    /// Tells whether predictions are labels and not numbers.
     pub fn is_classification(self) -> bool {
         self != Self::Regression
     }

@@ -46,7 +46,7 @@ impl RegressionReport {
         Ok(Self { rows, mae: absolute / count, mse, rmse: mse.sqrt(), r2 })
     }
 
-    /// One metric by name; `None` when it is undefined here, beyond what a number
+    /// Gives one metric by name; `None` when it is undefined here, beyond what a number
     /// holds, or not a regression metric.
     pub fn get(&self, metric: Metric) -> Option<f64> {
         let value = match metric {

@@ -33,7 +33,7 @@ enum Step {
     Clear,
 }
 
-/// What has to be done for the bus to admit these accounts, and no others by
+/// Decides what has to be done for the bus to admit these accounts, and no others by
 /// our statement. Statements of others stay.
 fn next(current: &[Value], bus: &str, accounts: &BTreeSet<AccountId>) -> Step {
     let (ours, mut kept): (Vec<Value>, Vec<Value>) = current.iter().cloned().partition(is_ours);

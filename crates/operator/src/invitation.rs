@@ -77,7 +77,7 @@ impl Invitation {
     }
 }
 
-/// Where the console of the region's partition is.
+/// Gives the host of the console in the region's partition.
 fn console(region: &RegionName) -> &'static str {
     match region.partition() {
         "aws-cn" => "console.amazonaws.cn",

@@ -182,7 +182,7 @@ impl Vendor {
         Ok(Self { config, operator, deployment, registry })
     }
 
-    /// What the functions work with, under the operator's own identity.
+    /// Makes what the functions work with, under the operator's own identity.
     pub fn app(&self) -> crosspilot_core::lambda::App {
         crosspilot_core::lambda::App::new(self.config.clone(), self.registry.clone())
     }

@@ -118,7 +118,7 @@ impl Vendor {
         }
     }
 
-    /// What the newest answer of the function waits for.
+    /// Reads what the newest answer of the function waits for.
     async fn doing(&self, execution: &str) -> Result<Option<String>, OperatorError> {
         let history = self
             .step_functions()

@@ -41,14 +41,14 @@ impl Vendor {
         self.start(&self.deployment.state_machine, Some(name), &input(&record).to_string()).await
     }
 
-    /// Its ARN is known before it starts: the state machine's and the name.
+    /// Derives the ARN of an execution before it starts: the state machine's and the name.
     fn execution_arn(&self, run: &RunRef, attempt: usize) -> String {
         let machine = self.deployment.state_machine.replacen(":stateMachine:", ":execution:", 1);
         format!("{machine}:redrive-{}-{attempt}", run.run_id)
     }
 }
 
-/// What starts the same run again, whatever started it first.
+/// Makes the input that starts the same run again, whatever started it first.
 fn input(record: &RunRecord) -> serde_json::Value {
     let RunRecord { run, trigger, .. } = record;
     serde_json::json!({"tenant": run.tenant, "model": run.model, "trigger": trigger})

@@ -51,7 +51,7 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Nothing seen yet of one of so many columns.
+    /// Begins with nothing seen yet, of one of so many columns.
     pub(super) fn among(columns: usize) -> Self {
         let most_values = (ALL_VALUES / columns.max(1)).clamp(*VALUES.start(), *VALUES.end());
         Self {
@@ -93,7 +93,7 @@ impl Seen {
         hash
     }
 
-    /// What all its cells are in their order, as one number.
+    /// Digests what all its cells are in their order, as one number.
     pub(super) fn digest(&self) -> u64 {
         self.digest
     }
@@ -103,7 +103,7 @@ impl Seen {
         self.distinct.unknown_to(&training.distinct)
     }
 
-    /// Whether a model can learn nothing from it: it has no value, one value only, or
+    /// Tells whether a model can learn nothing from it: it has no value, one value only, or
     /// another word in every second row.
     pub(super) fn tells_nothing(&self) -> bool {
         let (values, different) = (self.values(), self.different());
@@ -139,12 +139,12 @@ impl Seen {
         }
     }
 
-    /// What it seems to hold; nothing without a value.
+    /// Infers what it seems to hold; nothing without a value.
     pub(super) fn kind(&self) -> Option<Kind> {
         self.profile.kind()
     }
 
-    /// Whether it has another value in every row, as identifiers do and as
+    /// Tells whether it has another value in every row, as identifiers do and as
     /// measures and moments do without meaning anything by it.
     pub(super) fn is_identifier(&self) -> bool {
         let values = self.values();
@@ -157,7 +157,7 @@ impl Seen {
             && self.profile.dressed * 2 <= self.profile.words()
     }
 
-    /// Whether it gives the answer away: its value tells the class in all but a
+    /// Tells whether it gives the answer away: its value tells the class in all but a
     /// fiftieth of the rows where guessing the most frequent class errs
     /// (Goodman and Kruskal's lambda), its numbers fall into a range of their own
     /// for each class, or they lie on a line with a numeric target.
@@ -169,12 +169,12 @@ impl Seen {
         self.by_value.as_ref().is_some_and(|table| self.tell(table.len(), table.values()))
     }
 
-    /// Whether a value is there or not tells the class.
+    /// Tells whether having a value or not gives the class away.
     fn filling_tells(&self) -> bool {
         self.tell(2, self.filled.iter())
     }
 
-    /// Whether these groups of rows, so many, tell the class.
+    /// Tells whether these groups of rows, so many, tell the class.
     fn tell<'a>(&self, groups: usize, counts: impl Iterator<Item = &'a [u32; CLASSES]>) -> bool {
         let mut classes = [0_u64; CLASSES];
         let mut right = 0;
@@ -191,7 +191,7 @@ impl Seen {
             && (right - guessed) as f64 >= (rows - guessed) as f64 * 0.98
     }
 
-    /// Whether so many rows speak for nearly all: only the first classes are
+    /// Tells whether so many rows speak for nearly all: only the first classes are
     /// looked at.
     fn covers(&self, rows: u64) -> bool {
         rows >= ENOUGH && rows * 10 >= self.profile.rows * 9

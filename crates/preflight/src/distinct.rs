@@ -45,7 +45,7 @@ impl Distinct {
         (self.mask == 0 && known.mask == 0).then(|| self.kept.iter().map(rows).sum())
     }
 
-    /// Whether no value that was kept came twice.
+    /// Tells whether no value that was kept came twice.
     pub(super) fn all_once(&self) -> bool {
         self.kept.values().all(|count| *count == 1)
     }

@@ -94,7 +94,7 @@ fn later_header(text: &[u8]) -> Option<usize> {
     Some(1 + text[..begin + blank].iter().filter(|byte| **byte == b'\n').count())
 }
 
-/// Whether the first fields of the rows below the header count from 0 or 1.
+/// Tells whether the first fields of the rows below the header count from 0 or 1.
 fn counts_rows(text: &[u8]) -> bool {
     let mut reader = crosspilot_table::reader(text);
     let rows = reader.byte_records().skip(1).take(3).map_while(Result::ok);
@@ -102,7 +102,7 @@ fn counts_rows(text: &[u8]) -> bool {
     first.len() == 3 && first[0] <= 1.0 && first.windows(2).all(|pair| pair[1] == pair[0] + 1.0)
 }
 
-/// That every column has a name of its own.
+/// Demands that every column has a name of its own.
 pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findings) {
     let mut error = |flaw, message: String| findings.error(Finding::in_file(file, flaw, message));
     let mut seen = BTreeMap::new();
@@ -142,7 +142,7 @@ pub(super) fn must_have_names(file: &str, names: &[String], findings: &mut Findi
     }
 }
 
-/// That no line has more fields than a table has columns, told before any reader
+/// Demands that no line has more fields than a table has columns, told before any reader
 /// keeps them.
 pub(super) fn must_be_narrow(file: &str, shape: &Shape, findings: &mut Findings) {
     let Shape { widest, widest_line: line, .. } = *shape;
@@ -167,7 +167,7 @@ fn looks_like_data(names: &[String]) -> bool {
     numbers.len() * 3 >= names.len() && !(years && numbers.len() > 1)
 }
 
-/// That a first line names the columns, and is no row itself: what it says for a
+/// Demands that a first line names the columns, and is no row itself: what it says for a
 /// column does not come again as a value of that column. Its words may be anybody's
 /// data, so that columns are told by their places. `text` is the file's own or that of
 /// another file with the same columns. Gives the rows that were looked at, if it is none.
@@ -231,13 +231,13 @@ fn come_again(names: &[String], text: &[u8]) -> (Vec<usize>, u64) {
     )
 }
 
-/// Whether two first lines have a name in common. If they have none, one of them may
+/// Tells whether two first lines have a name in common. If they have none, one of them may
 /// be a row, and lends its words to no sentence.
 pub(super) fn share_a_name(first: &[String], other: &[String]) -> bool {
     first.iter().any(|name| other.contains(name))
 }
 
-/// That the target is a column. Tells whether it is: only a line that names it is
+/// Demands that the target is a column. Tells whether it is: only a line that names it is
 /// believed to be a header, whose names other findings may show.
 pub(super) fn must_have_target(
     file: &str,
@@ -264,7 +264,7 @@ pub(super) fn must_have_target(
     false
 }
 
-/// That a file has the same columns in the same order as the first. The first line of
+/// Demands that a file has the same columns in the same order as the first. The first line of
 /// the first is believed to be a header, or lends no words.
 pub(super) fn must_equal(
     first: (&str, &[String]),

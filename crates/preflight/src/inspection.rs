@@ -209,7 +209,7 @@ impl<'a> Inspection<'a> {
         self.table.as_ref().map(|table| table.names.clone()).or_else(parquet)
     }
 
-    /// Whether the columns' names are surely names, which may be told.
+    /// Tells whether the columns' names are surely names, which may be told.
     pub(super) fn lends_names(&self) -> bool {
         self.parquet.is_some() || self.proven >= header::PROOF
     }
@@ -223,7 +223,7 @@ impl<'a> Inspection<'a> {
         self.gzip.is_some()
     }
 
-    /// Whether all rows were seen.
+    /// Tells whether all rows were seen.
     pub(super) fn is_exact(&self) -> bool {
         self.whole
     }
@@ -249,7 +249,7 @@ impl<'a> Inspection<'a> {
         Some(Rows { count: self.estimate(table.rows), exact: self.whole, sampled: table.rows })
     }
 
-    /// What a count of the sample is for all files: rows take about the same
+    /// Scales a count of the sample to all files: rows take about the same
     /// room everywhere.
     pub(super) fn estimate(&self, count: u64) -> u64 {
         if self.whole || self.covered == 0 {
@@ -258,7 +258,7 @@ impl<'a> Inspection<'a> {
         (count as f64 * self.bytes() as f64 / self.covered as f64).round() as u64
     }
 
-    /// What to read now; nothing once all is known. Ranges are never empty.
+    /// Plans what to read now; nothing once all is known. Ranges are never empty.
     pub(super) fn reads(&mut self) -> Vec<Read> {
         self.round += 1;
         match self.round {
@@ -288,7 +288,7 @@ impl<'a> Inspection<'a> {
         }
     }
 
-    /// Whether nothing more will be asked for.
+    /// Tells whether nothing more will be asked for.
     pub(super) fn is_done(&self) -> bool {
         self.round >= 3
     }

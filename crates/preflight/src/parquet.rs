@@ -120,7 +120,7 @@ impl ParquetColumn {
         };
     }
 
-    /// Whether every row has the same value, for certain.
+    /// Tells whether every row has the same value, for certain.
     pub(super) fn is_constant(&self) -> bool {
         matches!(self.values, Values::One(_)) && self.missing == Some(0)
     }
@@ -129,7 +129,7 @@ impl ParquetColumn {
 /// Why a footer cannot be read, to stand after "the file".
 pub(super) type Reason = &'static str;
 
-/// Where the footer lies, by the file's size and its last eight bytes.
+/// Finds where the footer lies, by the file's size and its last eight bytes.
 pub(super) fn place(size: u64, tail: &[u8]) -> Result<Range<u64>, Reason> {
     let [a, b, c, d, b'P', b'A', b'R', b'1'] = *tail else {
         return Err("does not end as Parquet files do: it was cut off or is still being written");
@@ -297,7 +297,7 @@ struct Statistics {
     extremes: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// One `ColumnChunk`, of which the statistics in its metadata matter.
+/// Reads one `ColumnChunk`, of which the statistics in its metadata matter.
 fn chunk(reader: &mut Thrift<'_>) -> Result<Statistics, Reason> {
     let mut statistics = Statistics::default();
     reader.fields(2, &mut |reader, id, kind| {

@@ -48,7 +48,7 @@ impl Repeats {
         self.rows.values().filter(|count| **count > 1).map(|count| u64::from(*count)).sum()
     }
 
-    /// How often the commonest one stands there.
+    /// Counts how often the commonest one stands there.
     pub(super) fn most(&self) -> u64 {
         self.rows.values().copied().max().unwrap_or_default().into()
     }

@@ -262,7 +262,7 @@ const REPEATED: u64 = 5;
 /// Rows that could be, for each that is, from which twins are no accident.
 const CROWDED: u64 = 100;
 
-/// What is to be said of all features together.
+/// Judges all features together.
 fn features(settings: &ModelSettings, table: &Table, exact: bool, findings: &mut Findings) {
     let weight = settings.training.sample_weight.as_deref();
     let features: Vec<(&str, &Seen)> = (0..table.names.len())
@@ -542,7 +542,7 @@ fn columns(training: &Inspection<'_>) -> Vec<Column> {
     training.parquet.iter().flatten().map(column).collect()
 }
 
-/// Whether candidates are validated on data of their own.
+/// Tells whether candidates are validated on data of their own.
 pub(super) fn validates_on_channel(settings: &ModelSettings) -> bool {
     settings.training.validation == Some(Validation::Channel)
 }

@@ -193,7 +193,7 @@ impl Table {
     }
 }
 
-/// Whether a cell is so long, and most of its lines have as many fields as a row, that a
+/// Tells whether a cell is so long, and most of its lines have as many fields as a row, that a
 /// quote before it was forgotten.
 fn swallows_rows(cell: &str, width: usize) -> bool {
     let rows = cell.lines().filter(|line| line.matches(',').count() + 1 == width).count();
@@ -201,7 +201,7 @@ fn swallows_rows(cell: &str, width: usize) -> bool {
     lines > LINES_OF_A_ROW && rows * 2 > lines
 }
 
-/// What is wrong with a row that has another number of fields than the header.
+/// Says what is wrong with a row that has another number of fields than the header.
 fn ragged(row: &csv::StringRecord, width: usize, raw: &[u8], place: &str) -> String {
     let remedy = if raw.windows(2).any(|pair| pair == b"\\\"") {
         "it escapes quotes with a backslash: write two double quotes for one that is meant"

@@ -91,7 +91,7 @@ impl Labels {
         self.cells.profile.numbers == self.usable()
     }
 
-    /// Whether it is meant as classes: the settings say so, or its values are
+    /// Tells whether it is meant as classes: the settings say so, or its values are
     /// words or few.
     pub(super) fn is_classes(&self, objective: Option<&Objective>) -> bool {
         match objective {
@@ -207,7 +207,7 @@ impl Labels {
         self.balance(target, usable, findings);
     }
 
-    /// What the settings say of the target and its values deny.
+    /// Finds what the settings say of the target and its values deny.
     fn contradictions(&self, target: &str, objective: Option<&Objective>, findings: &mut Findings) {
         let Some(Objective { problem_type, metric }) = objective else { return };
         let words = self.usable() - self.cells.profile.numbers;

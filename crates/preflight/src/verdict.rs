@@ -46,7 +46,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether training may go on.
+    /// Tells whether training may go on.
     pub fn is_fit(&self) -> bool {
         self.errors.is_empty()
     }

@@ -150,7 +150,7 @@ impl Authority {
         &self.token
     }
 
-    /// Whether this text is the token that the emulator was started with.
+    /// Tells whether this text is the token that the emulator was started with.
     pub fn is_token(&self, text: &str) -> bool {
         text == self.token
     }
@@ -189,7 +189,7 @@ impl Authority {
         self.ask("service-session", &question).await
     }
 
-    /// Whether the holder of this session may do all this, where it is not the
+    /// Tells whether the holder of this session may do all this, where it is not the
     /// emulator itself that is asked to do it.
     pub async fn session_may(
         &self,
@@ -205,7 +205,7 @@ impl Authority {
         self.ask("session-may", &question).await.map(|Allowed {}| ())
     }
 
-    /// Which of these checks the holder of the session with this access key
+    /// Asks which of these checks the holder of the session with this access key
     /// passes, for tests.
     pub async fn decisions(
         &self,
@@ -238,7 +238,7 @@ impl Authority {
         self.ask("fault", fault).await.map(|_: Value| ())
     }
 
-    /// How many faults about this have not struck yet.
+    /// Counts the faults about this that have not struck yet.
     pub async fn faults_to_come(&self, about: &str) -> Result<u32, AuthorityError> {
         #[derive(Deserialize)]
         struct Faults {
@@ -254,7 +254,7 @@ impl Authority {
         self.ask("kill", &serde_json::json!({"from": from, "to": to})).await.map(|_: Value| ())
     }
 
-    /// Who called what so far, of the sessions whose principal ARN starts like
+    /// Lists who called what so far, of the sessions whose principal ARN starts like
     /// this.
     pub async fn calls(&self, principal_prefix: &str) -> Result<Vec<Call>, AuthorityError> {
         #[derive(Deserialize)]

@@ -20,7 +20,7 @@ async fn keep_out(request: Request, next: Next) -> Response {
     }
 }
 
-/// Why a request goes no further. SDKs and command lines send no `Origin`.
+/// Says why a request goes no further. SDKs and command lines send no `Origin`.
 fn refusal(headers: &HeaderMap) -> Option<&'static str> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -33,7 +33,7 @@ fn refusal(headers: &HeaderMap) -> Option<&'static str> {
         .then_some("the local cloud answers no web pages")
 }
 
-/// Whether a Host names this machine, in a way that no page's owner can point
+/// Tells whether a Host names this machine, in a way that no page's owner can point
 /// anywhere else.
 fn is_here(host: &str) -> bool {
     let name = match host.rsplit_once(':') {

@@ -101,14 +101,14 @@ impl Faults {
         lock(&self.0).push(fault);
     }
 
-    /// How many faults about this have not struck yet.
+    /// Counts the faults about this that have not struck yet.
     pub(crate) fn to_come(&self, about: &str) -> u32 {
         let faults = lock(&self.0);
         let about = faults.iter().filter(|fault| fault.about.iter().any(|text| text == about));
         about.map(|fault| fault.times).sum()
     }
 
-    /// What happens to this call of an operation, if anything.
+    /// Decides what happens to this call of an operation, if anything.
     pub(crate) fn strike(&self, operation: &str, asked: &str) -> Option<Effect> {
         let mut faults = lock(&self.0);
         let is_about = |fault: &Fault| fault.about.iter().all(|text| asked.contains(text.as_str()));

@@ -139,7 +139,7 @@ impl SageMaker {
         self.cloud.faults.add(fault);
     }
 
-    /// How many faults about this have not struck yet.
+    /// Counts the faults about this that have not struck yet.
     pub fn faults_to_come(&self, about: &str) -> u32 {
         self.cloud.faults.to_come(about)
     }

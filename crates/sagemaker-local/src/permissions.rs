@@ -17,7 +17,7 @@ use crate::cloud::Cloud;
 use crate::wire::autoscaling;
 use crate::wire::place::Place;
 
-/// What the request itself says that the sender must be allowed to do.
+/// Lists what the request itself says that the sender must be allowed to do.
 pub(crate) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     match autoscaling::OPERATIONS.contains(&operation) {
         true => scaling::checks(operation, request),
@@ -25,7 +25,7 @@ pub(crate) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     }
 }
 
-/// What the sender must be allowed to do besides, now that it is known where: it depends on
+/// Lists what the sender must be allowed to do besides, now that it is known where: it depends on
 /// what is there.
 pub(crate) fn later_checks(
     cloud: &Cloud,

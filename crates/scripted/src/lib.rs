@@ -56,23 +56,23 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// It went well.
+    /// Answers that it went well.
     pub fn good(body: impl Into<Vec<u8>>) -> Self {
         Self { status: 200, headers: Vec::new(), body: body.into() }
     }
 
-    /// It went well, and this came of it.
+    /// Answers that it went well, and this came of it.
     pub fn json(body: &Value) -> Self {
         Self::good(body.to_string())
     }
 
-    /// It was refused, as services say it that speak JSON.
+    /// Refuses as services say it that speak JSON.
     pub fn refused(status: u16, code: &str, message: &str) -> Self {
         let body = json!({"__type": code, "message": message}).to_string();
         Self { status, ..Self::good(body) }
     }
 
-    /// It was refused, as S3 says it.
+    /// Refuses as S3 does.
     pub fn refused_by_s3(status: u16, code: &str) -> Self {
         Self { status, ..Self::good(format!("<Error><Code>{code}</Code></Error>")) }
     }

@@ -15,7 +15,7 @@ pub enum Booleans {
 }
 
 impl Booleans {
-    /// How a cell is written, if it says true or false.
+    /// Recognises how a cell is written, if it says true or false.
     pub fn of(cell: &[u8]) -> Option<Self> {
         match cell {
             b"true" | b"false" => Some(Booleans::Lower),
@@ -25,7 +25,7 @@ impl Booleans {
         }
     }
 
-    /// What is written for it.
+    /// Writes it.
     pub fn text(self, flag: bool) -> &'static str {
         match (self, flag) {
             (Booleans::Lower, true) => "true",

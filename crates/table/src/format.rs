@@ -82,7 +82,7 @@ pub fn recognise(bytes: &[u8]) -> Magic {
     }
 }
 
-/// Whether bytes are UTF-8 without control characters but the usual ones; the last
+/// Tells whether bytes are UTF-8 without control characters but the usual ones; the last
 /// character may be cut.
 fn is_text(bytes: &[u8]) -> bool {
     let valid = match std::str::from_utf8(bytes) {

@@ -123,7 +123,7 @@ impl Spelled {
 }
 
 impl Profile {
-    /// Whether it numbers the rows: whole numbers that only ever grow by small steps.
+    /// Tells whether it numbers the rows: whole numbers that only ever grow by small steps.
     pub fn is_row_counter(&self) -> bool {
         let Counter::From { first, last } = self.counter else { return false };
         self.numbers == self.values()
@@ -189,7 +189,7 @@ impl Profile {
         self.values() - self.numbers - self.look_missing
     }
 
-    /// Whether nearly all values are numbers, some of them in a dress; then says whether
+    /// Tells whether nearly all values are numbers, some of them in a dress; then says whether
     /// fractions stand after a comma.
     pub fn amounts(&self) -> Option<bool> {
         let meant = (self.values() - self.look_missing) as f64;
@@ -209,13 +209,13 @@ impl Profile {
         }
     }
 
-    /// Whether nearly all values are times without a date.
+    /// Tells whether nearly all values are times without a date.
     pub fn is_clock(&self) -> bool {
         let meant = self.values() - self.look_missing;
         self.clocks > 0 && self.clocks as f64 >= meant as f64 * NEARLY_ALL
     }
 
-    /// How it writes what is true and what is false, if that is all it says.
+    /// Tells how it writes what is true and what is false, if that is all it says.
     pub fn booleans(&self) -> Option<Booleans> {
         match self.spelled {
             Spelled::As(booleans) => Some(booleans),

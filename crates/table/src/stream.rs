@@ -46,7 +46,7 @@ impl<'a> Row<'a> {
         self.ends.len()
     }
 
-    /// Whether it has no cell. The reader gives no such row.
+    /// Tells whether it has no cell. The reader gives no such row.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

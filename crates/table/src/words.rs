@@ -24,7 +24,7 @@ pub struct Words {
 }
 
 impl Words {
-    /// Whether a cell holds a word that this column did not hold in training.
+    /// Tells whether a cell holds a word that this column did not hold in training.
     pub fn lack(&self, column: &str, cell: &str) -> bool {
         let known = self.columns.get(column);
         known.is_some_and(|known| !is_missing(cell.as_bytes()) && !known.contains(cell))

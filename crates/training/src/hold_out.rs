@@ -101,7 +101,7 @@ pub async fn decide(
     Ok(bucket.write_json_once(&key, plan).await?)
 }
 
-/// Why the run sets nothing aside, as far as the data need not be read for it.
+/// Says why the run sets nothing aside, as far as the data need not be read for it.
 fn unfit(settings: &ModelSettings, data: &Data, verdict: &Verdict) -> Option<Option<String>> {
     let share = share(settings);
     let bytes: u64 = data.training.iter().map(|file| file.size).sum();

@@ -25,7 +25,7 @@ pub async fn find(
     found(describe(session, name).await)
 }
 
-/// That a job of our name is the one that was planned.
+/// Checks that a job of our name is the one that was planned.
 pub fn adopt(
     tenant: &Tenant,
     plan: &JobPlan,

@@ -106,7 +106,7 @@ impl JobPlan {
             .set_tags(Some(self.tags.iter().map(tag).collect()))
     }
 
-    /// What makes a job found under our name another one, if anything. What was
+    /// Finds what makes a job found under our name another one, if anything. What was
     /// not asked for may have been filled in by SageMaker.
     pub fn difference(&self, found: &DescribeAutoMlJobV2Output) -> Option<&'static str> {
         let split = found.data_split_config().and_then(|split| split.validation_fraction());
@@ -158,7 +158,7 @@ pub fn training_of(tenant: &Tenant, run: &RunRef, found: &DescribeAutoMlJobV2Out
     }
 }
 
-/// What a job's files were when it was made, by its own channels: as much of a
+/// Reads what a job's files were when it was made, by its own channels: as much of a
 /// verdict as a plan needs.
 pub fn files_of(found: &DescribeAutoMlJobV2Output) -> Verdict {
     let mut verdict = Verdict::default();
@@ -203,7 +203,7 @@ pub fn feature_specification(settings: &ModelSettings) -> Option<Value> {
     })
 }
 
-/// Where the feature specification of a run lies.
+/// Gives the key of a run's feature specification.
 pub fn feature_specification_key(tenant: &Tenant, run: &RunRef) -> String {
     format!("{}features.json", layout::results_prefix(&tenant.prefix, run))
 }
@@ -334,7 +334,7 @@ fn problem(
     })
 }
 
-/// Whether something that was asked for is not what was found.
+/// Tells whether something that was asked for is not what was found.
 fn differs<T: PartialEq>(asked: Option<T>, found: Option<T>) -> bool {
     asked.is_some() && asked != found
 }

@@ -81,7 +81,7 @@ struct Seen {
 }
 
 impl Terms {
-    /// Whether a job of this status must be told to stop.
+    /// Tells whether a job of this status must be told to stop.
     pub fn must_stop(&self, status: Option<&impl Display>) -> bool {
         self.order.is_some() && can_be_stopped(&shown(status))
     }
@@ -186,7 +186,7 @@ impl Terms {
     }
 }
 
-/// What may be told of a `FailureReason`, which this command reads whole.
+/// Gives what may be told of a `FailureReason`, which this command reads whole.
 fn told(reason: Option<&str>, command: String) -> Option<String> {
     reason.map(|reason| Said::new(reason).reason(command))
 }

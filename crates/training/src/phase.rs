@@ -58,7 +58,7 @@ impl Clock {
         (self.elapsed > self.limit).then_some(Order::Limit(self.limit as u64))
     }
 
-    /// Whether even a job that was told to stop should have ended.
+    /// Tells whether even a job that was told to stop should have ended.
     pub fn gives_up(&self) -> bool {
         self.elapsed > self.limit + GRACE_SECONDS
     }
@@ -73,7 +73,7 @@ impl Order {
         }
     }
 
-    /// Why, as a sentence's end.
+    /// Says why, as a sentence's end.
     pub fn reason(&self) -> String {
         match self {
             Order::Person(Stop { by, time }) => format!("{by} asked at {time} for it to stop"),
@@ -84,7 +84,7 @@ impl Order {
     }
 }
 
-/// What an `AutoMLJobStatus` means. A completed job may lack a best candidate,
+/// Reads what an `AutoMLJobStatus` means. A completed job may lack a best candidate,
 /// and a job that somebody stopped in SageMaker may have one.
 pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) -> Phase {
     match (status, order) {
@@ -96,7 +96,7 @@ pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) 
     }
 }
 
-/// What a `TransformJobStatus` means. Only a completed one has all answers.
+/// Reads what a `TransformJobStatus` means. Only a completed one has all answers.
 pub fn transform_phase(status: &str, order: Option<&Order>) -> Phase {
     match (status, order) {
         ("Completed" | "Stopped", Some(Order::Person(_))) => Phase::Stopped,
@@ -107,7 +107,7 @@ pub fn transform_phase(status: &str, order: Option<&Order>) -> Phase {
     }
 }
 
-/// What an `EndpointStatus` means. After a rollback the endpoint is in service
+/// Reads what an `EndpointStatus` means. After a rollback the endpoint is in service
 /// again, but with another config than the one to be deployed.
 pub fn endpoint_phase(status: &str, serves_config: bool) -> Phase {
     match status {
@@ -118,7 +118,7 @@ pub fn endpoint_phase(status: &str, serves_config: bool) -> Phase {
     }
 }
 
-/// Whether a job of that status takes a request to stop.
+/// Tells whether a job of that status takes a request to stop.
 pub fn can_be_stopped(status: &str) -> bool {
     !matches!(status, "Completed" | "Failed" | "Stopped" | "Stopping")
 }

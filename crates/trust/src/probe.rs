@@ -62,7 +62,7 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    /// Whether the customer's side no longer is what was proven, as opposed to
+    /// Tells whether the customer's side no longer is what was proven, as opposed to
     /// a question that was not answered.
     pub fn is_drift(&self) -> bool {
         match self {
@@ -126,7 +126,7 @@ fn unproven(role: &RoleArn, error: &CallError) -> TrustError {
     TrustError::Unproven { role: role.clone(), reason: error.to_string(), heals }
 }
 
-/// What it means that the right ID did not work.
+/// Reads what it means that the right ID did not work.
 fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
     let role = tenant.role_arn.clone();
     match error.code() {

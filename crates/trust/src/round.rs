@@ -72,7 +72,7 @@ pub enum Held {
     },
 }
 
-/// Which tenants to ask again, and to suspend if they refuse again.
+/// Decides which tenants to ask again, and to suspend if they refuse again.
 pub fn judge_round(seen: &[Probed]) -> Result<Vec<TenantId>, Held> {
     let refused: Vec<TenantId> = seen
         .iter()
@@ -93,7 +93,7 @@ pub fn judge_round(seen: &[Probed]) -> Result<Vec<TenantId>, Held> {
     }
 }
 
-/// Whether so many are more than a few, and more than half.
+/// Tells whether so many are more than a few, and more than half.
 fn is_most(some: usize, all: usize) -> bool {
     some > FEW && some * 2 > all
 }
@@ -158,7 +158,7 @@ pub async fn conclude(app: &App, seen: &[Probed]) -> Result<Round, Error> {
     Ok(round)
 }
 
-/// Whether a tenant that refused does so again, and is suspended now.
+/// Tells whether a tenant that refused does so again, and is suspended now.
 async fn confirm(app: &App, id: &TenantId) -> Result<bool, Error> {
     let tenant = app.registry.tenant(id).await?;
     if tenant.status != TenantStatus::Active {

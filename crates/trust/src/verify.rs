@@ -94,7 +94,7 @@ fn with_proofs<T>(work: impl FnOnce(&mut HashMap<Proven, Instant>) -> T) -> T {
     work(proofs.get_or_insert_default())
 }
 
-/// How long a proof is good for, as configured.
+/// Reads how long a proof is good for, as configured.
 fn good_for(configured: Option<&str>) -> Duration {
     configured.and_then(|seconds| seconds.parse().ok()).map_or(DEFAULT_PROOF, Duration::from_secs)
 }

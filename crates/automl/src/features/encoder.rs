@@ -121,7 +121,7 @@ impl Encoder {
         self.binners.len()
     }
 
-    /// Whether a stored encoder holds together and fits the schema's features.
+    /// Tells whether a stored encoder holds together and fits the schema's features.
     pub(crate) fn is_sound(&self, features: &[Feature], sources: usize) -> bool {
         self.inputs == features.len()
             && self.binners.len() == self.inputs + self.target_encodings.len()

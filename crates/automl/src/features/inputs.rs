@@ -81,7 +81,7 @@ impl Input {
         Self::OneHot { inputs, count: count + u16::from(missing.is_some()), missing }
     }
 
-    /// How many inputs of the model the feature becomes.
+    /// Counts the inputs of the model that the feature becomes.
     pub(crate) fn width(&self) -> usize {
         match self {
             Self::Standardized { quantiles, missing, .. } => {
@@ -124,7 +124,7 @@ impl Input {
         }
     }
 
-    /// Whether no index is beyond the inputs.
+    /// Tells whether no index is beyond the inputs.
     pub(crate) fn is_sound(&self) -> bool {
         match self {
             Self::Standardized { mean, scale, quantiles, .. } => {

@@ -48,14 +48,14 @@ impl TargetEncoding {
         f64::from(*mean.unwrap_or(&self.otherwise))
     }
 
-    /// Whether a stored encoding fits its features and can be looked up.
+    /// Tells whether a stored encoding fits its features and can be looked up.
     pub(crate) fn is_sound(&self, features: usize) -> bool {
         (self.feature as usize) < features
             && self.codes.as_ref().is_none_or(|codes| codes.is_sorted_by(|a, b| a < b))
     }
 }
 
-/// Where a value stands among sorted ones.
+/// Finds where a value stands among sorted ones.
 fn place(sorted: &[f64], value: f64) -> Option<usize> {
     let at = sorted.partition_point(|code| *code < value);
     sorted.get(at).filter(|code| **code == value).map(|_| at)

@@ -91,7 +91,7 @@ impl Fold {
     }
 }
 
-/// How many bins the features have.
+/// Counts the bins of the features.
 fn max_bins(rows: usize, features: usize, outputs: usize) -> MaxBins {
     if rows >= VERY_MANY_ROWS || outputs >= MANY_OUTPUTS {
         return MaxBins { numbers: MOST_BINS, categories: MOST_BINS };
@@ -103,8 +103,8 @@ fn max_bins(rows: usize, features: usize, outputs: usize) -> MaxBins {
     }
 }
 
-/// Splits rows into training rows and held-out rows, stratified by label: `fraction` of the rows is held out or, where there are few rows and
-/// `folds` are wanted, every row once.
+/// Splits rows into training rows and held-out rows, stratified by label: `fraction` of the rows
+/// is held out or, where there are few rows and `folds` are wanted, every row once.
 pub(crate) fn stratify(
     target: &Target,
     rows: usize,

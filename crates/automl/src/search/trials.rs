@@ -128,7 +128,7 @@ impl Trials<'_> {
         all
     }
 
-    /// How long a candidate may take. Without a budget of its own, none may take
+    /// Gives the seconds that a candidate may take. Without a budget of its own, none may take
     /// the time of those that follow, or of the last fit on all rows.
     fn budget(&self, start: Instant, number: usize, planned: usize) -> Option<Duration> {
         if self.settings.trial_budget.is_some() {
@@ -290,7 +290,7 @@ impl Trials<'_> {
         Trial { members: numbers, ..self.evaluate(draft) }
     }
 
-    /// Whether the winner can be trained again within the budget.
+    /// Tells whether the winner can be trained again within the budget.
     pub(crate) fn has_time_for(&self, best: &Trial, all: &[Trial]) -> bool {
         let seconds: f64 = all
             .iter()
@@ -334,7 +334,7 @@ pub(crate) fn shared(prepared: &Prepared<'_>, settings: &Settings, fold: &Fold) 
     })
 }
 
-/// How many candidates are trained at the same time.
+/// Counts the candidates that are trained at the same time.
 fn threads(candidates: usize) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(4).min(candidates).max(1)
 }

@@ -182,7 +182,7 @@ impl Table {
         })
     }
 
-    /// One cell, by row and column position from 0; `None` when it is missing
+    /// Gives one cell, by row and column position from 0; `None` when it is missing
     /// (empty) or outside the table.
     pub fn cell(&self, row: usize, column: usize) -> Option<&str> {
         self.columns.get(column)?.get(row)

@@ -36,7 +36,7 @@ pub enum ColumnKind {
 }
 
 impl ColumnKind {
-    /// Whether the column is learned from.
+    /// Tells whether the column is learned from.
     pub fn is_used(self) -> bool {
         matches!(self, Self::Number | Self::Category | Self::Date | Self::Text)
     }
@@ -144,7 +144,7 @@ impl Schema {
         work.into_par_iter().flat_map_iter(read).collect()
     }
 
-    /// Whether a stored schema holds together.
+    /// Tells whether a stored schema holds together.
     pub(crate) fn is_sound(&self) -> bool {
         self.names.len() == self.readers.len()
             && self.readers.iter().all(|reader| match reader {

@@ -10,7 +10,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// How many numbers a learner predicts for a row: the value, the
+    /// Counts the numbers that a learner predicts for a row: the value, the
     /// probability of the second of two labels, or one probability a label.
     pub(crate) fn outputs(&self) -> usize {
         match self {
@@ -38,7 +38,7 @@ impl Target {
         }
     }
 
-    /// How wrong an output row is: log loss (nats) or squared error.
+    /// Measures how wrong an output row is: log loss (nats) or squared error.
     pub(crate) fn loss(&self, row: usize, output: &[f32]) -> f64 {
         let log = |p: f32| -f64::from(p.clamp(1e-7, 1.0)).ln();
         match self {

@@ -41,7 +41,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("-")
 }
 
-/// One JSON object on standard output.
+/// Prints one JSON object on standard output.
 pub(super) fn print_json(outcome: &Outcome) {
     let candidates: Vec<Value> = ranked(outcome).into_iter().map(as_json).collect();
     let seconds: Map<String, Value> =

@@ -176,7 +176,7 @@ impl Ground {
         Ok(site)
     }
 
-    /// Whether it is on this machine, where nothing costs anything.
+    /// Tells whether it is on this machine, where nothing costs anything.
     pub(super) fn is_local(&self) -> bool {
         matches!(self.host, Host::Local(_))
     }

@@ -300,7 +300,7 @@ async fn first_run(
     run_of(&ended.output)
 }
 
-/// What the first job shows.
+/// Settles the doubts about the first job.
 async fn trained(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
     let job = run.job_name();
     let found = site.ground.customer.sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job);
@@ -325,7 +325,7 @@ async fn trained(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Resu
     results_key(site, findings, run).await
 }
 
-/// Whether what Autopilot wrote has the bucket's own encryption.
+/// Tells whether what Autopilot wrote has the bucket's own encryption.
 async fn results_key(
     site: &Site<'_>,
     findings: &mut Findings,
@@ -354,7 +354,7 @@ async fn results_key(
     Ok(())
 }
 
-/// What the endpoint shows after the first run.
+/// Settles the doubts about the endpoint after the first run.
 async fn served(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
     let name = run.deployment_name();
     let found = site.ground.customer.sagemaker.describe_model().model_name(&name).send().await;

@@ -61,7 +61,7 @@ pub(super) async fn list(
     Ok(())
 }
 
-/// What started it, for people.
+/// Names what started it, for people.
 pub(super) fn way_in(trigger: &Trigger) -> &'static str {
     match trigger {
         Trigger::Upload { .. } => "upload",

@@ -84,7 +84,7 @@ pub(super) async fn show(vendor: &Vendor, record: RunRecord, json: bool) -> Resu
     Ok(())
 }
 
-/// What the model was worth on one file of held-out rows that came while it served.
+/// Writes what the model was worth on one file of held-out rows that came while it served.
 fn later_row(measured: &Measured) -> Vec<String> {
     let metric = measured.metric.clone().unwrap_or_else(|| "-".to_owned());
     let value = measured.value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));

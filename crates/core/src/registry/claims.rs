@@ -20,7 +20,7 @@ const INTERRUPTED_SECONDS: i64 = 3600;
 const ROLES: &str = "claims/roles/";
 const LEFT: &str = "left/claims/roles/";
 
-/// Whom something belongs to.
+/// The tenant that something belongs to.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Owner {

@@ -143,7 +143,7 @@ impl Coded for RegistryError {
     }
 }
 
-/// What the tenant could become instead, for a sentence.
+/// Lists what the tenant could become instead, for a sentence.
 fn ways(from: TenantStatus) -> String {
     let ways: Vec<&str> = from.next().iter().map(|next| next.as_str()).collect();
     match ways.as_slice() {

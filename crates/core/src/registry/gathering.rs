@@ -10,7 +10,7 @@ use crate::ids::{ModelName, TenantId};
 const ATTEMPTS: u64 = 10;
 
 impl Registry {
-    /// What trains and what waits of a model.
+    /// Reads what trains and what waits of a model.
     pub async fn gathering(
         &self,
         tenant: &TenantId,

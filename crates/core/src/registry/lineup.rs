@@ -79,17 +79,17 @@ pub struct Lineup {
 }
 
 impl Lineup {
-    /// Its models, the likeliest to answer first.
+    /// Lists its models, the likeliest to answer first.
     pub fn models(&self) -> impl Iterator<Item = &Serving> {
         [&self.champion, &self.challenger, &self.previous].into_iter().flatten()
     }
 
-    /// Whether the endpoint is being moved to this run's model.
+    /// Tells whether the endpoint is being moved to this run's model.
     pub fn is_challenged_by(&self, run: &RunRef) -> bool {
         self.challenger.as_ref().is_some_and(|challenger| challenger.run == *run)
     }
 
-    /// Whether this run's model serves.
+    /// Tells whether this run's model serves.
     pub fn is_led_by(&self, run: &RunRef) -> bool {
         self.champion.as_ref().is_some_and(|champion| champion.run == *run)
     }

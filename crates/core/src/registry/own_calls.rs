@@ -60,7 +60,7 @@ impl OwnCalls {
         self.notes[later.saturating_sub(1)..].iter().map(|note| note.variant.as_str()).collect()
     }
 
-    /// How many of the calls of a variant within a window were others'. Only what
+    /// Counts which of the calls of a variant within a window were others'. Only what
     /// lies in it for certain is taken off: rather an endpoint is kept for longer
     /// than that somebody's prediction is taken for ours.
     pub fn others(&self, counted: u64, variant: &str, window: &Range<u64>) -> u64 {
@@ -80,7 +80,7 @@ pub fn seconds(time: SystemTime) -> u64 {
 }
 
 impl Registry {
-    /// What runs asked a model's endpoint themselves.
+    /// Reads what runs asked a model's endpoint themselves.
     pub async fn own_calls(
         &self,
         tenant: &TenantId,

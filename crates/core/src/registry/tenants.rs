@@ -257,14 +257,14 @@ pub fn active(tenant: Tenant) -> Result<Tenant, RegistryError> {
     }
 }
 
-/// What no write may store.
+/// Refuses what no write may store.
 fn sound(tenant: &Tenant) -> Result<(), RegistryError> {
     tenant
         .validate()
         .map_err(|reason| RegistryError::Unsound { tenant: tenant.tenant.clone(), reason })
 }
 
-/// Whether one document may follow the other.
+/// Tells whether one document may follow the other.
 fn admissible(before: &Tenant, after: &Tenant) -> Result<(), RegistryError> {
     if before.status == TenantStatus::Deleted {
         return Err(RegistryError::Gone(before.tenant.clone()));
@@ -281,7 +281,7 @@ fn admissible(before: &Tenant, after: &Tenant) -> Result<(), RegistryError> {
     sound(after)
 }
 
-/// Whether a tenant may take this step.
+/// Tells whether a tenant may take this step.
 fn step(before: &Tenant, to: TenantStatus) -> Result<(), RegistryError> {
     if before.status.may_become(to) {
         Ok(())

@@ -22,7 +22,7 @@ const MOST: usize = 100;
 pub struct EvaluationId(String);
 
 impl EvaluationId {
-    /// That of an object, uploaded at this RFC 3339 time.
+    /// Derives the id of an object's evaluation, uploaded at this RFC 3339 time.
     pub fn derive(key: &str, etag: &str, uploaded: &str) -> Self {
         let day: String = uploaded.chars().filter(char::is_ascii_digit).take(8).collect();
         let digest = Sha256::digest(format!("{key}\n{etag}\n{uploaded}"));
@@ -62,7 +62,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Whether the model misses what any model must reach, on rows enough to tell.
+    /// Tells whether the model misses what any model must reach, on rows enough to tell.
     pub fn is_below(&self, minimum: Option<f64>) -> bool {
         let (Some(value), Some(minimum)) = (self.value, minimum) else { return false };
         let worse = if self.smaller_is_better { value > minimum } else { value < minimum };
@@ -99,7 +99,7 @@ impl Trend {
 }
 
 impl Registry {
-    /// What a model's champions were worth on later rows.
+    /// Reads what a model's champions were worth on later rows.
     pub async fn trend(
         &self,
         tenant: &TenantId,

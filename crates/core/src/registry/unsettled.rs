@@ -11,7 +11,7 @@ use crate::run::RunRef;
 /// A run has so many stages, each of which may take as long as its job may.
 const STAGES: f64 = 4.0;
 
-/// Whether a run that is still unsettled is nobody's any more: the next round
+/// Tells whether a run that is still unsettled is nobody's any more: the next round
 /// settles it. A stage may take `limit` seconds; the run began `age` seconds ago.
 pub fn is_abandoned(record: &RunRecord, life: Life, age: f64, limit: f64) -> bool {
     match life {

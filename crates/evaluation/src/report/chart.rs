@@ -41,7 +41,7 @@ impl Axis {
         Self { title, low, high, ticks }
     }
 
-    /// Where a value stands: 0 at the low end, 1 at the high one.
+    /// Places a value: 0 at the low end, 1 at the high one.
     fn place(&self, value: f64) -> f64 {
         // Halved first: the span of the largest numbers has no number itself.
         let place = (value / 2.0 - self.low / 2.0) / (self.high / 2.0 - self.low / 2.0);
@@ -205,7 +205,7 @@ pub(super) fn calibration(bins: &[CalibrationBin]) -> String {
     chart.done()
 }
 
-/// How scores from 0 to 1 spread, in two groups side by side: those where
+/// Draws how scores from 0 to 1 spread, in two groups side by side: those where
 /// `second` is false, then those where it is true.
 pub(super) fn two_histograms(title: &'static str, scores: &[f64], second: &[bool]) -> String {
     const BINS: usize = 20;
@@ -242,7 +242,7 @@ pub(super) fn scatter(truth: &[f64], predicted: &[f64]) -> String {
     chart.done()
 }
 
-/// How far predictions are off. The rare ones beyond the edges are in the
+/// Draws how far predictions are off. The rare ones beyond the edges are in the
 /// outermost bars.
 pub(super) fn residuals(truth: &[f64], predicted: &[f64]) -> String {
     const BINS: usize = 31;

@@ -68,7 +68,7 @@ pub(super) fn bar(share: f64) -> String {
     format!("<span class=\"bar\"><i style=\"width:{width:.0}%\"></i></span>{}", percent(share))
 }
 
-/// What the two groups of a chart stand for.
+/// Writes what the two groups of a chart stand for.
 pub(super) fn key(first: &str, second: &str) -> String {
     format!(
         "<div class=\"key\"><span><i class=\"b\"></i>{first}</span><span><i class=\"a\"></i>{second}</span></div>"

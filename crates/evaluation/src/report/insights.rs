@@ -7,7 +7,7 @@ use crate::insights::Insights;
 /// Columns of which a share is shown.
 const COLUMNS: usize = 15;
 
-/// What moves the model's answers, and what else was tried.
+/// Tells what moves the model's answers, and what else was tried.
 pub(super) fn cards(insights: &Insights, metric: Option<&str>, candidate: &str) -> String {
     importance(insights) + &leaderboard(insights, metric, candidate)
 }
@@ -45,7 +45,7 @@ fn leaderboard(insights: &Insights, metric: Option<&str>, candidate: &str) -> St
     card(true, "What else was tried", sentence, &table(&heads, &rows))
 }
 
-/// How the model did on the rows that training set aside: shown where there are no
+/// Tells how the model did on the rows that training set aside: shown where there are no
 /// others, since a choice was made by these.
 pub(super) fn validation(insights: &Insights) -> String {
     let Some(confusion) = &insights.validation else { return String::new() };

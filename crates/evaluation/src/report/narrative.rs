@@ -208,7 +208,7 @@ pub(super) fn tiles(report: &Report<'_>, evaluation: &Evaluation) -> Vec<Tile> {
     metrics.into_iter().filter_map(tile).collect()
 }
 
-/// How the objective held up on rows that training had not seen.
+/// Tells how the objective held up on rows that training had not seen.
 pub(super) fn held_up(metric: Metric, validation: f64, held_out: f64) -> &'static str {
     let loss = metric.improvement(held_out, validation);
     let scale = match metric.direction() {

@@ -277,7 +277,7 @@ pub(super) fn decision(decision: &Decision, comparison: &Comparison) -> String {
     )
 }
 
-/// What the model was worth on held-out rows as they came, the newest last.
+/// Tells what the model was worth on held-out rows as they came, the newest last.
 pub(super) fn trend(trend: &[&Measured], minimum: Option<f64>) -> String {
     let row = |measured: &&Measured| {
         let named = measured.metric.as_deref().and_then(Metric::named);
@@ -301,7 +301,7 @@ pub(super) fn trend(trend: &[&Measured], minimum: Option<f64>) -> String {
     card(true, "Is it still as good?", &sentence, &table(&heads, &rows))
 }
 
-/// What is strange of the data, as the preflight says; nothing if nothing is.
+/// Tells what is strange of the data, as the preflight says; nothing if nothing is.
 pub(super) fn data(warnings: &[Warned]) -> String {
     if warnings.is_empty() {
         return String::new();
@@ -313,7 +313,7 @@ pub(super) fn data(warnings: &[Warned]) -> String {
     )
 }
 
-/// Which model this is, and what it was measured on.
+/// Tells which model this is, and what it was measured on.
 pub(super) fn about(report: &Report<'_>) -> String {
     let model = &report.model;
     let code = |raw: &str| format!("<code>{}</code>", text(raw));

@@ -149,12 +149,12 @@ impl Search<'_> {
         Ok(listed)
     }
 
-    /// What all names of jobs have in common: other models' may have it, too.
+    /// Gives the prefix that all names of jobs have: other models' may have it, too.
     fn job_prefix(self) -> String {
         self.model.map_or(NAME_PREFIX.to_owned(), job_prefix)
     }
 
-    /// What all names have in common.
+    /// Gives the prefix that all names have.
     fn name(self) -> String {
         let tenant = &self.tenant.tenant;
         match self.model {
@@ -163,7 +163,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether the name can be one that was looked for: lists look anywhere in it.
+    /// Tells whether the name can be one that was looked for: lists look anywhere in it.
     fn named_so(self, kind: Kind, name: &str) -> bool {
         match (self.model, kind) {
             (Some(_), Kind::Endpoint) => name == self.name(),

@@ -127,7 +127,7 @@ async fn own_calls(app: &App, tenant: &Tenant, model: &ModelName) -> Result<OwnC
     }
 }
 
-/// Whether an idle endpoint is to be removed. One that moves is looked at again
+/// Tells whether an idle endpoint is to be removed. One that moves is looked at again
 /// tomorrow.
 fn is_due(stock: &EndpointStock, limit: Option<u16>) -> bool {
     stock.is_idle() && limit.is_some_and(|limit| stock.days >= limit)
@@ -207,7 +207,7 @@ fn counted_since(created: u64, changed: u64, own: &OwnCalls) -> u64 {
     own.since().map_or(changed, |noted| noted.min(changed)).max(created)
 }
 
-/// What an endpoint runs on: its config, with as many instances as there are
+/// Reads what an endpoint runs on: its config, with as many instances as there are
 /// now.
 async fn hosting(
     sagemaker: &Client,
@@ -234,7 +234,7 @@ fn hosted(variant: &ProductionVariant, instances: Option<i32>) -> Option<Hosting
     })
 }
 
-/// How much there is to train on.
+/// Measures how much there is to train on.
 async fn data(s3: &s3::Client, tenant: &Tenant, model: &ModelName) -> Result<DataStock, CallError> {
     let prefix = layout::train_prefix(&tenant.prefix, model);
     let listing = Listing::under(s3, tenant.bucket.as_str(), &prefix);

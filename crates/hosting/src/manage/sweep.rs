@@ -17,7 +17,7 @@ use crate::settle::{self, Settle, Settled};
 /// What a run may need besides its job, in seconds.
 const MARGIN: f64 = 1800.0;
 
-/// One run's trouble is not the others': the first error is told after all were
+/// Settles runs, each for itself: the first error is told after all were
 /// tried.
 pub(super) async fn sweep(
     app: &App,

@@ -63,7 +63,7 @@ impl Event {
         name.map_or("", String::as_str).parse().map_err(|_| Problem::unknown_model())
     }
 
-    /// Whether the caller wants records refused that the answer would only warn of.
+    /// Tells whether the caller wants records refused that the answer would only warn of.
     pub(super) fn is_strict(&self) -> bool {
         let parameters = self.query_string_parameters.as_ref();
         parameters.and_then(|parameters| parameters.get("strict")).is_some_and(|it| it == "true")

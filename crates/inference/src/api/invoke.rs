@@ -29,7 +29,7 @@ pub(super) struct Switch<'a> {
     pub(super) tenant: &'a Tenant,
 }
 
-/// Whom a request goes to.
+/// The variant that a request goes to.
 #[derive(Debug, Clone, PartialEq)]
 enum Ask {
     /// Whoever gets the traffic; this model's columns are sent.
@@ -55,7 +55,7 @@ enum Verdict {
     Again(Ask),
 }
 
-/// Who answered, and whether it was asked with its own columns. Where models
+/// Judges who answered, and whether it was asked with its own columns. Where models
 /// share a variant, they share their columns too, and the likeliest one counts.
 fn judge(ask: &Ask, variant: Option<&str>, lineup: &Lineup) -> Verdict {
     let asked = ask.model();
@@ -156,7 +156,7 @@ impl Switch<'_> {
     }
 }
 
-/// Whether the model itself refused the records.
+/// Tells whether the model itself refused the records.
 fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Call(call) if call.aws_code() == MODEL_ERROR)
 }

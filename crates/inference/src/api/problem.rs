@@ -78,7 +78,7 @@ impl Problem {
         Self::new(409, "not-ready", "The model does not serve yet", detail)
     }
 
-    /// Its endpoint was removed since nobody asked it.
+    /// Says that its endpoint was removed since nobody asked it.
     pub(super) fn at_rest(model: &ModelName) -> Self {
         let detail = format!(
             "the endpoint of model {model} was removed because it was not used: ask whoever runs the service to bring it back"
@@ -223,7 +223,7 @@ impl Problem {
     }
 }
 
-/// What fits a sentence, and a line of the log.
+/// Cuts a text to what fits a sentence, and a line of the log.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(200).collect()
 }

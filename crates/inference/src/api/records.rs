@@ -202,7 +202,7 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
 }
 
 impl Records {
-    /// What training never saw the like of, as far as these words tell. With many
+    /// Warns of what training never saw the like of, as far as these words tell. With many
     /// records, the first of them.
     pub(super) fn warnings(&self, model: &Serving, words: &Words) -> Vec<Warning> {
         let code = |name: &String, cell: &str| {
@@ -379,7 +379,7 @@ impl Columns<'_> {
     }
 }
 
-/// What fits a sentence. Also bounds the search for the nearest column.
+/// Cuts a text to what fits a sentence. Also bounds the search for the nearest column.
 fn shortened(name: &str) -> String {
     name.chars().take(80).collect()
 }

@@ -38,7 +38,7 @@ pub(crate) async fn assume_role(
     })
 }
 
-/// Whether the data has the target column. SageMaker looks when the job is
+/// Tells whether the data has the target column. SageMaker looks when the job is
 /// created; data that it cannot read then lets the job fail later.
 pub(crate) async fn check_target(s3: &RoleS3, plan: &AutoMlPlan) -> Result<(), ApiError> {
     // Far more than any header.

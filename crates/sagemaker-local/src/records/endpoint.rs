@@ -37,12 +37,12 @@ impl EndpointStatus {
         }
     }
 
-    /// Whether an update or a deletion has to wait.
+    /// Tells whether an update or a deletion has to wait.
     pub(crate) fn in_progress(self) -> bool {
         matches!(self, Self::Creating | Self::Updating | Self::RollingBack | Self::Deleting)
     }
 
-    /// Whether the endpoint answers: it does so all through an update.
+    /// Tells whether the endpoint answers: it does so all through an update.
     pub(crate) fn serves(self) -> bool {
         matches!(self, Self::InService | Self::Updating | Self::RollingBack)
     }

@@ -123,7 +123,7 @@ impl RoleS3 {
         Ok(Self { key: Some(arn), ..self })
     }
 
-    /// Whether the role may let volumes be encrypted with this key, if there is
+    /// Tells whether the role may let volumes be encrypted with this key, if there is
     /// one: that takes a grant (API Reference, `VolumeKmsKeyId`).
     pub(crate) async fn check_volume_key(&self, key: Option<&str>) -> Result<(), S3Error> {
         let Some(key) = key else {

@@ -86,7 +86,7 @@ impl Capture {
         }))
     }
 
-    /// Whether the next invocation is captured: evenly, to the percentage.
+    /// Tells whether the next invocation is captured: evenly, to the percentage.
     pub(crate) fn takes_next(&self) -> bool {
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         (seen + 1) * self.percent / 100 > seen * self.percent / 100
@@ -109,7 +109,7 @@ impl Capture {
         }
     }
 
-    /// One line of a capture file.
+    /// Writes one line of a capture file.
     pub(crate) fn record(
         &self,
         input: &Side,

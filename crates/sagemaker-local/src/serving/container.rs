@@ -100,7 +100,7 @@ impl Container {
         Ok(Self { name, environment: definition.environment, work })
     }
 
-    /// Whether it was told which columns to answer.
+    /// Tells whether it was told which columns to answer.
     fn is_selectable(&self) -> bool {
         self.environment.contains_key(OUTPUT)
     }

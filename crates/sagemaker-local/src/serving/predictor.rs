@@ -25,7 +25,7 @@ impl Predictor {
         self.0.save()
     }
 
-    /// How many fields a record has.
+    /// Counts the fields of a record.
     pub(crate) fn columns(&self) -> usize {
         self.0.features().len()
     }

@@ -29,7 +29,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// One fleet gets everything.
+    /// Gives one fleet everything.
     pub(crate) fn whole(serving: Serving) -> Self {
         Self { old: serving, new: None }
     }

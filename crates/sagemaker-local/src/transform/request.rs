@@ -146,7 +146,7 @@ impl TransformPlan {
         })
     }
 
-    /// Where the output of one input object goes.
+    /// Gives the key that the output of one input object goes to.
     pub(crate) fn output_of(&self, object: &S3Uri) -> S3Uri {
         let rest = object.key.strip_prefix(&self.input.key).unwrap_or_default();
         // A prefix may end in the middle of a name, or be the whole name.

@@ -103,7 +103,7 @@ pub(crate) fn accept(operation: &str, request: Value) -> Result<Value, ApiError>
     }
 }
 
-/// Whether an answer is one that the model allows; what is wrong with it if not.
+/// Tells whether an answer is one that the model allows; what is wrong with it if not.
 pub(crate) fn answer_is_sound(operation: &str, answer: &Value) -> Result<(), String> {
     let Some(shape) =
         MODEL.operations.get(operation).and_then(|operation| operation.output.as_deref())

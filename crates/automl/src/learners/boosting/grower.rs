@@ -76,7 +76,7 @@ struct Best {
     left: i64,
 }
 
-/// How many rows a leaf has to learn from.
+/// Counts the rows that a leaf has to learn from.
 fn length(ranges: &Ranges) -> usize {
     ranges[0].1 - ranges[0].0
 }
@@ -240,7 +240,7 @@ impl<'a> Grower<'a> {
         sides
     }
 
-    /// Whether a leaf with these rows is large enough.
+    /// Tells whether a leaf with these rows is large enough.
     fn may_split(&self, ranges: &Ranges, depth: usize) -> bool {
         depth < self.settings.max_depth && length(ranges) as f64 >= 2.0 * self.settings.min_rows
     }

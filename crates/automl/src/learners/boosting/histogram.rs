@@ -45,7 +45,7 @@ impl<'a> Histograms<'a> {
         (MAX_SUMS / (self.stride * self.bins.width.max(1) * outputs)).max(4)
     }
 
-    /// Where the sums of a feature are in a histogram.
+    /// Finds the sums of a feature in a histogram.
     pub(crate) fn range(&self, feature: usize) -> Range<usize> {
         let from = feature * self.stride;
         from..from + usize::from(self.bins.counts[feature]).next_multiple_of(LANES)

@@ -89,7 +89,7 @@ impl SplitSearch {
         self.offer(histogram, best?.1, missing_left).filter(|found| found.0 > least)
     }
 
-    /// One threshold of an ordered feature, drawn at random.
+    /// Draws one threshold of an ordered feature at random.
     pub(crate) fn random_threshold(&self, histogram: &[i64], rng: &mut Rng) -> Found {
         let first = 1 + histogram[1..].iter().position(|sum| *sum != 0)?;
         let last = histogram.iter().rposition(|sum| *sum != 0)?;
@@ -108,7 +108,7 @@ impl SplitSearch {
         }
     }
 
-    /// What a threshold saves, if anything.
+    /// Measures what a threshold saves, if anything.
     fn offer(&self, histogram: &[i64], threshold: usize, missing_left: Option<bool>) -> Found {
         let from = usize::from(missing_left != Some(true));
         let left: i64 = histogram[from..=threshold].iter().sum();

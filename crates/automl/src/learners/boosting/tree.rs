@@ -79,7 +79,7 @@ impl Tree {
         [0, 1].map(|child| Slot { parent: Some((number, child)) })
     }
 
-    /// Whether another node with a bin set may be added.
+    /// Tells whether another node with a bin set may be added.
     pub(crate) fn has_room(&self) -> bool {
         self.sets.len() < usize::from(u16::MAX)
     }
@@ -134,7 +134,7 @@ impl Tree {
         node.children[usize::from(!left)]
     }
 
-    /// Whether a stored tree holds together: no index beyond its list, and
+    /// Tells whether a stored tree holds together: no index beyond its list, and
     /// children behind their parents, so that every walk ends.
     pub(crate) fn is_sound(&self, width: usize) -> bool {
         let leaves = self.values.len();

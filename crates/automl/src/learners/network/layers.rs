@@ -71,12 +71,12 @@ impl Layout {
         self.widths.iter().map(layer).collect()
     }
 
-    /// How many parameters a network has.
+    /// Counts the parameters of a network.
     pub(crate) fn size(&self) -> usize {
         self.layers().last().map_or(0, Layer::end)
     }
 
-    /// Whether a stored layout can be computed with.
+    /// Tells whether a stored layout can be computed with.
     pub(crate) fn is_sound(&self, dense: usize, categories: usize, outputs: usize) -> bool {
         const MOST: u32 = 1 << 20;
         !self.widths.is_empty()
