@@ -8,7 +8,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::run::RunRef;
-use crosspilot_training::{Clock, Order, Terms};
+use crosspilot_training::{Clock, StopReason, Terms};
 use serde::Deserialize;
 
 pub use crosspilot_training::Observation as Response;
@@ -80,7 +80,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         limit: request.limit_seconds.unwrap_or(f64::INFINITY),
     };
     let stop = app.registry.run(run).await?.stop;
-    let order = stop.map(Order::Person).or_else(|| clock.order());
+    let order = stop.map(StopReason::Person).or_else(|| clock.order());
     let session = app.sessions.open(&tenant, Purpose::CheckStatus(run)).await?;
     let look = Look { sagemaker: session.sagemaker(), terms: Terms { clock, order } };
     let response = match &request.watch {
@@ -200,7 +200,7 @@ mod tests {
         });
         let clock = Clock { elapsed: 60.0, limit: 3600.0 };
         let stop = Stop { by: "somebody".into(), time: "2026-01-31T00:00:00Z".into() };
-        let terms = Terms { clock, order: Some(Order::Person(stop)) };
+        let terms = Terms { clock, order: Some(StopReason::Person(stop)) };
         let look = Look { sagemaker: Client::new(&aws.config()), terms };
         let seen = look.transform("t").await;
         (aws.operations(), seen)

@@ -16,7 +16,7 @@ use crate::args::ProveOptions;
 use crate::failure::Failure;
 use crate::output::Steps;
 use crate::{cost, local, output};
-use doubts::{DOUBTS, Doubt, Findings, Verdict};
+use doubts::{DOUBTS, Doubt, DoubtVerdict, Findings};
 use site::Ground;
 
 /// Environment variable with a token for the prediction API: an argument would show
@@ -76,7 +76,11 @@ pub(crate) async fn run(
         Err(failure) => Err(Failure::NotCleared { failure: Box::new(failure), left }),
         Ok(()) if !left.is_empty() => Err(Failure::Left(left)),
         Ok(()) => {
-            match table.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Fails(_))).count() {
+            match table
+                .iter()
+                .filter(|(_, verdict)| matches!(verdict, DoubtVerdict::Fails(_)))
+                .count()
+            {
                 0 => Ok(()),
                 failed => Err(Failure::Disproven(failed)),
             }
@@ -133,7 +137,7 @@ fn list(json: bool) {
     output::table(&["doubt", "what has to hold", "settled by hand"], &rows);
 }
 
-fn print(table: &[(Doubt, Verdict)], left: &[String], json: bool) {
+fn print(table: &[(Doubt, DoubtVerdict)], left: &[String], json: bool) {
     if json {
         let doubts: Vec<_> = table
             .iter()
@@ -150,9 +154,9 @@ fn print(table: &[(Doubt, Verdict)], left: &[String], json: bool) {
         .iter()
         .map(|(doubt, verdict)| {
             let (word, evidence) = match verdict {
-                Verdict::Holds(evidence) => ("holds", evidence),
-                Verdict::Fails(evidence) => ("FAILS", evidence),
-                Verdict::Open(evidence) => ("open", evidence),
+                DoubtVerdict::Holds(evidence) => ("holds", evidence),
+                DoubtVerdict::Fails(evidence) => ("FAILS", evidence),
+                DoubtVerdict::Open(evidence) => ("open", evidence),
             };
             vec![doubt.name.to_owned(), word.to_owned(), evidence.clone()]
         })

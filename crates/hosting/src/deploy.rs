@@ -22,7 +22,7 @@ use crate::endpoint::{self, Action, Endpoint, EndpointStep};
 use crate::endpoint_config::EndpointConfig;
 use crate::gate::{Contest, decide};
 use crate::mover::{Moved, Target};
-use crate::settle::Scene;
+use crate::settle::EndpointContext;
 
 /// How long a challenger may be on its way before it counts as given up, if it
 /// cannot be told whether its run still works on it, and besides the time that its
@@ -187,7 +187,7 @@ async fn after_other(
     let mut reason = format!("run {other_run} is deploying to the same endpoint");
     if nobody_works_on(app, other, lineup, settings).await? {
         let session = app.sessions.open(tenant, Purpose::Settle(&other.run)).await?;
-        let scene = Scene { app, tenant, settings: Some(settings), session };
+        let scene = EndpointContext { app, tenant, settings: Some(settings), session };
         let back = scene.put_back(&other.run, lineup.champion.as_ref()).await?;
         reason = back.unwrap_or_else(|| format!("run {other_run} was given up and put back"));
     }

@@ -77,7 +77,7 @@ pub async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
     // Without them, since its model was removed, it only does not scale.
     let settings = tenant.models.get(&run.model);
     let session = app.sessions.open(&tenant, Purpose::Settle(&run)).await?;
-    let scene = Scene { app, tenant: &tenant, settings, session };
+    let scene = EndpointContext { app, tenant: &tenant, settings, session };
 
     let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
     let to_remove = if lineup.is_led_by(&run) {
@@ -184,7 +184,7 @@ async fn stop_jobs(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Vec<Job>,
 }
 
 /// One model's endpoint in a customer's account.
-pub(crate) struct Scene<'a> {
+pub(crate) struct EndpointContext<'a> {
     pub(crate) app: &'a App,
     pub(crate) tenant: &'a Tenant,
     /// None if the model was removed.
@@ -193,7 +193,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) session: CustomerSession,
 }
 
-impl Scene<'_> {
+impl EndpointContext<'_> {
     /// Takes the endpoint back from a challenger to the champion, or away if there
     /// is none, and withdraws the challenger. A sentence while that takes.
     pub(crate) async fn put_back(

@@ -10,4 +10,4 @@ mod phase;
 
 pub use error::JobError;
 pub use observation::{Best, Observation, ObservedFailure, Terms};
-pub use phase::{Clock, Order, Phase};
+pub use phase::{Clock, Phase, StopReason};

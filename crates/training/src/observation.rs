@@ -13,7 +13,7 @@ use crosspilot_core::said::Said;
 use serde::Serialize;
 
 use crate::phase::{
-    Clock, Order, Phase, can_be_stopped, endpoint_phase, job_phase, transform_phase,
+    Clock, Phase, StopReason, can_be_stopped, endpoint_phase, job_phase, transform_phase,
 };
 
 /// The best candidate so far.
@@ -65,7 +65,7 @@ pub struct Terms {
     /// How much time there was, and may be.
     pub clock: Clock,
     /// Why a job is to stop, if it is.
-    pub order: Option<Order>,
+    pub order: Option<StopReason>,
 }
 
 /// What was seen.

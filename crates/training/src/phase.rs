@@ -25,7 +25,7 @@ const GRACE_SECONDS: f64 = 1800.0;
 
 /// Why a job is to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum StopReason {
     /// Somebody asked for it.
     Person(Stop),
     /// It takes longer than it may: this many seconds.
@@ -54,8 +54,8 @@ impl Clock {
     }
 
     /// The order that the limit gives.
-    pub fn order(&self) -> Option<Order> {
-        (self.elapsed > self.limit).then_some(Order::Limit(self.limit as u64))
+    pub fn order(&self) -> Option<StopReason> {
+        (self.elapsed > self.limit).then_some(StopReason::Limit(self.limit as u64))
     }
 
     /// Tells whether even a job that was told to stop should have ended.
@@ -64,20 +64,20 @@ impl Clock {
     }
 }
 
-impl Order {
+impl StopReason {
     /// The code under which a run ends that was stopped by it.
     pub fn code(&self) -> Code {
         match self {
-            Order::Person(_) => Code::RunStopped,
-            Order::Limit(_) => Code::RunTimedOut,
+            StopReason::Person(_) => Code::RunStopped,
+            StopReason::Limit(_) => Code::RunTimedOut,
         }
     }
 
     /// Says why, as a sentence's end.
     pub fn reason(&self) -> String {
         match self {
-            Order::Person(Stop { by, time }) => format!("{by} asked at {time} for it to stop"),
-            Order::Limit(seconds) => format!(
+            StopReason::Person(Stop { by, time }) => format!("{by} asked at {time} for it to stop"),
+            StopReason::Limit(seconds) => format!(
                 "it took longer than the {seconds} s that it may: raise max_runtime_seconds of the tenant or the model, or give it less data"
             ),
         }
@@ -86,10 +86,10 @@ impl Order {
 
 /// Reads what an `AutoMLJobStatus` means. A completed job may lack a best candidate,
 /// and a job that somebody stopped in SageMaker may have one.
-pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) -> Phase {
+pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&StopReason>) -> Phase {
     match (status, order) {
-        ("Completed" | "Stopped", Some(Order::Person(_))) => Phase::Stopped,
-        ("Stopped", Some(Order::Limit(_))) => Phase::Stopped,
+        ("Completed" | "Stopped", Some(StopReason::Person(_))) => Phase::Stopped,
+        ("Stopped", Some(StopReason::Limit(_))) => Phase::Stopped,
         ("Completed" | "Stopped", _) if has_best_candidate => Phase::Succeeded,
         ("Completed" | "Stopped" | "Failed", _) => Phase::Failed,
         _ => Phase::InProgress,
@@ -97,10 +97,10 @@ pub fn job_phase(status: &str, has_best_candidate: bool, order: Option<&Order>) 
 }
 
 /// Reads what a `TransformJobStatus` means. Only a completed one has all answers.
-pub fn transform_phase(status: &str, order: Option<&Order>) -> Phase {
+pub fn transform_phase(status: &str, order: Option<&StopReason>) -> Phase {
     match (status, order) {
-        ("Completed" | "Stopped", Some(Order::Person(_))) => Phase::Stopped,
-        ("Stopped", Some(Order::Limit(_))) => Phase::Stopped,
+        ("Completed" | "Stopped", Some(StopReason::Person(_))) => Phase::Stopped,
+        ("Stopped", Some(StopReason::Limit(_))) => Phase::Stopped,
         ("Completed", _) => Phase::Succeeded,
         ("Failed" | "Stopped", _) => Phase::Failed,
         _ => Phase::InProgress,
@@ -128,13 +128,16 @@ mod tests {
     use super::*;
     use Phase::{Failed, InProgress, Stopped, Succeeded};
 
-    fn person() -> Order {
-        Order::Person(Stop { by: "arn:aws:iam::111111111111:user/eve".into(), time: "noon".into() })
+    fn person() -> StopReason {
+        StopReason::Person(Stop {
+            by: "arn:aws:iam::111111111111:user/eve".into(),
+            time: "noon".into(),
+        })
     }
 
     #[test]
     fn every_job_status_has_its_phase() {
-        let (person, limit) = (person(), Order::Limit(900));
+        let (person, limit) = (person(), StopReason::Limit(900));
         // Status; with a best candidate, without one; stopped by a person, by the limit.
         for (status, with, without, by_person, by_limit) in [
             ("InProgress", InProgress, InProgress, InProgress, InProgress),
@@ -154,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_transform_status_has_its_phase() {
-        let (person, limit) = (person(), Order::Limit(900));
+        let (person, limit) = (person(), StopReason::Limit(900));
         for (status, plain, by_person, by_limit) in [
             ("InProgress", InProgress, InProgress, InProgress),
             ("Stopping", InProgress, InProgress, InProgress),
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(at(500.0).wait_seconds(), 50);
         assert_eq!(at(980.5).wait_seconds(), 20);
         assert_eq!(at(1000.0).order(), None);
-        assert_eq!(at(1000.5).order(), Some(Order::Limit(1000)));
+        assert_eq!(at(1000.5).order(), Some(StopReason::Limit(1000)));
         assert_eq!(at(2000.0).wait_seconds(), 60);
         assert!(!at(2800.0).gives_up() && at(2801.0).gives_up());
     }

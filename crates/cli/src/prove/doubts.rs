@@ -18,7 +18,7 @@ pub(crate) struct Doubt {
 /// What came of asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "evidence", rename_all = "lowercase")]
-pub(crate) enum Verdict {
+pub(crate) enum DoubtVerdict {
     /// It holds, as this shows.
     Holds(String),
     /// It does not, as this shows.
@@ -137,11 +137,11 @@ const fn by_hand(name: &'static str, claim: &'static str, command: &'static str)
 
 /// What is known of each doubt so far.
 #[derive(Debug, Default)]
-pub(crate) struct Findings(Vec<(&'static str, Verdict)>);
+pub(crate) struct Findings(Vec<(&'static str, DoubtVerdict)>);
 
 impl Findings {
     /// Notes what came of asking. The name is one of [`DOUBTS`].
-    pub(crate) fn note(&mut self, name: &'static str, verdict: Verdict) {
+    pub(crate) fn note(&mut self, name: &'static str, verdict: DoubtVerdict) {
         debug_assert!(DOUBTS.iter().any(|doubt| doubt.name == name), "{name} is no doubt");
         self.0.push((name, verdict));
     }
@@ -149,18 +149,24 @@ impl Findings {
     /// Notes that it holds, or that it does not.
     pub(crate) fn judge(&mut self, name: &'static str, holds: bool, evidence: impl Into<String>) {
         let evidence = evidence.into();
-        self.note(name, if holds { Verdict::Holds(evidence) } else { Verdict::Fails(evidence) });
+        self.note(
+            name,
+            if holds { DoubtVerdict::Holds(evidence) } else { DoubtVerdict::Fails(evidence) },
+        );
     }
 
     /// Every doubt with its verdict. One that was not reached is open: `stopped`
     /// says why.
-    pub(crate) fn table(&self, stopped: &str) -> Vec<(Doubt, Verdict)> {
+    pub(crate) fn table(&self, stopped: &str) -> Vec<(Doubt, DoubtVerdict)> {
         let verdict = |doubt: &Doubt| {
             if let Some(command) = doubt.by_hand {
-                return Verdict::Open(format!("by hand: {command}"));
+                return DoubtVerdict::Open(format!("by hand: {command}"));
             }
             let found = self.0.iter().rev().find(|(name, _)| *name == doubt.name);
-            found.map_or_else(|| Verdict::Open(stopped.to_owned()), |(_, verdict)| verdict.clone())
+            found.map_or_else(
+                || DoubtVerdict::Open(stopped.to_owned()),
+                |(_, verdict)| verdict.clone(),
+            )
         };
         DOUBTS.iter().map(|doubt| (*doubt, verdict(doubt))).collect()
     }
@@ -188,8 +194,10 @@ mod tests {
         findings.judge("rollback", true, "serves");
         let table = findings.table("the run failed");
         let of = |name: &str| &table.iter().find(|(doubt, _)| doubt.name == name).expect("known").1;
-        assert_eq!(of("rollback"), &Verdict::Holds("serves".into()));
-        assert_eq!(of("one-container"), &Verdict::Open("the run failed".into()));
-        assert!(matches!(of("volume-key"), Verdict::Open(text) if text.starts_with("by hand: ")));
+        assert_eq!(of("rollback"), &DoubtVerdict::Holds("serves".into()));
+        assert_eq!(of("one-container"), &DoubtVerdict::Open("the run failed".into()));
+        assert!(
+            matches!(of("volume-key"), DoubtVerdict::Open(text) if text.starts_with("by hand: "))
+        );
     }
 }

@@ -11,7 +11,7 @@ use crosspilot_local::stacks::{DEFINITIONS, ERRORS};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::doubts::{Findings, Verdict};
+use super::doubts::{DoubtVerdict, Findings};
 use super::site::Site;
 use crate::failure::Failure;
 
@@ -45,7 +45,7 @@ struct Case {
 pub(super) async fn judge(site: &Site<'_>, findings: &mut Findings) -> Result<(), Failure> {
     if site.ground.is_local() {
         let reason = "only on AWS: the emulator's TestState evaluates no JSONata".to_owned();
-        findings.note("machines-run", Verdict::Open(reason));
+        findings.note("machines-run", DoubtVerdict::Open(reason));
         return Ok(());
     }
     let client = sfn::Client::new(site.ground.vendor_config());

@@ -19,7 +19,7 @@ use crosspilot_local::CloudError;
 use crosspilot_training::job_request::{self, JobPlan};
 use serde_json::{Value, json};
 
-use super::doubts::{Findings, Verdict};
+use super::doubts::{DoubtVerdict, Findings};
 use super::machines;
 use super::site::Site;
 use crate::data::{self, Dataset};
@@ -259,7 +259,7 @@ async fn api_with_token(
             "no token: set CROSSPILOT_TOKEN to one of the issuer whose tenant claim is {}, and give --tenant",
             site.ground.tenant.tenant
         );
-        findings.note("api-answers", Verdict::Open(reason));
+        findings.note("api-answers", DoubtVerdict::Open(reason));
         return Ok(());
     };
     let asked = reqwest::Client::new()

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::deploy::nobody_works_on;
 use crate::endpoint::{self, Endpoint, EndpointStep};
 use crate::mover::{Moved, Target};
-use crate::settle::{Scene, unscaled};
+use crate::settle::{EndpointContext, unscaled};
 
 /// Moves the endpoint and then the lineup. Done again, it finds it done. A
 /// challenger that nobody works on any more is put back before.
@@ -35,7 +35,7 @@ pub(super) async fn roll_back(
         && nobody_works_on(app, stuck, &lineup, settings).await?
     {
         let session = open(app, tenant, Purpose::Settle(&stuck.run)).await?;
-        let scene = Scene { app, tenant, settings: Some(settings), session };
+        let scene = EndpointContext { app, tenant, settings: Some(settings), session };
         if let Some(reason) = scene.put_back(&stuck.run, lineup.champion.as_ref()).await? {
             return Ok(waiting(reason));
         }
@@ -45,7 +45,7 @@ pub(super) async fn roll_back(
     }
     let serving = known(&lineup, to).map_err(no_way)?;
     let session = open(app, tenant, Purpose::Settle(to)).await?;
-    let scene = Scene { app, tenant, settings: Some(settings), session };
+    let scene = EndpointContext { app, tenant, settings: Some(settings), session };
     let sagemaker = scene.session.sagemaker();
 
     let found = Endpoint::find(&sagemaker, &name).await?;
@@ -74,7 +74,11 @@ pub(super) async fn roll_back(
 }
 
 /// Notes that the model serves again, and lets it scale.
-async fn conclude(scene: &Scene<'_>, lineup: &Lineup, serving: &Serving) -> Result<Report, Error> {
+async fn conclude(
+    scene: &EndpointContext<'_>,
+    lineup: &Lineup,
+    serving: &Serving,
+) -> Result<Report, Error> {
     let (registry, run) = (&scene.app.registry, &serving.run);
     if !lineup.is_led_by(run) {
         let now = seconds(SystemTime::now());

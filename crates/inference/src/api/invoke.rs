@@ -31,41 +31,41 @@ pub(super) struct Switch<'a> {
 
 /// The variant that a request goes to.
 #[derive(Debug, Clone, PartialEq)]
-enum Ask {
+enum Route {
     /// Whoever gets the traffic; this model's columns are sent.
     Anyone(Serving),
     /// This model, by the name of its variant.
     Only(Serving),
 }
 
-impl Ask {
+impl Route {
     fn model(&self) -> &Serving {
         match self {
-            Ask::Anyone(model) | Ask::Only(model) => model,
+            Route::Anyone(model) | Route::Only(model) => model,
         }
     }
 }
 
 /// What to do about an answer.
 #[derive(Debug, PartialEq)]
-enum Verdict {
+enum Routed {
     /// This model gave it, to its own columns.
     Good(Serving),
     /// It is no answer: ask this one.
-    Again(Ask),
+    Again(Route),
 }
 
 /// Judges who answered, and whether it was asked with its own columns. Where models
 /// share a variant, they share their columns too, and the likeliest one counts.
-fn judge(ask: &Ask, variant: Option<&str>, lineup: &Lineup) -> Verdict {
+fn judge(ask: &Route, variant: Option<&str>, lineup: &Lineup) -> Routed {
     let asked = ask.model();
     let answered = lineup.models().find(|model| Some(model.variant.as_str()) == variant);
     match (answered, ask) {
-        (Some(model), _) if same_columns(model, asked) => Verdict::Good(model.clone()),
-        (Some(model), _) => Verdict::Again(Ask::Only(model.clone())),
+        (Some(model), _) if same_columns(model, asked) => Routed::Good(model.clone()),
+        (Some(model), _) => Routed::Again(Route::Only(model.clone())),
         // Asked by name, it is the one that answered, also if it serves no more.
-        (None, Ask::Only(_)) => Verdict::Good(asked.clone()),
-        (None, Ask::Anyone(_)) => Verdict::Again(Ask::Only(asked.clone())),
+        (None, Route::Only(_)) => Routed::Good(asked.clone()),
+        (None, Route::Anyone(_)) => Routed::Again(Route::Only(asked.clone())),
     }
 }
 
@@ -81,7 +81,7 @@ impl Switch<'_> {
         mut lineup: Lineup,
         champion: Serving,
     ) -> Result<(Answer, Serving, Vec<Warning>), Problem> {
-        let mut ask = Ask::Anyone(champion);
+        let mut ask = Route::Anyone(champion);
         let mut gone = Vec::new();
         for _ in 0..ATTEMPTS {
             let (answered, warnings) = self.send(&ask).await?;
@@ -94,19 +94,19 @@ impl Switch<'_> {
                         lineup = self.lineup(ask.model()).await?;
                     }
                     match judge(&ask, variant.as_deref(), &lineup) {
-                        Verdict::Good(by) => return Ok((answer, by, warnings)),
-                        Verdict::Again(next) => ask = next,
+                        Routed::Good(by) => return Ok((answer, by, warnings)),
+                        Routed::Again(next) => ask = next,
                     }
                 }
                 Err(error) => {
                     let next = match &ask {
                         // Another model may have refused this one's columns.
-                        Ask::Anyone(model) if is_refusal(&error) => lineup
+                        Route::Anyone(model) if is_refusal(&error) => lineup
                             .models()
                             .any(|other| !same_columns(other, model))
                             .then(|| model.clone()),
                         // No such variant any more: another model serves.
-                        Ask::Only(model)
+                        Route::Only(model)
                             if error.code() == Code::RequestInvalid && !is_refusal(&error) =>
                         {
                             gone.push(model.variant.clone());
@@ -116,7 +116,7 @@ impl Switch<'_> {
                         }
                         _ => None,
                     };
-                    ask = Ask::Only(next.ok_or_else(|| Problem::of_endpoint(error))?);
+                    ask = Route::Only(next.ok_or_else(|| Problem::of_endpoint(error))?);
                 }
             }
         }
@@ -126,7 +126,7 @@ impl Switch<'_> {
     /// Sends the records as that model takes them. Records that it does not take
     /// are a problem of the caller's, and so are those with warnings if the caller
     /// wants none.
-    async fn send(&self, ask: &Ask) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
+    async fn send(&self, ask: &Route) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
         let model = ask.model();
         let mut records = records::body(self.event, model)?;
         let text = std::mem::take(&mut records.text);
@@ -135,8 +135,8 @@ impl Switch<'_> {
             runtime: self.session.sagemaker_runtime(),
             name: model.endpoint.clone(),
             variant: match ask {
-                Ask::Anyone(_) => None,
-                Ask::Only(model) => Some(model.variant.clone()),
+                Route::Anyone(_) => None,
+                Route::Only(model) => Some(model.variant.clone()),
             },
             calls: Calls::default(),
         };
@@ -187,16 +187,16 @@ mod tests {
             previous: Some(alike.clone()),
             ..Lineup::default()
         };
-        let (anyone, only) = (Ask::Anyone(old.clone()), Ask::Only(old.clone()));
-        let again = |model: &Serving| Verdict::Again(Ask::Only(model.clone()));
+        let (anyone, only) = (Route::Anyone(old.clone()), Route::Only(old.clone()));
+        let again = |model: &Serving| Routed::Again(Route::Only(model.clone()));
         for (ask, variant, expected) in [
-            (&anyone, Some("v1"), Verdict::Good(old.clone())),
+            (&anyone, Some("v1"), Routed::Good(old.clone())),
             (&anyone, Some("v2"), again(&new)),
-            (&anyone, Some("v3"), Verdict::Good(alike.clone())),
+            (&anyone, Some("v3"), Routed::Good(alike.clone())),
             (&anyone, Some("unheard of"), again(&old)),
             (&anyone, None, again(&old)),
-            (&only, None, Verdict::Good(old.clone())),
-            (&only, Some("v1"), Verdict::Good(old.clone())),
+            (&only, None, Routed::Good(old.clone())),
+            (&only, Some("v1"), Routed::Good(old.clone())),
             (&only, Some("v2"), again(&new)),
         ] {
             assert_eq!(judge(ask, variant, &lineup), expected, "{ask:?} {variant:?}");
@@ -209,9 +209,9 @@ mod tests {
         let new = model("0000000002", "v1", &["a"]);
         let mut lineup = Lineup { champion: Some(old.clone()), ..Lineup::default() };
         lineup.challenge(new.clone(), Some(&old.run));
-        let ask = Ask::Anyone(old.clone());
-        assert_eq!(judge(&ask, Some("v1"), &lineup), Verdict::Good(old));
+        let ask = Route::Anyone(old.clone());
+        assert_eq!(judge(&ask, Some("v1"), &lineup), Routed::Good(old));
         lineup.promote(&new.run);
-        assert_eq!(judge(&ask, Some("v1"), &lineup), Verdict::Good(new));
+        assert_eq!(judge(&ask, Some("v1"), &lineup), Routed::Good(new));
     }
 }
