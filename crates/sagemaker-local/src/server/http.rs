@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Bytes, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::request::Parts;
@@ -38,21 +38,9 @@ pub(crate) fn router(cloud: Arc<Cloud>) -> Router {
 
 async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = match tokio::time::timeout(BODY_LIMIT, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            return refuse_rest(&ApiError::TooLarge(
-                "Request size exceeds the maximum allowed.".into(),
-            ));
-        }
-        Err(_) => {
-            let late = ApiError::Coded {
-                code: "RequestTimeoutException".into(),
-                message: Some("The request's body did not arrive in time.".into()),
-                status: 408,
-            };
-            return ([(CONNECTION, "close")], refuse_rest(&late)).into_response();
-        }
+    let body = match whole(body, BODY_LIMIT).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
     };
     let mut response = match (&parts.method, parts.uri.path()) {
         (&Method::POST, "/") => json_call(&cloud, &parts, body).await,
@@ -76,6 +64,23 @@ async fn serve(State(cloud): State<Arc<Cloud>>, request: Request) -> Response {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
+}
+
+/// Reads a body that arrives within a time, or answers why not.
+async fn whole(body: Body, limit: Duration) -> Result<Bytes, Response> {
+    match tokio::time::timeout(limit, to_bytes(body, MAX_BODY)).await {
+        Ok(read) => read.map_err(|_| {
+            refuse_rest(&ApiError::TooLarge("Request size exceeds the maximum allowed.".into()))
+        }),
+        Err(_) => {
+            let late = ApiError::Coded {
+                code: "RequestTimeoutException".into(),
+                message: Some("The request's body did not arrive in time.".into()),
+                status: 408,
+            };
+            Err(([(CONNECTION, "close")], refuse_rest(&late)).into_response())
+        }
+    }
 }
 
 /// `POST /` with the operation in a header.
@@ -229,7 +234,23 @@ fn add_fault(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Response {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::{StreamExt as _, stream};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_of_which_half_arrives_is_answered_with_408() {
+        let moment = Duration::from_millis(20);
+        let half = stream::iter([Ok::<_, std::io::Error>("half a bo")]).chain(stream::pending());
+        let late = whole(Body::from_stream(half), moment).await.unwrap_err();
+        assert_eq!(
+            (late.status().as_u16(), &late.headers()[CONNECTION]),
+            (408, &HeaderValue::from_static("close"))
+        );
+        assert_eq!(whole(Body::from("all"), moment).await.unwrap(), "all");
+    }
 
     #[test]
     fn each_service_knows_its_own_operations_alone() {
