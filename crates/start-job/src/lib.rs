@@ -15,9 +15,9 @@ use crosspilot_core::registry::{RegistryError, RunRecord, Stop, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{ModelSettings, OtherHosting};
 use crosspilot_preflight::{Finding, Flaw, Rows, Verdict, inspect, sentences};
-use crosspilot_training::hold_out::{self, HoldOutError, HoldOutPlan};
+use crosspilot_training::hold_out::{self, HoldOutPlan};
 use crosspilot_training::job_request::{self, JobPlan};
-use crosspilot_training::{JobError, job};
+use crosspilot_training::{JobError, RowsError, job, words};
 use serde::{Deserialize, Serialize};
 
 /// Warnings in the response, which travels through the state machine.
@@ -84,9 +84,9 @@ pub enum Error {
     /// The job cannot be made, or is another one's.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// No rows can be set aside as it was decided.
+    /// The training rows cannot be read, or copied as it was decided.
     #[error(transparent)]
-    HoldOut(#[from] HoldOutError),
+    Rows(#[from] RowsError),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -102,8 +102,8 @@ impl Coded for Error {
             Error::OtherHosting(_) => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
             Error::Job(error) => error.code(),
-            Error::HoldOut(HoldOutError::File { .. }) => Code::DataUnfit,
-            Error::HoldOut(HoldOutError::Call(error)) => error.code(),
+            Error::Rows(RowsError::File { .. }) => Code::DataUnfit,
+            Error::Rows(RowsError::Call(error)) => error.code(),
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),
         }
@@ -245,8 +245,15 @@ async fn prepare(
         let key = layout::first_row_key(prefix, run);
         bucket.write(&key, "text/csv; charset=utf-8", record).await?;
     }
-    if let (None, Some(words)) = (set_aside, verdict.words.take()) {
-        bucket.write_json(&layout::words_key(prefix, run), &words.of(&categories)).await?;
+    // Those of a copy are written with it.
+    if set_aside.is_none() {
+        let words = match verdict.words.take() {
+            Some(words) => Some(words.of(&categories)),
+            None => words::read(bucket, &data, &verdict, &categories).await?,
+        };
+        if let Some(words) = words {
+            bucket.write_json(&layout::words_key(prefix, run), &words).await?;
+        }
     }
     if let Some(specification) = job_request::feature_specification(settings) {
         let key = job_request::feature_specification_key(bucket.tenant, run);

@@ -14,17 +14,18 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::CallError;
 use crosspilot_core::layout;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{DEFAULT_HOLD_OUT, ModelSettings, Problem};
 use crosspilot_preflight::{Data, File, Format, MINIMUM_ROWS, Verdict};
-use crosspilot_table::stream::{Row, Stream};
+use crosspilot_table::stream::Row;
 use crosspilot_table::{Words, is_missing, words};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::rows::{Reading, RowsError};
 
 /// Rows that are set aside at most: more make an evaluation no truer.
 const MOST_ROWS: u64 = 10_000;
@@ -40,7 +41,7 @@ const MOST_LABELS: usize = 10_000;
 /// Bytes of training data, unpacked, that the function copies in its time: reading them
 /// twice and dividing them took 48 ms a MB of a busy core, unoptimized (measured without
 /// S3), so some 15 s here, and a third of a core and S3 may take four times that.
-const MOST_BYTES: u64 = 256 << 20;
+pub(crate) const MOST_BYTES: u64 = 256 << 20;
 /// Files of them.
 const MOST_FILES: usize = 1000;
 /// Bytes of a file that is written.
@@ -67,24 +68,6 @@ pub struct Split {
     rare: BTreeSet<u64>,
 }
 
-/// Why rows cannot be set aside.
-#[derive(Debug, thiserror::Error)]
-pub enum HoldOutError {
-    /// A file that is not what the preflight saw any more.
-    #[error(
-        "{file} {what}: make sure that it is whole and stays as it is, then start the run again"
-    )]
-    File {
-        /// Its address.
-        file: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// AWS refused or failed.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
 /// Decides what the run does about held-out rows; the first decision stands.
 pub async fn decide(
     bucket: &Bucket<'_>,
@@ -92,7 +75,7 @@ pub async fn decide(
     settings: &ModelSettings,
     data: &Data,
     verdict: &Verdict,
-) -> Result<HoldOutPlan, HoldOutError> {
+) -> Result<HoldOutPlan, RowsError> {
     let plan = match unfit(settings, data, verdict) {
         Some(why) => HoldOutPlan::Keep(why),
         None => survey(bucket, settings, data).await?,
@@ -131,7 +114,7 @@ async fn survey(
     bucket: &Bucket<'_>,
     settings: &ModelSettings,
     data: &Data,
-) -> Result<HoldOutPlan, HoldOutError> {
+) -> Result<HoldOutPlan, RowsError> {
     let mut survey = Survey::new(share(settings));
     let mut bytes = 0;
     for file in &data.training {
@@ -172,7 +155,7 @@ pub async fn copy(
     settings: &ModelSettings,
     split: &Split,
     categories: &BTreeSet<String>,
-) -> Result<u64, HoldOutError> {
+) -> Result<u64, RowsError> {
     let prefix = &bucket.tenant.prefix;
     let training = layout::split_training_prefix(prefix, run);
     let mut divider = Divider::new(split, categories);
@@ -207,47 +190,6 @@ async fn write_parts(
         bucket.write(&key, "text/csv; charset=utf-8", text).await?;
     }
     Ok(())
-}
-
-/// A file whose rows are read as they come.
-struct Reading {
-    /// Its address.
-    file: String,
-    body: ByteStream,
-    stream: Stream,
-    /// Bytes that were read, unpacked.
-    bytes: u64,
-}
-
-impl Reading {
-    /// Opens the file as it was listed.
-    async fn open(bucket: &Bucket<'_>, key: &str, etag: &str) -> Result<Self, HoldOutError> {
-        let file = bucket.uri(key);
-        match bucket.open_listed(key, etag).await {
-            Ok(object) => Ok(Self { file, body: object.body, stream: Stream::default(), bytes: 0 }),
-            Err(error) if error.aws_code() == "PreconditionFailed" => Err(HoldOutError::File {
-                file,
-                what: "was replaced while the run began".to_owned(),
-            }),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Hands on the rows of the next part, the header first. `false` at the end.
-    async fn more(&mut self, each: &mut impl FnMut(Row<'_>)) -> Result<bool, HoldOutError> {
-        let part = self.body.next().await.transpose();
-        let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &self.file, e))?;
-        let read = match &part {
-            Some(part) => self.stream.take(part, each),
-            None => std::mem::take(&mut self.stream).end(each),
-        };
-        read.map_err(|broken| HoldOutError::File {
-            file: self.file.clone(),
-            what: broken.to_string(),
-        })?;
-        self.bytes = self.bytes.max(self.stream.unpacked());
-        Ok(part.is_some())
-    }
 }
 
 /// The place of a row among all rows that could be: a number that equal rows share.
@@ -435,12 +377,12 @@ impl<'a> Divider<'a> {
         }
     }
 
-    fn check(&self, file: &str) -> Result<(), HoldOutError> {
+    fn check(&self, file: &str) -> Result<(), RowsError> {
         if !self.differs {
             return Ok(());
         }
         let what = "has another header than the first file".to_owned();
-        Err(HoldOutError::File { file: file.to_owned(), what })
+        Err(RowsError::File { file: file.to_owned(), what })
     }
 
     fn close_part(&mut self) {

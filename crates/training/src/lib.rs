@@ -7,7 +7,10 @@ pub mod job;
 pub mod job_request;
 mod observation;
 mod phase;
+mod rows;
+pub mod words;
 
 pub use error::JobError;
 pub use observation::{Best, Observation, ObservedFailure, Terms};
 pub use phase::{Clock, Phase, StopReason};
+pub use rows::RowsError;

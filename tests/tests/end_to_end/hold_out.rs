@@ -11,7 +11,7 @@ use crosspilot_core::settings::ModelSettings;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud, refusal};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn set(customer: &Customer, change: impl FnOnce(&mut ModelSettings)) {
     let mut settings = ModelSettings::predicting("Churn?");
@@ -227,5 +227,29 @@ fn without_enough_rows_nothing_is_set_aside_and_the_run_says_so() {
         for card in ["by which this model was chosen", "What moves its answers"] {
             assert!(report.contains(card), "{card}: {report}");
         }
+    });
+}
+
+#[test]
+fn the_words_of_a_large_file_are_known_where_no_rows_are_set_aside() {
+    on_local_cloud(async |cloud| {
+        let customer = Customer::new(cloud, "large-words").await;
+        set(&customer, |settings| settings.training.hold_out = Some(0.0)).await;
+        // More than the preflight reads; in its last rows stands a word of their own.
+        let mut text = String::new();
+        for (row, line) in churn(1500, 1).lines().enumerate() {
+            let line = if row > 1450 { line.replace("yearly", "weekly") } else { line.to_owned() };
+            let note = if row == 0 { "Note".to_owned() } else { "n".repeat(6000) };
+            text.push_str(&format!("{note},{line}\n"));
+        }
+        assert!(text.len() > 8 << 20);
+        customer.put("crosspilot/churn/train/data.csv", text).await;
+        customer.succeeded(&customer.first_execution().await).await;
+
+        let contracts = ["yearly", "weekly", "daily"].map(|word| json!({"Contract": word}));
+        let asked = json!({"records": contracts}).to_string();
+        let (status, answer) = customer.ask(&customer.token(), "churn", &asked).await;
+        let unseen = json!([{"record": 3, "column": "Contract", "code": "unseen_word"}]);
+        assert_eq!((status, &answer["warnings"]), (200, &unseen), "{answer}");
     });
 }

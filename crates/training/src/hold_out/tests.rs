@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crosspilot_table::stream::Stream;
+
 use super::*;
 
 /// The text of the rows to train on and of those that are set aside.

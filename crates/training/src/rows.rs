@@ -1,0 +1,68 @@
+//! Reads the rows of training files as they come, in bounded memory.
+
+use crosspilot_core::aws::s3::primitives::ByteStream;
+use crosspilot_core::bucket::Bucket;
+use crosspilot_core::error::CallError;
+use crosspilot_table::stream::{Row, Stream};
+
+/// Why training rows cannot be read or copied.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// A file that is not what the preflight saw any more.
+    #[error(
+        "{file} {what}: make sure that it is whole and stays as it is, then start the run again"
+    )]
+    File {
+        /// Its address.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// AWS refused or failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// A file whose rows are read as they come.
+pub(crate) struct Reading {
+    /// Its address.
+    pub(crate) file: String,
+    body: ByteStream,
+    stream: Stream,
+    /// Bytes that were read, unpacked.
+    pub(crate) bytes: u64,
+}
+
+impl Reading {
+    /// Opens the file as it was listed.
+    pub(crate) async fn open(
+        bucket: &Bucket<'_>,
+        key: &str,
+        etag: &str,
+    ) -> Result<Self, RowsError> {
+        let file = bucket.uri(key);
+        match bucket.open_listed(key, etag).await {
+            Ok(object) => Ok(Self { file, body: object.body, stream: Stream::default(), bytes: 0 }),
+            Err(error) if error.aws_code() == "PreconditionFailed" => {
+                Err(RowsError::File { file, what: "was replaced while the run began".to_owned() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Hands on the rows of the next part, the header first. `false` at the end.
+    pub(crate) async fn more(&mut self, each: &mut impl FnMut(Row<'_>)) -> Result<bool, RowsError> {
+        let part = self.body.next().await.transpose();
+        let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &self.file, e))?;
+        let read = match &part {
+            Some(part) => self.stream.take(part, each),
+            None => std::mem::take(&mut self.stream).end(each),
+        };
+        read.map_err(|broken| RowsError::File {
+            file: self.file.clone(),
+            what: broken.to_string(),
+        })?;
+        self.bytes = self.bytes.max(self.stream.unpacked());
+        Ok(part.is_some())
+    }
+}

@@ -1,0 +1,74 @@
+//! Reads the words of category columns in training rows that no copy is made of, so that
+//! the API can tell a word that training never saw.
+
+use std::collections::BTreeSet;
+
+use crosspilot_core::bucket::Bucket;
+use crosspilot_preflight::{Data, Format, Verdict};
+use crosspilot_table::stream::Row;
+use crosspilot_table::{Words, words::Gathered};
+
+use crate::hold_out::MOST_BYTES;
+use crate::rows::{Reading, RowsError};
+
+/// Reads the words of these columns in all training rows; none where that takes too long
+/// or the data is not read as rows here: of rows that were not read, nobody knows what
+/// they hold.
+pub async fn read(
+    bucket: &Bucket<'_>,
+    data: &Data,
+    verdict: &Verdict,
+    categories: &BTreeSet<String>,
+) -> Result<Option<Words>, RowsError> {
+    let listed: u64 = data.training.iter().map(|file| file.size).sum();
+    if verdict.format != Some(Format::Csv) || categories.is_empty() || listed > MOST_BYTES {
+        return Ok(None);
+    }
+    let mut reader =
+        Reader { categories, names: None, positions: Vec::new(), words: Gathered::default() };
+    let mut bytes = 0;
+    for file in &data.training {
+        let mut reading = Reading::open(bucket, &file.key, &file.etag).await?;
+        let mut is_header = true;
+        while reading.more(&mut |row| reader.take(row, std::mem::take(&mut is_header))).await? {
+            if bytes + reading.bytes > MOST_BYTES {
+                return Ok(None);
+            }
+        }
+        bytes += reading.bytes;
+    }
+    Ok(Some(reader.end()))
+}
+
+/// What was read so far.
+struct Reader<'a> {
+    categories: &'a BTreeSet<String>,
+    /// Of the first file; the preflight sees to it that they are those of all.
+    names: Option<Vec<String>>,
+    /// Positions of the categories.
+    positions: Vec<usize>,
+    words: Gathered,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, row: Row<'_>, is_header: bool) {
+        if !is_header {
+            for &position in &self.positions {
+                if let Some(cell) = row.get(position) {
+                    self.words.observe(position, cell);
+                }
+            }
+        } else if self.names.is_none() {
+            let names: Vec<String> =
+                row.cells().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            self.positions =
+                (0..names.len()).filter(|&at| self.categories.contains(&names[at])).collect();
+            self.names = Some(names);
+        }
+    }
+
+    fn end(self) -> Words {
+        let names = self.names.unwrap_or_default();
+        self.words.named(names.iter().map(String::as_str)).of(self.categories)
+    }
+}
