@@ -93,7 +93,7 @@ fn a_request_to_stop_while_the_endpoint_moves_deploys_nothing_and_stays_on_recor
             settings.gate.margin = -10.0;
             let instance_type = "ml.m5.large".to_owned();
             settings.deployment.hosting = Hosting::Instance { instance_type, count: 2 };
-            let traffic = Traffic::Canary { percent: 50, wait_seconds: 20 };
+            let traffic = Traffic::Canary { percent: 50, wait_seconds: 30 };
             settings.deployment.update.traffic = traffic;
         })
         .await;
