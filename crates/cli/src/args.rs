@@ -184,7 +184,7 @@ pub(crate) enum RemoveCommand {
         #[command(flatten)]
         how: RemoveOptions,
     },
-    /// A tenant for good, with all its models; its id, role, bucket and external ID are not used again
+    /// A tenant with all its models; its id, role and bucket are never another's
     Tenant(RemoveTenant),
 }
 
@@ -347,8 +347,10 @@ pub(crate) enum TenantCommand {
     Suspend(TenantAndForm),
     /// Prove a suspended tenant's trust and let it run and predict again
     Resume(TenantAndForm),
-    /// Remove a tenant for good: the same as `remove tenant`
+    /// Remove a tenant: the same as `remove tenant`
     Remove(RemoveTenant),
+    /// Take up a tenant that was removed again as pending, with another external ID and no models; print what the customer deploys with
+    Readmit(ReadmitTenant),
     /// Change a tenant's limits, tags, keys and network
     Set(Box<TenantChanges>),
     /// A tenant's models
@@ -372,6 +374,15 @@ pub(crate) struct ShowTenant {
     /// Print what the customer deploys with, as `tenant add` did, with what was set since
     #[arg(long)]
     pub(crate) invitation: bool,
+    /// Where S3 serves infra/customer.yaml to the customer, for the quick-create link
+    #[arg(long, value_name = "URL", env = "CROSSPILOT_TEMPLATE_URL")]
+    pub(crate) template_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadmitTenant {
+    #[command(flatten)]
+    pub(crate) of: TenantAndForm,
     /// Where S3 serves infra/customer.yaml to the customer, for the quick-create link
     #[arg(long, value_name = "URL", env = "CROSSPILOT_TEMPLATE_URL")]
     pub(crate) template_url: Option<String>,

@@ -12,7 +12,9 @@ use crosspilot_operator::{Invitation, Vendor};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
-use crate::args::{NewTenant, ShowTenant, TenantAndForm, TenantChanges, TenantCommand};
+use crate::args::{
+    NewTenant, ReadmitTenant, ShowTenant, TenantAndForm, TenantChanges, TenantCommand,
+};
 use crate::failure::Failure;
 use crate::stack::Stack;
 use crate::{connect, manage, models, output};
@@ -49,6 +51,7 @@ pub(crate) async fn run(
             activate(&vendor, asked).await
         }
         TenantCommand::Remove(asked) => manage::remove_tenant(&vendor, asked).await,
+        TenantCommand::Readmit(asked) => readmit(&vendor, asked).await,
         TenantCommand::Set(changes) => set(&vendor, *changes).await,
         TenantCommand::Model(command) => models::run(&vendor, command).await,
     }
@@ -78,6 +81,18 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
     };
     let tenant = vendor.add_tenant(&tenant).await?;
     invite(vendor, &tenant, new.template_url, new.json);
+    Ok(())
+}
+
+async fn readmit(vendor: &Vendor, asked: ReadmitTenant) -> Result<(), Failure> {
+    let external_id = ExternalId::generate().map_err(|_| CloudError::Random)?;
+    let tenant = vendor.readmit_tenant(&asked.of.tenant, &external_id).await?;
+    invite(vendor, &tenant, asked.template_url, asked.of.json);
+    if !asked.of.json {
+        show::line(
+            "\nIf its stack is still there, it is updated with that; if it was deleted and its bucket kept, CreateBucket=false takes the bucket up.",
+        );
+    }
     Ok(())
 }
 

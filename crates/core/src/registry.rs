@@ -5,7 +5,8 @@
 //! claims/buckets/<bucket>.json             which tenant a bucket belongs to
 //! claims/roles/<account>/<role>.json       which tenant a role belongs to
 //! claims/external-ids/<digest>.json        which tenant an external ID was made for
-//! left/claims/roles/<account>/<role>.json   the tenant has left: its account is not heard
+//! left/claims/roles/<account>/<role>/<digest>.json   the tenant has left: its account is not heard
+//! back/claims/roles/<account>/<role>/<digest>.json   it came back after that
 //! audit/<tenant>/<time>-<random>.json      who changed the tenant, and how
 //! runs/<tenant>/<model>/<run>.json         a run, claimed by one execution
 //! gathering/<tenant>/<model>.json          the run that trains, and the one that gathers uploads

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use crosspilot_core::aws::aws_config::SdkConfig;
 use crosspilot_core::aws::sfn::types::ExecutionStatus;
 use crosspilot_core::error::{CallError, Code, Coded, Named};
-use crosspilot_core::ids::{ModelName, TenantId};
+use crosspilot_core::ids::{ExternalId, ModelName, TenantId};
 use crosspilot_core::registry::{Change, Registry, RegistryError, Stop};
 use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::settings::ModelSettings;
@@ -199,6 +199,19 @@ impl Vendor {
         let added = self.registry.add_tenant(tenant, &self.operator).await?;
         self.admit_events().await?;
         Ok(added)
+    }
+
+    /// Takes up again a tenant that was removed, and lets its account send upload
+    /// events again. Interrupted anywhere, it is ended by asking again. Gives the
+    /// tenant as it is registered.
+    pub async fn readmit_tenant(
+        &self,
+        id: &TenantId,
+        external_id: &ExternalId,
+    ) -> Result<Tenant, OperatorError> {
+        let tenant = self.registry.readmit_tenant(id, external_id, &self.operator).await?;
+        self.admit_events().await?;
+        Ok(tenant)
     }
 
     /// Does again what makes a tenant's runs start, should any of it be missing: its

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crosspilot_core::aws::s3;
 use crosspilot_core::aws::{eventbridge, scheduler};
 use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::ids::ExternalId;
 use crosspilot_core::registry::Registry;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_local::LocalCloud;
@@ -152,6 +153,49 @@ fn a_tenant_is_added_whole_whichever_call_is_interrupted() {
         assert!(heard.len() == 32 && !heard.contains(last.account.as_str()));
         let gone = vendor.add_tenant(&last).await.unwrap_err();
         assert_eq!(gone.code(), Code::TenantInactive);
+    });
+}
+
+#[test]
+fn a_tenant_that_was_removed_is_taken_up_again_whichever_call_is_interrupted() {
+    on_local_cloud(async |cloud| {
+        let registry = "onboarding-returns";
+        let vendor = vendor_of_its_own(cloud, registry).await;
+        let mut number = 500;
+        for effect in [refusal(), Effect::Lose, Effect::Throttle] {
+            for row in 0..6 {
+                number += 1;
+                let (id, account) = (format!("back-{number}"), format!("600000000{number}"));
+                let before = vendor.add_tenant(&tenant(&id, &account)).await.unwrap();
+                let of = &before.tenant;
+                vendor.remove_tenant(of, Removal::default(), |_| {}).await.unwrap();
+                let external_id = ExternalId::generate().unwrap();
+                let digest = external_id.digest();
+                let document = |key: String| vec![format!("{registry}/{key}")];
+                let rows = [
+                    ("s3:GetObject", document(format!("tenants/{id}.json"))),
+                    ("s3:PutObject", document(format!("claims/external-ids/{digest}.json"))),
+                    ("s3:PutObject", document(format!("audit/{id}/"))),
+                    ("s3:PutObject", document(format!("back/claims/roles/{account}/"))),
+                    ("s3:PutObject", document(format!("tenants/{id}.json"))),
+                    ("events:PutPermission", vec![format!("\"{registry}\"")]),
+                ];
+                let what = format!("{:?} {effect:?}", rows[row]);
+                let (_, after) = interrupted(cloud, &rows[row], &effect, async || {
+                    vendor.readmit_tenant(of, &external_id).await
+                })
+                .await;
+                assert_ne!(after.external_id, before.external_id, "{what}");
+                assert_eq!(after, Tenant { external_id, ..before.clone() }, "{what}");
+                whole(cloud, &vendor, &after, &what).await;
+                // It may leave once more, and come back once more.
+                vendor.remove_tenant(of, Removal::default(), |_| {}).await.unwrap();
+                assert!(!heard(cloud, &vendor).await.contains(account.as_str()), "{what}");
+                let again = ExternalId::generate().unwrap();
+                let after = vendor.readmit_tenant(of, &again).await.unwrap();
+                whole(cloud, &vendor, &after, &what).await;
+            }
+        }
     });
 }
 

@@ -524,7 +524,16 @@ fn the_command_line_takes_a_tenant_through_its_life() {
         let list = run(&["list"]).await.1;
         let listed = list.as_array().unwrap().iter().find(|tenant| tenant["tenant"] == "by-hand");
         assert_eq!(listed.unwrap()["status"], "deleted");
-        assert!(run(&add).await.2.contains("was removed"));
+        assert!(run(&add).await.2.contains("crosspilot tenant readmit by-hand"));
+
+        // It comes back with another external ID, and proves its trust anew.
+        let (done, back, errors) = run(&["readmit", "by-hand"]).await;
+        assert!(done && back["status"] == "pending", "{back} {errors}");
+        let anew = back["command_line"].as_str().unwrap();
+        assert!(anew.contains("ExternalId=cp-") && anew != line, "{anew}");
+        assert_eq!(run(&["readmit", "by-hand"]).await.1["command_line"], anew);
+        assert!(!run(&["verify", "by-hand"]).await.0);
+        assert_eq!(run(&["show", "by-hand"]).await.1["models"], json!({}));
 
         for (bad, what) in [
             (["show", "../by-hand"], "is not a tenant id"),

@@ -18,7 +18,10 @@ use crate::tenant::Tenant;
 const INTERRUPTED_SECONDS: i64 = 3600;
 
 const ROLES: &str = "claims/roles/";
-const LEFT: &str = "left/claims/roles/";
+/// Departures of tenants.
+const LEFT: &str = "left/";
+/// Returns after them, each under the name of its departure.
+const BACK: &str = "back/";
 
 /// The tenant that something belongs to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,22 +45,41 @@ enum Standing {
 
 impl Registry {
     /// The accounts of all tenants that have not left: those whose role is
-    /// claimed. Two lists, however many documents there are.
+    /// claimed. Three lists, however many documents there are.
     pub async fn accounts(&self) -> Result<BTreeSet<AccountId>, RegistryError> {
-        let left: BTreeSet<String> = self.keys(LEFT).await?.into_iter().collect();
-        let claimed = self.keys(ROLES).await?;
-        let stays = |key: &&String| !left.contains(&format!("left/{key}"));
+        let back: BTreeSet<String> = self.keys(BACK).await?.into_iter().collect();
+        let departures = self.keys(LEFT).await?;
+        let role = |key: &String| {
+            let departure = key.strip_prefix(LEFT)?;
+            let is_back = back.contains(&format!("{BACK}{departure}"));
+            (!is_back).then(|| departure.rsplit_once('/').map(|(role, _)| role.to_owned()))?
+        };
+        let left: BTreeSet<String> = departures.iter().filter_map(role).collect();
+        let stays =
+            |key: &&String| key.strip_suffix(".json").is_some_and(|role| !left.contains(role));
         let account = |key: &String| key.strip_prefix(ROLES)?.split('/').next()?.parse().ok();
-        Ok(claimed.iter().filter(stays).filter_map(account).collect())
+        Ok(self.keys(ROLES).await?.iter().filter(stays).filter_map(account).collect())
     }
 
     /// Notes that a tenant leaves: its account is none of those that are heard.
     /// Its claims stay for ever.
     pub async fn leave(&self, tenant: &Tenant) -> Result<(), RegistryError> {
+        self.note_way(LEFT, tenant).await
+    }
+
+    /// Notes that a tenant comes back after the departure that it made with this
+    /// external ID.
+    pub(super) async fn come_back(&self, tenant: &Tenant) -> Result<(), RegistryError> {
+        self.note_way(BACK, tenant).await
+    }
+
+    async fn note_way(&self, way: &str, tenant: &Tenant) -> Result<(), RegistryError> {
         let [role, ..] = claims(tenant);
+        let role = role.key.trim_end_matches(".json");
+        let key = format!("{way}{role}/{}.json", tenant.external_id.digest());
         let owner = Owner { tenant: tenant.tenant.clone() };
         // Whether now or by an earlier attempt makes no difference.
-        self.write(&format!("left/{}", role.key), &owner, Expect::Nothing).await?;
+        self.write(&key, &owner, Expect::Nothing).await?;
         Ok(())
     }
 

@@ -80,7 +80,9 @@ pub enum RegistryError {
         owner: TenantId,
     },
     /// The tenant was removed.
-    #[error("tenant {0} was removed; its id, role, bucket and external ID are not used again")]
+    #[error(
+        "tenant {0} was removed; its id, role and bucket are nobody else's: take it up again with crosspilot tenant readmit {0}"
+    )]
     Gone(TenantId),
     /// A tenant cannot go from one status to the other.
     #[error("tenant {tenant} is {} and cannot become {}{}", from.as_str(), to.as_str(), ways(*from))]

@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use super::claims::{Owner, bucket_claim};
 use super::{Expect, Registry, RegistryError, Versioned};
 use crate::error::Named;
-use crate::ids::{AccountId, BucketName, TenantId};
+use crate::ids::{AccountId, BucketName, ExternalId, TenantId};
 use crate::listing::Listing;
 use crate::tenant::{Tenant, TenantStatus};
 
@@ -89,7 +89,8 @@ impl Registry {
     }
 
     /// Adds a tenant and claims its role, its bucket and its external ID for
-    /// it. What is claimed once is never another tenant's, also after removal.
+    /// it. What is claimed once is never another tenant's, also after removal; the
+    /// same tenant comes back by [`Registry::readmit_tenant`].
     ///
     /// Asked again, by whomever, it goes on where an attempt was interrupted, and
     /// gives the tenant as it is registered: the external ID, which is made anew
@@ -125,6 +126,48 @@ impl Registry {
         }
         self.claim_all(&found).await?;
         Ok(found)
+    }
+
+    /// Takes up again a tenant that was removed: pending, with another external ID
+    /// and without models. Its role and its bucket were never anybody else's.
+    ///
+    /// Asked again, it goes on where an attempt was interrupted, and gives the tenant as
+    /// it is registered.
+    pub async fn readmit_tenant(
+        &self,
+        id: &TenantId,
+        external_id: &ExternalId,
+        by: &str,
+    ) -> Result<Tenant, RegistryError> {
+        let key = tenant_key(id);
+        for _ in 0..5 {
+            let Versioned { document: found, etag, .. } = self.versioned_tenant(id).await?;
+            match found.status {
+                TenantStatus::Pending => {
+                    self.claim_all(&found).await?;
+                    return Ok(found);
+                }
+                TenantStatus::Deleted => {}
+                from => {
+                    let (tenant, to) = (found.tenant, TenantStatus::Pending);
+                    return Err(RegistryError::Transition { tenant, from, to });
+                }
+            }
+            let tenant = Tenant {
+                external_id: external_id.clone(),
+                status: TenantStatus::Pending,
+                models: Default::default(),
+                ..found.clone()
+            };
+            self.claim_all(&tenant).await?;
+            let change = Change { by, action: "readmit" };
+            self.note(id, change, Some(found.status), tenant.status, Some(&etag)).await?;
+            self.come_back(&found).await?;
+            if self.write(&key, &tenant, Expect::Etag(&etag)).await? {
+                return Ok(tenant);
+            }
+        }
+        Err(RegistryError::Contended(key))
     }
 
     /// Claims again what is a tenant's alone, should a claim be missing.
