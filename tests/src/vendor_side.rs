@@ -1,5 +1,6 @@
 //! All that lies on the vendor's side, to be searched for what must not be there.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use crosspilot_local::LocalCloud;
 use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use serde_json::{Value, json};
 
+use crate::data::{canary, canary_digits};
 use crate::{ask_emulator, home_of};
 
 /// What lies somewhere, as it lies there.
@@ -54,6 +56,17 @@ pub async fn since(cloud: &LocalCloud, moment: SystemTime) -> Vec<Found> {
     found.push(Found::new("emulator.log", std::fs::read(cloud.log()).unwrap()));
     files(&home_of(cloud), &mut found);
     found
+}
+
+/// The places of these words.
+pub fn places(found: &[Found], words: &[&str]) -> BTreeSet<String> {
+    let holds = |found: &&Found| words.iter().any(|word| found.holds(word));
+    found.iter().filter(holds).map(|found| found.place.clone()).collect()
+}
+
+/// The places in which a cell of any test's data stands.
+pub fn cells(found: &[Found]) -> BTreeSet<String> {
+    places(found, &[canary(), canary_digits()])
 }
 
 async fn objects(config: &SdkConfig, since: i64) -> Vec<Found> {

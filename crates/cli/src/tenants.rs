@@ -89,7 +89,7 @@ async fn readmit(vendor: &Vendor, asked: ReadmitTenant) -> Result<(), Failure> {
     let tenant = vendor.readmit_tenant(&asked.of.tenant, &external_id).await?;
     invite(vendor, &tenant, asked.template_url, asked.of.json);
     if !asked.of.json {
-        show::line(
+        output::line(
             "\nIf its stack is still there, it is updated with that; if it was deleted and its bucket kept, CreateBucket=false takes the bucket up.",
         );
     }

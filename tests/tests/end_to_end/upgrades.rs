@@ -1,7 +1,10 @@
 //! A deployment anew, with other parameters or after a deletion.
 
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
 use crosspilot_core::aws::cloudformation::types::{Capability, Parameter};
-use crosspilot_core::aws::sfn::types::ExecutionStatus;
+use crosspilot_core::aws::sfn::types::{ExecutionListItem, ExecutionStatus};
 use crosspilot_core::aws::{cloudformation, s3, scheduler};
 use crosspilot_core::verification::Verification;
 use crosspilot_local::accounts::SAAS_ACCOUNT;
@@ -11,7 +14,7 @@ use crosspilot_local::{LocalCloud, Options};
 use crosspilot_operator::Vendor;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::mishaps::Mishaps as _;
-use crosspilot_tests::{churn, home, onboarding, predicting, until};
+use crosspilot_tests::{churn, home, onboarding, predicting, until, vendor_side};
 use serde_json::{Value, json};
 
 /// Deploys the vendor's stack anew, with another value of a parameter.
@@ -138,9 +141,15 @@ fn a_vendors_stack_that_is_made_anew_takes_up_the_registry_of_the_one_before() {
         until("the upload starts a run", async || {
             let list = client.list_executions();
             let list = list.state_machine_arn(&vendor.deployment.state_machine).send().await;
-            (!list.unwrap().executions().is_empty()).then_some(())
+            let list = list.unwrap().executions;
+            let ended =
+                |execution: &ExecutionListItem| *execution.status() != ExecutionStatus::Running;
+            (!list.is_empty() && list.iter().all(ended)).then_some(())
         })
         .await;
+        // Nothing of what was uploaded stands in this vendor's account, either.
+        let found = vendor_side::since(&cloud, SystemTime::UNIX_EPOCH).await;
+        assert_eq!(vendor_side::cells(&found), BTreeSet::new());
         cloud.stop().await;
     });
 }

@@ -8,16 +8,10 @@ use crosspilot_core::aws::eventbridge::types::PutEventsRequestEntry;
 use crosspilot_core::aws::{eventbridge, s3, sfn};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::accounts::SAAS_ACCOUNT;
-use crosspilot_tests::data::{canary, canary_digits, word};
-use crosspilot_tests::vendor_side::{self, Found};
+use crosspilot_tests::data::word;
+use crosspilot_tests::vendor_side;
 use crosspilot_tests::{alone, home_of, on_local_cloud, until};
 use serde_json::json;
-
-/// The places in which one of these stands.
-fn places<'a>(found: &'a [Found], words: &[&str]) -> BTreeSet<&'a str> {
-    let holds = |found: &&Found| words.iter().any(|word| found.holds(word));
-    found.iter().filter(holds).map(|found| found.place.as_str()).collect()
-}
 
 /// Has a word stand in an object, an execution, an event, a file and a log.
 async fn plant(cloud: &LocalCloud, word: &str) {
@@ -49,10 +43,10 @@ fn no_cell_of_any_tests_data_is_on_the_vendors_side() {
         plant(cloud, &planted).await;
         let found = vendor_side::since(cloud, SystemTime::UNIX_EPOCH).await;
         // The search finds what is there.
-        let seen = places(&found, &[&planted]);
+        let seen = vendor_side::places(&found, &[&planted]);
         for place in ["object ", "execution ", "history of ", "event ", "file "] {
             assert!(seen.iter().any(|seen| seen.starts_with(place)), "{place} is not in {seen:?}");
         }
-        assert_eq!(places(&found, &[canary(), canary_digits()]), BTreeSet::new());
+        assert_eq!(vendor_side::cells(&found), BTreeSet::new());
     });
 }
