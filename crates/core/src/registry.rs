@@ -23,6 +23,7 @@ mod error;
 mod gathering;
 mod lineup;
 mod own_calls;
+mod standing;
 mod tenants;
 mod trend;
 mod unsettled;
@@ -45,6 +46,7 @@ use crate::tenant::Tenant;
 pub use error::RegistryError;
 pub use lineup::{Lineup, Serving};
 pub use own_calls::{OwnCall, OwnCalls, seconds};
+pub use standing::Standing;
 pub use tenants::{AuditEntry, AuditTrail, Change, active};
 pub use trend::{EvaluationId, Measured, Trend};
 pub use unsettled::is_abandoned;
@@ -158,6 +160,8 @@ pub struct Runs {
 pub struct Registry {
     s3: Client,
     bucket: String,
+    /// What predictions need of it, kept while the process lives.
+    standings: standing::Kept,
 }
 
 /// A document together with the entity tag that guards its next write.
@@ -168,11 +172,23 @@ struct Versioned<T> {
     modified: i64,
 }
 
+/// What a document is, asked with the entity tag of what is known of it.
+enum Found<T> {
+    /// There is none.
+    Absent,
+    /// What is known.
+    Same,
+    /// This.
+    Document(Versioned<T>),
+}
+
 /// Tries to write a document that others write too.
 const ATTEMPTS: usize = 5;
 /// Tries at reading a document: a body that breaks off is not the SDK's to ask
 /// for again, and whoever waits for a prediction has nobody else who would.
 const READS: usize = 3;
+/// S3's answer to who knows a document already.
+const NOT_MODIFIED: u16 = 304;
 
 /// What a conditional write expects to find.
 enum Expect<'a> {
@@ -183,7 +199,7 @@ enum Expect<'a> {
 impl Registry {
     /// The registry in `bucket`.
     pub fn new(config: &SdkConfig, bucket: impl Into<String>) -> Self {
-        Self { s3: Client::new(config), bucket: bucket.into() }
+        Self { s3: Client::new(config), bucket: bucket.into(), standings: Default::default() }
     }
 
     /// The registry that the function's environment names.
@@ -349,18 +365,34 @@ impl Registry {
         &self,
         key: &str,
     ) -> Result<Option<Versioned<T>>, RegistryError> {
+        Ok(match self.read_unless(key, None).await? {
+            Found::Document(found) => Some(found),
+            Found::Absent | Found::Same => None,
+        })
+    }
+
+    /// Reads a document unless it is still the one of this entity tag.
+    async fn read_unless<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        known: Option<&str>,
+    ) -> Result<Found<T>, RegistryError> {
         let mut broken_off = None;
         for _ in 0..READS {
-            let answer = self.s3.get_object().bucket(&self.bucket).key(key).send().await;
-            let answer = match answer {
+            let get = self.s3.get_object().bucket(&self.bucket).key(key);
+            let answer = match get.set_if_none_match(known.map(str::to_owned)).send().await {
                 Ok(answer) => answer,
                 Err(error) => {
+                    if error.raw_response().is_some_and(|raw| raw.status().as_u16() == NOT_MODIFIED)
+                    {
+                        return Ok(Found::Same);
+                    }
                     let error = CallError::new("s3:GetObject", self.address(key), &error);
                     if error.aws_code() == "NoSuchBucket" {
                         return Err(RegistryError::BucketGone(self.bucket.clone()));
                     }
                     let missing = error.code() == Code::NotFound;
-                    return if missing { Ok(None) } else { Err(error.into()) };
+                    return if missing { Ok(Found::Absent) } else { Err(error.into()) };
                 }
             };
             let etag = answer.e_tag().unwrap_or_default().to_owned();
@@ -376,7 +408,7 @@ impl Registry {
                 key: key.to_owned(),
                 reason: e.to_string(),
             })?;
-            return Ok(Some(Versioned { document, etag, modified }));
+            return Ok(Found::Document(Versioned { document, etag, modified }));
         }
         let why = broken_off.map_or_else(String::new, |error| error.to_string());
         Err(CallError::broken_off("s3:GetObject", self.address(key), why).into())

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::{Region, SdkConfig};
@@ -28,10 +28,21 @@ const REFRESH_BEFORE_END: Duration = Duration::from_secs(300);
 /// Sessions that a warm function keeps.
 const CACHE_SIZE: usize = 256;
 
-/// A session in a customer's account.
+/// A session in a customer's account. Its clients live as long as it does, and so do
+/// their connections.
 #[derive(Clone)]
 pub struct CustomerSession {
     config: SdkConfig,
+    clients: Arc<Clients>,
+}
+
+/// Each is made when it is asked for first.
+#[derive(Default)]
+struct Clients {
+    s3: OnceLock<aws_sdk_s3::Client>,
+    sagemaker: OnceLock<aws_sdk_sagemaker::Client>,
+    sagemaker_runtime: OnceLock<aws_sdk_sagemakerruntime::Client>,
+    auto_scaling: OnceLock<aws_sdk_applicationautoscaling::Client>,
 }
 
 impl fmt::Debug for CustomerSession {
@@ -43,18 +54,21 @@ impl fmt::Debug for CustomerSession {
 impl CustomerSession {
     /// S3 in the customer's account.
     pub fn s3(&self) -> aws_sdk_s3::Client {
-        aws_sdk_s3::Client::new(&self.config)
+        self.clients.s3.get_or_init(|| aws_sdk_s3::Client::new(&self.config)).clone()
     }
 
     /// SageMaker in the customer's account.
     pub fn sagemaker(&self) -> aws_sdk_sagemaker::Client {
-        aws_sdk_sagemaker::Client::new(&self.config)
+        let make = || aws_sdk_sagemaker::Client::new(&self.config);
+        self.clients.sagemaker.get_or_init(make).clone()
     }
 
     /// SageMaker's inference API in the customer's account, with room for slow
     /// models.
     pub fn sagemaker_runtime(&self) -> aws_sdk_sagemakerruntime::Client {
-        aws_sdk_sagemakerruntime::Client::new(&crate::aws::for_predictions(&self.config))
+        let config = || crate::aws::for_predictions(&self.config);
+        let make = || aws_sdk_sagemakerruntime::Client::new(&config());
+        self.clients.sagemaker_runtime.get_or_init(make).clone()
     }
 
     /// Sum of a metric of the customer's account over the last days, at most 455.
@@ -64,7 +78,8 @@ impl CustomerSession {
 
     /// Application Auto Scaling in the customer's account.
     pub fn auto_scaling(&self) -> aws_sdk_applicationautoscaling::Client {
-        aws_sdk_applicationautoscaling::Client::new(&self.config)
+        let make = || aws_sdk_applicationautoscaling::Client::new(&self.config);
+        self.clients.auto_scaling.get_or_init(make).clone()
     }
 
     /// STS as the customer's role.
@@ -212,7 +227,7 @@ impl Sessions {
             .region(Region::new(key.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .build();
-        Ok(Cached { session: CustomerSession { config }, expires })
+        Ok(Cached { session: CustomerSession { config, clients: Arc::default() }, expires })
     }
 
     fn slot(&self, key: &Key) -> Slot {

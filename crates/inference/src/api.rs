@@ -12,7 +12,7 @@ use std::time::Duration;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::model_settings;
+use crosspilot_core::registry::{Standing, model_settings};
 use serde::Serialize;
 
 use crate::output::{self, Prediction, kind};
@@ -96,31 +96,65 @@ impl HttpResponse {
     }
 }
 
+/// Predicts with what is known of the tenant and its model, and asks meanwhile whether
+/// that still holds: if it does not, the answer counts for nothing.
 async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Problem> {
     let id: TenantId = event.tenant(claim)?;
-    let tenant = app.registry.active_tenant(&id).await.map_err(Problem::of_registry)?;
-    let model = event.model()?;
-    let settings = model_settings(&tenant, &model).map_err(Problem::of_registry)?;
-    let lineup = app.registry.lineup(&id, &model).await.map_err(Problem::of_registry)?;
+    let registry = &app.registry;
+    let model = match event.model() {
+        Ok(model) => model,
+        // Who may not predict at all learns nothing else.
+        Err(problem) => {
+            registry.active_tenant(&id).await.map_err(Problem::of_registry)?;
+            return Err(problem);
+        }
+    };
+    let Some(known) = registry.kept_standing(&id, &model) else {
+        let standing = registry.standing(&id, &model).await.map_err(Problem::of_registry)?;
+        return predict_by(app, event, &model, &standing).await;
+    };
+    let predicted = async { Ok(predict_by(app, event, &model, &known).await) };
+    let still_holds = async {
+        match registry.changed_since(&known).await.map_err(Problem::of_registry) {
+            Ok(None) => Ok(()),
+            Ok(Some(now)) => Err(Ok(now)),
+            Err(problem) => Err(Err(problem)),
+        }
+    };
+    match tokio::try_join!(predicted, still_holds) {
+        Ok((predicted, ())) => predicted,
+        Err(now) => predict_by(app, event, &model, &*now?).await,
+    }
+}
+
+/// Predicts as a tenant's model stands.
+async fn predict_by(
+    app: &App,
+    event: &Event,
+    model: &ModelName,
+    standing: &Standing,
+) -> Result<String, Problem> {
+    let Standing { tenant, lineup, .. } = standing;
+    let settings = model_settings(tenant, model).map_err(Problem::of_registry)?;
     let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
-        Some(_) => Problem::at_rest(&model),
-        None => Problem::not_ready(&model),
+        Some(_) => Problem::at_rest(model),
+        None => Problem::not_ready(model),
     })?;
     // Records that cannot be read need no session.
     records::body(event, &champion)?;
     let session = app
         .sessions
-        .open(&tenant, Purpose::Answer(&model))
+        .open(tenant, Purpose::Answer(model))
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
-    let switch = invoke::Switch { app, event, session, tenant: &tenant };
-    let (given, serving, warnings) = switch.ask(lineup, champion).await?;
+    let switch = invoke::Switch { app, event, session, tenant };
+    let (given, serving, warnings) = switch.ask(lineup.clone(), champion).await?;
 
     let predictions = output::predictions(&[given], kind(settings, serving.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
     let version = serving.run.run_id.as_str();
     let answer = Answer {
-        model: &model,
+        model,
         version,
         request_id: event.request_id(),
         predictions: &predictions,
@@ -162,12 +196,9 @@ mod tests {
                 Some(("tenants", file)) => {
                     aws::Answer::json(&aws::tenant(file.strip_suffix(".json").unwrap()))
                 }
-                Some(("serving", place)) => aws::Answer::json(&json!({"champion": {
-                    "tenant": place.split_once('/').unwrap().0, "model": "churn",
-                    "run_id": "20260131-3f9a2c71b0", "job": "j", "candidate": "c",
-                    "endpoint": "e", "variant": "v", "metric": null, "value": null,
-                    "features": ["plan", "age"], "target": "Churn?",
-                }})),
+                Some(("serving", place)) => {
+                    champion(place.split_once('/').unwrap().0, "20260131-3f9a2c71b0")
+                }
                 _ if call.operation.ends_with("/invocations") => endpoint.lock().unwrap().clone(),
                 _ => aws::Answer::refused_by_s3(404, "NoSuchKey"),
             }
@@ -175,6 +206,15 @@ mod tests {
         let config = scripted.config();
         let app = App::new(config.clone(), Registry::new(&config, "registry"));
         (scripted, app)
+    }
+
+    /// The lineup in which this run's model serves.
+    fn champion(tenant: &str, run: &str) -> aws::Answer {
+        aws::Answer::json(&json!({"champion": {
+            "tenant": tenant, "model": "churn", "run_id": run, "job": "j", "candidate": "c",
+            "endpoint": "e", "variant": "v", "metric": null, "value": null,
+            "features": ["plan", "age"], "target": "Churn?",
+        }}))
     }
 
     fn label(label: &str) -> aws::Answer {
@@ -208,6 +248,67 @@ mod tests {
             assert_eq!(asked(&app, tenant).await.status_code, 200);
         }
         assert_eq!(sessions(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_warm_prediction_is_one_round_trip_over_connections_that_stay() {
+        let (aws, _) = customers(&Arc::new(Mutex::new(label("yes"))));
+        let served = aws.serve(Duration::from_millis(50)).await;
+        let config = served.config(&aws);
+        let app = App::new(config.clone(), Registry::new(&config, "registry"));
+        assert_eq!(asked(&app, "acme").await.status_code, 200);
+        let before = aws.operations().len();
+        for _ in 0..10 {
+            assert_eq!(asked(&app, "acme").await.status_code, 200);
+        }
+        let mut calls = aws.operations().split_off(before);
+        calls.sort();
+        calls.dedup();
+        let each = [
+            "GET /registry/serving/acme/churn.json",
+            "GET /registry/tenants/acme.json",
+            "POST /endpoints/e/invocations",
+        ];
+        assert_eq!(calls, each);
+        assert_eq!(aws.operations().len() - before, 10 * each.len());
+        assert_eq!((served.most_at_once(), served.connections()), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn a_suspension_and_a_promotion_count_from_the_next_prediction_on() {
+        let state = Arc::new(Mutex::new(("active", "20260131-3f9a2c71b0")));
+        let of_script = state.clone();
+        let aws = Scripted::new(move |call| {
+            let (status, run) = *of_script.lock().unwrap();
+            match call.operation.as_str() {
+                "GET /registry/tenants/acme.json" => {
+                    let mut tenant = aws::tenant("acme");
+                    tenant["status"] = status.into();
+                    aws::Answer::json(&tenant)
+                }
+                "GET /registry/serving/acme/churn.json" => champion("acme", run),
+                call if call.ends_with("/invocations") => label("yes"),
+                _ => aws::Answer::refused_by_s3(404, "NoSuchKey"),
+            }
+        });
+        let config = aws.config();
+        let app = App::new(config.clone(), Registry::new(&config, "registry"));
+        let version = |answer: &HttpResponse| {
+            let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            body["version"].as_str().map(str::to_owned)
+        };
+        for (status, run, expected) in [
+            ("active", "20260131-3f9a2c71b0", 200),
+            ("active", "20260201-0000000001", 200),
+            ("suspended", "20260201-0000000001", 403),
+            ("active", "20260201-0000000001", 200),
+        ] {
+            *state.lock().unwrap() = (status, run);
+            let answer = asked(&app, "acme").await;
+            assert_eq!(answer.status_code, expected, "{}", answer.body);
+            let served = (expected == 200).then(|| run.to_owned());
+            assert_eq!(version(&answer), served);
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,10 @@
 //! is called, and when. How AWS behaves is shown on the local cloud, and not here.
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
+mod served;
+
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex};
 
 use aws_smithy_runtime_api::client::http::{
@@ -17,6 +20,8 @@ use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::aws::s3::primitives::SdkBody;
 use serde_json::{Value, json};
 
+pub use served::Served;
+
 /// What was called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
@@ -25,25 +30,31 @@ pub struct Call {
     pub operation: String,
     /// What was sent.
     pub body: String,
+    /// The entity tag of what is known already, if that is said.
+    pub known: Option<String>,
 }
 
 impl Call {
     fn of(request: &HttpRequest) -> Self {
-        let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let target = request.headers().get("x-amz-target");
-        let target = target.and_then(|target| target.rsplit('.').next());
+        let uri = request.uri();
+        let path = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+        let path = path.find('/').map_or("", |at| &path[at..]);
+        let body = request.body().bytes().unwrap_or_default();
+        Self::new(request.method(), path, |name| request.headers().get(name), body)
+    }
+
+    pub(crate) fn new<'a>(
+        method: &str,
+        path: &str,
+        header: impl Fn(&'static str) -> Option<&'a str>,
+        body: &[u8],
+    ) -> Self {
+        let body = String::from_utf8_lossy(body).into_owned();
+        let target = header("x-amz-target").and_then(|target| target.rsplit('.').next());
         let action = body.strip_prefix("Action=").and_then(|action| action.split('&').next());
-        let operation = target.or(action).map_or_else(
-            || {
-                let uri = request.uri();
-                let path = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-                let path = path.find('/').map_or("", |at| &path[at..]);
-                let path = path.split('?').next().unwrap_or_default();
-                format!("{} {path}", request.method())
-            },
-            str::to_owned,
-        );
-        Self { operation, body }
+        let path = path.split('?').next().unwrap_or_default();
+        let operation = target.or(action).map_or_else(|| format!("{method} {path}"), str::to_owned);
+        Self { operation, body, known: header("if-none-match").map(str::to_owned) }
     }
 }
 
@@ -100,7 +111,7 @@ impl fmt::Debug for Scripted {
 }
 
 impl Scripted {
-    /// Answers as `script` says. Roles may always be assumed: that call is remembered
+    /// Answers as `script` says, and says so where somebody knows it already. Roles may always be assumed: that call is remembered
     /// like others and not asked of the script.
     pub fn new(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), calls: Arc::default() }
@@ -131,17 +142,29 @@ impl Scripted {
     }
 }
 
-impl HttpConnector for Scripted {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let call = Call::of(&request);
+impl Scripted {
+    /// The answer to a call, which is remembered.
+    pub(crate) fn answer(&self, call: Call) -> Answer {
         self.calls.lock().unwrap().push(call.clone());
-        let Answer { status, headers, body } = match call.operation.as_str() {
+        let mut answer = match call.operation.as_str() {
             "AssumeRole" => Answer::good(ASSUMED),
             _ => (self.script)(&call),
         };
+        let mut hasher = DefaultHasher::new();
+        answer.body.hash(&mut hasher);
+        let etag = format!("\"{:016x}\"", hasher.finish());
+        if answer.status == 200 && call.known.as_ref() == Some(&etag) {
+            answer = Answer { status: 304, headers: Vec::new(), body: Vec::new() };
+        }
+        answer.with("etag", &etag)
+    }
+}
+
+impl HttpConnector for Scripted {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Answer { status, headers, body } = self.answer(Call::of(&request));
         let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
-        let always = [("etag", "\"1\"".to_owned())];
-        for (name, value) in always.into_iter().chain(headers) {
+        for (name, value) in headers {
             response.headers_mut().insert(name, value);
         }
         HttpConnectorFuture::ready(Ok(response))

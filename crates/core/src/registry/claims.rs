@@ -37,7 +37,7 @@ struct Claim {
 }
 
 /// How a claim stands for a tenant that may have it.
-enum Standing {
+enum ClaimState {
     Held,
     /// It can be had by the write that expects this etag, or nothing.
     Free(Option<String>),
@@ -88,7 +88,7 @@ impl Registry {
     pub(super) async fn claim_all(&self, tenant: &Tenant) -> Result<(), RegistryError> {
         let mut free = Vec::new();
         for claim in claims(tenant) {
-            if let Standing::Free(etag) = self.standing(&claim, &tenant.tenant).await? {
+            if let ClaimState::Free(etag) = self.claim_state(&claim, &tenant.tenant).await? {
                 free.push((claim, etag));
             }
         }
@@ -99,21 +99,21 @@ impl Registry {
                 continue;
             }
             // Somebody was faster, or it was this very write and its answer was lost.
-            match self.standing(&claim, &tenant.tenant).await? {
-                Standing::Held => {}
-                Standing::Free(_) => return Err(RegistryError::Contended(claim.key)),
+            match self.claim_state(&claim, &tenant.tenant).await? {
+                ClaimState::Held => {}
+                ClaimState::Free(_) => return Err(RegistryError::Contended(claim.key)),
             }
         }
         Ok(())
     }
 
-    async fn standing(&self, claim: &Claim, of: &TenantId) -> Result<Standing, RegistryError> {
+    async fn claim_state(&self, claim: &Claim, of: &TenantId) -> Result<ClaimState, RegistryError> {
         let Some(found) = self.read::<Owner>(&claim.key).await? else {
-            return Ok(Standing::Free(None));
+            return Ok(ClaimState::Free(None));
         };
         let Versioned { document: Owner { tenant: owner }, etag, modified } = found;
         if owner == *of {
-            return Ok(Standing::Held);
+            return Ok(ClaimState::Held);
         }
         let what = claim.what.clone();
         match self.tenant(&owner).await {
@@ -122,11 +122,11 @@ impl Registry {
             }
             // A broken document may well name it.
             Err(RegistryError::Broken { .. }) => Err(RegistryError::Taken { what, owner }),
-            Ok(_) => Ok(Standing::Free(Some(etag))),
+            Ok(_) => Ok(ClaimState::Free(Some(etag))),
             Err(RegistryError::UnknownTenant(_)) => {
                 let age = OffsetDateTime::now_utc().unix_timestamp() - modified;
                 if age > INTERRUPTED_SECONDS {
-                    Ok(Standing::Free(Some(etag)))
+                    Ok(ClaimState::Free(Some(etag)))
                 } else {
                     Err(RegistryError::Unfinished { what, owner })
                 }

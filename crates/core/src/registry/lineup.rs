@@ -209,7 +209,7 @@ impl Registry {
     }
 }
 
-fn lineup_key(tenant: &TenantId, model: &ModelName) -> String {
+pub(super) fn lineup_key(tenant: &TenantId, model: &ModelName) -> String {
     format!("serving/{tenant}/{model}.json")
 }
 

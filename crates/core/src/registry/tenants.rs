@@ -256,7 +256,10 @@ impl Registry {
         }
     }
 
-    async fn versioned_tenant(&self, id: &TenantId) -> Result<Versioned<Tenant>, RegistryError> {
+    pub(super) async fn versioned_tenant(
+        &self,
+        id: &TenantId,
+    ) -> Result<Versioned<Tenant>, RegistryError> {
         let key = tenant_key(id);
         let found: Versioned<Tenant> =
             self.read(&key).await?.ok_or_else(|| RegistryError::UnknownTenant(id.clone()))?;
@@ -334,6 +337,6 @@ fn step(before: &Tenant, to: TenantStatus) -> Result<(), RegistryError> {
     }
 }
 
-fn tenant_key(id: &TenantId) -> String {
+pub(super) fn tenant_key(id: &TenantId) -> String {
     format!("tenants/{id}.json")
 }
