@@ -10,6 +10,8 @@ pub mod cloudwatch;
 pub mod decision;
 pub mod error;
 pub mod events;
+#[cfg(test)]
+mod example;
 pub mod execution;
 pub mod failure;
 pub mod failure_page;

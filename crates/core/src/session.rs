@@ -301,20 +301,8 @@ fn session_name(tenant: &Tenant, purpose: Purpose<'_>) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use serde_json::json;
-
     use super::*;
-
-    fn tenant(id: &str) -> Tenant {
-        serde_json::from_value(json!({
-            "tenant": id, "account": "222222222222", "region": "us-east-1",
-            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
-            "status": "active",
-        }))
-        .unwrap()
-    }
+    use crate::example::tenant;
 
     #[test]
     fn what_fails_for_one_tenant_ends_no_session_of_another() {

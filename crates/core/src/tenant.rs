@@ -314,14 +314,7 @@ mod tests {
     use super::*;
 
     fn acme() -> Tenant {
-        serde_json::from_value(serde_json::json!({
-            "tenant": "acme", "account": "222222222222", "region": "us-east-1",
-            "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-            "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-            "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot",
-            "status": "active", "models": {"churn": {"target": "Churn?"}}
-        }))
-        .unwrap()
+        crate::example::tenant("acme")
     }
 
     #[test]

@@ -335,32 +335,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use crosspilot_core::settings::Traffic;
+    use crosspilot_scripted::{run, serving};
 
     use super::*;
 
     fn champion(features: &[&str]) -> Serving {
-        Serving {
-            run: run("20260101-0000000000"),
-            job: "j".into(),
-            candidate: "c".into(),
-            endpoint: "e".into(),
-            variant: "20260101-0000000000".into(),
-            metric: None,
-            value: None,
-            features: features.iter().map(|name| (*name).to_owned()).collect(),
-            booleans: Default::default(),
-            numeric: Default::default(),
-            hosting: None,
-            target: "y".into(),
-        }
-    }
-
-    fn run(id: &str) -> RunRef {
-        RunRef {
-            tenant: "acme".parse().unwrap(),
-            model: "churn".parse().unwrap(),
-            run_id: id.parse().unwrap(),
-        }
+        let features = features.iter().map(|name| (*name).to_owned()).collect();
+        Serving { features, target: "y".into(), ..serving("20260101-0000000000") }
     }
 
     #[test]

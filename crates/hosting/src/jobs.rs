@@ -120,8 +120,7 @@ mod tests {
     use super::*;
 
     fn run() -> RunRef {
-        let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"});
-        serde_json::from_value(run).unwrap()
+        crosspilot_scripted::run("20260131-3f9a2c71b0")
     }
 
     /// Stops the jobs of a run whose second attempt to score is at work, and has these

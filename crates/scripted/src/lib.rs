@@ -18,6 +18,8 @@ use crosspilot_core::aws::aws_config::retry::RetryConfig;
 use crosspilot_core::aws::aws_config::{BehaviorVersion, Region, SdkConfig};
 use crosspilot_core::aws::s3::config::{Credentials, SharedCredentialsProvider};
 use crosspilot_core::aws::s3::primitives::SdkBody;
+use crosspilot_core::registry::Serving;
+use crosspilot_core::run::RunRef;
 use serde_json::{Value, json};
 
 pub use served::Served;
@@ -185,6 +187,34 @@ const ASSUMED: &str = "<AssumeRoleResponse><AssumeRoleResult><Credentials>\
     <AccessKeyId>ASIATEST</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>\
     <SessionToken>token</SessionToken><Expiration>2126-01-01T00:00:00Z</Expiration>\
     </Credentials></AssumeRoleResult></AssumeRoleResponse>";
+
+/// A run of model `churn` of tenant `acme`.
+pub fn run(id: &str) -> RunRef {
+    RunRef {
+        tenant: "acme".parse().unwrap(),
+        model: "churn".parse().unwrap(),
+        run_id: id.parse().unwrap(),
+    }
+}
+
+/// The model that this run trained, as it serves: of columns `plan` and `age`, under a
+/// variant that is called after the run.
+pub fn serving(id: &str) -> Serving {
+    Serving {
+        run: run(id),
+        job: "j".into(),
+        candidate: "c".into(),
+        endpoint: "e".into(),
+        variant: id.into(),
+        metric: None,
+        value: None,
+        features: ["plan", "age"].map(str::to_owned).to_vec(),
+        booleans: Default::default(),
+        numeric: Default::default(),
+        hosting: None,
+        target: "Churn?".into(),
+    }
+}
 
 /// A tenant of this id as the registry keeps it, with one model.
 pub fn tenant(id: &str) -> Value {

@@ -13,6 +13,7 @@ use aws_sdk_s3::config::{ConfigBag, Credentials, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 
 use super::*;
+use crate::example::tenant;
 
 /// A request that goes out.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,16 +52,6 @@ impl Intercept for Watch {
     }
 }
 
-fn tenant() -> Tenant {
-    serde_json::from_value(serde_json::json!({
-        "tenant": "acme", "account": "222222222222", "region": "us-east-1",
-        "role_arn": "arn:aws:iam::222222222222:role/customer_trusting_saas",
-        "execution_role_arn": "arn:aws:iam::222222222222:role/crosspilot-execution",
-        "external_id": "cp-0123", "bucket": "acme-ml", "prefix": "crosspilot", "status": "active",
-    }))
-    .unwrap()
-}
-
 /// The bucket of `tenant`, where nobody answers.
 fn bucket<'a>(tenant: &'a Tenant, watch: &Watch) -> Bucket<'a> {
     let settings = s3::Config::builder()
@@ -76,7 +67,7 @@ fn bucket<'a>(tenant: &'a Tenant, watch: &Watch) -> Bucket<'a> {
 
 #[tokio::test]
 async fn every_request_says_whose_the_bucket_has_to_be() {
-    let (tenant, watch) = (tenant(), Watch::default());
+    let (tenant, watch) = (tenant("acme"), Watch::default());
     let bucket = bucket(&tenant, &watch);
     assert!(bucket.list("p/", 1).await.is_err());
     assert!(bucket.get("k").await.is_err());
@@ -95,7 +86,7 @@ async fn every_request_says_whose_the_bucket_has_to_be() {
 
 #[tokio::test]
 async fn what_is_large_has_the_time_to_get_there() {
-    let (tenant, watch) = (tenant(), Watch::default());
+    let (tenant, watch) = (tenant("acme"), Watch::default());
     let bucket = bucket(&tenant, &watch);
     let body = || vec![0; 30 << 20];
     assert!(bucket.write("k", "text/csv", body()).await.is_err());

@@ -5,34 +5,14 @@
 use crosspilot_core::aws::sagemaker::types::{AutoMlCandidate, FinalAutoMlJobObjectiveMetric};
 use crosspilot_core::sagemaker;
 use crosspilot_metrics::Direction;
+use crosspilot_scripted::{run, serving};
 
 use super::*;
 use Basis::{HeldOut, Validation};
 use GateVerdict::{Deploy, Keep};
 
-fn run(id: &str) -> RunRef {
-    RunRef {
-        tenant: "acme".parse().unwrap(),
-        model: "churn".parse().unwrap(),
-        run_id: id.parse().unwrap(),
-    }
-}
-
 fn champion(metric: Option<&str>, value: Option<f64>) -> Serving {
-    Serving {
-        run: run("20260101-0000000000"),
-        job: "j".into(),
-        candidate: "c".into(),
-        endpoint: "e".into(),
-        variant: "20260101-0000000000".into(),
-        metric: metric.map(str::to_owned),
-        value,
-        features: vec!["age".into()],
-        booleans: Default::default(),
-        numeric: Default::default(),
-        hosting: None,
-        target: "Churn?".into(),
-    }
+    Serving { metric: metric.map(str::to_owned), value, ..serving("20260101-0000000000") }
 }
 
 fn score(metric: &str, value: f64) -> Score {

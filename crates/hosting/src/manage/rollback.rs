@@ -183,25 +183,8 @@ mod tests {
 
     #[test]
     fn only_the_predecessor_comes_back() {
-        let run = |id: &str| RunRef {
-            tenant: "acme".parse().unwrap(),
-            model: "churn".parse().unwrap(),
-            run_id: format!("20260101-{id}").parse().unwrap(),
-        };
-        let serving = |id: &str| Serving {
-            run: run(id),
-            job: "j".into(),
-            candidate: "c".into(),
-            endpoint: "e".into(),
-            variant: "v".into(),
-            metric: None,
-            value: None,
-            features: Vec::new(),
-            booleans: Default::default(),
-            numeric: Default::default(),
-            hosting: None,
-            target: "y".into(),
-        };
+        let run = |id: &str| crosspilot_scripted::run(&format!("20260101-{id}"));
+        let serving = |id: &str| crosspilot_scripted::serving(&format!("20260101-{id}"));
         let mut lineup = Lineup {
             champion: Some(serving("0000000002")),
             previous: Some(serving("0000000001")),

@@ -168,12 +168,9 @@ mod tests {
     use super::*;
 
     fn model(run: &str, variant: &str, features: &[&str]) -> Serving {
-        serde_json::from_value(serde_json::json!({
-            "tenant": "acme", "model": "churn", "run_id": format!("20260131-{run}"),
-            "job": "j", "candidate": "c", "endpoint": "e", "variant": variant,
-            "metric": null, "value": null, "features": features, "target": "y",
-        }))
-        .unwrap()
+        let features = features.iter().map(|name| (*name).to_owned()).collect();
+        let serving = crosspilot_scripted::serving(&format!("20260131-{run}"));
+        Serving { variant: variant.into(), features, ..serving }
     }
 
     #[test]
