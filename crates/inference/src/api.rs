@@ -19,7 +19,7 @@ use crate::output::{self, Prediction, kind};
 
 pub use event::Event;
 use problem::{Problem, Stage, cut};
-use records::Warning;
+use records::Remarks;
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
@@ -51,9 +51,8 @@ struct Answer<'a> {
     version: &'a str,
     request_id: &'a str,
     predictions: &'a [Prediction],
-    /// What the model did not understand of the records.
-    #[serde(skip_serializing_if = "<[Warning]>::is_empty")]
-    warnings: &'a [Warning],
+    #[serde(flatten)]
+    remarks: &'a Remarks,
 }
 
 /// Answers an API call. Whatever goes wrong is a problem document.
@@ -148,7 +147,7 @@ async fn predict_by(
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
     let switch = invoke::Switch { app, event, session, tenant };
-    let (given, serving, warnings) = switch.ask(lineup.clone(), champion).await?;
+    let (given, serving, remarks) = switch.ask(lineup.clone(), champion).await?;
 
     let predictions = output::predictions(&[given], kind(settings, serving.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
@@ -158,7 +157,7 @@ async fn predict_by(
         version,
         request_id: event.request_id(),
         predictions: &predictions,
-        warnings: &warnings,
+        remarks: &remarks,
     };
     let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
     if quoted_len(&body) > ANSWER_BYTES {

@@ -93,6 +93,8 @@ fn parquet_is_trained_on_and_what_it_learned_is_asked_in_csv_and_json() {
         assert_eq!(status, 200, "{answer}");
         let rent = answer["predictions"][0]["value"].as_f64().unwrap();
         assert!((900.0..1500.0).contains(&rent), "{rent}");
+        // Of Parquet only the footer is read: nobody knows its words, and the answer says so.
+        assert_eq!(answer["unchecked"], json!(["unseen_word"]), "{answer}");
     });
 }
 

@@ -12,7 +12,7 @@ use crosspilot_core::tenant::Tenant;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records::{self, Warning};
+use super::records::{self, Remarks};
 use super::words;
 use crate::Error;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -74,17 +74,16 @@ fn same_columns(one: &Serving, other: &Serving) -> bool {
 }
 
 impl Switch<'_> {
-    /// The answer, the model that gave it, and what it did not understand of the
-    /// records.
+    /// The answer, the model that gave it, and what there is to say of the records.
     pub(super) async fn ask(
         &self,
         mut lineup: Lineup,
         champion: Serving,
-    ) -> Result<(Answer, Serving, Vec<Warning>), Problem> {
+    ) -> Result<(Answer, Serving, Remarks), Problem> {
         let mut ask = Route::Anyone(champion);
         let mut gone = Vec::new();
         for _ in 0..ATTEMPTS {
-            let (answered, warnings) = self.send(&ask).await?;
+            let (answered, remarks) = self.send(&ask).await?;
             match answered {
                 Ok(Answered { answer, variant }) => {
                     let known = |lineup: &Lineup| {
@@ -94,7 +93,7 @@ impl Switch<'_> {
                         lineup = self.lineup(ask.model()).await?;
                     }
                     match judge(&ask, variant.as_deref(), &lineup) {
-                        Routed::Good(by) => return Ok((answer, by, warnings)),
+                        Routed::Good(by) => return Ok((answer, by, remarks)),
                         Routed::Again(next) => ask = next,
                     }
                 }
@@ -126,7 +125,7 @@ impl Switch<'_> {
     /// Sends the records as that model takes them. Records that it does not take
     /// are a problem of the caller's, and so are those with warnings if the caller
     /// wants none.
-    async fn send(&self, ask: &Route) -> Result<(Result<Answered, Error>, Vec<Warning>), Problem> {
+    async fn send(&self, ask: &Route) -> Result<(Result<Answered, Error>, Remarks), Problem> {
         let model = ask.model();
         let mut records = records::body(self.event, model)?;
         let text = std::mem::take(&mut records.text);
@@ -141,13 +140,14 @@ impl Switch<'_> {
             calls: Calls::default(),
         };
         if self.event.is_strict() {
-            return match records.warnings(model, words.await.as_ref()).first() {
+            let remarks = records.remarks(model, words.await.as_deref());
+            return match remarks.warnings.first() {
                 Some(warning) => Err(warning.problem()),
-                None => Ok((endpoint.ask(text, records.count).await, Vec::new())),
+                None => Ok((endpoint.ask(text, records.count).await, remarks)),
             };
         }
         let (answered, words) = tokio::join!(endpoint.ask(text, records.count), words);
-        Ok((answered, records.warnings(model, words.as_ref())))
+        Ok((answered, records.remarks(model, words.as_deref())))
     }
 
     async fn lineup(&self, of: &Serving) -> Result<Lineup, Problem> {

@@ -31,6 +31,17 @@ pub(super) struct Records {
     rows: Vec<Record>,
 }
 
+/// What there is to say of records besides their predictions.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Remarks {
+    /// What the model did not understand of them. With many records, of the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<Warning>,
+    /// Warnings that were not looked for: nobody knows what training saw.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unchecked: Vec<WarningCode>,
+}
+
 /// A cell that the model does not understand, so that its answer is about less than
 /// was sent.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -202,16 +213,17 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
 }
 
 impl Records {
-    /// Warns of what training never saw the like of, as far as these words tell. With many
-    /// records, the first of them.
-    pub(super) fn warnings(&self, model: &Serving, words: &Words) -> Vec<Warning> {
+    /// Warns of what training never saw the like of, as far as its words are known, and
+    /// says so if they are not.
+    pub(super) fn remarks(&self, model: &Serving, words: Option<&Words>) -> Remarks {
         let code = |name: &String, cell: &str| {
             if model.numeric.contains(name) {
                 let odd = !is_missing(cell.as_bytes()) && number(cell.as_bytes()).is_none();
                 odd.then_some(WarningCode::NotANumber)
             } else {
                 // As the model is asked: a line break is a blank to it.
-                words.lack(name, &one_line(cell)).then_some(WarningCode::UnseenWord)
+                let lacks = words.is_some_and(|words| words.lack(name, &one_line(cell)));
+                lacks.then_some(WarningCode::UnseenWord)
             }
         };
         let of_record = |(record, cells): (usize, &Record)| {
@@ -221,7 +233,9 @@ impl Records {
             });
             odd.collect::<Vec<_>>()
         };
-        self.rows.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS).collect()
+        let warnings = self.rows.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS);
+        let unchecked = words.is_none().then_some(WarningCode::UnseenWord);
+        Remarks { warnings: warnings.collect(), unchecked: unchecked.into_iter().collect() }
     }
 }
 
@@ -462,12 +476,10 @@ mod tests {
             serde_json::from_value(json!({"columns": {"plan": ["basic", "plus"]}})).unwrap();
         let warning =
             |record, column, code| json!({"record": record, "column": column, "code": code});
-        let warnings = records.warnings(&model, &words);
-        assert_eq!(
-            serde_json::to_value(&warnings).unwrap(),
-            json!([warning(2, "plan", "unseen_word"), warning(2, "Day Mins", "not_a_number")])
-        );
-        for (warning, said) in warnings.iter().zip(["holds a word", "is no number"]) {
+        let remarks = records.remarks(&model, Some(&words));
+        let of_both = [warning(2, "plan", "unseen_word"), warning(2, "Day Mins", "not_a_number")];
+        assert_eq!(serde_json::to_value(&remarks).unwrap(), json!({"warnings": of_both}));
+        for (warning, said) in remarks.warnings.iter().zip(["holds a word", "is no number"]) {
             let problem = warning.problem();
             let detail = problem.detail;
             assert_eq!(problem.status, 400);
@@ -478,9 +490,13 @@ mod tests {
             "body": r#"{"records":[{"plan":"a\nb"}]}"#});
         let broken = body(&serde_json::from_value(broken).unwrap(), &model).unwrap();
         let lines: Words = serde_json::from_value(json!({"columns": {"plan": ["a\nb"]}})).unwrap();
-        assert_eq!(broken.warnings(&model, &lines).len(), 1);
-        let none = records.warnings(&model, &Words::default());
-        assert_eq!(none.len(), 1);
+        assert_eq!(broken.remarks(&model, Some(&lines)).warnings.len(), 1);
+        let none = records.remarks(&model, Some(&Words::default()));
+        assert_eq!(none.warnings.len(), 1);
+        // Nobody knows the words: what was not looked for is said.
+        let unknown = serde_json::to_value(records.remarks(&model, None)).unwrap();
+        let numbers = [warning(2, "Day Mins", "not_a_number")];
+        assert_eq!(unknown, json!({"warnings": numbers, "unchecked": ["unseen_word"]}));
     }
 
     #[test]
