@@ -113,8 +113,9 @@ impl fmt::Debug for Scripted {
 }
 
 impl Scripted {
-    /// Answers as `script` says, and says so where somebody knows it already. Roles may always be assumed: that call is remembered
-    /// like others and not asked of the script.
+    /// Answers as `script` says; where that is what the caller knows already, with 304
+    /// alone, as S3 does. Roles may always be assumed: that call is remembered like others
+    /// and not asked of the script.
     pub fn new(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), calls: Arc::default() }
     }

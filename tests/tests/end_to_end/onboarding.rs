@@ -14,7 +14,7 @@ use crosspilot_local::accounts::SAAS_ACCOUNT;
 use crosspilot_operator::{Removal, Vendor};
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::mishaps::Mishaps as _;
-use crosspilot_tests::{Customer, on_local_cloud};
+use crosspilot_tests::{Customer, on_local_cloud, refusal};
 use serde_json::{Value, json};
 
 use crate::tenants::tenant;
@@ -74,10 +74,6 @@ async fn whole(cloud: &LocalCloud, vendor: &Vendor, added: &Tenant, what: &str) 
     assert!(heard(cloud, vendor).await.contains(added.account.as_str()), "{what}");
 }
 
-fn refusal() -> Effect {
-    Effect::Fail { code: "AccessDenied".into(), message: "a fault on demand".into(), status: 403 }
-}
-
 /// Injects a fault, does something that it may end, and then does it again.
 async fn interrupted<T>(
     cloud: &LocalCloud,
@@ -104,7 +100,7 @@ fn a_tenant_is_added_whole_whichever_call_is_interrupted() {
         let registry = "onboarding-faults";
         let vendor = vendor_of_its_own(cloud, registry).await;
         let mut number = 400;
-        for effect in [refusal(), Effect::Lose, Effect::Throttle] {
+        for effect in [refusal("AccessDenied", 403), Effect::Lose, Effect::Throttle] {
             for row in 0..11 {
                 number += 1;
                 let (id, account) = (format!("fault-{number}"), format!("600000000{number}"));
@@ -162,7 +158,7 @@ fn a_tenant_that_was_removed_is_taken_up_again_whichever_call_is_interrupted() {
         let registry = "onboarding-returns";
         let vendor = vendor_of_its_own(cloud, registry).await;
         let mut number = 500;
-        for effect in [refusal(), Effect::Lose, Effect::Throttle] {
+        for effect in [refusal("AccessDenied", 403), Effect::Lose, Effect::Throttle] {
             for row in 0..6 {
                 number += 1;
                 let (id, account) = (format!("back-{number}"), format!("600000000{number}"));
@@ -268,7 +264,7 @@ fn what_is_not_ended_yet_belongs_to_nobody_else() {
             about,
             after: 0,
             times: 1,
-            effect: refusal(),
+            effect: refusal("AccessDenied", 403),
         };
         cloud.inject(fault).await.unwrap();
         vendor.add_tenant(&typo).await.unwrap_err();
@@ -322,7 +318,9 @@ fn a_model_is_set_up_whole_whichever_call_is_interrupted() {
         let client = scheduler::Client::new(&cloud.endpoints().administrator(SAAS_ACCOUNT));
         let added = tenant("set-again", "600000000360");
         let id = &vendor.add_tenant(&added).await.unwrap().tenant;
-        for (number, effect) in [refusal(), Effect::Lose, Effect::Throttle].iter().enumerate() {
+        for (number, effect) in
+            [refusal("AccessDenied", 403), Effect::Lose, Effect::Throttle].iter().enumerate()
+        {
             for row in 0..4 {
                 let model = format!("model-{number}-{row}").parse().unwrap();
                 let rows = [

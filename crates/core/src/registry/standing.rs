@@ -42,7 +42,7 @@ impl Kept {
 }
 
 impl Registry {
-    /// How a tenant's model stood when it was read last; nothing if it was not.
+    /// Gives how a tenant's model stood when it was read last; nothing if it was not.
     pub fn kept_standing(&self, tenant: &TenantId, model: &ModelName) -> Option<Arc<Standing>> {
         self.standings.lock().get(&(tenant.clone(), model.clone())).cloned()
     }
@@ -76,7 +76,7 @@ impl Registry {
         Ok(standing)
     }
 
-    /// How a tenant's model stands now, if that is another way than this one.
+    /// Reads how a tenant's model stands now, if that is another way than this one.
     pub async fn changed_since(
         &self,
         known: &Standing,
