@@ -57,6 +57,8 @@ async fn the_api_predicts_for_whom_the_token_names() {
                 {"label": "True.", "probabilities": {"False.": 0.3, "True.": 0.7}},
                 {"label": "False.", "probabilities": {"False.": 0.8, "True.": 0.2}},
             ],
+            // Nobody has read the words of this model's training rows.
+            "unchecked": ["unseen_word"],
         })
     );
     assert_eq!(cloud.asked(), [("crosspilot-acme-churn".to_owned(), "70,basic\n20,\n".to_owned())]);

@@ -247,13 +247,7 @@ async fn prepare(
     }
     // Those of a copy are written with it.
     if set_aside.is_none() {
-        let words = match verdict.words.take() {
-            Some(words) => Some(words.of(&categories)),
-            None => words::read(bucket, &data, &verdict, &categories).await?,
-        };
-        if let Some(words) = words {
-            bucket.write_json(&layout::words_key(prefix, run), &words).await?;
-        }
+        words::keep(bucket, run, &data, &mut verdict, &categories).await?;
     }
     if let Some(specification) = job_request::feature_specification(settings) {
         let key = job_request::feature_specification_key(bucket.tenant, run);

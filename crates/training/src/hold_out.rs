@@ -25,7 +25,7 @@ use crosspilot_table::{Words, is_missing, words};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::rows::{Reading, RowsError};
+use crate::rows::{MOST_BYTES, Reading, RowsError, read_all};
 
 /// Rows that are set aside at most: more make an evaluation no truer.
 const MOST_ROWS: u64 = 10_000;
@@ -38,10 +38,6 @@ const FEWEST_ROWS: u64 = 50;
 const RARE: u64 = 10;
 /// Labels that are counted. What has more is no class.
 const MOST_LABELS: usize = 10_000;
-/// Bytes of training data, unpacked, that the function copies in its time: reading them
-/// twice and dividing them took 48 ms a MB of a busy core, unoptimized (measured without
-/// S3), so some 15 s here, and a third of a core and S3 may take four times that.
-pub(crate) const MOST_BYTES: u64 = 256 << 20;
 /// Files of them.
 const MOST_FILES: usize = 1000;
 /// Bytes of a file that is written.
@@ -76,11 +72,14 @@ pub async fn decide(
     data: &Data,
     verdict: &Verdict,
 ) -> Result<HoldOutPlan, RowsError> {
+    let key = format!("{}plan.json", layout::rows_prefix(&bucket.tenant.prefix, run));
     let plan = match unfit(settings, data, verdict) {
         Some(why) => HoldOutPlan::Keep(why),
-        None => survey(bucket, settings, data).await?,
+        None => match bucket.find_json(&key).await? {
+            Some(plan) => return Ok(plan),
+            None => survey(bucket, settings, data).await?,
+        },
     };
-    let key = format!("{}plan.json", layout::rows_prefix(&bucket.tenant.prefix, run));
     Ok(bucket.write_json_once(&key, plan).await?)
 }
 
@@ -116,20 +115,13 @@ async fn survey(
     data: &Data,
 ) -> Result<HoldOutPlan, RowsError> {
     let mut survey = Survey::new(share(settings));
-    let mut bytes = 0;
-    for file in &data.training {
-        let mut reading = Reading::open(bucket, &file.key, &file.etag).await?;
-        let mut columns = None;
-        let mut count = |row: Row<'_>| match &columns {
-            None => columns = Some(Columns::of(row, &settings.target)),
-            Some(columns) => survey.count(row, columns),
-        };
-        while reading.more(&mut count).await? {
-            if bytes + reading.bytes > MOST_BYTES {
-                return Ok(HoldOutPlan::Keep(Some(too_large())));
-            }
-        }
-        bytes += reading.bytes;
+    let mut columns = None;
+    let count = |row: Row<'_>, is_header: bool| match &columns {
+        Some(columns) if !is_header => survey.count(row, columns),
+        _ => columns = Some(Columns::of(row, &settings.target)),
+    };
+    if !read_all(bucket, &data.training, count).await? {
+        return Ok(HoldOutPlan::Keep(Some(too_large())));
     }
     Ok(match survey.end() {
         Some((below, rare)) => {

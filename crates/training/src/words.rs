@@ -4,17 +4,51 @@
 use std::collections::BTreeSet;
 
 use crosspilot_core::bucket::Bucket;
+use crosspilot_core::layout;
+use crosspilot_core::run::RunRef;
 use crosspilot_preflight::{Data, Format, Verdict};
 use crosspilot_table::stream::Row;
 use crosspilot_table::{Words, words::Gathered};
+use serde::{Deserialize, Serialize};
 
-use crate::hold_out::MOST_BYTES;
-use crate::rows::{Reading, RowsError};
+use crate::rows::{MOST_BYTES, RowsError, read_all};
 
-/// Reads the words of these columns in all training rows; nothing where that takes too long
-/// or the data is not read as rows here: of rows that were not read, nobody knows what
-/// they hold.
-pub async fn read(
+/// The versions of the files that words were read of.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Source {
+    /// Keys and entity tags, in order.
+    files: Vec<(String, String)>,
+}
+
+/// Writes down the words of these columns in all training rows, `null` where nobody knows
+/// them. A run that waits for its turn comes here at each look: the same files are not
+/// read again.
+pub async fn keep(
+    bucket: &Bucket<'_>,
+    run: &RunRef,
+    data: &Data,
+    verdict: &mut Verdict,
+    categories: &BTreeSet<String>,
+) -> Result<(), RowsError> {
+    let prefix = &bucket.tenant.prefix;
+    let files = data.training.iter().map(|file| (file.key.clone(), file.etag.clone())).collect();
+    let source = Source { files };
+    let key = layout::words_source_key(prefix, run);
+    if bucket.find_json(&key).await?.is_some_and(|known: Source| known == source) {
+        return Ok(());
+    }
+    let words = match verdict.words.take() {
+        Some(words) => Some(words.of(categories)),
+        None => read(bucket, data, verdict, categories).await?,
+    };
+    bucket.write_json(&layout::words_key(prefix, run), &words).await?;
+    bucket.write_json(&key, &source).await?;
+    Ok(())
+}
+
+/// Reads the words; nothing where that takes too long or the data is not read as rows
+/// here: of rows that were not read, nobody knows what they hold.
+async fn read(
     bucket: &Bucket<'_>,
     data: &Data,
     verdict: &Verdict,
@@ -29,18 +63,9 @@ pub async fn read(
     }
     let mut reader =
         Reader { categories, names: None, positions: Vec::new(), words: Gathered::default() };
-    let mut bytes = 0;
-    for file in &data.training {
-        let mut reading = Reading::open(bucket, &file.key, &file.etag).await?;
-        let mut is_header = true;
-        while reading.more(&mut |row| reader.take(row, std::mem::take(&mut is_header))).await? {
-            if bytes + reading.bytes > MOST_BYTES {
-                return Ok(None);
-            }
-        }
-        bytes += reading.bytes;
-    }
-    Ok(Some(reader.end()))
+    let whole =
+        read_all(bucket, &data.training, |row, is_header| reader.take(row, is_header)).await?;
+    Ok(whole.then(|| reader.end()))
 }
 
 /// What was read so far.

@@ -48,7 +48,7 @@ async fn read(session: &CustomerSession, tenant: &Tenant, run: &RunRef) -> Optio
     let bucket = Bucket { s3: session.s3(), tenant };
     match bucket.get(&layout::words_key(&tenant.prefix, run)).await {
         // What was changed there by hand is no truth about training.
-        Ok((text, _)) => Some(serde_json::from_slice(&text).ok()),
+        Ok((text, _)) => Some(serde_json::from_slice(&text).unwrap_or_default()),
         // Who may not list is told so of a key that is not there.
         Err(error) if matches!(error.code(), Code::NotFound | Code::AccessDenied) => Some(None),
         Err(error) => {
