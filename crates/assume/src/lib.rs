@@ -95,10 +95,10 @@ pub enum Error {
     Time(#[from] BadTriggerTime),
     /// The upload starts nothing, or the run may not train.
     #[error(transparent)]
-    Intake(#[from] crosspilot_intake::Error),
+    Intake(#[from] crosspilot_intake::IntakeError),
     /// The customer's trust does not hold, or it could not be told.
     #[error(transparent)]
-    Trust(#[from] crosspilot_trust::Error),
+    Trust(#[from] crosspilot_trust::VerificationError),
     /// The registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),

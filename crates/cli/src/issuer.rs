@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
 use crate::output;
 
 /// How long API Gateway waits for the document of keys, and what it reads of it (API
@@ -54,7 +53,7 @@ pub(crate) async fn check(issuer: &str) -> Result<Value, IssuerFlaw> {
 }
 
 /// Checks it, and says what was found.
-pub(crate) async fn run(issuer: &str, json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(issuer: &str, json: bool) -> Result<(), IssuerFlaw> {
     let found = check(issuer).await?;
     if json {
         output::json(&found);

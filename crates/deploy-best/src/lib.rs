@@ -4,7 +4,7 @@
 
 use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{ManageRequest, Progress};
-use crosspilot_hosting::{Deploy, Deployed, Error, Register, Registered, Settle, Settled};
+use crosspilot_hosting::{Deploy, Deployed, HostingError, Register, Registered, Settle, Settled};
 use serde::{Deserialize, Serialize};
 
 /// What the function is asked for.
@@ -36,7 +36,7 @@ pub enum Response {
 }
 
 /// Does what is asked.
-pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
+pub async fn handle(app: App, request: Request) -> Result<Response, HostingError> {
     Ok(match request {
         Request::Register(request) => {
             Response::Registered(crosspilot_hosting::register(&app, request).await?)

@@ -24,7 +24,7 @@ use crosspilot_metrics::Direction;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::Error;
+use crate::EvaluationError;
 use crate::comparison::{answers_of, measure, metric, truth};
 use crate::data;
 use crate::evaluation::Evaluation;
@@ -81,7 +81,7 @@ pub struct Told {
 }
 
 /// Measures the champion on the newest held-out file, once.
-pub async fn evaluate(app: &App, request: EvaluateRequest) -> Result<Evaluated, Error> {
+pub async fn evaluate(app: &App, request: EvaluateRequest) -> Result<Evaluated, EvaluationError> {
     let EvaluateRequest { tenant, model } = request;
     let nothing = |reason: &str| Ok(Evaluated::Nothing { reason: reason.to_owned() });
     let tenant = app.registry.active_tenant(&tenant).await?;
@@ -104,12 +104,12 @@ pub async fn evaluate(app: &App, request: EvaluateRequest) -> Result<Evaluated, 
         return Ok(Evaluated::Evaluated(job.told(&bucket, measured)));
     }
     match job.measure(&bucket, &file).await {
-        Err(Error::Unfit(unfit)) => {
+        Err(EvaluationError::Unfit(unfit)) => {
             let code = crosspilot_core::error::Code::DataUnfit.as_str().to_owned();
             let failure =
                 Failure { stage: Stage::Evaluate.to_string(), code, cause: unfit.to_string() };
             failure_page::of_evaluation(&bucket, &model, &bucket.uri(&file.key), &failure).await?;
-            Err(Error::Unfit(unfit))
+            Err(EvaluationError::Unfit(unfit))
         }
         measured => Ok(Evaluated::Evaluated(job.told(&bucket, &measured?))),
     }
@@ -165,7 +165,11 @@ impl Job<'_> {
 
     /// Asks the champion about the rows, writes down what it is worth, and notes the
     /// figure last: what died before is done again, and writes the same.
-    async fn measure(&self, bucket: &Bucket<'_>, file: &HeldOut) -> Result<Measured, Error> {
+    async fn measure(
+        &self,
+        bucket: &Bucket<'_>,
+        file: &HeldOut,
+    ) -> Result<Measured, EvaluationError> {
         let Self { app, settings, session, champion, .. } = self;
         let (run, target) = (&champion.run, &champion.target);
         let source = data::held_out(bucket, &file.key).await?;

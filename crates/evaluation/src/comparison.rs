@@ -18,7 +18,7 @@ use crosspilot_inference::{
 use crosspilot_metrics::{Direction, Metric};
 use serde::Deserialize;
 
-use crate::Error;
+use crate::EvaluationError;
 use crate::data::{self, Source};
 use crate::evaluation::Evaluation;
 use crate::scoring::ScoringKeys;
@@ -45,7 +45,7 @@ impl Answers {
         run: &RunRef,
         settings: &ModelSettings,
         score: &Score,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, EvaluationError> {
         let place = ScoringKeys::of(bucket.tenant, run);
         let source = data::kept_rows(bucket, &place.held_out()).await?;
         let answers = bucket.get_up_to(&place.answers(), MOST_ANSWERS).await?;
@@ -64,7 +64,7 @@ impl Answers {
 const MOST_ANSWERS: u64 = 200 << 20;
 
 /// Measures challenger and champion on the same rows.
-pub async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, Error> {
+pub async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, EvaluationError> {
     let CompareRequest { run, score } = &request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
@@ -73,7 +73,7 @@ pub async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, E
     let Answers { source, predictions } = match Answers::read(&bucket, run, settings, score).await {
         // No trained model is thrown away for what a transform job left of its answers:
         // validation decides, and the first prediction shows whether it answers.
-        Err(Error::Inference(inference::Error::Answer(invalid))) => {
+        Err(EvaluationError::Inference(inference::InferenceError::Answer(invalid))) => {
             tracing::warn!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "{invalid}");
             let reason = Some(format!("the held-out rows do not count: {invalid}"));
             return Ok(Comparison { reason, ..Comparison::default() });
@@ -129,8 +129,8 @@ pub async fn compare(app: &App, request: CompareRequest) -> Result<Comparison, E
     Ok(comparison)
 }
 
-pub(crate) fn measure(reason: impl ToString) -> Error {
-    Error::Compose { what: "evaluation", reason: reason.to_string() }
+pub(crate) fn measure(reason: impl ToString) -> EvaluationError {
+    EvaluationError::Compose { what: "evaluation", reason: reason.to_string() }
 }
 
 /// The target's cells, where the rows have them.
@@ -170,7 +170,7 @@ pub(crate) async fn answers_of(
     serving: &Serving,
     source: &Source,
     calls: &Calls,
-) -> Result<Vec<Prediction>, Error> {
+) -> Result<Vec<Prediction>, EvaluationError> {
     let columns = source.table.positions(&serving.features)?;
     let endpoint = Endpoint {
         runtime: session.sagemaker_runtime(),
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     /// Compares a run whose transform job has left this.
-    async fn compared(answers: fn() -> aws::Answer) -> Result<Comparison, Error> {
+    async fn compared(answers: fn() -> aws::Answer) -> Result<Comparison, EvaluationError> {
         let scripted = Scripted::new(move |call| match call.operation.as_str() {
             "GET /registry/tenants/acme.json" => aws::Answer::json(&aws::tenant("acme")),
             key if key.ends_with("/held-out.csv") => {

@@ -15,7 +15,7 @@ use crosspilot_core::session::CustomerSession;
 use crosspilot_core::settings::{ModelSettings, Problem};
 use crosspilot_inference::{self as inference, Calls, Endpoint, Prediction, Table, csv_text, kind};
 
-use crate::Error;
+use crate::EvaluationError;
 use crate::comparison::Answers;
 use crate::data::{self, Source};
 use crate::insights::{self, Insights};
@@ -31,7 +31,7 @@ const TOLERANCE: f64 = 1e-3;
 
 /// Asks for the first prediction, writes predictions, evaluation and report, then
 /// promotes the challenger. Idempotent: done again, it writes the same again.
-pub async fn conclude(app: &App, request: ConcludeRequest) -> Result<Concluded, Error> {
+pub async fn conclude(app: &App, request: ConcludeRequest) -> Result<Concluded, EvaluationError> {
     let run = &request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
@@ -41,7 +41,7 @@ pub async fn conclude(app: &App, request: ConcludeRequest) -> Result<Concluded, 
     if let Some(stop) = record.stop
         && !(deploys && app.registry.lineup(&run.tenant, &run.model).await?.is_led_by(run))
     {
-        return Err(Error::Stopped(stop));
+        return Err(EvaluationError::Stopped(stop));
     }
     let session = app.sessions.open(&tenant, Purpose::Conclude(run)).await?;
     let bucket = Bucket { s3: session.s3(), tenant: &tenant };
@@ -119,15 +119,15 @@ pub async fn conclude(app: &App, request: ConcludeRequest) -> Result<Concluded, 
 
 /// Makes the challenger the champion. One that another run has taken the endpoint
 /// from is not, nor one that somebody stopped meanwhile.
-async fn promote(app: &App, run: &RunRef) -> Result<(), Error> {
+async fn promote(app: &App, run: &RunRef) -> Result<(), EvaluationError> {
     let changed =
         app.registry.change_lineup(&run.tenant, &run.model, |lineup| lineup.promote(run)).await?;
     if changed.is_led_by(run) {
         return Ok(());
     }
     Err(match app.registry.run(run).await?.stop {
-        Some(stop) => Error::Stopped(stop),
-        None => Error::Overtaken,
+        Some(stop) => EvaluationError::Stopped(stop),
+        None => EvaluationError::Overtaken,
     })
 }
 
@@ -151,7 +151,7 @@ struct Smoke<'a> {
 impl Smoke<'_> {
     /// Asks the endpoint about some of the rows that the model was scored on: it
     /// must answer the same.
-    async fn same(&self, answers: &Answers) -> Result<(), Error> {
+    async fn same(&self, answers: &Answers) -> Result<(), EvaluationError> {
         let count = answers.predictions.len();
         let picked: Vec<usize> =
             (0..count.min(SMOKE_ROWS)).map(|n| n * count / count.min(SMOKE_ROWS)).collect();
@@ -161,7 +161,7 @@ impl Smoke<'_> {
         };
         match picked.iter().zip(&predictions).find(differs) {
             None => Ok(()),
-            Some((row, _)) => Err(Error::Smoke {
+            Some((row, _)) => Err(EvaluationError::Smoke {
                 endpoint: self.request.endpoint.clone(),
                 problem: format!("its answer for held-out row {} is not the model's", row + 1),
             }),
@@ -169,28 +169,34 @@ impl Smoke<'_> {
     }
 
     /// Asks the endpoint about one row.
-    async fn first(&self, source: Source) -> Result<Answers, Error> {
+    async fn first(&self, source: Source) -> Result<Answers, EvaluationError> {
         let predictions = self.ask(&source, &[0]).await?;
         Ok(Answers { source, predictions })
     }
 
-    async fn ask(&self, source: &Source, rows: &[usize]) -> Result<Vec<Prediction>, Error> {
+    async fn ask(
+        &self,
+        source: &Source,
+        rows: &[usize],
+    ) -> Result<Vec<Prediction>, EvaluationError> {
         let ConcludeRequest { run, endpoint: name, score, .. } = self.request;
         let columns = source.table.positions(self.columns)?;
         let records: Vec<csv::StringRecord> =
             rows.iter().map(|&row| cells(&source.table.row(row), &columns)).collect();
-        let body = csv_text(&records)
-            .map_err(|e| Error::Compose { what: "first prediction", reason: e.to_string() })?;
+        let body = csv_text(&records).map_err(|e| EvaluationError::Compose {
+            what: "first prediction",
+            reason: e.to_string(),
+        })?;
         let runtime = self.session.sagemaker_runtime();
         let endpoint =
             Endpoint { runtime, name: name.clone(), variant: None, calls: self.calls.clone() };
-        let smoke = |problem: String| Error::Smoke { endpoint: name.clone(), problem };
+        let smoke = |problem: String| EvaluationError::Smoke { endpoint: name.clone(), problem };
         let answered = match endpoint.ask(body, records.len()).await {
             // The model's own refusal; all else may heal or says more by itself.
-            Err(inference::Error::Call(error)) if error.aws_code() == MODEL_ERROR => {
+            Err(inference::InferenceError::Call(error)) if error.aws_code() == MODEL_ERROR => {
                 return Err(smoke(error.message().to_owned()));
             }
-            Err(inference::Error::Answer(error)) => return Err(smoke(error.to_string())),
+            Err(inference::InferenceError::Answer(error)) => return Err(smoke(error.to_string())),
             answered => answered?,
         };
         let lineup = self.app.registry.lineup(&run.tenant, &run.model).await?;

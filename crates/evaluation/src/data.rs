@@ -6,7 +6,7 @@ use crosspilot_core::ids::ModelName;
 use crosspilot_inference::{Table, Unfit};
 use crosspilot_table::unpack::{NotUnpacked, Unpack};
 
-use crate::Error;
+use crate::EvaluationError;
 
 /// Held-out data that is read, as text. Of a larger file, the first rows speak for
 /// all.
@@ -34,13 +34,13 @@ impl Source {
 pub(crate) async fn newest(
     bucket: &Bucket<'_>,
     model: &ModelName,
-) -> Result<Option<Source>, Error> {
+) -> Result<Option<Source>, EvaluationError> {
     let Some(file) = bucket.held_out(model).await? else { return Ok(None) };
     held_out(bucket, file.key().unwrap_or_default()).await.map(Some)
 }
 
 /// A file of held-out rows.
-pub(crate) async fn held_out(bucket: &Bucket<'_>, key: &str) -> Result<Source, Error> {
+pub(crate) async fn held_out(bucket: &Bucket<'_>, key: &str) -> Result<Source, EvaluationError> {
     let uri = bucket.uri(key);
     let mut body = bucket.open(key, None).await?.body;
     let mut text = Text::default();
@@ -106,7 +106,7 @@ pub(crate) async fn first_row(
     bucket: &Bucket<'_>,
     key: &str,
     columns: &[String],
-) -> Result<Source, Error> {
+) -> Result<Source, EvaluationError> {
     let table = match bucket.get(key).await {
         Ok((text, _)) => Table::read(&bucket.uri(key), text, true)?,
         // Who may not list a bucket is not told that something is missing (API
@@ -126,7 +126,7 @@ pub(crate) async fn keep_rows(
     bucket: &Bucket<'_>,
     key: &str,
     source: Source,
-) -> Result<Source, Error> {
+) -> Result<Source, EvaluationError> {
     let Source { uri, table, .. } = source;
     let truncated = table.truncated;
     let text = table.into_text();
@@ -135,15 +135,15 @@ pub(crate) async fn keep_rows(
 }
 
 /// The rows that were kept.
-pub(crate) async fn kept_rows(bucket: &Bucket<'_>, key: &str) -> Result<Source, Error> {
+pub(crate) async fn kept_rows(bucket: &Bucket<'_>, key: &str) -> Result<Source, EvaluationError> {
     let (text, uri, truncated) = bucket.kept_held_out(key).await?;
     let mut table = Table::read(&uri, text, true)?;
     table.truncated = truncated;
     Ok(Source { uri, held_out: true, table })
 }
 
-fn compose(reason: csv::Error) -> Error {
-    Error::Compose { what: "first prediction", reason: reason.to_string() }
+fn compose(reason: csv::Error) -> EvaluationError {
+    EvaluationError::Compose { what: "first prediction", reason: reason.to_string() }
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@ use crosspilot_inference::{AnswerInvalid, Unfit};
 
 /// Why a run's step did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum EvaluationError {
     /// The held-out file cannot be used.
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// The endpoint gave no predictions.
     #[error(transparent)]
-    Inference(#[from] crosspilot_inference::Error),
+    Inference(#[from] crosspilot_inference::InferenceError),
     /// The run never noted its columns.
     #[error(
         "run {run} of model {model} has no columns on record: start-job notes them; start the run again"
@@ -65,24 +65,24 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
-impl From<AnswerInvalid> for Error {
+impl From<AnswerInvalid> for EvaluationError {
     fn from(error: AnswerInvalid) -> Self {
-        Error::Inference(error.into())
+        EvaluationError::Inference(error.into())
     }
 }
 
-impl Coded for Error {
+impl Coded for EvaluationError {
     fn code(&self) -> Code {
         match self {
-            Error::Unfit(_) => Code::DataUnfit,
-            Error::Inference(error) => error.code(),
-            Error::NoFeatures { .. } => Code::RegistryBroken,
-            Error::Foreign { .. } | Error::Overtaken => Code::Conflict,
-            Error::Stopped(_) => Code::RunStopped,
-            Error::Smoke { .. } => Code::PredictionInvalid,
-            Error::Compose { .. } => Code::Internal,
-            Error::Registry(error) => error.code(),
-            Error::Call(error) => error.code(),
+            EvaluationError::Unfit(_) => Code::DataUnfit,
+            EvaluationError::Inference(error) => error.code(),
+            EvaluationError::NoFeatures { .. } => Code::RegistryBroken,
+            EvaluationError::Foreign { .. } | EvaluationError::Overtaken => Code::Conflict,
+            EvaluationError::Stopped(_) => Code::RunStopped,
+            EvaluationError::Smoke { .. } => Code::PredictionInvalid,
+            EvaluationError::Compose { .. } => Code::Internal,
+            EvaluationError::Registry(error) => error.code(),
+            EvaluationError::Call(error) => error.code(),
         }
     }
 }

@@ -17,7 +17,7 @@ mod scoring;
 pub use champion::{EvaluateRequest, Evaluated, Told, evaluate};
 pub use comparison::{CompareRequest, compare};
 pub use conclude::conclude;
-pub use error::Error;
+pub use error::EvaluationError;
 pub use evaluation::Summary;
 pub use request::{ConcludeRequest, Concluded};
 pub use scoring::{INSTANCE as SCORING_INSTANCE, ScoreRequest, Scored, score};

@@ -6,7 +6,7 @@ use crosspilot_inference::csv_parts;
 use csv::StringRecord;
 use serde_json::json;
 
-use crate::Error;
+use crate::EvaluationError;
 use crate::comparison::{Answers, truth};
 use crate::data::Source;
 use crate::evaluation::{Evaluation, Summary};
@@ -36,7 +36,7 @@ impl<'a> Results<'a> {
         settings: &'a ModelSettings,
         answers: Answers,
         insights: Insights,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, EvaluationError> {
         let Answers { source, predictions } = answers;
         let target = &settings.target;
         let truth = truth(&source, target);
@@ -67,7 +67,7 @@ impl<'a> Results<'a> {
     /// rows. Nothing without predictions.
     pub(crate) fn predictions_csv(
         &self,
-    ) -> Option<impl Iterator<Item = Result<Vec<u8>, Error>> + use<'_>> {
+    ) -> Option<impl Iterator<Item = Result<Vec<u8>, EvaluationError>> + use<'_>> {
         let first = self.predictions.first()?;
         let labels = first.labels();
         let names: Vec<String> = match first {
@@ -85,7 +85,7 @@ impl<'a> Results<'a> {
         Some(text.map(|part| part.map_err(compose("predictions"))))
     }
 
-    pub(crate) fn evaluation_json(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn evaluation_json(&self) -> Result<Vec<u8>, EvaluationError> {
         let document = json!({
             "run": self.request.run,
             "job": self.request.job,
@@ -138,6 +138,6 @@ fn with_answer(mut row: StringRecord, prediction: &Prediction, labels: &[String]
     row
 }
 
-fn compose<E: ToString>(what: &'static str) -> impl Fn(E) -> Error {
-    move |error| Error::Compose { what, reason: error.to_string() }
+fn compose<E: ToString>(what: &'static str) -> impl Fn(E) -> EvaluationError {
+    move |error| EvaluationError::Compose { what, reason: error.to_string() }
 }

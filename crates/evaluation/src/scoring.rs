@@ -24,7 +24,7 @@ use crosspilot_inference::csv_text_of;
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::EvaluationError;
 use crate::data;
 
 /// The instance type of the transform job. A table of 100,000 rows takes it a minute or two.
@@ -107,7 +107,7 @@ impl ScoringKeys {
 }
 
 /// Has the challenger scored on the held-out rows.
-pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
+pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, EvaluationError> {
     let run = &request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
@@ -116,7 +116,7 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
     }
     let record = app.registry.run(run).await?;
     if let Some(stop) = record.stop {
-        return Err(Error::Stopped(stop));
+        return Err(EvaluationError::Stopped(stop));
     }
     let set_aside = record.set_aside.is_some();
     let features = named(run, record.features)?;
@@ -128,7 +128,7 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
     let rows = match lay_out(&bucket, run, &place, &features, set_aside).await {
         Ok(Some(rows)) => rows,
         Ok(None) => return Ok(unscored("there is no held-out file")),
-        Err(Error::Unfit(unfit)) => {
+        Err(EvaluationError::Unfit(unfit)) => {
             tracing::warn!(tenant = %run.tenant, model = %run.model, run = %run.run_id, "{unfit}");
             return Ok(unscored(&unfit.to_string()));
         }
@@ -147,7 +147,7 @@ pub async fn score(app: &App, request: ScoreRequest) -> Result<Scored, Error> {
             tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, transform, "scoring");
             Ok(Scored::Scoring { transform, rows })
         }
-        Err(Error::Call(error)) => Ok(without_a_job(error, request.elapsed_seconds)?),
+        Err(EvaluationError::Call(error)) => Ok(without_a_job(error, request.elapsed_seconds)?),
         Err(error) => Err(error),
     }
 }
@@ -182,7 +182,7 @@ async fn lay_out(
     place: &ScoringKeys,
     features: &[String],
     set_aside: bool,
-) -> Result<Option<usize>, Error> {
+) -> Result<Option<usize>, EvaluationError> {
     let source = if set_aside {
         data::kept_rows(bucket, &place.held_out()).await?
     } else {
@@ -204,10 +204,10 @@ fn unscored(reason: &str) -> Scored {
 }
 
 /// The columns that a run trained on, in order.
-pub(crate) fn named(run: &RunRef, features: Vec<String>) -> Result<Vec<String>, Error> {
+pub(crate) fn named(run: &RunRef, features: Vec<String>) -> Result<Vec<String>, EvaluationError> {
     if features.is_empty() {
         let (run, model) = (run.run_id.to_string(), run.model.to_string());
-        return Err(Error::NoFeatures { run, model });
+        return Err(EvaluationError::NoFeatures { run, model });
     }
     Ok(features)
 }
@@ -229,7 +229,7 @@ impl ScoringJob<'_> {
     /// The job that scores this run: created, or adopted when it exists. One that
     /// failed or was stopped is left behind, and the next one gets the next name; none
     /// once there were so many.
-    async fn create_or_adopt(&self, sagemaker: &Client) -> Result<Option<String>, Error> {
+    async fn create_or_adopt(&self, sagemaker: &Client) -> Result<Option<String>, EvaluationError> {
         for attempt in 1..=SCORING_ATTEMPTS {
             let name = self.run.scoring_name(attempt);
             let describe = async || {
@@ -240,7 +240,7 @@ impl ScoringJob<'_> {
             let found = match ensure(created, describe, |found| self.difference(found)).await? {
                 Ensured::Created => return Ok(Some(name)),
                 Ensured::Adopted(found) => found,
-                Ensured::Foreign(what) => return Err(Error::Foreign { job: name, what }),
+                Ensured::Foreign(what) => return Err(EvaluationError::Foreign { job: name, what }),
             };
             let failed = matches!(
                 found.transform_job_status(),
@@ -312,8 +312,8 @@ impl ScoringJob<'_> {
     }
 }
 
-fn compose(reason: csv::Error) -> Error {
-    Error::Compose { what: "rows to score", reason: reason.to_string() }
+fn compose(reason: csv::Error) -> EvaluationError {
+    EvaluationError::Compose { what: "rows to score", reason: reason.to_string() }
 }
 
 #[cfg(test)]

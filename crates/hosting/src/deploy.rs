@@ -17,7 +17,7 @@ use crosspilot_core::settings::{HostingKind, ModelSettings, OtherHosting, Traffi
 use crosspilot_core::tenant::Tenant;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::HostingError;
 use crate::endpoint::{self, Action, Endpoint, EndpointStep};
 use crate::endpoint_config::EndpointConfig;
 use crate::gate::{Contest, decide};
@@ -83,13 +83,13 @@ pub struct Deployment {
 }
 
 /// Moves the endpoint to the run's model if the gate lets it: as far as that goes now.
-pub async fn deploy(app: &App, request: Deploy) -> Result<Deployed, Error> {
+pub async fn deploy(app: &App, request: Deploy) -> Result<Deployed, HostingError> {
     let run = &request.run;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
     let record = app.registry.run(run).await?;
     if let Some(stop) = record.stop {
-        return Err(Error::Stopped(stop));
+        return Err(HostingError::Stopped(stop));
     }
     let lineup = app.registry.lineup(&run.tenant, &run.model).await?;
     if let Some(other) = lineup.challenger.as_ref().filter(|challenger| challenger.run != *run) {
@@ -182,7 +182,7 @@ async fn after_other(
     request: &Deploy,
     other: &Serving,
     lineup: &Lineup,
-) -> Result<Deployed, Error> {
+) -> Result<Deployed, HostingError> {
     let other_run = &other.run.run_id;
     let mut reason = format!("run {other_run} is deploying to the same endpoint");
     if nobody_works_on(app, other, lineup, settings).await? {
@@ -200,7 +200,7 @@ pub(crate) async fn nobody_works_on(
     challenger: &Serving,
     lineup: &Lineup,
     settings: &ModelSettings,
-) -> Result<bool, Error> {
+) -> Result<bool, HostingError> {
     let RunRef { tenant, model, run_id } = &challenger.run;
     let life = match app.registry.run(&challenger.run).await {
         Ok(record) => execution::life(&app.config, &record.execution).await?,
@@ -259,7 +259,7 @@ async fn note_down(
     run: &RunRef,
     decision: &Decision,
     comparison: &Comparison,
-) -> Result<(), Error> {
+) -> Result<(), HostingError> {
     let key = format!("{}decision.json", layout::results_prefix(&tenant.prefix, run));
     let document = serde_json::json!({"run": run, "decision": decision, "comparison": comparison});
     Bucket { s3: session.s3(), tenant }.write_json(&key, &document).await?;
@@ -284,7 +284,7 @@ impl Plan<'_> {
         &self,
         found: Option<Endpoint>,
         champion: Option<&Serving>,
-    ) -> Result<Moved, Error> {
+    ) -> Result<Moved, HostingError> {
         let Serving { run, endpoint: name, variant, .. } = &self.challenger;
         let config = run.deployment_name();
         let waits = |what: &str| Ok(Moved::Waits(what.to_owned()));
@@ -319,7 +319,7 @@ impl Plan<'_> {
 
     /// Claims the endpoint, unless another run was quicker. From here on, either
     /// model may answer.
-    async fn challenge(&self) -> Result<bool, Error> {
+    async fn challenge(&self) -> Result<bool, HostingError> {
         let run = &self.challenger.run;
         let claim = |lineup: &mut Lineup| {
             lineup.challenge(self.challenger.clone(), self.against);

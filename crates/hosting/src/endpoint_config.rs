@@ -13,7 +13,7 @@ use crosspilot_core::sagemaker::{Ensured, ensure, tags};
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind};
 use crosspilot_core::tenant::Tenant;
 
-use crate::Error;
+use crate::HostingError;
 
 fn kind(variant: &ProductionVariant) -> HostingKind {
     match variant.serverless_config() {
@@ -44,7 +44,7 @@ impl EndpointConfig<'_> {
         &self,
         sagemaker: &Client,
         instances: Option<i32>,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, HostingError> {
         let run = &self.serving.run;
         let name = run.deployment_name();
         let created = sagemaker
@@ -64,7 +64,7 @@ impl EndpointConfig<'_> {
         match ensure(created, describe, |found| self.difference(found, &name)).await {
             Ok(Ensured::Created | Ensured::Adopted(_)) => Ok(true),
             Ok(Ensured::Foreign(what)) => {
-                Err(Error::Foreign { resource: format!("endpoint config {name}"), what })
+                Err(HostingError::Foreign { resource: format!("endpoint config {name}"), what })
             }
             Err(error) if error.is_missing() => Ok(false),
             Err(error) => Err(error.into()),
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     /// Decides what comes of a config that SageMaker refuses so.
-    async fn refused(code: &'static str, message: &'static str) -> Result<bool, Error> {
+    async fn refused(code: &'static str, message: &'static str) -> Result<bool, HostingError> {
         let aws = Scripted::new(move |_| Answer::refused(400, code, message));
         let tenant = serde_json::from_value(crosspilot_scripted::tenant("acme")).unwrap();
         let serving = serde_json::from_value(json!({

@@ -7,7 +7,7 @@ use crosspilot_core::settings::OtherHosting;
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum HostingError {
     /// The job has nothing to deploy.
     #[error(
         "AutoML job {job} ended as {status} without {missing}: look at its failure reason in SageMaker"
@@ -69,16 +69,16 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
-impl Coded for Error {
+impl Coded for HostingError {
     fn code(&self) -> Code {
         match self {
-            Error::NoCandidate { .. } => Code::NoCandidate,
-            Error::Serverless { .. } | Error::OtherHosting(_) => Code::RequestInvalid,
-            Error::Stopped(_) => Code::RunStopped,
-            Error::Foreign { .. } | Error::NoWayBack { .. } => Code::Conflict,
-            Error::NoRole(_) => Code::TrustRefused,
-            Error::Registry(error) => error.code(),
-            Error::Call(error) => error.code(),
+            HostingError::NoCandidate { .. } => Code::NoCandidate,
+            HostingError::Serverless { .. } | HostingError::OtherHosting(_) => Code::RequestInvalid,
+            HostingError::Stopped(_) => Code::RunStopped,
+            HostingError::Foreign { .. } | HostingError::NoWayBack { .. } => Code::Conflict,
+            HostingError::NoRole(_) => Code::TrustRefused,
+            HostingError::Registry(error) => error.code(),
+            HostingError::Call(error) => error.code(),
         }
     }
 }

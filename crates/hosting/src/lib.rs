@@ -18,7 +18,7 @@ mod settle;
 
 pub use deploy::{Deploy, Deployed, Deployment, deploy};
 pub use endpoint::{Action, Endpoint, EndpointStep, step};
-pub use error::Error;
+pub use error::HostingError;
 pub use gate::{Contest, decide};
 pub use manage::manage;
 pub use register::{Register, Registered, register};

@@ -19,14 +19,14 @@ use crosspilot_core::run::{RunId, RunRef};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::{Tenant, TenantStatus};
 
-use crate::Error;
+use crate::HostingError;
 
 /// Seconds until the next look at what SageMaker takes minutes for.
 const WAIT_SECONDS: u32 = 15;
 
 /// Does what is asked, as far as that goes now. It is done for tenants that may
 /// not run any more, too: they are the ones to clear up after.
-pub async fn manage(app: &App, ask: ManageRequest) -> Result<Progress, Error> {
+pub async fn manage(app: &App, ask: ManageRequest) -> Result<Progress, HostingError> {
     let tenant = app.registry.tenant(&ask.tenant).await?;
     let tidies = matches!(ask.action, Action::TidyUp { .. });
     if tenant.status == TenantStatus::Deleted && !tidies {
@@ -55,10 +55,14 @@ pub async fn manage(app: &App, ask: ManageRequest) -> Result<Progress, Error> {
 
 /// A session in the tenant's account. A role that cannot be assumed says that
 /// the customer has left.
-async fn open(app: &App, tenant: &Tenant, purpose: Purpose<'_>) -> Result<CustomerSession, Error> {
+async fn open(
+    app: &App,
+    tenant: &Tenant,
+    purpose: Purpose<'_>,
+) -> Result<CustomerSession, HostingError> {
     app.sessions.open(tenant, purpose).await.map_err(|error| match error.code() {
-        Code::AccessDenied => Error::NoRole(error),
-        _ => Error::Call(error),
+        Code::AccessDenied => HostingError::NoRole(error),
+        _ => HostingError::Call(error),
     })
 }
 

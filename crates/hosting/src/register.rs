@@ -14,7 +14,7 @@ use crosspilot_core::settings::{Deployment, Hosting};
 use crosspilot_core::tenant::{Network, Tenant};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::HostingError;
 use crate::response_keys::{self, Container, RESPONSE_KEYS, negotiate};
 
 /// Which run's job to make a model of.
@@ -38,12 +38,12 @@ pub struct Registered {
 }
 
 /// Makes a model of the best candidate of the run's job, or adopts the one that is there.
-pub async fn register(app: &App, request: Register) -> Result<Registered, Error> {
+pub async fn register(app: &App, request: Register) -> Result<Registered, HostingError> {
     let Register { run, job } = request;
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let settings = model_settings(&tenant, &run.model)?;
     if let Some(stop) = app.registry.run(&run).await?.stop {
-        return Err(Error::Stopped(stop));
+        return Err(HostingError::Stopped(stop));
     }
     let session = app.sessions.open(&tenant, Purpose::RegisterModel(&run)).await?;
     let sagemaker = session.sagemaker();
@@ -54,7 +54,7 @@ pub async fn register(app: &App, request: Register) -> Result<Registered, Error>
         .send()
         .await
         .named("sagemaker:DescribeAutoMLJobV2", &job)?;
-    let no_candidate = |missing| Error::NoCandidate {
+    let no_candidate = |missing| HostingError::NoCandidate {
         job: job.clone(),
         status: found.auto_ml_job_status().map_or("Unknown", |s| s.as_str()).to_owned(),
         missing,
@@ -67,7 +67,7 @@ pub async fn register(app: &App, request: Register) -> Result<Registered, Error>
     }
     let in_network = tenant.network.is_some();
     if let Some((what, remedy)) = unservable(&settings.deployment, in_network, containers.len()) {
-        return Err(Error::Serverless { candidate, what, remedy });
+        return Err(HostingError::Serverless { candidate, what, remedy });
     }
     let containers = negotiate(containers, &RESPONSE_KEYS);
     create_or_adopt(&sagemaker, &tenant, &run, &containers).await?;
@@ -103,7 +103,7 @@ async fn create_or_adopt(
     tenant: &Tenant,
     run: &RunRef,
     containers: &[Container],
-) -> Result<(), Error> {
+) -> Result<(), HostingError> {
     let name = run.deployment_name();
     let definitions = containers.iter().map(|container| {
         ContainerDefinition::builder()
@@ -131,7 +131,9 @@ async fn create_or_adopt(
         |found: &DescribeModelOutput| (!model_data(found).eq(ours)).then_some("model data");
     match ensure(created, describe, difference).await? {
         Ensured::Created | Ensured::Adopted(_) => Ok(()),
-        Ensured::Foreign(what) => Err(Error::Foreign { resource: format!("model {name}"), what }),
+        Ensured::Foreign(what) => {
+            Err(HostingError::Foreign { resource: format!("model {name}"), what })
+        }
     }
 }
 
@@ -175,7 +177,7 @@ mod tests {
         let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-3f9a2c71b0"});
         let request = serde_json::from_value(json!({"run": run, "job": "j"})).unwrap();
         let refused = register(&app, request).await.unwrap_err();
-        assert!(matches!(refused, Error::Stopped(_)), "{refused}");
+        assert!(matches!(refused, HostingError::Stopped(_)), "{refused}");
         assert!(!aws.operations().contains(&"AssumeRole".to_owned()));
     }
 

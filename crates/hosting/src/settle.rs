@@ -23,7 +23,7 @@ use crate::clear::clear;
 use crate::endpoint::{self, Action, Endpoint};
 use crate::jobs::{self, Job};
 use crate::mover::{Moved, Target};
-use crate::{Error, scaling};
+use crate::{HostingError, scaling};
 
 /// How long it is tried to put scaling on while what keeps it off can heal.
 const SCALING_SECONDS: f64 = 600.0;
@@ -63,7 +63,7 @@ pub enum Settled {
 }
 
 /// Clears away what a run leaves, and puts back what served before if it failed.
-pub async fn settle(app: &App, request: Settle) -> Result<Settled, Error> {
+pub async fn settle(app: &App, request: Settle) -> Result<Settled, HostingError> {
     let Settle { run, elapsed_seconds, failed, failure } = request;
     // Of any status: a tenant that may not run any more is to be cleared up after.
     let tenant = app.registry.tenant(&run.tenant).await?;
@@ -200,7 +200,7 @@ impl EndpointContext<'_> {
         &self,
         challenger: &RunRef,
         champion: Option<&Serving>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<String>, HostingError> {
         let sagemaker = self.session.sagemaker();
         let name = challenger.endpoint_name();
         let found = Endpoint::find(&sagemaker, &name).await?;
@@ -228,7 +228,7 @@ impl EndpointContext<'_> {
         moving(&format!("is going back to run {}", champion.run.run_id))
     }
 
-    async fn withdraw(&self, challenger: &RunRef) -> Result<(), Error> {
+    async fn withdraw(&self, challenger: &RunRef) -> Result<(), HostingError> {
         self.app
             .registry
             .change_lineup(&challenger.tenant, &challenger.model, |lineup| {

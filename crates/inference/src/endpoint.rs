@@ -13,7 +13,7 @@ use crosspilot_core::run::RunRef;
 use csv::StringRecord;
 use tokio::task::JoinSet;
 
-use crate::Error;
+use crate::InferenceError;
 use crate::output::Answer;
 use crate::table::{Table, csv_text};
 
@@ -82,7 +82,7 @@ pub struct Answered {
 
 impl Endpoint {
     /// Sends one CSV body of so many records.
-    pub async fn ask(&self, body: Vec<u8>, records: usize) -> Result<Answered, Error> {
+    pub async fn ask(&self, body: Vec<u8>, records: usize) -> Result<Answered, InferenceError> {
         let answer = self
             .runtime
             .invoke_endpoint()
@@ -104,7 +104,11 @@ impl Endpoint {
 
     /// Sends these columns of all rows, in batches. The answers come in the order of
     /// the rows.
-    pub async fn ask_all(&self, table: &Table, columns: &[usize]) -> Result<Vec<Answer>, Error> {
+    pub async fn ask_all(
+        &self,
+        table: &Table,
+        columns: &[usize],
+    ) -> Result<Vec<Answer>, InferenceError> {
         let mut batches = Batches::new(table.rows(), columns).enumerate();
         let mut answers = Vec::new();
         let mut asked = JoinSet::new();
@@ -161,8 +165,8 @@ impl<Rows: Iterator<Item = StringRecord>> Iterator for Batches<'_, Rows> {
     }
 }
 
-fn compose(reason: impl ToString) -> Error {
-    Error::Compose { what: "request to the endpoint", reason: reason.to_string() }
+fn compose(reason: impl ToString) -> InferenceError {
+    InferenceError::Compose { what: "request to the endpoint", reason: reason.to_string() }
 }
 
 fn cell(row: &StringRecord, column: usize) -> &str {

@@ -6,7 +6,7 @@ use crate::output::AnswerInvalid;
 
 /// Why an endpoint gave no predictions.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum InferenceError {
     /// The endpoint's answer is not predictions.
     #[error(transparent)]
     Answer(#[from] AnswerInvalid),
@@ -23,12 +23,12 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
-impl Coded for Error {
+impl Coded for InferenceError {
     fn code(&self) -> Code {
         match self {
-            Error::Answer(_) => Code::PredictionInvalid,
-            Error::Compose { .. } => Code::Internal,
-            Error::Call(error) => error.code(),
+            InferenceError::Answer(_) => Code::PredictionInvalid,
+            InferenceError::Compose { .. } => Code::Internal,
+            InferenceError::Call(error) => error.code(),
         }
     }
 }

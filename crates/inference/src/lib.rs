@@ -9,6 +9,6 @@ mod python_repr;
 mod table;
 
 pub use endpoint::{Calls, Endpoint};
-pub use error::Error;
+pub use error::InferenceError;
 pub use output::{Answer, AnswerInvalid, Prediction, kind, predictions};
 pub use table::{Table, Unfit, csv_parts, csv_text, csv_text_of};

@@ -7,7 +7,7 @@ use crosspilot_core::run::BadTriggerTime;
 
 /// Why an upload starts nothing, or a run may not train.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum IntakeError {
     /// An uploaded key names a model that cannot be one. As the next, it shows the first
     /// 200 characters of the key.
     #[error("the uploaded key {key:?} names no model: {reason}")]
@@ -44,7 +44,7 @@ pub enum Error {
 /// Characters of an uploaded key that a message shows.
 const SHOWN: usize = 200;
 
-impl Error {
+impl IntakeError {
     pub(crate) fn key(key: &str, reason: InvalidId) -> Self {
         Self::Key { key: key.chars().take(SHOWN).collect(), reason }
     }
@@ -55,13 +55,15 @@ impl Error {
     }
 }
 
-impl Coded for Error {
+impl Coded for IntakeError {
     fn code(&self) -> Code {
         match self {
-            Error::Key { .. } | Error::Misplaced { .. } | Error::Time(_) => Code::TriggerInvalid,
-            Error::Stopped(_) => Code::RunStopped,
-            Error::Registry(error) => error.code(),
-            Error::Call(error) => error.code(),
+            IntakeError::Key { .. } | IntakeError::Misplaced { .. } | IntakeError::Time(_) => {
+                Code::TriggerInvalid
+            }
+            IntakeError::Stopped(_) => Code::RunStopped,
+            IntakeError::Registry(error) => error.code(),
+            IntakeError::Call(error) => error.code(),
         }
     }
 }
@@ -78,8 +80,8 @@ mod tests {
     fn a_message_shows_the_beginning_of_a_long_key() {
         let key = format!("p/{}/train/a.csv", "k".repeat(900));
         let reason = "No Name".parse::<ModelName>().unwrap_err();
-        let misplaced = Error::misplaced(&"p".parse().unwrap(), &key);
-        for error in [Error::key(&key, reason), misplaced] {
+        let misplaced = IntakeError::misplaced(&"p".parse().unwrap(), &key);
+        for error in [IntakeError::key(&key, reason), misplaced] {
             let message = error.to_string();
             assert!(message.contains("p/kkk") && message.chars().count() < 500, "{message}");
         }

@@ -11,7 +11,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::tenant::Tenant;
 use serde_json::json;
 
-use crate::Error;
+use crate::IntakeError;
 use crate::executions::start_execution;
 use crate::turns::quiet_seconds;
 
@@ -19,7 +19,11 @@ use crate::turns::quiet_seconds;
 const MACHINE_VARIABLE: &str = "EVALUATE_STATE_MACHINE";
 
 /// Starts the execution of the quiet period that it is now, unless there is one.
-pub(crate) async fn start(app: &App, tenant: &Tenant, model: &ModelName) -> Result<(), Error> {
+pub(crate) async fn start(
+    app: &App,
+    tenant: &Tenant,
+    model: &ModelName,
+) -> Result<(), IntakeError> {
     let machine = std::env::var(MACHINE_VARIABLE).unwrap_or_default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (period, end) = period(now, quiet_seconds(tenant, model)?);

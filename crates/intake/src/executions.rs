@@ -10,7 +10,7 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::run::RunRef;
 use serde_json::json;
 
-use crate::Error;
+use crate::IntakeError;
 
 /// ARN of the state machine that runs are started on.
 const MACHINE_VARIABLE: &str = "TRAIN_STATE_MACHINE";
@@ -27,7 +27,7 @@ pub(crate) async fn revive(
     app: &App,
     of: &RunRef,
     gathering: &mut Gathering,
-) -> Result<Option<WaitingRun>, Error> {
+) -> Result<Option<WaitingRun>, IntakeError> {
     let Some(waiting) = &gathering.waiting else { return Ok(None) };
     let run = RunRef { run_id: waiting.place.run.clone(), ..of.clone() };
     match life(app, &waiting.place).await? {
@@ -43,7 +43,7 @@ pub(crate) async fn revive(
 
 /// Starts the execution of a run that waits; an execution that goes on already is
 /// not started twice.
-pub(crate) async fn start(app: &App, of: &RunRef, waiting: &WaitingRun) -> Result<(), Error> {
+pub(crate) async fn start(app: &App, of: &RunRef, waiting: &WaitingRun) -> Result<(), IntakeError> {
     let run = RunRef { run_id: waiting.place.run.clone(), ..of.clone() };
     if waiting.attempt > 1
         && let Some(record) = app.registry.find_run(&run).await?
@@ -62,7 +62,7 @@ pub(crate) async fn start_execution(
     machine: &str,
     name: &str,
     input: &str,
-) -> Result<(), Error> {
+) -> Result<(), IntakeError> {
     let started = sfn::Client::new(&app.config)
         .start_execution()
         .state_machine_arn(machine)

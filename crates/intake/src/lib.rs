@@ -11,7 +11,7 @@ mod trigger;
 mod turns;
 mod uploads;
 
-pub use error::Error;
+pub use error::IntakeError;
 pub use events::{EndedEvent, Input, SqsMessage, UploadEvent};
 pub use outcome::{Recorded, record_outcome};
 pub use trigger::identify;

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::events::Input;
 use crate::trigger::identify;
-use crate::{Error, turns};
+use crate::{IntakeError, turns};
 
 /// What was recorded of a run's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub async fn record_outcome(
     input: Value,
     execution: &str,
     mut outcome: Outcome,
-) -> Result<Recorded, Error> {
+) -> Result<Recorded, IntakeError> {
     let failure = read(&mut outcome);
     let known = run.is_some();
     let run = match run {
@@ -86,7 +86,7 @@ async fn tell(app: &App, input: Value, failure: &Failure) {
         let session = app.sessions.open(&tenant, Purpose::Tell).await?;
         let bucket = Bucket { s3: session.s3(), tenant: &tenant };
         failure_page::of_upload(&bucket, event.key(), failure).await?;
-        Ok::<_, Error>(())
+        Ok::<_, IntakeError>(())
     };
     if let Err(error) = told.await {
         tracing::warn!("no page tells of the upload: {error}");

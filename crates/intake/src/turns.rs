@@ -13,7 +13,7 @@ use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::tenant::Tenant;
 use serde::Serialize;
 
-use crate::Error;
+use crate::IntakeError;
 use crate::executions::{self, is_dead};
 
 /// Seconds without an upload after which a run trains, unless its model says so.
@@ -31,12 +31,12 @@ pub enum Admission {
 
 /// Gives a run its turn to train, or says what it waits for. Once it may train, asking
 /// again says so again.
-pub async fn turn(app: &App, run: &RunRef, execution: &str) -> Result<Admission, Error> {
+pub async fn turn(app: &App, run: &RunRef, execution: &str) -> Result<Admission, IntakeError> {
     let tenant = app.registry.active_tenant(&run.tenant).await?;
     let quiet = quiet_seconds(&tenant, &run.model)?;
     let record = app.registry.run(run).await?;
     if let Some(stop) = record.stop {
-        return Err(Error::Stopped(stop));
+        return Err(IntakeError::Stopped(stop));
     }
     let (turn, waited) = app
         .registry
@@ -47,7 +47,7 @@ pub async fn turn(app: &App, run: &RunRef, execution: &str) -> Result<Admission,
             let dead = is_dead(app, gathering.training.as_ref()).await?;
             let place =
                 Place { run: run.run_id.clone(), execution: execution.to_owned(), since: now };
-            Ok::<_, Error>((gathering.turn(place, quiet, now, |_| !dead), waited))
+            Ok::<_, IntakeError>((gathering.turn(place, quiet, now, |_| !dead), waited))
         })
         .await?;
     let answer = match turn {
@@ -72,7 +72,7 @@ pub async fn enter(
     run: &RunRef,
     execution: &str,
     trigger: &Trigger,
-) -> Result<Entered, Error> {
+) -> Result<Entered, IntakeError> {
     let newest_upload = match trigger {
         Trigger::Upload { time, .. } => Moment::parse(time),
         Trigger::Schedule { .. } | Trigger::Manual { .. } => None,
@@ -99,7 +99,11 @@ pub async fn enter(
 
 /// A run gives the place that is its `own` back: the next one may train. One that
 /// waits and died meanwhile is given a new execution.
-pub async fn leave(app: &App, run: &RunRef, own: impl Fn(&Place) -> bool) -> Result<(), Error> {
+pub async fn leave(
+    app: &App,
+    run: &RunRef,
+    own: impl Fn(&Place) -> bool,
+) -> Result<(), IntakeError> {
     let replaced = app
         .registry
         .change_gathering(&run.tenant, &run.model, async |gathering: &mut Gathering| {

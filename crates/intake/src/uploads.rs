@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::events::{EndedEvent, Input, SqsMessage, UploadEvent};
-use crate::{Error, evaluation, executions};
+use crate::{IntakeError, evaluation, executions};
 
 /// What the queue keeps, to bring it again. Source: Lambda Developer Guide,
 /// "Reporting batch item failures".
@@ -90,7 +90,7 @@ pub async fn take_uploads(app: &App, messages: &[SqsMessage]) -> BatchResponse {
         });
         match owner.await {
             Ok(tenant) => kept.extend(of_tenant(app, &tenant, deliveries).await),
-            Err(Error::Registry(error @ RegistryError::UnknownBucket { .. })) => {
+            Err(IntakeError::Registry(error @ RegistryError::UnknownBucket { .. })) => {
                 tracing::warn!(%account, %bucket, uploads = deliveries.len(), "dropped: {error}");
                 *refused.entry("UnknownBucket").or_default() += deliveries.len();
             }
@@ -105,7 +105,7 @@ pub async fn take_uploads(app: &App, messages: &[SqsMessage]) -> BatchResponse {
 }
 
 /// Replaces the execution of the run that waits if it is this one that ended.
-async fn replace(app: &App, ended: &EndedEvent) -> Result<(), Error> {
+async fn replace(app: &App, ended: &EndedEvent) -> Result<(), IntakeError> {
     // One that only refused an upload worked for nobody.
     let Some(Input::Named { tenant, model, .. }) = ended.input() else { return Ok(()) };
     let gathering = app.registry.gathering(&tenant, &model).await?;
@@ -146,7 +146,7 @@ async fn of_tenant<'a>(
             Ok(Upload::Nothing) => {}
             Ok(_) if delivery.event.is_empty() => {}
             Ok(Upload::Misplaced) => {
-                why = Some(Error::misplaced(&tenant.prefix, key));
+                why = Some(IntakeError::misplaced(&tenant.prefix, key));
                 refused.push(delivery);
             }
             Ok(Upload::HeldOut(model)) if tenant.models.contains_key(&model) => {
@@ -157,13 +157,13 @@ async fn of_tenant<'a>(
                     Ok(settings) if !settings.train_on_upload => {}
                     Ok(_) => models.entry(model).or_default().push(delivery),
                     Err(error) => {
-                        why = Some(Error::from(error));
+                        why = Some(IntakeError::from(error));
                         refused.push(delivery);
                     }
                 }
             }
             Err(reason) => {
-                why = Some(Error::key(key, reason));
+                why = Some(IntakeError::key(key, reason));
                 refused.push(delivery);
             }
         }
@@ -197,7 +197,7 @@ async fn of_model(
     tenant: &Tenant,
     model: &ModelName,
     deliveries: &[Delivery<'_>],
-) -> Result<(), Error> {
+) -> Result<(), IntakeError> {
     let mut uploads = Vec::new();
     for Delivery { event, .. } in deliveries {
         let trigger = event.clone().trigger();
@@ -232,7 +232,7 @@ async fn of_model(
                     Heard::Leads => starts = executions::revive(app, &of, gathering).await?,
                 }
             }
-            Ok::<_, Error>((starts, joined, known))
+            Ok::<_, IntakeError>((starts, joined, known))
         })
         .await?;
     let leads = starts.as_ref().map(|waiting| waiting.place.run.to_string());
@@ -248,7 +248,7 @@ async fn of_model(
 async fn refuse<'a>(
     app: &App,
     name: &str,
-    why: &Error,
+    why: &IntakeError,
     deliveries: Vec<Delivery<'a>>,
 ) -> Vec<&'a SqsMessage> {
     tracing::warn!(name, code = why.code().as_str(), uploads = deliveries.len(), "refused: {why}");
@@ -268,7 +268,9 @@ async fn refuse<'a>(
 }
 
 /// Does something again, soon, that AWS did not do.
-async fn patiently<T>(mut what: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+async fn patiently<T>(
+    mut what: impl AsyncFnMut() -> Result<T, IntakeError>,
+) -> Result<T, IntakeError> {
     let mut attempt = 1;
     loop {
         match what().await {

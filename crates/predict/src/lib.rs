@@ -9,8 +9,8 @@
 use crosspilot_core::decision::Comparison;
 use crosspilot_core::lambda::App;
 use crosspilot_evaluation::{
-    CompareRequest, ConcludeRequest, Concluded, Error, EvaluateRequest, Evaluated, ScoreRequest,
-    Scored,
+    CompareRequest, ConcludeRequest, Concluded, EvaluateRequest, Evaluated, EvaluationError,
+    ScoreRequest, Scored,
 };
 use crosspilot_inference::api::{self, Event, HttpResponse};
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub enum Response {
 }
 
 /// Scores records for the API, or does a run's step.
-pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
+pub async fn handle(app: App, request: Request) -> Result<Response, EvaluationError> {
     let step = match request {
         Request::Api(event) => return Ok(Response::Http(api::answer(&app, &event).await)),
         Request::Step(step) => step,

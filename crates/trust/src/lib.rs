@@ -14,7 +14,7 @@ pub use verify::{before_run, verify};
 
 /// Why trust is not proven.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum VerificationError {
     /// The customer's trust does not hold.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -29,13 +29,13 @@ pub enum Error {
     Call(#[from] CallError),
 }
 
-impl Coded for Error {
+impl Coded for VerificationError {
     fn code(&self) -> Code {
         match self {
-            Error::Trust(error) => error.code(),
-            Error::Held(_) => Code::TrustRoundHeld,
-            Error::Registry(error) => error.code(),
-            Error::Call(error) => error.code(),
+            VerificationError::Trust(error) => error.code(),
+            VerificationError::Held(_) => Code::TrustRoundHeld,
+            VerificationError::Registry(error) => error.code(),
+            VerificationError::Call(error) => error.code(),
         }
     }
 }

@@ -127,7 +127,7 @@ fn unproven(role: &RoleArn, error: &CallError) -> TrustError {
 }
 
 /// Reads what it means that the right ID did not work.
-fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
+fn refusal(tenant: &Tenant, error: CallError) -> crate::VerificationError {
     let role = tenant.role_arn.clone();
     match error.code() {
         // These heal, and say nothing about the trust.
@@ -144,7 +144,7 @@ fn refusal(tenant: &Tenant, error: CallError) -> crate::Error {
 
 /// Probes that the right ID works, that no other way does, and that the role is
 /// where the tenant says. Every call is bounded by the SDK's time limits.
-pub(crate) async fn probe(app: &App, tenant: &Tenant) -> Result<(), crate::Error> {
+pub(crate) async fn probe(app: &App, tenant: &Tenant) -> Result<(), crate::VerificationError> {
     let role = &tenant.role_arn;
     let random = ExternalId::generate().map_err(|error| TrustError::Unproven {
         role: role.clone(),
@@ -251,7 +251,8 @@ mod tests {
             let error = CallError::refused(answered, "sts:AssumeRole", "r", aws_code, "y");
             let found = refusal(&tenant, error);
             assert_eq!(found.code(), code);
-            let drift = matches!(&found, crate::Error::Trust(trust) if trust.is_drift());
+            let drift =
+                matches!(&found, crate::VerificationError::Trust(trust) if trust.is_drift());
             assert_eq!(drift, drifted, "{found}");
             assert!(!found.to_string().contains("cp-0123"), "{found}");
         }

@@ -11,7 +11,7 @@ use crosspilot_core::tenant::TenantStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Error, probe, verify};
+use crate::{VerificationError, probe, verify};
 
 /// Refusals, and silences, that customers may well come to on their own between two rounds,
 /// however few tenants there are.
@@ -104,7 +104,7 @@ fn answered(seen: &[Probed]) -> usize {
 }
 
 /// Looks at one tenant of a round. Nothing is changed.
-pub async fn look(app: &App, id: &TenantId) -> Result<Probed, Error> {
+pub async fn look(app: &App, id: &TenantId) -> Result<Probed, VerificationError> {
     let tenant = match app.registry.tenant(id).await {
         Ok(tenant) if tenant.status == TenantStatus::Active => tenant,
         Ok(_) => return Ok(Probed::Skipped),
@@ -117,7 +117,7 @@ pub async fn look(app: &App, id: &TenantId) -> Result<Probed, Error> {
     };
     match probe::probe(app, &tenant).await {
         Ok(()) => Ok(Probed::Proven),
-        Err(Error::Trust(error)) => {
+        Err(VerificationError::Trust(error)) => {
             tracing::warn!(tenant = %id, code = error.code().as_str(), "{error}");
             Ok(if error.is_drift() { Probed::Refused(id.clone()) } else { Probed::Unproven })
         }
@@ -127,7 +127,7 @@ pub async fn look(app: &App, id: &TenantId) -> Result<Probed, Error> {
 
 /// Judges what a round saw. Who refused is asked once more before it is
 /// suspended.
-pub async fn conclude(app: &App, seen: &[Probed]) -> Result<Round, Error> {
+pub async fn conclude(app: &App, seen: &[Probed]) -> Result<Round, VerificationError> {
     let refused = match judge_round(seen) {
         Ok(refused) => refused,
         Err(held) => {
@@ -159,13 +159,13 @@ pub async fn conclude(app: &App, seen: &[Probed]) -> Result<Round, Error> {
 }
 
 /// Tells whether a tenant that refused does so again, and is suspended now.
-async fn confirm(app: &App, id: &TenantId) -> Result<bool, Error> {
+async fn confirm(app: &App, id: &TenantId) -> Result<bool, VerificationError> {
     let tenant = app.registry.tenant(id).await?;
     if tenant.status != TenantStatus::Active {
         return Ok(false);
     }
     match probe::probe(app, &tenant).await {
-        Err(Error::Trust(drift)) if drift.is_drift() => {
+        Err(VerificationError::Trust(drift)) if drift.is_drift() => {
             verify::suspend(app, &tenant, &drift).await?;
             Ok(true)
         }

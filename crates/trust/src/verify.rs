@@ -16,7 +16,7 @@ use crosspilot_core::tenant::{Tenant, TenantStatus};
 use crosspilot_core::verification::Verification;
 use serde_json::json;
 
-use crate::Error;
+use crate::VerificationError;
 use crate::probe::{self, TrustError};
 
 /// Seconds that a proof is good for, between the runs of one warm function.
@@ -30,7 +30,7 @@ static PROOFS: Mutex<Option<HashMap<Proven, Instant>>> = Mutex::new(None);
 
 /// Proves an active tenant's trust before a run, unless that was done a moment
 /// ago. A tenant that refuses is not suspended: the next round judges that.
-pub async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> {
+pub async fn before_run(app: &App, tenant: &Tenant) -> Result<(), VerificationError> {
     let what = (tenant.tenant.clone(), tenant.role_arn.clone(), tenant.external_id.clone());
     let good_for = good_for(std::env::var(PROOF_VARIABLE).ok().as_deref());
     let proven = with_proofs(|proofs| proofs.get(&what).is_some_and(|at| at.elapsed() < good_for));
@@ -47,7 +47,7 @@ pub async fn before_run(app: &App, tenant: &Tenant) -> Result<(), Error> {
 
 /// Probes a tenant's trust because an operator asks. Nothing is changed: only a
 /// round over all tenants tells a customer's drift from a fault of the vendor's.
-pub async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
+pub async fn verify(app: &App, id: &TenantId) -> Result<Verification, VerificationError> {
     let tenant = app.registry.tenant(id).await?;
     if matches!(tenant.status, TenantStatus::Offboarding | TenantStatus::Deleted) {
         return Err(RegistryError::Inactive { tenant: id.clone(), status: tenant.status }.into());
@@ -56,7 +56,7 @@ pub async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
     let tenant = id.clone();
     match probed {
         Ok(()) => Ok(Verification::Proven { tenant }),
-        Err(Error::Trust(error)) => {
+        Err(VerificationError::Trust(error)) => {
             let (code, cause) = (error.code().to_string(), error.to_string());
             Ok(if error.is_drift() {
                 Verification::Refused { tenant, code, cause }
@@ -70,7 +70,11 @@ pub async fn verify(app: &App, id: &TenantId) -> Result<Verification, Error> {
 
 /// Suspends a tenant. It says so first: an event too many does less harm than
 /// one too few.
-pub(crate) async fn suspend(app: &App, tenant: &Tenant, drift: &TrustError) -> Result<(), Error> {
+pub(crate) async fn suspend(
+    app: &App,
+    tenant: &Tenant,
+    drift: &TrustError,
+) -> Result<(), VerificationError> {
     tracing::warn!(tenant = %tenant.tenant, code = drift.code().as_str(), "suspended: {drift}");
     let detail = json!({
         "tenant": tenant.tenant, "code": drift.code().as_str(), "cause": drift.to_string(),

@@ -28,7 +28,7 @@ use serde_json::json;
 
 use super::account::{Resource, Search, moment};
 use super::{done, open, removal};
-use crate::Error;
+use crate::HostingError;
 
 /// CloudWatch keeps what happened for 455 days.
 const MOST_DAYS: u16 = 455;
@@ -38,14 +38,18 @@ const DAY: u64 = 86_400;
 const LOOKS_AT_ONCE: usize = 8;
 
 /// Looks at everything, with predictions counted in the last days.
-pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<Progress, Error> {
+pub(super) async fn take_stock(
+    app: &App,
+    tenant: &Tenant,
+    days: u16,
+) -> Result<Progress, HostingError> {
     let session = open(app, tenant, Purpose::TakeStock).await?;
     let sagemaker = session.sagemaker();
     let search = Search { sagemaker: &sagemaker, tenant, model: None };
     let stock = async |endpoint: Resource| {
         let own = own_calls(app, tenant, &endpoint.model).await?;
         let stock = look(&session, &sagemaker, &endpoint.name, &own, days).await?;
-        Ok::<_, Error>((endpoint.model, stock))
+        Ok::<_, HostingError>((endpoint.model, stock))
     };
     let ours = stream::iter(search.endpoints().await?.ours);
     let mut endpoints: BTreeMap<ModelName, Option<EndpointStock>> =
@@ -69,7 +73,11 @@ pub(super) async fn take_stock(app: &App, tenant: &Tenant, days: u16) -> Result<
 /// Reports endpoints that nobody asks. Those whose model says so are removed:
 /// the endpoint alone, which is what bills. Its config and model stay, so that
 /// a rollback brings it back. A tenant that is not active is passed over.
-pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Progress, Error> {
+pub(super) async fn tidy_up(
+    app: &App,
+    tenant: &Tenant,
+    days: u16,
+) -> Result<Progress, HostingError> {
     if tenant.status != TenantStatus::Active {
         return Ok(done(Report::Idle { endpoints: Vec::new() }));
     }
@@ -92,7 +100,7 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
                 None => break,
             }
         }
-        Ok::<_, Error>(idle_stock.map(|stock| {
+        Ok::<_, HostingError>(idle_stock.map(|stock| {
             let removed = is_due(&stock, limit);
             let Resource { name, model, .. } = endpoint.clone();
             (endpoint, Idle { model, endpoint: name, days: stock.days, removed })
@@ -117,7 +125,11 @@ pub(super) async fn tidy_up(app: &App, tenant: &Tenant, days: u16) -> Result<Pro
 
 /// The calls of a model that are ours. Where their document cannot be read, all calls
 /// count as predictions: nothing is called idle for it, and the other models are seen.
-async fn own_calls(app: &App, tenant: &Tenant, model: &ModelName) -> Result<OwnCalls, Error> {
+async fn own_calls(
+    app: &App,
+    tenant: &Tenant,
+    model: &ModelName,
+) -> Result<OwnCalls, HostingError> {
     match app.registry.own_calls(&tenant.tenant, model).await {
         Err(error @ RegistryError::Broken { .. }) => {
             tracing::warn!(tenant = %tenant.tenant, %model, "own calls are not told apart: {error}");
@@ -136,7 +148,7 @@ fn is_due(stock: &EndpointStock, limit: Option<u16>) -> bool {
 /// Removes an endpoint that nobody asks, and then says that nothing serves.
 /// `false` for one that a run takes, or that began to move meanwhile: it stays, and
 /// serves, until tomorrow.
-async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<bool, Error> {
+async fn retire(app: &App, tenant: &Tenant, endpoint: &Resource) -> Result<bool, HostingError> {
     let (id, model) = (&tenant.tenant, &endpoint.model);
     let taken = app.registry.lineup(id, model).await?.challenger.is_some();
     if taken || !removal::take_down(app, tenant, endpoint).await? {

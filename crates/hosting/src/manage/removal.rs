@@ -19,7 +19,7 @@ use super::{done, open, waiting};
 use crate::clear::clear;
 use crate::endpoint::{self, Endpoint};
 use crate::jobs::unless_ended;
-use crate::{Error, scaling};
+use crate::{HostingError, scaling};
 
 /// How long one call deletes objects before it lets the state machine ask again:
 /// well within the function's time.
@@ -32,7 +32,7 @@ pub(super) async fn remove(
     tenant: &Tenant,
     model: Option<&ModelName>,
     artifacts: bool,
-) -> Result<Progress, Error> {
+) -> Result<Progress, HostingError> {
     let session = open(app, tenant, Purpose::Remove(model)).await?;
     let sagemaker = session.sagemaker();
     let search = Search { sagemaker: &sagemaker, tenant, model };
@@ -81,7 +81,7 @@ pub(super) async fn take_down(
     app: &App,
     tenant: &Tenant,
     endpoint: &Resource,
-) -> Result<bool, Error> {
+) -> Result<bool, HostingError> {
     let Resource { name, model, .. } = endpoint;
     let session = open(app, tenant, Purpose::TakeDown(model)).await?;
     let sagemaker = session.sagemaker();

@@ -12,7 +12,7 @@ use crosspilot_core::sagemaker::tags;
 use crosspilot_core::tenant::Tenant;
 
 use super::{done, open, waiting};
-use crate::Error;
+use crate::HostingError;
 use crate::deploy::nobody_works_on;
 use crate::endpoint::{self, Endpoint, EndpointStep};
 use crate::mover::{Moved, Target};
@@ -25,10 +25,13 @@ pub(super) async fn roll_back(
     tenant: &Tenant,
     to: &RunRef,
     mut begun: bool,
-) -> Result<Progress, Error> {
+) -> Result<Progress, HostingError> {
     let (name, config) = (to.endpoint_name(), to.deployment_name());
-    let no_way =
-        |reason: String| Error::NoWayBack { endpoint: name.clone(), to: to.run_id.clone(), reason };
+    let no_way = |reason: String| HostingError::NoWayBack {
+        endpoint: name.clone(),
+        to: to.run_id.clone(),
+        reason,
+    };
     let mut lineup = app.registry.lineup(&to.tenant, &to.model).await?;
     let settings = model_settings(tenant, &to.model)?;
     if let Some(stuck) = &lineup.challenger
@@ -78,7 +81,7 @@ async fn conclude(
     scene: &EndpointContext<'_>,
     lineup: &Lineup,
     serving: &Serving,
-) -> Result<Report, Error> {
+) -> Result<Report, HostingError> {
     let (registry, run) = (&scene.app.registry, &serving.run);
     if !lineup.is_led_by(run) {
         let now = seconds(SystemTime::now());

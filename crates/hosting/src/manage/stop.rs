@@ -8,11 +8,15 @@ use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::Tenant;
 
 use super::{done, open};
-use crate::{Error, jobs};
+use crate::{HostingError, jobs};
 
 /// Stopping twice is stopping once. A run without a job yet has nothing to
 /// stop: it finds the request in its record before it makes one.
-pub(super) async fn stop(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Progress, Error> {
+pub(super) async fn stop(
+    app: &App,
+    tenant: &Tenant,
+    run: &RunRef,
+) -> Result<Progress, HostingError> {
     let session = open(app, tenant, Purpose::StopJobs(run)).await?;
     let jobs = jobs::stop(&session, run).await?;
     let at_work = jobs.iter().find(|job| job.works()).or(jobs.first());

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{done, waiting};
-use crate::Error;
+use crate::HostingError;
 use crate::settle::{self, Settle, Settled};
 
 /// What a run may need besides its job, in seconds.
@@ -23,7 +23,7 @@ pub(super) async fn sweep(
     app: &App,
     tenant: &Tenant,
     only: Option<&RunId>,
-) -> Result<Progress, Error> {
+) -> Result<Progress, HostingError> {
     let (mut settled, mut waits, mut trouble) = (Vec::new(), None, None);
     let unsettled = app.registry.unsettled(Some(&tenant.tenant)).await?;
     for run in unsettled.into_iter().filter(|run| only.is_none_or(|only| run.run_id == *only)) {
@@ -47,7 +47,7 @@ enum Swept {
     AtWork,
 }
 
-async fn sweep_one(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Swept, Error> {
+async fn sweep_one(app: &App, tenant: &Tenant, run: &RunRef) -> Result<Swept, HostingError> {
     let record = app.registry.run(run).await?;
     let execution = execution::life(&app.config, &record.execution).await?;
     let began = OffsetDateTime::parse(record.trigger.time(), &Rfc3339);

@@ -14,7 +14,7 @@ use super::event::Event;
 use super::problem::Problem;
 use super::records::{self, Remarks};
 use super::words;
-use crate::Error;
+use crate::InferenceError;
 use crate::endpoint::{Answered, Calls, Endpoint};
 use crate::output::Answer;
 
@@ -125,7 +125,10 @@ impl Switch<'_> {
     /// Sends the records as that model takes them. Records that it does not take
     /// are a problem of the caller's, and so are those with warnings if the caller
     /// wants none.
-    async fn send(&self, ask: &Route) -> Result<(Result<Answered, Error>, Remarks), Problem> {
+    async fn send(
+        &self,
+        ask: &Route,
+    ) -> Result<(Result<Answered, InferenceError>, Remarks), Problem> {
         let model = ask.model();
         let mut records = records::body(self.event, model)?;
         let text = std::mem::take(&mut records.text);
@@ -157,8 +160,8 @@ impl Switch<'_> {
 }
 
 /// Tells whether the model itself refused the records.
-fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Call(call) if call.aws_code() == MODEL_ERROR)
+fn is_refusal(error: &InferenceError) -> bool {
+    matches!(error, InferenceError::Call(call) if call.aws_code() == MODEL_ERROR)
 }
 
 #[cfg(test)]

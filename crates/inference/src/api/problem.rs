@@ -11,7 +11,7 @@ use crosspilot_core::registry::RegistryError;
 use serde_json::json;
 
 use super::HttpResponse;
-use crate::Error;
+use crate::InferenceError;
 
 /// Where a call to AWS was made: the same refusal means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,10 +130,10 @@ impl Problem {
         }
     }
 
-    pub(super) fn of_endpoint(error: Error) -> Self {
+    pub(super) fn of_endpoint(error: InferenceError) -> Self {
         match &error {
-            Error::Call(call) => Self::of_call(call, Stage::Endpoint),
-            Error::Answer(_) => {
+            InferenceError::Call(call) => Self::of_call(call, Stage::Endpoint),
+            InferenceError::Answer(_) => {
                 let detail = "the model's answer is not one prediction for each record: the model's owner finds more in its log";
                 Self::new(502, "prediction-invalid", "The model's answer is not usable", detail)
                     .because(error)
