@@ -40,7 +40,9 @@ async fn main() -> ExitCode {
         Command::Run(command) => runs::run(&home, arguments.aws, command).await,
         Command::Operate(options) => operate::run(&home, arguments.aws, options).await,
         Command::Preflight(options) => preflight::run(*options).await,
-        Command::CheckIssuer { issuer, json } => Ok(issuer::run(&issuer, json).await?),
+        Command::CheckIssuer { issuer, json } => {
+            issuer::run(&issuer, json).await.map_err(failure::Failure::from)
+        }
         Command::Prove(options) => prove::run(&home, arguments.aws, options).await,
         Command::Tenant(command) => tenants::run(&home, arguments.aws, command).await,
     };
