@@ -1,6 +1,5 @@
-//! How long the preflight of a gigabyte takes, and how much memory, on the local
-//! cloud: the function's own code in a process of its own, against reading all
-//! of it in another.
+//! The time and the memory that the preflight of a gigabyte takes on the local cloud: the
+//! function's own code in a process of its own, against reading all of it in another.
 //!
 //! `cargo run -p crosspilot-tests --example preflight_bench [megabytes [files]]`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]

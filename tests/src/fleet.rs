@@ -43,20 +43,20 @@ def handler(event, _context):
     return "proven"
 "#;
 
-/// What a round came to.
+/// The result of a round.
 #[derive(Debug)]
 pub struct Round {
-    /// How its execution ended.
+    /// The status in which its execution ended.
     pub status: ExecutionStatus,
-    /// Its output, or its error.
+    /// The output of its execution, or the error.
     pub output: Value,
-    /// How many of its tenants became what.
+    /// The number of its tenants by what became of them.
     pub counts: BTreeMap<String, i64>,
-    /// How many were asked at a time, at most.
+    /// The most tenants that were asked at a time.
     pub at_a_time: i32,
     /// Events in its own history.
     pub events: usize,
-    /// How long it took.
+    /// The time that it took.
     pub took: Duration,
 }
 

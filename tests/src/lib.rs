@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: one local cloud for all of them, a tenant
-//! in an account of its own for each, and plain ways to do what users do.
+//! The helpers that the end-to-end tests share: one local cloud for all of them, a tenant in an
+//! account of its own for each, and plain ways to do what users do.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 pub mod data;
@@ -44,7 +44,7 @@ static CLOUD: OnceLock<LocalCloud> = OnceLock::new();
 /// Tests that are on the cloud now.
 static TESTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Where the tests keep the emulator's installation and the cloud's files.
+/// Gives the folder that the tests keep the emulator's installation and the cloud's files in.
 pub fn home() -> PathBuf {
     let target = crosspilot_local::functions::binaries().unwrap();
     target.parent().unwrap().join("end-to-end")
@@ -151,9 +151,9 @@ pub async fn present(
 pub struct Customer {
     /// The cloud it lives in.
     pub cloud: &'static LocalCloud,
-    /// How it is registered.
+    /// The tenant as it is registered.
     pub tenant: Tenant,
-    /// Its model.
+    /// The customer's model.
     pub model: ModelName,
 }
 
@@ -164,7 +164,7 @@ fn account(tenant: &str) -> String {
     format!("3{:011}", sum % 100_000_000_000)
 }
 
-/// How a test's customer is taken on, before anything is changed about it.
+/// Gives how a test's customer is taken on, before anything is changed about it.
 pub fn onboarding(tenant: &str) -> Onboarding {
     Onboarding {
         limits: Limits { max_candidates: 2, max_runtime_seconds: 600 },

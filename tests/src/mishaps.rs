@@ -1,5 +1,4 @@
-//! What goes wrong on the local cloud when a test wants it to, and time that seems to
-//! have passed.
+//! The mishaps on the local cloud that a test wants, and time that seems to have passed.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crosspilot_local::accounts::REGION;
 use crosspilot_sagemaker_local::Fault;
 use crosspilot_sagemaker_local::authority::AuthorityError;
 
-/// What tests do to a local cloud that nobody else does.
+/// The acts of tests on a local cloud that nobody else does.
 #[allow(async_fn_in_trait, reason = "one type has it, whose futures are known")]
 pub trait Mishaps {
     /// Makes calls go wrong: those of the emulator are named with their service, such

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use crate::data::{canary, canary_digits};
 use crate::{ask_emulator, home_of};
 
-/// What lies somewhere, as it lies there.
+/// The bytes that lie somewhere, as they lie there.
 pub struct Found {
-    /// Where, such as `execution arn:aws:states:...`.
+    /// The place, such as `execution arn:aws:states:...`.
     pub place: String,
-    /// What: bytes, since functions are archives.
+    /// The content: bytes, since functions are archives.
     pub bytes: Vec<u8>,
 }
 
@@ -28,7 +28,7 @@ impl Found {
         Self { place: place.into(), bytes: bytes.into() }
     }
 
-    /// Whether a text stands in it.
+    /// Tells whether a text stands in the content.
     pub fn holds(&self, text: &str) -> bool {
         memchr::memmem::find(&self.bytes, text.as_bytes()).is_some()
     }

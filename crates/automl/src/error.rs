@@ -1,9 +1,9 @@
-//! What can go wrong, in words that a person can act on.
+//! The errors, in words that a person can act on.
 
 use crosspilot_metrics::{Metric, ProblemType};
 use thiserror::Error;
 
-/// Why a table could not be read or put together.
+/// The reason why a table could not be read or put together.
 #[derive(Debug, Error)]
 pub enum TableError {
     /// The input has no bytes, or only blank lines.
@@ -46,9 +46,9 @@ pub enum TableError {
     HeaderMismatch {
         /// Position of the first column that differs, counted from 1.
         column: usize,
-        /// Its name in the file that was added; empty when the file has fewer columns.
+        /// The column's name in the file that was added; empty when the file has fewer columns.
         got: String,
-        /// Its name in the table; empty when the table has fewer columns.
+        /// The column's name in the table; empty when the table has fewer columns.
         expected: String,
     },
     /// There is no column of that name.
@@ -70,7 +70,7 @@ pub enum TableError {
     Io(#[from] std::io::Error),
 }
 
-/// Why nothing could be trained.
+/// The reason why nothing could be trained.
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// The target column does not exist.
@@ -86,7 +86,7 @@ pub enum TrainError {
     Weight {
         /// The column's name.
         name: String,
-        /// What is wrong with it.
+        /// The fault of the column.
         reason: String,
     },
     /// Too few rows have a target.
@@ -118,7 +118,7 @@ pub enum TrainError {
         distinct: usize,
         /// Number of rows with a value.
         rows: usize,
-        /// What to do next.
+        /// The next thing to do.
         hint: &'static str,
     },
     /// The target does not fit the problem type that was asked for.
@@ -128,7 +128,7 @@ pub enum TrainError {
         target: String,
         /// The problem type that was asked for.
         problem: ProblemType,
-        /// What does not fit.
+        /// The values that do not fit.
         reason: String,
     },
     /// The metric is no objective of the problem type.
@@ -159,16 +159,16 @@ pub enum TrainError {
     /// A setting is out of its range.
     #[error("{name} is {value}; {hint}")]
     Setting {
-        /// Which setting.
+        /// The setting's name.
         name: &'static str,
-        /// Its value.
+        /// The setting's value.
         value: String,
-        /// What it has to be.
+        /// The values that it may have.
         hint: &'static str,
     },
 }
 
-/// Why a model could not be read or could not predict.
+/// The reason why a model could not be read or could not predict.
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// The bytes are no model.

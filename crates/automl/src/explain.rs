@@ -1,4 +1,4 @@
-//! How much each column moves a model's answers: sampled Shapley values.
+//! The importance of each column to a model's answers: sampled Shapley values.
 //!
 //! A walk begins at one record and takes over another's columns one by one, in
 //! random order. What a column's turn changes in the answer, averaged over walks,
@@ -78,7 +78,7 @@ struct Walks<'a> {
     model: &'a Model,
     /// Positions of the columns that are learned from.
     columns: Vec<usize>,
-    /// Which of these each feature is made from.
+    /// The position in `columns` of the column that each feature is made from.
     sources: Vec<usize>,
     to: Vec<Vec<f64>>,
     from: Vec<Vec<f64>>,

@@ -1,4 +1,4 @@
-//! What learners read: binned features for trees, dense inputs for linear models and
+//! The features that learners read: binned for trees, dense inputs for linear models and
 //! networks. All of it is learned from training rows only.
 
 pub(crate) mod binning;

@@ -1,4 +1,4 @@
-//! What a caller gets to see: candidates as they come, and the leaderboard of all.
+//! The results that a caller gets to see: candidates as they come, and the leaderboard of all.
 
 use crosspilot_metrics::Metric;
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,8 @@ impl Candidate {
     }
 }
 
-/// What happens while training, in order. Candidates overlap: a second one may
-/// start before the first has finished.
+/// An event of training. Candidates overlap: a second one may start before the first has
+/// finished.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The data has been looked at; training begins.
@@ -50,9 +50,9 @@ pub enum Event<'a> {
     Started {
         /// Number in the order of the plan, from 1.
         number: usize,
-        /// Its family.
+        /// The candidate's family.
         algorithm: Algorithm,
-        /// Its settings, in words.
+        /// The candidate's settings, in words.
         description: &'a str,
     },
     /// A candidate is trained and measured.
@@ -61,7 +61,7 @@ pub enum Event<'a> {
     Refitting(&'a Candidate),
 }
 
-/// Why training ended.
+/// The reason why training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// All planned candidates were trained.
@@ -75,14 +75,14 @@ pub enum Ending {
 /// All trained candidates, by the wanted metric, and which of them wins.
 #[derive(Debug, Clone)]
 pub struct Leaderboard {
-    /// What was found out about the data.
+    /// The analysis of the data before training.
     pub analysis: Analysis,
     /// The candidates, the highest ranked first; never empty.
     pub candidates: Vec<Candidate>,
     /// Number of the candidate that wins, which is not always the first: the ensemble wins
     /// unless a candidate is clearly better, by more than one standard error.
     pub winner: usize,
-    /// Why training ended.
+    /// The reason why training ended.
     pub ending: Ending,
 }
 

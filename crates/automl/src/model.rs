@@ -20,7 +20,7 @@ const FORMAT: u16 = 5;
 /// Records predicted as one: small enough for a tree's rows to stay in cache.
 const CHUNK: usize = 512;
 
-/// What the model says of one record.
+/// The prediction of a model for one record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Prediction {
     /// A label and the probability of each.
@@ -39,11 +39,11 @@ pub enum Prediction {
 #[derive(Debug, Clone)]
 pub struct Model {
     pub(crate) shared: Arc<Shared>,
-    /// What the answer is the mean of.
+    /// The fitted learners whose mean the answer is.
     pub(crate) members: Vec<Member>,
-    /// What the mean's probabilities are raised to.
+    /// The exponent of the mean's probabilities.
     pub(crate) inverse_temperature: f64,
-    /// What each label's probability is multiplied by before the largest wins.
+    /// The factor of each label's probability before the largest wins.
     pub(crate) decision: Vec<f64>,
 }
 
@@ -52,12 +52,12 @@ pub struct Model {
 pub(crate) struct Member {
     /// The weights of a model's members add up to 1.
     pub(crate) weight: f32,
-    /// What its own probabilities are raised to.
+    /// The exponent of the member's own probabilities.
     pub(crate) inverse_temperature: f64,
     pub(crate) fitted: Arc<Fitted>,
 }
 
-/// What all models of one training have in common.
+/// The schema, encoder and target that all models of one training have in common.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Shared {
     pub(crate) problem_type: ProblemType,

@@ -1,18 +1,18 @@
-//! What a caller asks for, and the algorithms there are.
+//! The settings that a caller gives, and the algorithms there are.
 
 use std::time::Duration;
 
 use crosspilot_metrics::{Metric, ProblemType};
 use serde::{Deserialize, Serialize};
 
-/// How to train. All but `target` have sensible defaults.
+/// The settings of training. All but `target` have sensible defaults.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Name of the column to predict.
     pub target: String,
-    /// What kind of answer is wanted; inferred from the target when `None`.
+    /// The problem type; inferred from the target when `None`.
     pub problem_type: Option<ProblemType>,
-    /// What candidates are ranked by; the problem type's default when `None`.
+    /// The metric that candidates are ranked by; the problem type's default when `None`.
     pub metric: Option<Metric>,
     /// Most candidates to train, the ensemble included; at least 1. Default 10.
     pub max_candidates: usize,

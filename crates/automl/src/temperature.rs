@@ -10,7 +10,7 @@ use crate::table::target::Target;
 const MIN_PROBABILITY: f64 = 1e-6;
 /// Numbers that are looked at; the rest say the same.
 const MAX_NUMBERS: usize = 400_000;
-/// How many rows the belief is worth that no change is needed.
+/// The number of rows that the belief is worth that no change is needed.
 const PRIOR_ROWS: f64 = 5.0;
 /// The held-out loss has to fall by this share.
 const WORTHWHILE: f64 = 0.002;

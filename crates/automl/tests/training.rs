@@ -1,4 +1,4 @@
-//! What callers rely on: quality, order, determinism, limits, and errors.
+//! The behaviour that callers rely on: quality, order, determinism, limits, and errors.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Where a command works: on the local cloud that is up, or on AWS.
+//! The cloud that a command works on: the local one that is up, or AWS.
 
 use std::path::Path;
 

@@ -121,7 +121,7 @@ pub(crate) fn of_settings(limits: &Limits, settings: &ModelSettings) -> Result<S
     })
 }
 
-/// What a model costs on AWS, for the demo, where it costs nothing.
+/// The costs of a model on AWS, for the demo, where it costs nothing.
 pub(crate) struct OnAws {
     prices: Prices,
     estimate: Estimate,

@@ -16,7 +16,7 @@ const MADE_ROWS: usize = 5000;
 
 /// A table with its header, in one file.
 pub(crate) struct Dataset {
-    /// What the data is, for people.
+    /// The name of the data, for people.
     pub(crate) name: String,
     /// Name of the model that is trained on it.
     pub(crate) model: String,

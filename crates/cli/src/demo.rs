@@ -33,7 +33,7 @@ use crate::failure::Failure;
 use crate::output::Steps;
 use crate::{local, watch};
 
-/// What the demo works on: the local cloud that is up, or one of its own.
+/// The site that the demo works on: the local cloud that is up, or one of its own.
 struct Site {
     endpoints: Endpoints,
     signer: Signer,
@@ -44,28 +44,28 @@ struct Site {
 struct Outcome {
     tenant: Tenant,
     model: ModelName,
-    /// What it would have cost there.
+    /// The cost that the demo would have had on AWS.
     cost: OnAws,
     data: Dataset,
     ended: watch::Ended,
     job: String,
     seen: Seen,
-    /// What the run scored, as `predict` says.
+    /// The results of the run, as `predict` gives them.
     prediction: Value,
     /// Rows that the run set aside.
     set_aside: Option<u64>,
-    /// One row, by the names of its columns.
+    /// A row, by the names of its columns.
     example: Example,
     /// The API's answer for it.
     answer: Value,
-    /// Where the results lie on this machine; nowhere if the champion stayed.
+    /// The folder of the results on this machine; none if the champion stayed.
     files: Option<PathBuf>,
     /// A few of the predictions, from there.
     samples: Vec<samples::Sample>,
     seconds: Vec<(&'static str, f64)>,
 }
 
-/// What the customer's administrator sees in SageMaker.
+/// The job and endpoint as the customer's administrator sees them in SageMaker.
 struct Seen {
     job_status: String,
     candidates: Vec<Candidate>,

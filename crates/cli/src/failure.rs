@@ -1,4 +1,4 @@
-//! Why a command did not succeed, in one sentence a person can act on.
+//! The reason why a command did not succeed, in one sentence a person can act on.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -115,7 +115,7 @@ pub(crate) enum Failure {
     Interrupted,
 }
 
-/// What a stage of a run that is done by hand failed of.
+/// The failure of a stage of a run that is done by hand.
 #[derive(Debug, thiserror::Error)]
 #[error("{stage}: {code}: {message}")]
 pub(crate) struct StageFailure {

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::output;
 
-/// How long API Gateway waits for the document of keys, and what it reads of it (API
-/// Gateway Developer Guide, "Control access to HTTP APIs with JWT authorizers").
+/// The time that API Gateway waits for the document of keys, and the bytes that it reads of it
+/// (API Gateway Developer Guide, "Control access to HTTP APIs with JWT authorizers").
 const PATIENCE: Duration = Duration::from_millis(1500);
 const LARGEST: usize = 150_000;
 
-/// What is wrong with an issuer.
+/// The flaw of an issuer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum IssuerFlaw {
     #[error("{0} is no https address: API Gateway takes https only")]

@@ -43,7 +43,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// What the run's record names in place of an execution.
+/// The name that the run's record has in place of an execution.
 const EXECUTION: &str = "crosspilot operate";
 
 async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef, f64), Failure> {
@@ -68,7 +68,7 @@ async fn begin(app: &App, tenant: TenantId, model: ModelName) -> Result<(RunRef,
     }
 }
 
-/// What the state machine is, with an operator's hands.
+/// The work of the state machine, with an operator's hands.
 struct Hand {
     app: App,
     run: RunRef,

@@ -1,5 +1,5 @@
-//! How things are shown: aligned, coloured only on a terminal, progress on
-//! standard error, results on standard output.
+//! The output: aligned, coloured only on a terminal, progress on standard error, results on
+//! standard output.
 #![allow(clippy::print_stdout, reason = "this is where standard output is written")]
 
 use std::io::IsTerminal;

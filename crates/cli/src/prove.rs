@@ -23,7 +23,7 @@ use site::Ground;
 /// in the list of processes.
 const TOKEN_VARIABLE: &str = "CROSSPILOT_TOKEN";
 
-/// What is asked for.
+/// The accounts, tokens and functions that a proof is asked for with.
 struct Ask {
     tenant: TenantId,
     customer_profile: Option<String>,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::args::TenantChanges;
 
-/// Why a stack is not the tenant's.
+/// The reason why a stack is not the tenant's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StackFlaw {
     #[error(
@@ -31,7 +31,7 @@ struct Described {
     stacks: Vec<Stack>,
 }
 
-/// One stack.
+/// A stack, as CloudFormation describes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Stack {

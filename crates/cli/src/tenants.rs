@@ -244,7 +244,7 @@ fn print_status(tenant: &Tenant, json: bool, what: &str) {
     }
 }
 
-/// How many tenants a list reads at once: one read of S3 after the other takes a
+/// The number of tenants that a list reads at once: one read of S3 after the other takes a
 /// minute for a few thousand tenants.
 const READ_AT_ONCE: usize = 32;
 

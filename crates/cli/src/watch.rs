@@ -76,11 +76,11 @@ pub(crate) async fn find(
     Err(Failure::NoRun(LIMIT))
 }
 
-/// What is known of an execution.
+/// The state of an execution.
 pub(crate) struct Execution {
-    /// What happens now, while it runs.
+    /// The thing that happens now, while the execution runs.
     pub(crate) now: Option<String>,
-    /// Its output, once it has ended well.
+    /// The execution's output, once it has ended well.
     pub(crate) output: Option<Value>,
     /// Stage, code and cause, once it has ended otherwise.
     pub(crate) failure: Option<Value>,
@@ -179,7 +179,7 @@ async fn newest(client: &Client, arn: &str) -> Result<Option<String>, CallError>
     Ok(progress(history.events()))
 }
 
-/// How an execution ended that did not end well.
+/// The end of an execution that did not end well.
 struct Ending {
     stage: String,
     code: String,

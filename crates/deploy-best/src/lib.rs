@@ -7,7 +7,7 @@ use crosspilot_core::manage::{ManageRequest, Progress};
 use crosspilot_hosting::{Deploy, Deployed, HostingError, Register, Registered, Settle, Settled};
 use serde::{Deserialize, Serialize};
 
-/// What the function is asked for.
+/// The request to the function.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
@@ -17,11 +17,11 @@ pub enum Request {
     Deploy(Box<Deploy>),
     /// Leave the account as the lineup says.
     Settle(Settle),
-    /// What a tenant's models need besides.
+    /// Do what else a tenant's models need.
     Manage(ManageRequest),
 }
 
-/// What was done.
+/// The answer of the function.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Response {
@@ -29,9 +29,9 @@ pub enum Response {
     Registered(Registered),
     /// The decision and the endpoint.
     Deployed(Box<Deployed>),
-    /// What is left.
+    /// The state of the account after the run.
     Settled(Settled),
-    /// How far it is.
+    /// The progress of the request.
     Managed(Progress),
 }
 

@@ -31,7 +31,7 @@ use crate::evaluation::Evaluation;
 use crate::insights::Insights;
 use crate::report::{self, Described, Occasion, Report};
 
-/// Whose champion to measure, on the newest held-out file.
+/// The model whose champion is to be measured, on the newest held-out file.
 #[derive(Debug, Clone, Deserialize)]
 pub struct EvaluateRequest {
     /// The tenant.
@@ -40,7 +40,7 @@ pub struct EvaluateRequest {
     pub model: ModelName,
 }
 
-/// What came of it.
+/// The result of the measurement.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Evaluated {
@@ -48,12 +48,12 @@ pub enum Evaluated {
     Evaluated(Told),
     /// There is nothing to measure, or to measure it on.
     Nothing {
-        /// Why, as a sentence's end.
+        /// The reason, as a sentence's end.
         reason: String,
     },
 }
 
-/// What is told of an evaluation: figures and addresses.
+/// The figures and addresses that are told of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Told {
     /// The tenant.
@@ -66,15 +66,15 @@ pub struct Told {
     pub rows: u64,
     /// Name of the metric.
     pub metric: Option<String>,
-    /// Its value; none where the rows do not give it.
+    /// The metric's value; none where the rows do not give it.
     pub value: Option<f64>,
-    /// Whether a smaller value is the better one.
+    /// `true` if a smaller value is the better one.
     pub smaller_is_better: bool,
-    /// Why there is no value, as a sentence's end.
+    /// The reason why there is no value, as a sentence's end.
     pub reason: Option<String>,
-    /// What any model must reach.
+    /// The minimum that any model must reach.
     pub minimum: Option<f64>,
-    /// Whether it does not, on rows enough to tell.
+    /// `true` if the champion does not reach the minimum, on rows enough to tell.
     pub below_minimum: bool,
     /// The report, in the customer's bucket.
     pub report_uri: String,

@@ -23,17 +23,17 @@ use crate::data::{self, Source};
 use crate::evaluation::Evaluation;
 use crate::scoring::ScoringKeys;
 
-/// Whose answers to compare.
+/// The run whose answers are compared.
 #[derive(Debug, Clone, Deserialize)]
 pub struct CompareRequest {
     /// The run.
     pub run: RunRef,
-    /// Its candidate's objective metric.
+    /// The candidate's objective metric.
     #[serde(default)]
     pub score: Score,
 }
 
-/// What a transform job answered about the held-out rows.
+/// The answers of a transform job for the held-out rows.
 pub(crate) struct Answers {
     pub(crate) source: Source,
     pub(crate) predictions: Vec<Prediction>,

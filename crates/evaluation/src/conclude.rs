@@ -25,8 +25,7 @@ use crate::scoring::{cells, named};
 
 /// Rows of the first prediction.
 const SMOKE_ROWS: usize = 5;
-/// How far two answers of one model may be apart: instances differ in how they
-/// round.
+/// The most that two answers of one model may be apart: instances differ in how they round.
 const TOLERANCE: f64 = 1e-3;
 
 /// Asks for the first prediction, writes predictions, evaluation and report, then

@@ -15,9 +15,9 @@ const LIMIT: usize = 64 << 20;
 /// Rows to score.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Where they come from.
+    /// The address of the rows.
     pub(crate) uri: String,
-    /// Whether they are held-out rows and not just one row of training data.
+    /// `true` if they are held-out rows and not just one row of training data.
     pub(crate) held_out: bool,
     pub(crate) table: Table,
 }

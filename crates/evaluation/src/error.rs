@@ -1,10 +1,10 @@
-//! Why a run's scoring, comparison or report did not succeed.
+//! The reasons why a run's scoring, comparison or report did not succeed.
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::registry::{RegistryError, Stop};
 use crosspilot_inference::{AnswerInvalid, Unfit};
 
-/// Why a run's step did not succeed.
+/// The reason why a run's step did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError {
     /// The held-out file cannot be used.
@@ -20,7 +20,7 @@ pub enum EvaluationError {
     NoFeatures {
         /// The run.
         run: String,
-        /// Its model.
+        /// The run's model.
         model: String,
     },
     /// A transform job of the run's name exists but is not the run's.
@@ -30,7 +30,7 @@ pub enum EvaluationError {
     Foreign {
         /// The job.
         job: String,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
     },
     /// The model was deployed, but does not answer as it should.
@@ -40,7 +40,7 @@ pub enum EvaluationError {
     Smoke {
         /// The endpoint.
         endpoint: String,
-        /// What is wrong.
+        /// The fault of the prediction.
         problem: String,
     },
     /// Somebody asked for the run to be stopped.
@@ -52,9 +52,9 @@ pub enum EvaluationError {
     /// Results that cannot be written down.
     #[error("the {what} could not be composed: {reason}; this is a fault in Crosspilot, report it")]
     Compose {
-        /// Which result.
+        /// The name of the result.
         what: &'static str,
-        /// What failed.
+        /// The error of writing it.
         reason: String,
     },
     /// The registry refused or failed.

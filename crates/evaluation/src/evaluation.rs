@@ -1,4 +1,4 @@
-//! How good predictions of held-out rows are.
+//! The evaluation of predictions of held-out rows.
 
 use crosspilot_inference::Prediction;
 use crosspilot_metrics::{
@@ -54,7 +54,7 @@ pub struct Summary {
     pub unlabelled: usize,
     /// Rows whose true label the model was never trained on; left out.
     pub unknown_labels: usize,
-    /// Whether only the first rows of a large file were read.
+    /// `true` if only the first rows of a large file were read.
     pub truncated: bool,
     /// With two labels, the one that `f1`, `precision`, `recall` and `auc` are
     /// about: the second in alphabetical order.

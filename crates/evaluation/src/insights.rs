@@ -19,14 +19,14 @@ const LISTED: usize = 10;
 /// Bytes of a document that is read: more are no document of these.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// What is known of a job's candidates. Each part may be empty.
+/// The insights into a job's candidates. Each part may be empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Insights {
     /// The best candidates by the objective, with its value, the best first.
     pub(crate) leaderboard: Vec<(String, f64)>,
     /// Each column's share in the answers, the largest first.
     pub(crate) importance: Vec<(String, f64)>,
-    /// How the best did on the rows that training set aside.
+    /// The confusion matrix of the best on the rows that training set aside.
     pub(crate) validation: Option<Confusion>,
 }
 
@@ -77,7 +77,7 @@ struct Reading<'a> {
     smaller_is_better: bool,
 }
 
-/// Where the documents about the best candidate lie.
+/// The addresses of the documents about the best candidate.
 #[derive(Default)]
 struct Artifacts {
     explainability: Option<String>,

@@ -1,6 +1,6 @@
-//! How good a model is: it is scored on held-out rows, compared with the champion, and
-//! once it serves asked for a first prediction, reported and promoted; later, what
-//! serves is measured on new held-out rows.
+//! The evaluation of a model: it is scored on held-out rows, compared with the champion, and
+//! once it serves asked for a first prediction, reported and promoted; later, what serves is
+//! measured on new held-out rows.
 
 mod champion;
 mod comparison;

@@ -18,34 +18,34 @@ use crate::request::Warned;
 
 const STYLE: &str = include_str!("report/page.css");
 
-/// What a report tells about.
+/// The subject of a report, with all its figures.
 pub(crate) struct Report<'a> {
     pub(crate) model: Described<'a>,
     pub(crate) occasion: Occasion<'a>,
-    /// What the model is worth by the metric that decides, and one answer for all.
+    /// The worth of the model by the metric that decides, and of one answer for all.
     pub(crate) comparison: &'a Comparison,
     pub(crate) target: &'a str,
     pub(crate) source: &'a Source,
-    /// One for each row of the source.
+    /// The predictions, one for each row of the source.
     pub(crate) predictions: &'a [Prediction],
     /// The target's raw cells, one for each row of the source.
     pub(crate) truth: Option<&'a [String]>,
     pub(crate) evaluation: Option<&'a Evaluation>,
-    /// What Autopilot itself tells.
+    /// The insights that Autopilot itself gives.
     pub(crate) insights: &'a Insights,
 }
 
-/// Which model a report is about.
+/// The model that a report is about.
 pub(crate) struct Described<'a> {
     pub(crate) run: &'a RunRef,
     pub(crate) job: &'a str,
     pub(crate) candidate: &'a str,
     pub(crate) endpoint: &'a str,
-    /// What it was chosen by.
+    /// The score that it was chosen by.
     pub(crate) score: &'a Score,
 }
 
-/// Why there is a report.
+/// The occasion of a report.
 pub(crate) enum Occasion<'a> {
     /// A run has made the model.
     Run { decision: &'a Decision, warnings: &'a [Warned] },

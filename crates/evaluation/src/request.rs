@@ -1,4 +1,4 @@
-//! What a run's last step is asked, and answers.
+//! The request to a run's last step, and its answer.
 
 use crosspilot_core::decision::{Comparison, Decision, Score};
 use crosspilot_core::run::RunRef;
@@ -20,12 +20,12 @@ pub struct ConcludeRequest {
     /// The candidate's objective metric.
     #[serde(default)]
     pub score: Score,
-    /// What it and the champion are worth on the held-out rows.
+    /// The comparison of the candidate and the champion on the held-out rows.
     #[serde(default)]
     pub comparison: Comparison,
-    /// Whether it serves, and why.
+    /// The decision whether the candidate serves, and why.
     pub decision: Decision,
-    /// What the preflight found strange of the data.
+    /// The warnings of the preflight about the data.
     #[serde(default)]
     pub warnings: Vec<Warned>,
 }
@@ -33,15 +33,15 @@ pub struct ConcludeRequest {
 /// A finding of the preflight, as it travels: its sentence.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Warned {
-    /// What, where, and what to do next.
+    /// The finding, its place, and what to do next.
     #[serde(default)]
     pub message: String,
 }
 
-/// Where the results are, and the figures that matter.
+/// The addresses of the results, and the figures that matter.
 #[derive(Debug, Clone, Serialize)]
 pub struct Concluded {
-    /// How good the predictions are; nothing without held-out labels.
+    /// The figures of the evaluation; nothing without held-out labels.
     pub evaluation: Option<Summary>,
     /// Rows that were predicted.
     pub predicted: usize,

@@ -1,4 +1,4 @@
-//! What a run leaves: its rows with predictions, the evaluation, the report.
+//! The results that a run leaves: its rows with predictions, the evaluation, the report.
 
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_inference::Prediction;

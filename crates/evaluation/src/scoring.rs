@@ -29,12 +29,12 @@ use crate::data;
 
 /// The instance type of the transform job. A table of 100,000 rows takes it a minute or two.
 pub const INSTANCE: TransformInstanceType = TransformInstanceType::MlM5Large;
-/// How long SageMaker may take to see a model that it has just made.
+/// The seconds that SageMaker may take to see a model that it has just made.
 const LAG_SECONDS: f64 = 300.0;
-/// How long an account's quota of instances may keep a run waiting.
+/// The seconds that an account's quota of instances may keep a run waiting.
 const QUOTA_SECONDS: f64 = 3600.0;
 
-/// Which model to score.
+/// The model to score.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ScoreRequest {
     /// The run.
@@ -46,13 +46,13 @@ pub struct ScoreRequest {
     pub elapsed_seconds: f64,
 }
 
-/// How far the scoring is.
+/// The state of the scoring.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Scored {
     /// A transform job is at it.
     Scoring {
-        /// Its name.
+        /// The transform job's name.
         transform: String,
         /// Rows that it scores.
         rows: usize,
@@ -85,8 +85,8 @@ impl ScoringKeys {
         self.held_out.clone()
     }
 
-    /// What the model takes of them: a folder, since Batch Transform takes all
-    /// keys that begin with what it is given.
+    /// Gives the folder of the rows as the model takes them: a folder, since Batch Transform
+    /// takes all keys that begin with what it is given.
     fn input(&self) -> String {
         format!("{}input/", self.folder)
     }
@@ -212,7 +212,7 @@ pub(crate) fn named(run: &RunRef, features: Vec<String>) -> Result<Vec<String>, 
     Ok(features)
 }
 
-/// These cells of a row.
+/// Takes these cells of a row.
 pub(crate) fn cells(row: &StringRecord, columns: &[usize]) -> StringRecord {
     columns.iter().map(|&column| row.get(column).unwrap_or_default()).collect()
 }

@@ -24,12 +24,11 @@ use crate::gate::{Contest, decide};
 use crate::mover::{Moved, Target};
 use crate::settle::EndpointContext;
 
-/// How long a challenger may be on its way before it counts as given up, if it
-/// cannot be told whether its run still works on it, and besides the time that its
-/// traffic takes to move.
+/// The time that a challenger may be on its way before it counts as given up, if it cannot be
+/// told whether its run still works on it, and besides the time that its traffic takes to move.
 const ON_ITS_WAY: Duration = Duration::from_secs(1800);
 
-/// Which model to deploy, and what is known about it.
+/// The challenger to deploy, and what is known about it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Deploy {
     /// The run, as `assume` gave it.
@@ -38,9 +37,9 @@ pub struct Deploy {
     pub job: String,
     /// Name of the candidate whose model it is.
     pub candidate: String,
-    /// Its score on the validation data.
+    /// The model's score on the validation data.
     pub score: Score,
-    /// What it and the champion are worth on the held-out rows.
+    /// The comparison of the model and the champion on the held-out rows.
     #[serde(default)]
     pub comparison: Option<Comparison>,
     /// Seconds since the first attempt.
@@ -48,7 +47,7 @@ pub struct Deploy {
     pub elapsed_seconds: f64,
 }
 
-/// How far it is.
+/// The state of the deployment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Deployed {
@@ -65,11 +64,11 @@ pub enum Deployed {
 /// A decision and what follows from it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Deployment {
-    /// Whether the challenger is deployed, and why.
+    /// The decision whether the challenger is deployed, and why.
     pub decision: Decision,
     /// The job's best candidate.
     pub candidate: String,
-    /// Its score.
+    /// The candidate's score.
     pub score: Score,
     /// Name of the endpoint.
     pub endpoint: String,
@@ -77,7 +76,7 @@ pub struct Deployment {
     /// stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<String>,
-    /// What was done to the endpoint.
+    /// The change that was made to the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
 }

@@ -12,22 +12,22 @@ use crosspilot_core::sagemaker;
 use crosspilot_core::settings::{Deployment, Hosting, HostingKind, Traffic, Update};
 use serde::Serialize;
 
-/// How long SageMaker watches the alarms after all traffic has moved at once.
+/// The time that SageMaker watches the alarms after all traffic has moved at once.
 const BAKING_SECONDS: i32 = 300;
 
-/// What was done to the endpoint.
+/// The change that was made to the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// It did not exist.
+    /// The endpoint did not exist.
     Created,
-    /// It served another model and now moves to this one.
+    /// The endpoint served another model and now moves to this one.
     Updated,
-    /// It had been created or updated by an earlier attempt of this run.
+    /// The endpoint had been created or updated by an earlier attempt of this run.
     Adopted,
 }
 
-/// How an endpoint stands.
+/// The state of an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
     /// AWS's own status.
@@ -36,9 +36,9 @@ pub struct Endpoint {
     pub config: String,
     /// The config that it is being moved to.
     pub pending: Option<String>,
-    /// Its variants with the number of their instances.
+    /// The endpoint's variants with the number of their instances.
     pub variants: Vec<(String, Option<i32>)>,
-    /// What it runs on; none before it has served.
+    /// The kind of hosting that the endpoint runs on; none before it has served.
     pub kind: Option<HostingKind>,
 }
 
@@ -97,13 +97,13 @@ impl Endpoint {
 pub enum EndpointStep {
     /// There is none yet.
     Create,
-    /// What an earlier attempt left blocks the name and answers nobody.
+    /// An endpoint that an earlier attempt left blocks the name and answers nobody.
     ClearAway,
-    /// It has to end first what it is doing.
+    /// The endpoint has to end first what it is doing.
     Wait,
-    /// It has the config, or is on its way there.
+    /// The endpoint has the config, or is on its way there.
     Adopt,
-    /// It serves another config.
+    /// The endpoint serves another config.
     Update,
 }
 

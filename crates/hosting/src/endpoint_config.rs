@@ -1,4 +1,4 @@
-//! What an endpoint runs on and keeps: its config.
+//! The endpoint config: the hosting of an endpoint's model, and the data that it captures.
 
 use crosspilot_core::aws::sagemaker::Client;
 use crosspilot_core::aws::sagemaker::operation::describe_endpoint_config::DescribeEndpointConfigOutput;

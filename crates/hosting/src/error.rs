@@ -1,11 +1,11 @@
-//! Why nothing was done to a model or an endpoint.
+//! The reasons why nothing was done to a model or an endpoint.
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::registry::{RegistryError, Stop};
 use crosspilot_core::run::RunId;
 use crosspilot_core::settings::OtherHosting;
 
-/// Why nothing was done.
+/// The reason why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum HostingError {
     /// The job has nothing to deploy.
@@ -15,9 +15,9 @@ pub enum HostingError {
     NoCandidate {
         /// The job.
         job: String,
-        /// Its status.
+        /// The job's status.
         status: String,
-        /// What is missing.
+        /// The thing that is missing.
         missing: &'static str,
     },
     /// The model cannot be served without instances.
@@ -27,9 +27,9 @@ pub enum HostingError {
     Serverless {
         /// The candidate.
         candidate: String,
-        /// What serverless endpoints do not take.
+        /// The feature that serverless endpoints do not take.
         what: &'static str,
-        /// What to change instead.
+        /// The change to make instead.
         remedy: &'static str,
     },
     /// The endpoint would have to be replaced, which the settings do not allow.
@@ -45,7 +45,7 @@ pub enum HostingError {
     Foreign {
         /// The resource.
         resource: String,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
     },
     /// The customer's role cannot be assumed any more.
@@ -58,7 +58,7 @@ pub enum HostingError {
         endpoint: String,
         /// The run whose model was to serve.
         to: RunId,
-        /// What is in the way, and what to do.
+        /// The thing that is in the way, and what to do.
         reason: String,
     },
     /// The registry refused or failed.

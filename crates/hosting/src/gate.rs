@@ -12,13 +12,13 @@ use crosspilot_core::settings::Gate;
 pub struct Contest<'a> {
     /// The challenger's run.
     pub run: &'a RunRef,
-    /// What it must reach.
+    /// The gate that the challenger must pass.
     pub gate: Gate,
-    /// Its score on its own validation data.
+    /// The challenger's score on its own validation data.
     pub score: &'a Score,
-    /// What both are worth on the held-out rows.
+    /// The comparison of both on the held-out rows.
     pub comparison: &'a Comparison,
-    /// What serves now; none if nothing does.
+    /// The champion that serves now; none if nothing does.
     pub champion: Option<&'a Serving>,
 }
 

@@ -1,6 +1,6 @@
-//! What is asked of a tenant's models besides training them. Each call does as
-//! much as can be done now and says whether to ask again, so that a call that
-//! is repeated, or an execution that is started anew, goes on where it is.
+//! The calls about a tenant's models besides training them. Each call does as much as can be
+//! done now and says whether to ask again, so that a call that is repeated, or an execution
+//! that is started anew, goes on where it is.
 
 mod account;
 mod inventory;

@@ -15,22 +15,22 @@ pub(crate) struct Target<'a> {
     pub(crate) endpoint: &'a str,
     /// Name of the config that it shall serve, which exists.
     pub(crate) config: &'a str,
-    /// Whether it may be deleted and made again where SageMaker does not update it.
+    /// `true` if the endpoint may be deleted and made again where SageMaker does not update it.
     pub(crate) may_be_replaced: bool,
-    /// How an update is guarded.
+    /// The deployment config that guards an update.
     pub(crate) guard: Option<DeploymentConfig>,
     /// Tags of an endpoint that is made.
     pub(crate) tags: Vec<Tag>,
 }
 
-/// How far an endpoint got with one step.
+/// The state of an endpoint after one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// It serves the config, or is on its way there.
+    /// The endpoint serves the config, or is on its way there.
     OnItsWay(Action),
     /// Something has to end first: what, as the end of a sentence about the endpoint.
     Waits(String),
-    /// It would have to be replaced, and may not be: nothing was done.
+    /// The endpoint would have to be replaced, and may not be: nothing was done.
     NotReplaced,
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::HostingError;
 use crate::response_keys::{self, Container, RESPONSE_KEYS, negotiate};
 
-/// Which run's job to make a model of.
+/// The run and the job to make a model of.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Register {
     /// The run, as `assume` gave it.
@@ -31,7 +31,7 @@ pub struct Register {
 pub struct Registered {
     /// The job's best candidate.
     pub candidate: String,
-    /// Its score on the validation data.
+    /// The candidate's score on the validation data.
     pub score: Score,
     /// Name of the model.
     pub model: String,

@@ -9,18 +9,18 @@ const SUPPORTED: &str = "SAGEMAKER_INFERENCE_SUPPORTED";
 const OUTPUT: &str = "SAGEMAKER_INFERENCE_OUTPUT";
 const INPUT: &str = "SAGEMAKER_INFERENCE_INPUT";
 
-/// What we ask for. `probability` alone means different things in different
+/// The response keys that we ask for. `probability` alone means different things in different
 /// training modes; with `probabilities` and `labels` every label has its own.
 pub const RESPONSE_KEYS: [&str; 4] = ["predicted_label", "probability", "probabilities", "labels"];
 
 /// One inference container of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// Its image.
+    /// The container's image.
     pub image: String,
-    /// Where its model lies.
+    /// The address of the container's model.
     pub model_data: Option<String>,
-    /// Its environment.
+    /// The container's environment.
     pub environment: HashMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! How many instances an endpoint has: Application Auto Scaling.
+//! The number of an endpoint's instances: Application Auto Scaling.
 //!
 //! A variant is registered by name, and SageMaker refuses to replace one that is
 //! (Developer Guide, "Delete a scaling policy"), so that scaling is taken off

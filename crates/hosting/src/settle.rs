@@ -25,12 +25,12 @@ use crate::jobs::{self, Job};
 use crate::mover::{Moved, Target};
 use crate::{HostingError, scaling};
 
-/// How long it is tried to put scaling on while what keeps it off can heal.
+/// The seconds in which it is tried to put scaling on while what keeps it off can heal.
 const SCALING_SECONDS: f64 = 600.0;
-/// How long a run's rows are deleted: there are few objects of them.
+/// The time in which a run's rows are deleted: there are few objects of them.
 const CLEARING: Duration = Duration::from_secs(20);
 
-/// Which run has ended.
+/// The run that has ended.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Settle {
     /// The run, as `assume` gave it.
@@ -38,15 +38,15 @@ pub struct Settle {
     /// Seconds since it ended.
     #[serde(default)]
     pub elapsed_seconds: f64,
-    /// Whether it failed: then its jobs may be at work.
+    /// `true` if the run failed: then its jobs may be at work.
     #[serde(default)]
     pub failed: bool,
-    /// Why, as the state machine carries it.
+    /// The failure, as the state machine carries it.
     #[serde(default)]
     pub failure: Option<serde_json::Value>,
 }
 
-/// What is left.
+/// The state of the customer's account after the run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Settled {
@@ -54,7 +54,7 @@ pub enum Settled {
     Settled {
         /// Names of the models and configs that were removed.
         removed: Vec<String>,
-        /// What serves all the same, but not as it is set.
+        /// The shortcomings that do not keep a model from serving, as sentences.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
     },

@@ -35,9 +35,9 @@ const ANSWER_BYTES: usize = 6_000_000;
 pub struct HttpResponse {
     /// The HTTP status.
     pub status_code: u16,
-    /// Its headers.
+    /// The response headers.
     pub headers: BTreeMap<&'static str, String>,
-    /// Its body: JSON.
+    /// The response body: JSON.
     pub body: String,
     /// Never: the body is text.
     pub is_base64_encoded: bool,

@@ -30,7 +30,7 @@ const CONCURRENT: usize = 4;
 pub struct Endpoint {
     /// SageMaker Runtime in its account.
     pub runtime: Client,
-    /// Its name.
+    /// The endpoint's name.
     pub name: String,
     /// The variant that shall answer; whichever the traffic goes to if left out.
     pub variant: Option<String>,
@@ -72,11 +72,11 @@ impl Calls {
     }
 }
 
-/// What an endpoint answered.
+/// The answer of an endpoint.
 pub struct Answered {
-    /// One line a record.
+    /// The answer's text, one line a record.
     pub answer: Answer,
-    /// Which variant it was.
+    /// The variant that answered.
     pub variant: Option<String>,
 }
 

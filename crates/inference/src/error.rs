@@ -1,10 +1,10 @@
-//! Why an endpoint gave no predictions.
+//! The reasons why an endpoint gave no predictions.
 
 use crosspilot_core::error::{CallError, Code, Coded};
 
 use crate::output::AnswerInvalid;
 
-/// Why an endpoint gave no predictions.
+/// The reason why an endpoint gave no predictions.
 #[derive(Debug, thiserror::Error)]
 pub enum InferenceError {
     /// The endpoint's answer is not predictions.
@@ -13,9 +13,9 @@ pub enum InferenceError {
     /// A request that cannot be written down.
     #[error("the {what} could not be composed: {reason}; this is a fault in Crosspilot, report it")]
     Compose {
-        /// What was to be written.
+        /// The thing that was to be written.
         what: &'static str,
-        /// What failed.
+        /// The error of writing it.
         reason: String,
     },
     /// AWS refused or failed.

@@ -1,5 +1,5 @@
-//! What an endpoint takes and answers, whoever asks it: the prediction API for a
-//! caller's records, or a run for held-out rows.
+//! The requests that an endpoint takes and the answers that it gives, whoever asks it: the
+//! prediction API for a caller's records, or a run for held-out rows.
 
 pub mod api;
 mod endpoint;

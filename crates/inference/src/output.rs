@@ -31,9 +31,9 @@ pub enum AnswerInvalid {
         "the model's answers about the held-out rows are {} MB, and no more than {} MB of them are read: give it fewer held-out rows, or training.hold_out a smaller share", .bytes >> 20, .most >> 20
     )]
     TooLarge {
-        /// How many bytes they are.
+        /// The size of the answers, in bytes.
         bytes: u64,
-        /// How many may be.
+        /// The most bytes that there may be.
         most: u64,
     },
     /// A line that cannot be read.
@@ -43,24 +43,24 @@ pub enum AnswerInvalid {
     Line {
         /// Counted from 1.
         line: usize,
-        /// What is wrong, as a phrase.
+        /// The fault of the line, as a phrase.
         problem: String,
     },
 }
 
-/// What a model predicts for one record.
+/// The prediction of a model for one record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prediction {
     /// One of several labels.
     Label {
         /// The label, exactly as in the training data.
         label: String,
-        /// What the endpoint calls its probability. Its meaning differs between
+        /// The number that the endpoint calls its probability. Its meaning differs between
         /// training modes, so it is shown only where `probabilities` is empty.
         probability: Option<f64>,
         /// The labels that `probabilities` are about.
         labels: Arc<[String]>,
-        /// One for each of `labels`.
+        /// The probability of each of `labels`.
         probabilities: Vec<f64>,
     },
     /// A number.
@@ -147,8 +147,8 @@ impl Serialize for ByLabel<'_> {
     }
 }
 
-/// What an endpoint or a transform job answered to so many records, as text: the
-/// lines of many labels take several times the room.
+/// The answer of an endpoint or a transform job to so many records, as text: the lines of many
+/// labels take several times the room.
 #[derive(Debug, Clone)]
 pub struct Answer {
     text: Vec<u8>,

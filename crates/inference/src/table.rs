@@ -14,7 +14,7 @@ const MAX_CELLS: usize = 30_000_000;
 /// Columns of a file that is no mistake.
 const MAX_COLUMNS: usize = 5000;
 
-/// Why a held-out file cannot be scored.
+/// The reason why a held-out file cannot be scored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// Not CSV, or not in one shape throughout.
@@ -24,7 +24,7 @@ pub enum Unfit {
     NotCsv {
         /// Address of the file.
         file: String,
-        /// What was found.
+        /// The fault that was found.
         reason: String,
     },
     /// A column that the model needs.
@@ -52,7 +52,7 @@ pub enum Unfit {
     NoText {
         /// Address of the file.
         file: String,
-        /// What it is.
+        /// The format of the file, as a phrase.
         what: &'static str,
     },
 }
@@ -67,9 +67,9 @@ pub struct Table {
     pub header: StringRecord,
     /// UTF-8, from the file's beginning to the end of the last row.
     text: Vec<u8>,
-    /// Where each row begins.
+    /// The position in `text` at which each row begins.
     starts: Vec<usize>,
-    /// Whether the file has more rows than these.
+    /// `true` if the file has more rows than these.
     pub truncated: bool,
 }
 

@@ -12,9 +12,9 @@ pub const REGION: &str = "us-east-1";
 /// A long-lived access key.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct AccessKey {
-    /// Its id.
+    /// The key's id.
     pub id: String,
-    /// Its secret.
+    /// The key's secret.
     pub secret: String,
 }
 

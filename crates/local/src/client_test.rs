@@ -32,7 +32,7 @@ use crate::{
 
 const TOKEN: &str = "a token of this test";
 
-/// Where the command line installs things, too.
+/// Gives the folder that the command line installs things in, too.
 fn home() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.crosspilot")
 }
@@ -159,7 +159,7 @@ async fn the_sdk_for_rust_tries_again_and_then_says_so() {
     local.stop().await;
 }
 
-/// One attempt only.
+/// Configures one attempt only.
 fn once() -> sagemaker::config::Builder {
     sagemaker::config::Builder::new().retry_config(RetryConfig::disabled())
 }

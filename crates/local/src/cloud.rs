@@ -32,7 +32,7 @@ pub const ARTIFACTS: &str = "crosspilot-artifacts-111111111111";
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");
 const OPERATOR_KEY_TEMPLATE: &str = include_str!("../emulator/operator-key.yaml");
 
-/// Why the local cloud is not up.
+/// The reason why the local cloud is not up.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
     /// A port is taken.
@@ -74,7 +74,7 @@ pub enum CloudError {
     /// A name that cannot be one.
     #[error(transparent)]
     Id(#[from] InvalidId),
-    /// What an earlier start kept cannot be used.
+    /// The state that an earlier start kept cannot be used.
     #[error(transparent)]
     SavedState(#[from] SavedStateError),
     /// The state directory cannot be used.
@@ -85,17 +85,17 @@ pub enum CloudError {
     Random,
 }
 
-/// How to bring a local cloud up.
+/// The options of a local cloud.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the emulator is installed, and where a local cloud keeps its files
+    /// The folder that the emulator is installed in, and where a local cloud keeps its files
     /// while it runs. Any number of them can share it.
     pub home: PathBuf,
     /// Port of the emulator; SageMaker takes the next one. Free ones if left out.
     pub port: Option<u16>,
     /// Seed of the AutoML engine.
     pub seed: u64,
-    /// Where everything is kept for the next start; nothing is if left out.
+    /// The folder in which everything is kept for the next start; nothing is if left out.
     pub keep: Option<PathBuf>,
     /// AutoML jobs that one account may run at a time in a region.
     pub concurrent_automl_jobs: usize,
@@ -117,11 +117,11 @@ pub struct Onboarding {
     pub account: AccountId,
     /// Name of the bucket that the customer's stack makes.
     pub bucket: BucketName,
-    /// Where the data lies in it.
+    /// The prefix of the data in the bucket.
     pub prefix: Prefix,
-    /// What the customer deploys: [`CUSTOMER_TEMPLATE`], or a copy with changes.
+    /// The template that the customer deploys: [`CUSTOMER_TEMPLATE`], or a copy with changes.
     pub template: String,
-    /// What its runs may use.
+    /// The limits of its runs.
     pub limits: Limits,
     /// The customer's subnets, if everything has to run in them.
     pub network: Option<Network>,
@@ -297,7 +297,7 @@ impl LocalCloud {
         &self.vendor
     }
 
-    /// What signs tokens for the prediction API.
+    /// Gives the key that signs tokens for the prediction API.
     pub fn signer(&self) -> &Signer {
         &self.identity.signer
     }
@@ -317,7 +317,7 @@ impl LocalCloud {
         &self.sagemaker
     }
 
-    /// What other processes need to know of this one.
+    /// Gives what other processes need to know of this one.
     pub fn running(&self) -> Running {
         Running {
             pid: std::process::id(),

@@ -36,7 +36,7 @@ impl OwnDirectory {
         Ok(Self { path, kept: false, _lock: lock })
     }
 
-    /// This directory, which stays. An error if another local cloud has it now.
+    /// Takes this directory, which stays. An error if another local cloud has it now.
     pub(crate) fn keep(path: &Path) -> io::Result<Self> {
         create_private(path)?;
         let path = fs::canonicalize(path)?;

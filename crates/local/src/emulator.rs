@@ -25,21 +25,22 @@ const MACHINES: &str = include_str!("../emulator/machines.py");
 /// A start takes about two seconds; this long means that it never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// It ends in a moment, or when it has saved its state (see `launch.py`).
+/// The time that the emulator has to end: it does in a moment, or when it has saved its state
+/// (see `launch.py`).
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// Why the emulator does not run.
+/// The reason why the emulator does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
-    /// It could not be started.
+    /// The emulator could not be started.
     #[error("the emulator could not be started: {0}")]
     Start(#[from] io::Error),
-    /// It ended or never answered.
+    /// The emulator ended or never answered.
     #[error("the emulator {what}; the end of its log {log}:\n{tail}")]
     Died {
-        /// What it did instead of answering.
+        /// The thing that it did instead of answering.
         what: &'static str,
-        /// Where its log is.
+        /// The path of its log.
         log: PathBuf,
         /// The last lines of it.
         tail: String,
@@ -55,16 +56,16 @@ pub struct Emulator {
     _lifeline: Option<ChildStdin>,
 }
 
-/// How to start one.
+/// The options of an emulator's start.
 pub(crate) struct Launch<'a> {
     /// The Python that has it installed.
     pub(crate) python: &'a Path,
-    /// Where its files and its log go.
+    /// The folder of its files and its log.
     pub(crate) directory: &'a Path,
     pub(crate) port: u16,
     /// Lets this process, and nobody else, ask its authority.
     pub(crate) token: &'a str,
-    /// What the functions inherit besides.
+    /// The variables that the functions inherit besides.
     pub(crate) environment: &'a [(&'a str, String)],
 }
 

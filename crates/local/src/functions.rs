@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// Names of the functions, which are the names of their binaries.
 pub const FUNCTIONS: [&str; 5] = ["assume", "start-job", "check-status", "deploy-best", "predict"];
 
-/// Why there are no functions to deploy.
+/// The reason why there are no functions to deploy.
 #[derive(Debug, thiserror::Error)]
 pub enum FunctionsError {
     /// Cargo failed; it has said why on standard error.

@@ -23,7 +23,7 @@ pub const AUDIENCE: &str = "crosspilot";
 const KEY_ID: &str = "local";
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 
-/// Why there are no tokens.
+/// The reason why there are no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The port could not be had.
@@ -34,8 +34,8 @@ pub enum IdentityError {
     Key(String),
 }
 
-/// What signs tokens. Kept in the local cloud's state file, readable by its
-/// owner only, so that `crosspilot local token` can sign too.
+/// The key that signs tokens. Kept in the local cloud's state file, readable by its owner only,
+/// so that `crosspilot local token` can sign too.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Signer {
     issuer: String,

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// All packages of the emulator, pinned.
 const REQUIREMENTS: &str = include_str!("../emulator/requirements.txt");
 
-/// Why packages could not be installed.
+/// The reason why packages could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// There is no usable Python.

@@ -1,5 +1,5 @@
-//! What a local cloud keeps for its next start: its directory, and what must
-//! not change between two starts.
+//! The state that a local cloud keeps for its next start: its directory, and what must not
+//! change between two starts.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use crate::identity::Signer;
 use crate::install;
 use crate::state::{StateError, write_private};
 
-/// Why a kept local cloud does not start again.
+/// The reason why a kept local cloud does not start again.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedStateError {
     /// Addresses in the kept state hold its ports.
@@ -22,7 +22,7 @@ pub enum SavedStateError {
     PortTaken {
         /// The port.
         port: u16,
-        /// Where the state is kept.
+        /// The folder of the state.
         directory: PathBuf,
     },
     /// A port was asked for that is not the kept one.
@@ -32,7 +32,7 @@ pub enum SavedStateError {
     OtherPort {
         /// The kept port.
         kept: u16,
-        /// Where the state is kept.
+        /// The folder of the state.
         directory: PathBuf,
     },
     /// The emulator's files are those of another release.
@@ -40,12 +40,12 @@ pub enum SavedStateError {
         "the local cloud kept in {0} was made with another release of the emulator: remove the directory, or keep a new one in another"
     )]
     OtherRelease(PathBuf),
-    /// Its files cannot be used.
+    /// The files of the state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
 }
 
-/// Where a local cloud listens.
+/// The ports that a local cloud listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ports {
     pub(crate) emulator: u16,
@@ -59,8 +59,8 @@ impl Ports {
     }
 }
 
-/// What every start of a kept local cloud has in common. Resources in the kept
-/// state name its addresses, and its tokens are checked against its key.
+/// The state that every start of a kept local cloud has in common. Resources in the kept state
+/// name its addresses, and its tokens are checked against its key.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SavedState {
     pub(crate) ports: Ports,

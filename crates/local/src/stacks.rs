@@ -31,20 +31,20 @@ pub const DEFINITIONS: [(&str, &str); 4] = [
     ("manage.asl.json", include_str!("../../../statemachine/manage.asl.json")),
 ];
 
-/// Why a stack is not deployed.
+/// The reason why a stack is not deployed.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
     /// CloudFormation refused or failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// It ended otherwise than hoped.
+    /// The stack ended otherwise than hoped.
     #[error("stack {stack} ended as {status}: {reasons}")]
     Failed {
         /// The stack.
         stack: String,
-        /// Its status.
+        /// The stack's status.
         status: String,
-        /// What its events say.
+        /// The reasons that the stack's events give.
         reasons: String,
     },
     /// The stack lacks an output.
@@ -62,7 +62,7 @@ pub enum StackError {
     Reference {
         /// The path in the template.
         reference: String,
-        /// How often it is there.
+        /// The number of times that it is there.
         found: usize,
     },
 }
@@ -76,16 +76,16 @@ fn point_to(template: &str, reference: &str, uploaded: &str) -> Result<String, S
     }
 }
 
-/// What a failed task looks like to Step Functions: errors with their causes, as a
-/// JSON array of objects with `Error`, `Cause` and how often the cause is repeated (`times`).
+/// The errors of failed tasks as Step Functions sees them, with their causes: a JSON array of
+/// objects with `Error`, `Cause` and how often the cause is repeated (`times`).
 pub const ERRORS: &str = include_str!("../../../statemachine/errors.json");
 
 /// A stack's template: as text, of at most 51,200 bytes, or uploaded, of at most a megabyte.
 #[derive(Debug, Clone, Copy)]
 pub enum Template<'a> {
-    /// Its text.
+    /// The template's text.
     Text(&'a str),
-    /// Where CloudFormation finds it in S3.
+    /// The address at which CloudFormation finds the template in S3.
     Url(&'a str),
 }
 

@@ -1,5 +1,5 @@
-//! What a running local cloud leaves on disk, so that other commands, the AWS
-//! CLI and boto3 find it.
+//! The files that a running local cloud leaves on disk, so that other commands, the AWS CLI and
+//! boto3 find it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use crate::administrators::Administrators;
 use crate::directory::create_private;
 use crate::identity::Signer;
 
-/// Why the state cannot be read or written.
+/// The reason why the state cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {path}: {reason}")]
 pub struct StateError {
@@ -28,7 +28,7 @@ impl StateError {
     }
 }
 
-/// Where the local cloud listens, and who comes in there with all rights.
+/// The addresses that the local cloud listens on, and who comes in there with all rights.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Endpoints {
     /// All services but SageMaker.
@@ -67,9 +67,9 @@ impl Endpoints {
 pub struct Running {
     /// The process that holds it.
     pub pid: u32,
-    /// Where it listens.
+    /// The addresses that it listens on.
     pub endpoints: Endpoints,
-    /// What signs tokens for the prediction API.
+    /// The key that signs tokens for the prediction API.
     pub signer: Signer,
     /// Lets its holder make calls go wrong, and be the administrator of any account.
     pub token: String,
@@ -157,7 +157,7 @@ impl Running {
         Ok(profile)
     }
 
-    /// What the AWS configuration and the credentials file say about a profile.
+    /// Writes a profile's part of the AWS configuration and of the credentials file.
     fn profile(&self, name: &str, AccessKey { id, secret }: &AccessKey) -> (String, String) {
         let url = &self.endpoints.default;
         (
@@ -196,7 +196,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-/// Where the AWS configuration says that each service is.
+/// Writes the addresses of the services for the AWS configuration.
 fn services(endpoints: &Endpoints) -> String {
     // The AWS CLI writes the spaces of "SageMaker Runtime" as underscores, the SDK
     // for Rust as hyphens.

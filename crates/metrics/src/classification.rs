@@ -1,4 +1,4 @@
-//! How good predicted labels and their probabilities are.
+//! The metrics of predicted labels and their probabilities.
 
 use serde::{Deserialize, Serialize};
 

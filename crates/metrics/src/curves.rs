@@ -1,4 +1,4 @@
-//! What scores say beyond one label: ROC, calibration and lift of one class.
+//! The curves of scores beyond one label: ROC, calibration and lift of one class.
 //!
 //! All functions take a score for each row (a probability or any number that
 //! grows with it) and whether the row truly is positive. Rows beyond the shorter

@@ -1,17 +1,17 @@
-//! Why predictions could not be evaluated.
+//! The reasons why predictions could not be evaluated.
 
 use std::fmt;
 
-/// Why predictions could not be evaluated.
+/// The reason why predictions could not be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetricsError {
     /// There are no rows to compare.
     Empty,
     /// Two columns that belong together have different lengths.
     Length {
-        /// Which column has the wrong length.
+        /// The column that has the wrong length.
         what: &'static str,
-        /// Its length.
+        /// The column's length.
         got: usize,
         /// The number of true values.
         expected: usize,
@@ -22,7 +22,7 @@ pub enum MetricsError {
     LabelIndex {
         /// The number.
         index: usize,
-        /// How many labels there are.
+        /// The number of labels.
         labels: usize,
     },
     /// A number that is infinite or not a number.

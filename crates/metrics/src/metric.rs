@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A text that names no metric or problem type that this crate knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName {
-    /// What was expected: `metric` or `problem type`.
+    /// The kind of name that was expected: `metric` or `problem type`.
     pub what: &'static str,
     /// The text that was given.
     pub name: String,
@@ -25,7 +25,7 @@ impl fmt::Display for UnknownName {
 
 impl std::error::Error for UnknownName {}
 
-/// One enum with its AWS names, so that a name is written down once.
+/// Declares an enum with its AWS names, so that a name is written down once.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident, $what:literal, { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*
@@ -66,7 +66,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What kind of answer a model gives.
+    /// The problem type: the kind of answer that a model gives.
     ProblemType, "problem type", {
         /// One of two labels.
         BinaryClassification = "BinaryClassification",
@@ -111,7 +111,7 @@ named! {
     }
 }
 
-/// Whether a larger or a smaller value of a metric is better.
+/// The direction in which values of a metric are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {
     /// Larger is better.

@@ -1,9 +1,9 @@
-//! What a metric's name tells. SageMaker's own names fall outside its list:
+//! The meaning of a metric's name. SageMaker's own names fall outside its list:
 //! `validation:f1_binary`, `validation:rmse`, and whatever an algorithm calls its loss.
 
 use crate::metric::{Direction, Metric, ProblemType};
 
-/// Whether a model answers labels or numbers.
+/// The kind of a model's answers: labels or numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PredictionKind {
     /// Labels, with a probability each.

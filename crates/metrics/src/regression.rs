@@ -1,4 +1,4 @@
-//! How good predicted numbers are.
+//! The metrics of predicted numbers.
 
 use serde::{Deserialize, Serialize};
 

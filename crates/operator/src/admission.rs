@@ -1,4 +1,4 @@
-//! Which accounts may put events on the vendor's bus: those of the tenants, by
+//! The admission of accounts to the vendor's bus: those of the tenants may put events on it, by
 //! one statement of the bus's policy, and only what Amazon S3 tells of uploads.
 //!
 //! The policy is made anew from the registry's claims. EventBridge has no
@@ -17,19 +17,19 @@ use crate::{OperatorError, Vendor};
 
 /// The statement that admits all customers.
 const STATEMENT: &str = "CrosspilotCustomers";
-/// How those began that admitted one customer each.
+/// The beginning of the names of statements that admitted one customer each.
 const FORMER: &str = "customer-";
 /// Looks at a bus that others write to, too.
 const ATTEMPTS: usize = 10;
 
-/// What has to be done for a bus to admit these accounts.
+/// The change that is needed for a bus to admit these accounts.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     /// Nothing: it admits them already, and no others.
     Nothing,
-    /// This policy has to be put.
+    /// The policy that has to be put.
     Put(String),
-    /// Its policy has to go: nobody is admitted.
+    /// The bus's policy has to go: nobody is admitted.
     Clear,
 }
 

@@ -1,6 +1,6 @@
-//! What a customer's administrator deploys `infra/customer.yaml` with: as a
-//! quick-create link, and as a line for the AWS CLI. All of it follows from the
-//! tenant's document, so it can be printed at any time.
+//! The invitation with which a customer's administrator deploys `infra/customer.yaml`: as a
+//! quick-create link, and as a line for the AWS CLI. All of it follows from the tenant's
+//! document, so it can be printed at any time.
 
 use crosspilot_core::ids::RegionName;
 use crosspilot_core::tenant::Tenant;

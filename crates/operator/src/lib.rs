@@ -1,4 +1,4 @@
-//! What an operator does in the SaaS account: tenants, schedules, runs.
+//! The work of an operator in the SaaS account: tenants, schedules, runs.
 //!
 //! The CLI calls this on AWS and on the local cloud alike.
 
@@ -25,7 +25,7 @@ use time::format_description::well_known::Rfc3339;
 pub use invitation::Invitation;
 pub use management::{Removal, Removed, Stopping};
 
-/// Why an operator's request did not succeed.
+/// The reason why an operator's request did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The stack is there but not what it should be.
@@ -39,17 +39,17 @@ pub enum OperatorError {
     /// The probes of a tenant's role did not end.
     #[error("the probes gave no verdict; nothing was changed: see execution {0}")]
     NoVerdict(String),
-    /// What was asked of a tenant's models was refused or failed.
+    /// A request about a tenant's models was refused or failed.
     #[error("{code}: {cause}\n       execution {execution}")]
     NotDone {
-        /// Why: a code.
+        /// The reason: a code.
         code: String,
-        /// Why: a sentence.
+        /// The reason: a sentence.
         cause: String,
         /// ARN of the execution that tried.
         execution: String,
     },
-    /// It ended in no way that it should.
+    /// The execution ended in no way that it should.
     #[error("there is no answer; ask again, which goes on where it stopped: see {0}")]
     NoAnswer(String),
     /// The event bus admits as many accounts as its policy has room for.
@@ -57,7 +57,7 @@ pub enum OperatorError {
         "the policy of the event bus has no room for the accounts of {accounts} tenants: ask AWS for a higher quota of Amazon EventBridge (\"Event bus policy size\"), then give the command again, which goes on from here; until then the uploads of the tenants added last start nothing"
     )]
     BusFull {
-        /// How many accounts it should admit.
+        /// The number of accounts that the bus should admit.
         accounts: usize,
     },
     /// There is no model to roll back to.
@@ -167,7 +167,7 @@ pub struct Vendor {
     config: SdkConfig,
     /// ARN of the operator, for the audit trail.
     operator: String,
-    /// What is deployed there.
+    /// The deployment in the account.
     pub deployment: Deployment,
     /// The tenants.
     pub registry: Registry,

@@ -1,6 +1,5 @@
-//! What an operator asks of a tenant's models. Customers' roles trust the
-//! functions and not the operator, so it goes through the state machine
-//! `crosspilot-manage`.
+//! The requests of an operator about a tenant's models. Customers' roles trust the functions
+//! and not the operator, so they go through the state machine `crosspilot-manage`.
 
 use std::time::Duration;
 
@@ -18,17 +17,17 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::{OperatorError, Vendor};
 
-/// What became of a request to stop a run.
+/// The result of a request to stop a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stopping {
-    /// It had ended already, with this status of its execution, and no job of it
-    /// is at work.
+    /// The run had ended already, with this status of its execution, and no job of it is at
+    /// work.
     Ended(ExecutionStatus),
-    /// Its model serves: the request came too late.
+    /// The run's model serves: the request came too late.
     TooLate,
-    /// It ends without a job, since there is none yet.
+    /// The run ends without a job, since there is none yet.
     BeforeItsJob,
-    /// Its job is told to stop, or has ended, with this status of the job.
+    /// The run's job is told to stop, or has ended, with this status of the job.
     Job {
         /// Name of the job.
         job: String,
@@ -37,12 +36,12 @@ pub enum Stopping {
     },
 }
 
-/// What became of a request to remove a tenant or a model.
+/// The result of a request to remove a tenant or a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
     /// Nothing with our tags is left in the customer's account.
     Proven {
-        /// What has such a name without our tags, and so was left alone.
+        /// The resources that have such a name without our tags, and so were left alone.
         foreign: Vec<String>,
     },
     /// The tenant was never active: nothing was ever made in its account.
@@ -51,7 +50,7 @@ pub enum Removed {
     Unchecked(String),
 }
 
-/// How to remove.
+/// The options of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removal {
     /// Delete what runs left in the bucket, too.
@@ -297,7 +296,7 @@ mod tests {
 
     const RECORD: &str = "/registry/runs/acme/churn/20260131-3f9a2c71b0.json";
 
-    /// What is written into the record of a run that an operator does by hand when its
+    /// Gives what is written into the record of a run that an operator does by hand when its
     /// model is removed.
     async fn noted(outcome: Option<Value>) -> Vec<Value> {
         let record = json!({

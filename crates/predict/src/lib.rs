@@ -16,7 +16,7 @@ use crosspilot_inference::api::{self, Event, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the function is asked for.
+/// The request to the function.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Request {
@@ -54,19 +54,19 @@ impl TryFrom<Value> for Request {
     }
 }
 
-/// What the function answers.
+/// The answer of the function.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Response {
     /// To the API, errors included.
     Http(HttpResponse),
-    /// How far the scoring is.
+    /// The state of the scoring.
     Scored(Scored),
     /// The figures of challenger and champion.
     Compared(Box<Comparison>),
-    /// What the run leaves.
+    /// The results of the run.
     Concluded(Box<Concluded>),
-    /// What the champion is worth on later rows.
+    /// The worth of the champion on later rows.
     Evaluated(Evaluated),
 }
 

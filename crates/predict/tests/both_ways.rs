@@ -295,7 +295,7 @@ async fn without_held_out_rows_one_training_row_shows_that_the_model_answers() {
     );
 }
 
-/// What the preflight kept of the training data.
+/// Puts what the preflight kept of the training data.
 fn keep_first_row(cloud: &Cloud, model: &str) {
     let place = format!("acme-ml/crosspilot-results/_rows/{model}/{RUN}");
     cloud.put(&format!("{place}/first-row.csv"), "age,plan\n7,basic\n");

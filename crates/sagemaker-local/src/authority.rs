@@ -1,6 +1,6 @@
-//! Who is calling, and may they? The questions that a server beside the
-//! emulator asks the emulator, which holds every account's identities and
-//! policies (see `emulator/authority.py`, the other end of this).
+//! The questions of who is calling and what they may do, which a server beside the emulator
+//! asks the emulator: it holds every account's identities and policies (see
+//! `emulator/authority.py`, the other end of this).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -101,13 +101,13 @@ pub struct Call {
 /// An event that a bus was given.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Event {
-    /// Its detail type.
+    /// The event's detail type.
     pub detail_type: String,
-    /// Its detail, as JSON text.
+    /// The event's detail, as JSON text.
     pub detail: String,
 }
 
-/// Why a question was not answered with yes.
+/// The reason why a question was not answered with yes.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AuthorityError {
     /// AWS would refuse this, with this code, message and HTTP status.

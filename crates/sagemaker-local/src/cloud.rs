@@ -24,7 +24,7 @@ pub(crate) struct Cloud {
     pub(crate) faults: Faults,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) captured: Arc<Captured>,
-    /// What answers for endpoints right now, by ARN.
+    /// The fleets that answer for endpoints right now, by ARN.
     pub(crate) serving: Mutex<HashMap<String, Traffic>>,
     /// The stop flags of running jobs, by ARN.
     stops: Mutex<HashMap<String, Arc<AtomicBool>>>,

@@ -1,5 +1,5 @@
-//! What a web page could send goes no further: the same rule as the emulator's
-//! own (`emulator/doors.py`), for the servers of this process.
+//! Refuses what a web page could send: the same rule as the emulator's own
+//! (`emulator/doors.py`), for the servers of this process.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};

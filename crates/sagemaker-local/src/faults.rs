@@ -16,18 +16,18 @@ pub struct Fault {
     /// The operation: `CreateEndpoint` of SageMaker, `s3:GetObject` of the
     /// emulator, `lambda:Invoke` of a state machine.
     pub operation: String,
-    /// Which calls: those with all these texts in what they ask. Of SageMaker that is
-    /// the caller's account and the request, of others the ARN of the session,
-    /// path, query and body.
+    /// The texts that a call's question must all hold to be struck. The question to SageMaker
+    /// is the caller's account and the request, to others the ARN of the session, path, query
+    /// and body.
     #[serde(default)]
     pub about: Vec<String>,
-    /// How many calls still succeed before the fault.
+    /// The number of calls that still succeed before the fault.
     #[serde(default)]
     pub after: u32,
-    /// How many calls then fail.
+    /// The number of calls that then fail.
     #[serde(default = "once")]
     pub times: u32,
-    /// What happens to them.
+    /// The effect on these calls.
     pub effect: Effect,
 }
 
@@ -35,13 +35,13 @@ fn once() -> u32 {
     1
 }
 
-/// What happens to a call.
+/// The effect of a fault on a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// `ThrottlingException`, with the null message that AWS sometimes sends.
     Throttle,
-    /// This error and nothing else.
+    /// An error of this code, message and status, and nothing else.
     Fail {
         /// The error's code.
         code: String,
@@ -69,15 +69,15 @@ pub enum Effect {
     Answer(Map<String, Value>),
 }
 
-/// How a function ends without an answer, in Step Functions' eyes.
+/// The end of a function without an answer, in Step Functions' eyes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Death {
-    /// It takes too long: `Lambda.Unknown` with a sentence as cause.
+    /// The function takes too long: `Lambda.Unknown` with a sentence as cause.
     Unknown,
-    /// It takes too long: `Sandbox.Timedout`, as newer runtimes say.
+    /// The function takes too long: `Sandbox.Timedout`, as newer runtimes say.
     TimedOut,
-    /// It needs too much memory: `Runtime.ExitError`.
+    /// The function needs too much memory: `Runtime.ExitError`.
     Killed,
     /// Nothing is heard of it while the task may take: `States.Timeout`.
     Unanswered,

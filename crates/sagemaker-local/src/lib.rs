@@ -59,7 +59,7 @@ use crate::wire::place::Place;
 pub use crate::faults::{Death, Effect, Fault};
 pub use crate::options::{Options, WAIT_SCALE};
 
-/// Why a local SageMaker did not start.
+/// The reason why a local SageMaker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port could not be had.

@@ -1,4 +1,4 @@
-//! How a local SageMaker is set up.
+//! The options of a local SageMaker.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::authority::Authority;
 
-/// How a local SageMaker is set up.
+/// The options of a local SageMaker.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// Who says who is calling and what they may do.
+    /// The emulator as the judge of who is calling and what they may do.
     pub authority: Authority,
     /// The emulator, for S3.
     pub emulator_url: String,
-    /// Where state is kept across restarts; nowhere if `None`.
+    /// The folder that keeps state across restarts; none is kept if `None`.
     pub state_dir: Option<PathBuf>,
     /// Training is reproducible for the same seed and data.
     pub seed: u64,
@@ -25,15 +25,15 @@ pub struct Options {
     pub default_candidates_tuning: u32,
     /// AutoML jobs that one account may run at a time in a region.
     pub concurrent_automl_jobs: usize,
-    /// How long a job stays in a stage that takes no time here, so that it is seen.
+    /// The time that a job stays in a stage that takes none here, so that it is seen.
     pub stage: Duration,
-    /// How long an endpoint takes to start, change or go.
+    /// The time that an endpoint takes to start, change or go.
     pub endpoint_change: Duration,
-    /// What a second of waiting in a deployment lasts here, in seconds.
+    /// The seconds that a second of waiting in a deployment lasts here.
     pub wait_scale: f64,
 }
 
-/// What a second of waiting lasts on the local cloud, in seconds.
+/// The seconds that a second of waiting lasts on the local cloud.
 pub const WAIT_SCALE: f64 = 0.1;
 
 impl Options {

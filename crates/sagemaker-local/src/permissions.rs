@@ -1,4 +1,4 @@
-//! What the sender of a request must be allowed to do for it. Uses [`crate::wire`],
+//! The permissions that the sender of a request must have for it. Uses [`crate::wire`],
 //! [`crate::records`] and, for keys and roles, the [`crate::cloud`].
 
 mod condition_keys;

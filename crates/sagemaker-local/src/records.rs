@@ -1,5 +1,5 @@
-//! What is kept of every account: the resources, and what can be read from them alone. Uses
-//! [`crate::wire`], and nothing that acts.
+//! The records that are kept of every account: the resources, and what can be read from them
+//! alone. Uses [`crate::wire`], and nothing that acts.
 
 pub(crate) mod automl_job;
 pub(crate) mod candidate;

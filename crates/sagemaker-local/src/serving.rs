@@ -1,5 +1,5 @@
-//! What answers records, and what is told of it: models, containers, captured data and
-//! metrics. Uses [`crate::wire`], [`crate::records`] and [`crate::services`].
+//! The models and containers that answer records, and the captured data and metrics that tell
+//! of it. Uses [`crate::wire`], [`crate::records`] and [`crate::services`].
 
 pub(crate) mod artifact;
 pub(crate) mod capture;

@@ -1,4 +1,4 @@
-//! What is said on the wire: AWS's service model, its refusals, its pages and names. Uses
+//! The language of the wire: AWS's service model, its refusals, its pages and names. Uses
 //! nothing else of this crate but the refusals of [`crate::authority`].
 
 pub(crate) mod autoscaling;

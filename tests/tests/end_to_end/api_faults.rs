@@ -15,7 +15,7 @@ struct Place {
     /// The folder of the registry, for calls that go there.
     folder: &'static str,
     attempts: u32,
-    /// What a refusal becomes: of ours 500, of the customer's 502.
+    /// The status that a refusal becomes: of ours 500, of the customer's 502.
     refused: u16,
 }
 

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::operations::crosspilot;
 
-/// What a state machine asks a function in one state: texts of its payload.
+/// The request of a state machine to a function in one state: texts of its payload.
 struct Step {
     asked: &'static [&'static str],
-    /// How the function dies, at each attempt.
+    /// The death of the function, at each attempt.
     death: Effect,
     /// The stage at which the run then ends; none if it goes on.
     stage: Option<&'static str>,
@@ -47,7 +47,7 @@ const STEPS: &[Step] = &[
     step(&["\"do\": \"settle\""], Effect::Die(Death::Unknown), None),
 ];
 
-/// Whether it is the last step, after which nothing of the run's purpose is left.
+/// Tells whether a step is the last, after which nothing of the run's purpose is left.
 fn settles(step: &Step) -> bool {
     step.asked[0].contains("settle")
 }
@@ -205,7 +205,7 @@ async fn sweep(cloud: &LocalCloud) -> Value {
     serde_json::from_str(&output).unwrap()
 }
 
-/// What a round says of a customer.
+/// Gives what a round says of a customer.
 fn of<'a>(round: &'a Value, customer: &Customer) -> &'a Value {
     let answers = round["told"].as_array().unwrap();
     let ours = answers.iter().find(|answer| answer["tenant"] == customer.tenant.tenant.as_str());

@@ -1,5 +1,5 @@
-//! Who gets into the local cloud at all: no web page, no stranger, nobody by a
-//! bare number; and what of it is open to others on the machine.
+//! The doors of the local cloud: no web page gets in, no stranger, nobody by a bare number; and
+//! what of it is open to others on the machine.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::command_line::{crosspilot, link_emulator};
 
-/// What a page may send without asking first: a credential in the query, and a
+/// Makes a request that a page may send without asking first: a credential in the query, and a
 /// body that calls itself plain text.
 fn forged(url: &str, key: &str, service: &str) -> reqwest::RequestBuilder {
     let query = format!(

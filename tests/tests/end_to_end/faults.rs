@@ -19,7 +19,7 @@ use serde_json::Value;
 struct Row {
     operation: &'static str,
     of: Of,
-    /// Whether it changes something.
+    /// `true` if the call changes something.
     changes: bool,
 }
 
@@ -29,7 +29,7 @@ enum Of {
     Account,
     /// An object of the customer's bucket under this folder.
     Data(&'static str),
-    /// What the run copied of the customer's rows.
+    /// The run's copies of the customer's rows.
     Copies,
     /// A document of the registry that is about the tenant.
     Registry(&'static str),
@@ -42,7 +42,7 @@ const fn row(operation: &'static str, of: Of, changes: bool) -> Row {
 /// A call that only tells people how far a job is: nothing depends on it.
 const COUNT: Row = row("ListCandidatesForAutoMLJob", Of::Account, false);
 
-/// What it copied is taken away at the end; where that fails, it stays for a while.
+/// The deletion of the run's copies at its end; where that fails, they stay for a while.
 const CLEAR: Row = row("s3:DeleteObject", Of::Copies, true);
 
 /// Every call of a run that trains and deploys, in about the order of the run. How
@@ -77,7 +77,7 @@ const CALLS: &[Row] = &[
 ];
 
 impl Row {
-    /// What tells these calls apart; the first text is the customer's alone.
+    /// Lists the texts that tell these calls apart; the first is the customer's alone.
     fn about(&self, customer: &Customer) -> Vec<String> {
         let tenant = &customer.tenant;
         let lists = self.operation == "s3:ListBucket";
@@ -106,7 +106,8 @@ impl Row {
         named(self.operation, folder)
     }
 
-    /// Whether it is the last call of a run, after which nothing of its purpose is left.
+    /// Tells whether this is the last call of a run, after which nothing of its purpose is
+    /// left.
     fn settles(&self) -> bool {
         self.operation == "s3:DeleteObject"
     }
@@ -252,7 +253,7 @@ fn what_heals_by_itself_does_so_without_a_trace() {
     });
 }
 
-/// What a call may meet one after the other, and heals by itself.
+/// Lists what a call may meet one after the other, and heals by itself.
 fn heals(row: &Row) -> Vec<Effect> {
     let mut effects = vec![
         Effect::Throttle,

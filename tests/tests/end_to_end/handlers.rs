@@ -1,5 +1,5 @@
-//! What the state machine says to the handlers, and what it takes from their
-//! answers, are the handlers' own types.
+//! The agreement of the state machine and the handlers: what it says to them, and what it takes
+//! from their answers, are their own types.
 
 use std::collections::BTreeSet;
 
@@ -181,7 +181,7 @@ fn answers(task: &str) -> Vec<Value> {
     }
 }
 
-/// What the machine's variables hold once they are set.
+/// Gives what the machine's variables hold once they are set.
 fn variable(name: &str) -> Value {
     match name {
         "run" => value(run()),

@@ -1,4 +1,4 @@
-//! What endpoints run on, how they scale, and under which keys.
+//! The hosting of endpoints: what they run on, how they scale, and under which keys.
 
 use crosspilot_core::aws::applicationautoscaling::types::ServiceNamespace;
 use crosspilot_core::layout;
@@ -29,7 +29,7 @@ impl Scene {
         found.scalable_targets().len()
     }
 
-    /// Whether the endpoint that serves is serverless.
+    /// Tells whether the endpoint that serves is serverless.
     async fn is_serverless(&self) -> bool {
         let (config, _) = self.serving().await;
         let config = self.sagemaker().describe_endpoint_config().endpoint_config_name(config);

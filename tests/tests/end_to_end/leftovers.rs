@@ -1,4 +1,4 @@
-//! What runs leave in the customer's bucket, by listing it: documents stay, and a run's
+//! The leftovers of runs in the customer's bucket, by listing it: documents stay, and a run's
 //! own copies of rows do not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,13 +49,13 @@ async fn left(customer: &Customer) -> BTreeMap<String, String> {
     found
 }
 
-/// What lies under a prefix, by its path from there.
+/// Lists what lies under a prefix, by its path from there.
 fn under<'a>(left: &'a BTreeMap<String, String>, prefix: &str) -> BTreeSet<&'a str> {
     left.keys().filter_map(|key| key.strip_prefix(prefix)).collect()
 }
 
-/// Those that hold a row of the data. SageMaker's own are not ours to take away: models
-/// that serve are among them.
+/// Lists the objects that hold a row of the data. SageMaker's own are not ours to take away:
+/// models that serve are among them.
 fn with_rows<'a>(left: &'a BTreeMap<String, String>, data: &str) -> Vec<&'a str> {
     let holds = |text: &str| data.lines().skip(1).any(|row| text.contains(row));
     let ours = left.iter().filter(|(key, _)| !key.contains("/automl/"));

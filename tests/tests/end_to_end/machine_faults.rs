@@ -10,7 +10,8 @@ use crosspilot_core::verification::Verification;
 use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{Customer, churn, on_local_cloud, refusal, until};
 
-/// How often the SDK tries a call: what fails as often fails for the function, too.
+/// The number of times that the SDK tries a call: what fails as often fails for the function,
+/// too.
 const ATTEMPTS: u32 = 3;
 /// The same of a call to an endpoint, which may take long.
 const OF_AN_ENDPOINT: u32 = 2;
@@ -20,13 +21,13 @@ async fn fails(customer: &Customer, operation: &str, about: &[&str], times: u32)
     customer.strike(operation, about, times, refusal("InternalFailure", 500)).await;
 }
 
-/// That all of them have struck.
+/// Asserts that all of the faults have struck.
 async fn struck(customer: &Customer, operation: &str, about: &str) {
     let left = customer.cloud.faults_to_come(about).await.unwrap();
     assert_eq!(left, 0, "{operation} of {about} did not fail");
 }
 
-/// What SageMaker was asked by the functions, for this customer.
+/// Lists what SageMaker was asked by the functions, for this customer.
 async fn asked(customer: &Customer) -> Vec<String> {
     let account = &customer.tenant.account;
     let role = format!("arn:aws:sts::{account}:assumed-role/customer_trusting_saas/");

@@ -1,5 +1,5 @@
-//! What users do, on the local cloud: the real binaries, templates and state
-//! machine, with IAM on. Every test has a tenant and an account of its own.
+//! The work of users on the local cloud: the real binaries, templates and state machine, with
+//! IAM on. Every test has a tenant and an account of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panic")]
 
 mod api_faults;

@@ -49,8 +49,8 @@ async fn heard(cloud: &LocalCloud, vendor: &Vendor) -> BTreeSet<String> {
     accounts.map(|account| account.as_str().unwrap().to_owned()).collect()
 }
 
-/// Whether a tenant is registered whole: its document, all that is its alone,
-/// and that the bus hears its account.
+/// Asserts that a tenant is registered whole: its document, all that is its alone, and that the
+/// bus hears its account.
 async fn whole(cloud: &LocalCloud, vendor: &Vendor, added: &Tenant, what: &str) {
     let found = vendor.registry.tenant(&added.tenant).await.unwrap();
     assert_eq!(found, *added, "{what}");

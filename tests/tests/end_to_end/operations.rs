@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::turns::claim;
 
-/// What a command said: its exit code, its answer, its other words.
+/// The output of a command: its exit code, its answer, its other words.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) answer: Value,
@@ -250,7 +250,7 @@ fn a_rollback_brings_the_predecessor_back_and_another_one_the_champion() {
     });
 }
 
-/// What scales in the account.
+/// Lists what scales in the account.
 async fn scalable(customer: &Customer) -> Vec<String> {
     let config = customer.cloud.customer(&customer.tenant.account).into_builder();
     let config = config.endpoint_url(&customer.cloud.endpoints().application_auto_scaling).build();

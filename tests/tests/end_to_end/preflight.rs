@@ -207,7 +207,7 @@ fn no_room(customer: &Customer) -> Fault {
     refusal(customer, "ResourceLimitExceeded", NO_ROOM)
 }
 
-/// One job is not created.
+/// Refuses the creation of one job.
 fn refusal(customer: &Customer, code: &str, message: &str) -> Fault {
     let (code, message) = (code.to_owned(), message.to_owned());
     Fault {

@@ -1,7 +1,6 @@
-//! What a session of each purpose may do in a customer's account: every action
-//! that a role of ours knows and some that none may ever have, on what is its
-//! own, its neighbours' and the customer's, by the evaluator that judges every
-//! call on this cloud.
+//! The permissions of a session of each purpose in a customer's account: every action that a
+//! role of ours knows and some that none may ever have, on what is its own, its neighbours' and
+//! the customer's, by the evaluator that judges every call on this cloud.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +38,7 @@ const KEYS: &str = "CreateGrant Decrypt DescribeKey Encrypt GenerateDataKey List
     ReEncryptTo RevokeGrant ScheduleKeyDeletion Sign";
 const ALARMS: &str = "DeleteAlarms DescribeAlarms PutMetricAlarm SetAlarmState";
 const ROLES: &str = "iam:GetRole iam:PutRolePolicy iam:UpdateAssumeRolePolicy sts:AssumeRole";
-/// What nobody but the customer may do, and what has no resource.
+/// The actions that nobody but the customer may do, and those that have no resource.
 const OTHERS: &str = "cloudformation:UpdateStack cloudwatch:GetMetricStatistics cloudwatch:PutMetricData \
     ec2:RunInstances events:PutEvents events:PutRule iam:CreateAccessKey iam:CreateRole iam:GetRole iam:PutRolePolicy \
     iam:UpdateAssumeRolePolicy kms:CreateGrant kms:Decrypt kms:GenerateDataKey kms:ScheduleKeyDeletion \
@@ -48,7 +47,7 @@ const OTHERS: &str = "cloudformation:UpdateStack cloudwatch:GetMetricStatistics 
 
 /// One thing that a session may or may not do.
 struct Cell {
-    /// What it is done to, in words.
+    /// The thing that it is done to, in words.
     to: String,
     check: Check,
 }
@@ -142,7 +141,7 @@ impl Grid<'_> {
         }
     }
 
-    /// Whose key it is, for what, and through which service.
+    /// Adds the calls to keys: by whose key, for what, and through which service.
     fn keys(&mut self, keys: &Keys) {
         let elsewhere = format!("arn:aws:kms:{REGION}:999999999999:key/x");
         let s3 = json!({"kms:ViaService": format!("s3.{REGION}.amazonaws.com")});
@@ -334,7 +333,7 @@ struct Keys {
     theirs: String,
 }
 
-/// What each session of a tenant may do, a line for each action.
+/// Lists what each session of a tenant may do, a line for each action.
 async fn allowed(customer: &Customer, keys: Option<&Keys>) -> String {
     let cloud = customer.cloud;
     let tenant = &customer.tenant;

@@ -58,7 +58,7 @@ fn tasks() -> Vec<(String, Value)> {
     all.filter(|(_, state)| state["Type"] == "Task").collect()
 }
 
-/// Where a state can go.
+/// Lists the states that a state can go to.
 pub(crate) fn next(state: &Value) -> Vec<&str> {
     let parts =
         ["Choices", "Catch"].into_iter().filter_map(|list| state[list].as_array()).flatten();
@@ -112,7 +112,7 @@ fn errors(rule: &Value) -> Vec<&str> {
     rule["ErrorEquals"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
 }
 
-/// What heals by itself in a moment, and what a function may die of once.
+/// The errors that heal by themselves in a moment, and those that a function may die of once.
 const HEALS: [&[&str]; 2] = [
     &[
         "Throttled",

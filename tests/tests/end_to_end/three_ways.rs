@@ -83,7 +83,7 @@ const COLUMNS: &[Column] = &[
     ("empty ", |_, rng| or(&[" ", "", "\t"], rng, "same".into()), text),
 ];
 
-/// What a table predicts.
+/// The kind of value that a table predicts.
 #[derive(Clone, Copy)]
 enum Target {
     Two,

@@ -325,8 +325,8 @@ fn a_rollback_first_puts_back_a_challenger_that_nobody_works_on() {
     });
 }
 
-/// One run's model serves, another's is what a rollback returns to, and none is on its
-/// way.
+/// Asserts that one run's model serves, that another's is what a rollback returns to, and that
+/// none is on its way.
 async fn serves(scene: &Scene, champion: &RunRef, previous: &RunRef) {
     let lineup = scene.lineup().await;
     assert!(lineup.is_led_by(champion) && lineup.challenger.is_none(), "{lineup:?}");

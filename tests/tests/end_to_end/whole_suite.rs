@@ -1,5 +1,5 @@
-//! What all tests have left on the vendor's side. Tests begin in the order of their
-//! names, and no other module's name comes after this one's.
+//! The remains of all tests on the vendor's side. Tests begin in the order of their names, and
+//! no other module's name comes after this one's.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;

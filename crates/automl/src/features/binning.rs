@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Rows that decide where the edges of a number's bins are.
 const EDGE_SAMPLE: usize = 20_000;
 
-/// How many bins a feature may have, besides that of missing values.
+/// The most bins that a feature may have, besides that of missing values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct MaxBins {
     pub(crate) numbers: usize,
@@ -17,7 +17,7 @@ pub(crate) struct MaxBins {
 pub(crate) struct Bins {
     pub(crate) width: usize,
     pub(crate) bytes: Vec<u8>,
-    /// How many different bytes each feature may have.
+    /// The number of different bytes that each feature may have.
     pub(crate) counts: Vec<u16>,
 }
 
@@ -34,7 +34,7 @@ impl Bins {
     }
 }
 
-/// How the values of one feature are binned.
+/// The binning of one feature's values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Binner {
     /// Upper ends of the bins 1, 2 and so on; the last bin has none.

@@ -6,13 +6,13 @@ use crate::table::target::Target;
 /// The encoded rows and what is known of each.
 pub(crate) struct Data<'a> {
     pub(crate) bins: &'a Bins,
-    /// Which encoded features are categories.
+    /// `true` for each encoded feature that is a category.
     pub(crate) is_categorical: &'a [bool],
     /// The features before binning: those of the schema, then target encodings.
     pub(crate) columns: &'a [Vec<f64>],
     pub(crate) encodings: &'a [Vec<f64>],
     pub(crate) target: &'a Target,
-    /// How much each row counts; `None` when all count the same.
+    /// The weight of each row; `None` when all count the same.
     pub(crate) weights: Option<&'a [f32]>,
 }
 

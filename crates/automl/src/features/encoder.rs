@@ -112,7 +112,7 @@ impl Encoder {
         Bins { width, bytes, counts: self.binners.iter().map(Binner::count).collect() }
     }
 
-    /// Which encoded features are categories, whose bins have no order.
+    /// Tells of each encoded feature whether it is a category, whose bins have no order.
     pub(crate) fn is_categorical(&self) -> Vec<bool> {
         self.binners.iter().map(|binner| matches!(binner, Binner::Categories(_))).collect()
     }

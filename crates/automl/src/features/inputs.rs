@@ -21,13 +21,13 @@ const MIN_QUANTILES: usize = 9;
 /// Rows that these are picked from.
 const RANK_SAMPLE: usize = 20_000;
 
-/// How one feature becomes inputs of the model.
+/// The inputs of the model that one feature becomes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Input {
     /// (value - mean) x scale; with outliers the rank among `quantiles`, sorted, as
     /// well; and whether there is an input for "missing".
     Standardized { mean: f64, scale: f64, quantiles: Vec<f64>, missing: bool },
-    /// Which of `count` inputs is 1 for each category; none for rare ones.
+    /// The position of the input, of `count`, that is 1 for each category; none for rare ones.
     OneHot { inputs: Vec<Option<u16>>, count: u16, missing: Option<u16> },
 }
 
@@ -152,7 +152,7 @@ fn quantiles(mut values: Vec<f64>) -> Vec<f64> {
     if quantiles.len() < MIN_QUANTILES { Vec::new() } else { quantiles }
 }
 
-/// Where a value lies among the quantiles, spread like a standardised number.
+/// Gives the rank of a value among the quantiles, spread like a standardised number.
 fn rank(quantiles: &[f64], value: f64) -> f32 {
     const SPREAD: f64 = 1.732_050_8;
     let above = quantiles.partition_point(|quantile| *quantile < value);

@@ -30,7 +30,7 @@ pub(crate) struct TargetEncoding {
     /// The values of a code, sorted; `None` for categories, which are numbered.
     codes: Option<Vec<f64>>,
     means: Vec<f32>,
-    /// What unknown categories are encoded as.
+    /// The encoding of unknown categories.
     otherwise: f32,
 }
 

@@ -1,4 +1,4 @@
-//! What every learner is given to fit itself to, and what a fit leaves behind.
+//! The context that every learner is fitted in, and the result of a fit.
 
 use crate::features::dataset::Data;
 use crate::learners::limits::Limits;
@@ -14,7 +14,7 @@ pub(crate) struct FitContext<'a> {
     pub(crate) seed: u64,
 }
 
-/// What decides how complex a model becomes.
+/// The choice of a model's complexity.
 #[derive(Clone, Copy)]
 pub(crate) enum Stopping<'a> {
     /// The loss on these held-out rows.
@@ -23,7 +23,7 @@ pub(crate) enum Stopping<'a> {
     Fixed(Complexity),
 }
 
-/// How long or how freely a learner learned.
+/// The complexity of a fitted model: how long or how freely its learner learned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Complexity {
     /// Rounds of boosting.
@@ -53,7 +53,7 @@ impl Complexity {
 pub(crate) struct Fit<M> {
     pub(crate) model: M,
     pub(crate) complexity: Complexity,
-    /// How much each encoded feature matters, in any unit.
+    /// The importance of each encoded feature, in any unit.
     pub(crate) importance: Vec<f64>,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// When a learner has to come to an end.
+/// The time at which a learner has to come to an end, and the flag that stops it before.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits<'a> {
     pub(crate) deadline: Option<Instant>,

@@ -1,4 +1,4 @@
-//! Which candidates are trained, in which order.
+//! The plan of candidates to train, in their order.
 
 use crate::learners::boosting::settings::{BoostingSettings, TreeSettings};
 use crate::learners::learner::Learner;

@@ -9,7 +9,7 @@ use crate::table::target::Target;
 /// A tuned decision has to gain this much, or the most probable label stays.
 const WORTHWHILE: f64 = 0.003;
 
-/// How a candidate did.
+/// The metrics of a candidate on held-out rows.
 #[derive(Default)]
 pub(crate) struct Evaluation {
     /// Every metric of the problem that is defined.

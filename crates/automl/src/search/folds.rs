@@ -1,4 +1,4 @@
-//! Which rows are trained on and which are held out.
+//! The folds: rows to train on and rows that are held out.
 
 use crate::features::binning::{Bins, MaxBins};
 use crate::features::dataset::Data;

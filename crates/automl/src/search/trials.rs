@@ -23,7 +23,7 @@ use crate::temperature;
 /// A candidate with what the ensemble and the last fit need.
 pub(crate) struct Trial {
     pub(crate) candidate: Candidate,
-    /// Its numbers for all held-out rows.
+    /// The candidate's numbers for all held-out rows.
     pub(crate) outputs: Vec<f32>,
     /// The mean over its fits; `None` of an ensemble.
     complexity: Option<Complexity>,
@@ -322,7 +322,7 @@ impl Trials<'_> {
     }
 }
 
-/// What all models of one search have in common, if they are trained on this fold.
+/// Gives what all models of one search have in common, if they are trained on this fold.
 pub(crate) fn shared(prepared: &Prepared<'_>, settings: &Settings, fold: &Fold) -> Arc<Shared> {
     Arc::new(Shared {
         problem_type: prepared.analysis.problem_type,

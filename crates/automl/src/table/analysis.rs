@@ -20,12 +20,12 @@ const MAX_ROWS: usize = 2_000_000;
 /// The same for the numbers that are predicted, one a label, for all rows.
 const MAX_NUMBERS: usize = 20_000_000;
 
-/// What was found out about the data before training.
+/// The analysis of the data before training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
-    /// What kind of answer the model will give.
+    /// The problem type of the model.
     pub problem_type: ProblemType,
-    /// What candidates are ranked by.
+    /// The metric that candidates are ranked by.
     pub metric: Metric,
     /// Rows to learn from and to measure on; of millions of rows, a random part.
     pub rows: usize,
@@ -43,7 +43,7 @@ pub struct Analysis {
 pub struct ColumnSummary {
     /// The column's name.
     pub name: String,
-    /// What it was taken for.
+    /// The kind that the column was taken for.
     pub kind: ColumnKind,
     /// Share of rows without a value, 0 to 1.
     pub missing: f64,

@@ -1,4 +1,4 @@
-//! What each column is, and how its text becomes numbers.
+//! The kinds of the columns, and the numbers that their text becomes.
 //!
 //! Nothing here looks at the target: what is learned from it (target
 //! encodings, bins) belongs to a training split and lives in [`crate::features`].
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::cells::Table;
 
-/// What a column was taken for.
+/// The kind that a column was taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ColumnKind {
     /// Numbers.
@@ -42,7 +42,7 @@ impl ColumnKind {
     }
 }
 
-/// How the cells of one column are read.
+/// The reading of one column's cells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Reader {
     Skip,

@@ -1,4 +1,4 @@
-//! What is to be predicted, as numbers.
+//! The target, as numbers.
 
 /// The target of each training row.
 #[derive(Debug, Clone)]

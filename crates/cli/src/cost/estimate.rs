@@ -14,8 +14,8 @@ pub(super) const HOURS_A_MONTH: f64 = 730.0;
 /// (SageMaker Developer Guide, "Training modes").
 const AUTO_ENSEMBLES_UP_TO: u64 = 100 * 1024 * 1024;
 
-/// What a stage may take besides the job's own limit, and after that limit until the
-/// run gives up on it: `train.asl.json` and `check-status`.
+/// The seconds that a stage may take besides the job's own limit, and after that limit until
+/// the run gives up on it: `train.asl.json` and `check-status`.
 const STAGE_MARGIN: f64 = 1800.0;
 const GRACE: f64 = 1800.0;
 /// The longest that a run follows a moving endpoint.
@@ -25,20 +25,20 @@ const LONGEST_MOVE: f64 = 43_200.0;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Prices {
-    /// Where they come from.
+    /// The source of the prices.
     #[serde(default, rename = "about")]
     _about: String,
     /// The region that they hold for.
     pub(super) region: String,
-    /// When they were right.
+    /// The date at which the prices were right.
     pub(super) as_of: String,
     instance_hour: BTreeMap<String, f64>,
     /// For each GB of memory, while a request is worked on.
     serverless_gb_second: f64,
     training: TrainingModes,
-    /// That a transform job usually takes, its start included.
+    /// The minutes that a transform job usually takes, its start included.
     scoring_minutes: f64,
-    /// That an endpoint usually takes to move, besides the waits that are set.
+    /// The minutes that an endpoint usually takes to move, besides the waits that are set.
     moving_minutes: f64,
 }
 
@@ -51,12 +51,12 @@ struct TrainingModes {
     hyperparameter_tuning: Machines,
 }
 
-/// What Autopilot is assumed to train on, and how long.
+/// The instances that Autopilot is assumed to train on, and the minutes that it takes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Machines {
     instance_type: String,
-    /// How many work at a time.
+    /// The number of instances that work at a time.
     instances: u16,
     /// Analysis and preparation, on one instance.
     base_minutes: f64,
@@ -64,7 +64,7 @@ struct Machines {
     candidate_minutes_per_gb: f64,
 }
 
-/// What a model's costs follow from.
+/// The values that a model's costs follow from.
 pub(super) struct Plan<'a> {
     pub(super) limits: &'a Limits,
     pub(super) settings: &'a ModelSettings,
@@ -101,11 +101,11 @@ pub(super) struct Line {
     pub(super) what: &'static str,
     /// None where a price is not known: then no total is, either.
     pub(super) cost: Option<Cost>,
-    /// What it rests on, as a sentence.
+    /// The assumption that the cost rests on, as a sentence.
     pub(super) assumes: String,
 }
 
-/// What a model costs.
+/// The costs of a model.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Estimate {
     /// Of one run.
@@ -116,7 +116,7 @@ pub(super) struct Estimate {
     pub(super) month: Line,
 }
 
-/// What an endpoint costs, in dollars.
+/// The costs of an endpoint, in dollars.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "billed_by", rename_all = "lowercase")]
 pub(super) enum EndpointCost {

@@ -1,4 +1,4 @@
-//! What a demo shows at its end.
+//! The summary that a demo shows at its end.
 
 use console::style;
 use crosspilot_core::run::endpoint_name;

@@ -6,24 +6,24 @@ use serde::Serialize;
 /// A question about AWS on which the product rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Doubt {
-    /// Its name, in `docs/aws-proving.md` as well.
+    /// The doubt's name, in `docs/aws-proving.md` as well.
     pub(crate) name: &'static str,
-    /// What has to hold.
+    /// The claim that has to hold.
     pub(crate) claim: &'static str,
     /// The command that settles it, if it is not `crosspilot prove`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) by_hand: Option<&'static str>,
 }
 
-/// What came of asking.
+/// The result of asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", content = "evidence", rename_all = "lowercase")]
 pub(crate) enum DoubtVerdict {
-    /// It holds, as this shows.
+    /// The claim holds, as this shows.
     Holds(String),
-    /// It does not, as this shows.
+    /// The claim does not hold, as this shows.
     Fails(String),
-    /// It was not asked, for this reason.
+    /// The question was not asked, for this reason.
     Open(String),
 }
 
@@ -135,7 +135,7 @@ const fn by_hand(name: &'static str, claim: &'static str, command: &'static str)
     Doubt { name, claim, by_hand: Some(command) }
 }
 
-/// What is known of each doubt so far.
+/// The verdicts on the doubts so far.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<(&'static str, DoubtVerdict)>);
 

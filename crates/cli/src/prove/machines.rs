@@ -24,7 +24,7 @@ const RETRIED: i32 = 100;
 struct TaskError {
     error: String,
     cause: Option<String>,
-    /// How often the cause is repeated: some are long.
+    /// The number of times that the cause is repeated: some are long.
     #[serde(default = "once", rename = "times")]
     times: usize,
 }

@@ -1,5 +1,5 @@
-//! Where the proof is made: the vendor's and a customer's account, on AWS or on
-//! a local cloud of its own, deployed for it and cleared away after it.
+//! The site of the proof: the vendor's and a customer's account, on AWS or on a local cloud of
+//! its own, deployed for it and cleared away after it.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ pub(super) struct Ground {
     host: Host,
 }
 
-/// What the accounts are accounts of.
+/// The cloud that the accounts are accounts of.
 enum Host {
     Aws {
         issuer: String,
@@ -69,7 +69,7 @@ pub(super) struct Customer {
     pub(super) scaling: applicationautoscaling::Client,
 }
 
-/// What could not be cleared away, and why.
+/// The resources that could not be cleared away, and why.
 pub(super) type Left = Vec<String>;
 
 impl Ground {

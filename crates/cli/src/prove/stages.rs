@@ -1,4 +1,4 @@
-//! What the proof does, in order, and which doubt each step settles.
+//! The stages of the proof, in order, and the doubt that each step settles.
 
 use crosspilot_core::aws::applicationautoscaling::types::{ScalableDimension, ServiceNamespace};
 use crosspilot_core::aws::s3::primitives::ByteStream;

@@ -19,7 +19,7 @@ struct Axis {
     title: &'static str,
     low: f64,
     high: f64,
-    /// Where its lines are, with their names.
+    /// The positions of the grid lines, with their names.
     ticks: Vec<(f64, String)>,
 }
 

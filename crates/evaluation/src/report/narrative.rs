@@ -14,7 +14,7 @@ const FEW_ROWS: u64 = 100;
 pub(super) struct Narrative {
     pub(super) headline: String,
     pub(super) lead: String,
-    /// What should make the reader careful, if anything.
+    /// The warning that should make the reader careful, if anything should.
     pub(super) warning: Option<String>,
 }
 

@@ -91,7 +91,7 @@ fn page_of(
     })
 }
 
-/// What Autopilot tells of a job, hostile names among it.
+/// Gives what Autopilot tells of a job, hostile names among it.
 fn insights() -> Insights {
     let columns = ["Int'l Plan", HOSTILE, "Account Length"].map(str::to_owned);
     Insights {

@@ -1,5 +1,5 @@
-//! What there is of ours in a customer's account, found by name and told from
-//! what is not ours by its tags.
+//! The resources of ours in a customer's account, found by name and told from what is not ours
+//! by their tags.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crosspilot_core::run::{DIGEST_LENGTH, NAME_PREFIX, endpoint_name, job_prefix
 use crosspilot_core::sagemaker::found;
 use crosspilot_core::tenant::Tenant;
 
-/// What serves a model.
+/// The kind of a resource that serves a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Endpoint,
@@ -31,7 +31,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobKind {
     Training,
@@ -50,7 +50,7 @@ pub(super) struct Resource {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) ours: Vec<Resource>,
-    /// What does not carry our tags.
+    /// The resources that do not carry our tags.
     pub(super) foreign: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ struct Listed {
     arn: String,
 }
 
-/// Whose resources are looked for: a tenant's, or those of one of its models.
+/// The owner of the resources that are looked for: a tenant, or one of its models.
 #[derive(Clone, Copy)]
 pub(super) struct Search<'a> {
     pub(super) sagemaker: &'a Client,

@@ -1,4 +1,4 @@
-//! What a tenant has in its account, what of it bills, and what nobody asks.
+//! The stock of a tenant's account: what there is, what of it bills, and what nobody asks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -33,8 +33,8 @@ use crate::HostingError;
 /// CloudWatch keeps what happened for 455 days.
 const MOST_DAYS: u16 = 455;
 const DAY: u64 = 86_400;
-/// How many endpoints are looked at at once: one after the other, a tenant of a hundred
-/// models would take longer than the function may.
+/// The number of endpoints that are looked at at once: one after the other, a tenant of a
+/// hundred models would take longer than the function may.
 const LOOKS_AT_ONCE: usize = 8;
 
 /// Looks at everything, with predictions counted in the last days.

@@ -21,8 +21,8 @@ use crate::endpoint::{self, Endpoint};
 use crate::jobs::unless_ended;
 use crate::{HostingError, scaling};
 
-/// How long one call deletes objects before it lets the state machine ask again:
-/// well within the function's time.
+/// The time that one call deletes objects before it lets the state machine ask again: well
+/// within the function's time.
 const AT_A_TIME: Duration = Duration::from_secs(30);
 
 /// Jobs are told to stop, then endpoints go, then what they are made from, then

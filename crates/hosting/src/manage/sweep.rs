@@ -14,7 +14,7 @@ use super::{done, waiting};
 use crate::HostingError;
 use crate::settle::{self, Settle, Settled};
 
-/// What a run may need besides its job, in seconds.
+/// The seconds that a run may need besides its job.
 const MARGIN: f64 = 1800.0;
 
 /// Settles runs, each for itself: the first error is told after all were

@@ -1,4 +1,4 @@
-//! What is read of an API Gateway HTTP API event (payload format 2.0).
+//! The part of an API Gateway HTTP API event (payload format 2.0) that is read.
 
 use std::collections::HashMap;
 

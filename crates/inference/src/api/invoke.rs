@@ -34,7 +34,7 @@ pub(super) struct Switch<'a> {
 enum Route {
     /// Whoever gets the traffic; this model's columns are sent.
     Anyone(Serving),
-    /// This model, by the name of its variant.
+    /// The variant of this model, by its name.
     Only(Serving),
 }
 
@@ -46,12 +46,12 @@ impl Route {
     }
 }
 
-/// What to do about an answer.
+/// The judgement of an answer.
 #[derive(Debug, PartialEq)]
 enum Routed {
-    /// This model gave it, to its own columns.
+    /// An answer of this model to its own columns.
     Good(Serving),
-    /// It is no answer: ask this one.
+    /// No answer: ask this one.
     Again(Route),
 }
 

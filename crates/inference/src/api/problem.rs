@@ -1,4 +1,4 @@
-//! What the API says when it cannot predict: RFC 9457 problem documents.
+//! The answers of the API when it cannot predict: RFC 9457 problem documents.
 //!
 //! The text is always our own: AWS's messages name accounts and ARNs, and stay
 //! in the log.
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::HttpResponse;
 use crate::InferenceError;
 
-/// Where a call to AWS was made: the same refusal means different things.
+/// The stage of a request in which a call to AWS was made: the same refusal means different
+/// things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// On our own side.
@@ -55,7 +56,8 @@ impl Problem {
         Self { cause: cause.to_string(), ..self }
     }
 
-    /// What the caller sent may be named in it, but not repeated at any length.
+    /// Refuses records. What the caller sent may be named in `detail`, but not repeated at any
+    /// length.
     pub(super) fn bad_request(detail: impl AsRef<str>) -> Self {
         Self::new(400, "bad-request", "The records cannot be read", cut(detail.as_ref()))
     }

@@ -25,16 +25,16 @@ const MAX_WARNINGS: usize = 100;
 pub(super) struct Records {
     /// CSV, without a header.
     pub(super) text: Vec<u8>,
-    /// How many there are.
+    /// The number of records.
     pub(super) count: usize,
-    /// Their cells, in the order of the model's columns.
+    /// The records' cells, in the order of the model's columns.
     rows: Vec<Record>,
 }
 
-/// What there is to say of records besides their predictions.
+/// The remarks about records besides their predictions.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Remarks {
-    /// What the model did not understand of them. With many records, of the first.
+    /// The cells that the model did not understand. With many records, those of the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<Warning>,
     /// Warnings that were not looked for: nobody knows what training saw.
@@ -46,11 +46,11 @@ pub(super) struct Remarks {
 /// was sent.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Warning {
-    /// Which record, from 1.
+    /// The record's number, from 1.
     record: usize,
-    /// Which column.
+    /// The column's name.
     column: String,
-    /// Why: stable.
+    /// The reason: stable.
     code: WarningCode,
 }
 

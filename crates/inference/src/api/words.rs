@@ -15,7 +15,7 @@ use crosspilot_table::Words;
 
 /// Models whose words are kept: with all their words, 16 MB.
 const KEPT: usize = 64;
-/// What an answer waits for them.
+/// The time that an answer waits for words.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 static WORDS: Mutex<BTreeMap<RunRef, Option<Arc<Words>>>> = Mutex::new(BTreeMap::new());

@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 /// The variant that serves unless a test moves the endpoint.
 pub const VARIANT: &str = "20260131-0123456789";
 
-/// What serves at an endpoint: its variant, and which of its columns is the age.
+/// The variant that serves at an endpoint, and the position of its column with the age.
 type Serves = (String, usize);
 
 #[derive(Default)]
 struct Inner {
     /// By `bucket/key`, in order of arrival.
     objects: BTreeMap<String, (usize, String)>,
-    /// What objects say of themselves.
+    /// The metadata of objects, by `bucket/key`.
     metadata: BTreeMap<String, Vec<(String, String)>>,
     endpoints: BTreeMap<String, Serves>,
     transforms: BTreeMap<String, Value>,
@@ -192,7 +192,7 @@ impl Inner {
         ([("x-amzn-invoked-production-variant", variant)], answer).into_response()
     }
 
-    /// What a model says of these lines.
+    /// Gives the answer of a model to these lines.
     fn answer(&self, model: &str, age: usize, body: &str) -> Response {
         if model == "sick" {
             let message = json!({"Message": "see arn:aws:sagemaker:us-east-1:222222222222:endpoint/x", "OriginalStatusCode": 400});

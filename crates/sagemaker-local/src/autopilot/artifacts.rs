@@ -1,4 +1,4 @@
-//! What becomes of a trained candidate: its name, its artifacts, its containers.
+//! The name, the artifacts and the containers of a trained candidate.
 
 use crosspilot_metrics::{Metric, ProblemType};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::wire::place::Place;
 /// The response keys of an ensemble's container.
 const ENSEMBLE_KEYS: &str = "predicted_label,probability,probabilities,labels";
 
-/// How a job's candidates are named, stored and served.
+/// The naming, storage and serving of a job's candidates.
 pub(crate) struct Recipe {
     pub(crate) job: String,
     pub(crate) place: Place,
@@ -202,8 +202,8 @@ impl Recipe {
         }
     }
 
-    /// What Autopilot calls the objective: ensembling its standard name, tuning
-    /// the name that the algorithm's own log has for it.
+    /// Gives Autopilot's name of the objective: ensembling its standard name, tuning the name
+    /// that the algorithm's own log has for it.
     fn objective_name(&self, algorithm: &str) -> String {
         if self.mode == Mode::Ensembling {
             return self.metric.to_string();

@@ -15,7 +15,7 @@ pub(crate) struct AutoMlJobChannel {
     data_source: DataSource,
 }
 
-/// Where one channel's data is.
+/// The location and the format of one channel's data.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Channel {
     pub(crate) at: S3Uri,
@@ -23,7 +23,7 @@ pub(crate) struct Channel {
     pub(crate) content: Content,
 }
 
-/// What a channel's files are.
+/// The format of a channel's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     /// CSV with a header.

@@ -1,4 +1,4 @@
-//! What an AutoML job does, from its data to its best candidate.
+//! The work of an AutoML job, from its data to its best candidate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use crate::wire::place::Place;
 /// AUTO ensembles below this size, as Autopilot does.
 const ENSEMBLING_BELOW: usize = 100 << 20;
 
-/// Where the notebooks of a job lie.
+/// The folder of a job's notebooks, in its output.
 const NOTEBOOKS: &str = "sagemaker-automl-candidates/notebooks/SageMakerAutopilot";
 
 /// The stage in which the best candidate gets its endpoint.
@@ -46,7 +46,7 @@ pub(crate) struct Finished {
     pub(crate) deploy: Option<Deploy>,
 }
 
-/// What a job does before it trains.
+/// The results of a job's work before it trains.
 struct Prepared {
     training: Training,
     analysis: Analysis,

@@ -1,4 +1,4 @@
-//! What an AutoML job is asked to do, in the form of CreateAutoMLJobV2.
+//! The request for an AutoML job, in the form of CreateAutoMLJobV2.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ struct ModelDeployConfig {
     endpoint_name: Option<String>,
 }
 
-/// How candidates are found.
+/// The training mode: how candidates are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Ensembling,
@@ -116,10 +116,10 @@ pub(crate) struct AutoMlPlan {
     pub(crate) deploy: Option<Deploy>,
 }
 
-/// Which endpoint the best candidate is to serve.
+/// The endpoint that the best candidate is to serve.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Deploy {
-    /// One that is named after the job.
+    /// An endpoint of this name.
     Named(String),
     Anonymous,
 }

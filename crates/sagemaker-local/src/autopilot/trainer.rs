@@ -10,7 +10,7 @@ use crate::autopilot::input::Files;
 use crate::autopilot::request::AutoMlPlan;
 use crate::serving::predictor::Predictor;
 
-/// What a job trains on, and how.
+/// The tables that a job trains on, and the settings.
 pub(crate) struct Training {
     pub(crate) training: Table,
     pub(crate) validation: Option<Table>,
@@ -30,7 +30,7 @@ pub(crate) struct Trained {
     pub(crate) predictor: Predictor,
 }
 
-/// What training tells on its way.
+/// The news that training gives on its way.
 pub(crate) enum Progress {
     /// The candidate of this number is being trained.
     Started(usize),
@@ -38,10 +38,10 @@ pub(crate) enum Progress {
     Trained(Box<Trained>),
 }
 
-/// How training ended, with the best candidate in its final form.
+/// The end of training, with the best candidate in its final form.
 pub(crate) struct Outcome {
     pub(crate) best: Trained,
-    /// What it was trained on.
+    /// The table that the best candidate was trained on.
     pub(crate) training: Table,
     pub(crate) out_of_time: bool,
 }

@@ -57,7 +57,7 @@ pub(crate) struct Invocation<'a> {
     pub(crate) variant: &'a str,
     /// The caller's own name for this request, or nothing.
     pub(crate) inference_id: &'a str,
-    /// Why the endpoint does not take a header of the request, if there is one.
+    /// The reason why the endpoint does not take a header of the request, if there is one.
     pub(crate) foreign: Option<&'static str>,
     pub(crate) body: Vec<u8>,
 }

@@ -22,7 +22,7 @@ use crate::serving::traffic::{Serving, Traffic};
 use crate::wire::ids::now;
 use crate::wire::place::Place;
 
-/// How often the alarms of a deployment are looked at.
+/// The interval at which the alarms of a deployment are looked at.
 const WATCH: Duration = Duration::from_millis(100);
 
 /// Goes on with what a restart interrupted, and serves again what served.

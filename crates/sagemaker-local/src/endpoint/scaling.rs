@@ -11,7 +11,7 @@ use crate::records::endpoint::{Endpoint, EndpointStatus};
 use crate::serving::traffic::Variant;
 use crate::wire::place::Place;
 
-/// How often it is looked whether an endpoint can change.
+/// The interval at which it is looked whether an endpoint can change.
 const WATCH: Duration = Duration::from_millis(100);
 
 /// Brings the instances of an endpoint's scalable targets within their limits, as soon as

@@ -22,9 +22,9 @@ pub(crate) struct TrafficStep {
 pub(crate) struct TrafficPlan {
     /// The last step's share is 1.
     pub(crate) steps: Vec<TrafficStep>,
-    /// How long the old fleet is kept after the last step.
+    /// The time that the old fleet is kept after the last step.
     pub(crate) termination_wait: Duration,
-    /// What takes longer is rolled back.
+    /// The time after which a deployment is rolled back.
     pub(crate) timeout: Option<Duration>,
     /// CloudWatch alarms; one that goes off rolls the deployment back.
     pub(crate) alarms: Vec<String>,

@@ -11,7 +11,7 @@ use crate::wire::call::{Answer, Call};
 use crate::wire::error::ApiError;
 use crate::wire::paging::{ListingSpec, OLDEST_FIRST, Row, page};
 
-/// What child jobs run on. AWS does not publish what Autopilot takes.
+/// The instance type of child jobs. AWS does not publish what Autopilot takes.
 const INSTANCE_TYPE: &str = "ml.m5.4xlarge";
 const VOLUME_GB: u64 = 50;
 /// The longest that a child job may take, unless its AutoML job says so.
@@ -81,7 +81,7 @@ fn rows(here: &Resources, kind: StepKind, prefix: &str) -> Vec<Row> {
     children.filter(|(step, _)| step.kind == kind).map(row).collect()
 }
 
-/// What summaries and descriptions have in common.
+/// Gives the members that summaries and descriptions have in common.
 fn state(step: &CandidateStep, prefix: &str) -> Map<String, Value> {
     let mut state = Map::from_iter([
         (format!("{prefix}Name"), json!(step.name)),

@@ -132,7 +132,7 @@ pub(crate) fn age(cloud: &Cloud, place: &Place, name: &str, by: Duration) {
 }
 
 impl UpdateEndpoint {
-    /// What is to run: the new configuration, with the properties of the running variants
+    /// Gives what is to run: the new configuration, with the properties of the running variants
     /// that `RetainAllVariantProperties` keeps.
     fn target(&self, running: &Deployed, mut fresh: Deployed) -> Deployed {
         if self.retain_all_variant_properties {
@@ -145,7 +145,7 @@ impl UpdateEndpoint {
     }
 }
 
-/// What a configuration runs at first.
+/// Gives what a configuration runs at first.
 fn configured(cloud: &Cloud, place: &Place, config: &str) -> Result<Deployed, ApiError> {
     Ok(Deployed::new(config, &cloud.store.find::<EndpointConfig>(place, config)?))
 }

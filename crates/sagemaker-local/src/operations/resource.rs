@@ -1,4 +1,4 @@
-//! What is done alike to resources of every kind: describe, list, delete.
+//! The operations that are alike for resources of every kind: describe, list, delete.
 
 use serde_json::json;
 

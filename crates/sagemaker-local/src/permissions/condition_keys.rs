@@ -61,8 +61,8 @@ pub(crate) fn own_context(operation: &str, request: &Value) -> BTreeMap<String, 
     context
 }
 
-/// What a request says about networks and keys, for policies that insist on
-/// some; absent where it says nothing.
+/// Gives the condition keys of a request's networks and keys, for policies that insist on some;
+/// absent where it says nothing.
 fn protection_context(operation: &str, request: &Value) -> BTreeMap<String, Value> {
     let (network, members): (&Value, &[(&str, &Value)]) = match operation {
         "CreateAutoMLJob" | "CreateAutoMLJobV2" => {

@@ -53,11 +53,11 @@ pub(crate) fn checks(operation: &str, request: &Value) -> Vec<Check> {
     checks
 }
 
-/// What Application Auto Scaling tries as its caller before it takes or lets go of
-/// a target, so that it can do its work later (its User Guide, "Permissions
-/// validation for API calls on target resources"; SageMaker Developer Guide, "Auto
-/// scaling prerequisites"). The endpoint config has a name that it invents, as
-/// CloudTrail shows (aws-controllers-k8s/community#2110).
+/// Lists the calls that Application Auto Scaling tries as its caller before it takes or lets go
+/// of a target, so that it can do its work later (its User Guide, "Permissions validation for
+/// API calls on target resources"; SageMaker Developer Guide, "Auto scaling prerequisites").
+/// The endpoint config has a name that it invents, as CloudTrail shows
+/// (aws-controllers-k8s/community#2110).
 pub(crate) fn probes(operation: &str, request: &Value) -> Vec<Check> {
     let resource = request.get("ResourceId").and_then(Value::as_str).and_then(VariantId::parse);
     let Some(resource) = resource
@@ -83,8 +83,8 @@ pub(crate) fn probes(operation: &str, request: &Value) -> Vec<Check> {
     .into()
 }
 
-/// What the caller must be allowed to do besides, now that it is known where:
-/// the first target of an account makes the service-linked role.
+/// Lists what the caller must be allowed to do besides, now that it is known where: the first
+/// target of an account makes the service-linked role.
 pub(crate) fn first_time_checks(here: &Resources, operation: &str) -> Vec<Check> {
     if operation != "RegisterScalableTarget" || here.scaled_before {
         return Vec::new();
@@ -95,7 +95,7 @@ pub(crate) fn first_time_checks(here: &Resources, operation: &str) -> Vec<Check>
     vec![check("iam:CreateServiceLinkedRole", role, context)]
 }
 
-/// What deleting an endpoint with scalable targets needs besides.
+/// Lists what the deletion of an endpoint with scalable targets needs besides.
 pub(crate) fn deletion_checks(here: &Resources, endpoint: &str) -> Vec<Check> {
     let targets = here.scalable_targets_of(endpoint).map(|(resource, _)| {
         let target =

@@ -22,11 +22,10 @@ struct VolumeKey {
     role: Option<String>,
 }
 
-/// What the caller must be allowed to do with the key of the disks that it asks
-/// for: to see it and to give SageMaker a grant. For a job it is enough that the
-/// job's role may (Developer Guide, "SageMaker API permissions": the caller's is
-/// "required only if the associated role does not have a policy that permits
-/// this action").
+/// Lists what the caller must be allowed to do with the key of the disks that it asks for: to
+/// see it and to give SageMaker a grant. For a job it is enough that the job's role may
+/// (Developer Guide, "SageMaker API permissions": the caller's is "required only if the
+/// associated role does not have a policy that permits this action").
 pub(crate) async fn checks(
     cloud: &Cloud,
     place: &Place,

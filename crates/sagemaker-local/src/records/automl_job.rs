@@ -25,9 +25,9 @@ pub(crate) struct AutoMlJob {
     pub(crate) status: JobStatus,
     pub(crate) secondary: String,
     failure: Option<String>,
-    /// Those that are trained.
+    /// The candidates that are trained.
     pub(crate) candidates: Vec<Candidate>,
-    /// Those that are not, or never will be.
+    /// The candidates that are not trained, or never will be.
     pub(crate) unfinished: Vec<Unfinished>,
     /// The name of the best candidate, once it is settled.
     pub(crate) best: Option<String>,
@@ -115,7 +115,7 @@ impl AutoMlJob {
         self.ended = Some(self.modified);
     }
 
-    /// What a summary and a description have in common.
+    /// Gives the members that a summary and a description have in common.
     fn state(&self) -> Map<String, Value> {
         let mut state = Map::from_iter([
             ("AutoMLJobStatus".to_owned(), json!(self.status.name())),

@@ -54,7 +54,7 @@ pub(crate) struct CandidateStep {
     pub(crate) ended: f64,
 }
 
-/// What kind of job a step is, as a `CandidateStepType`.
+/// The kind of job that a step is, as a `CandidateStepType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum StepKind {
     #[serde(rename = "AWS::SageMaker::ProcessingJob")]
@@ -71,7 +71,7 @@ impl Unfinished {
         Self { name, created: at, modified: at, status: JobStatus::InProgress }
     }
 
-    /// It changes with its job.
+    /// Takes over the status of the job.
     pub(crate) fn leave(&mut self, status: JobStatus) {
         self.status = status;
         self.modified = now();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What is captured of an endpoint's traffic, and where to.
+/// The part of an endpoint's traffic that is captured, and the place that it goes to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct DataCaptureConfig {

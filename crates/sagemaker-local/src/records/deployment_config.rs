@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How an endpoint's traffic moves to a new fleet.
+/// The way in which an endpoint's traffic moves to a new fleet.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct DeploymentConfig {

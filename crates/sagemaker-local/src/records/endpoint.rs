@@ -14,7 +14,7 @@ use crate::wire::error::ApiError;
 use crate::wire::ids::now;
 use crate::wire::paging::{ListingSpec, NEWEST_FIRST, Row};
 
-/// Where an endpoint is in its life.
+/// The status of an endpoint, as an `EndpointStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum EndpointStatus {
     Creating,
@@ -57,15 +57,15 @@ pub(crate) struct Endpoint {
     pub(crate) modified: f64,
     pub(crate) status: EndpointStatus,
     pub(crate) failure: Option<String>,
-    /// What serves (or is to serve first).
+    /// The variants that serve (or are to serve first).
     pub(crate) current: Deployed,
-    /// What an update is on the way to.
+    /// The update under way.
     pub(crate) pending: Option<Pending>,
     /// The deployment configuration of the last creation or update.
     pub(crate) deployment: Option<DeploymentConfig>,
 }
 
-/// What an endpoint runs.
+/// The configuration that an endpoint runs, as its variants are now.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Deployed {
     /// Name of the endpoint configuration.
@@ -82,9 +82,9 @@ pub(crate) struct Deployed {
 pub(crate) struct Pending {
     pub(crate) target: Deployed,
     started: f64,
-    /// Its `DeploymentConfig`.
+    /// The update's `DeploymentConfig`.
     pub(crate) deployment: Option<DeploymentConfig>,
-    /// What its fleet is at, as a `VariantStatus`.
+    /// The stage of the new fleet, as a `VariantStatus`.
     pub(crate) stage: String,
 }
 
@@ -99,7 +99,7 @@ pub(crate) struct Fleet {
 }
 
 impl Deployed {
-    /// What a configuration runs at first.
+    /// Gives what a configuration runs at first.
     pub(crate) fn new(name: &str, config: &EndpointConfig) -> Self {
         let request = config.request();
         Self {

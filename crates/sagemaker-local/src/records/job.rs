@@ -1,8 +1,8 @@
-//! What jobs of every kind have in common.
+//! The status and the failure that jobs of every kind have in common.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job is in its life.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum JobStatus {
     InProgress,

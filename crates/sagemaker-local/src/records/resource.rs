@@ -1,5 +1,5 @@
-//! What every kind of resource says of itself, so that each is described, listed and
-//! deleted by the same code ([`crate::operations::resource`]).
+//! The description of itself that every kind of resource gives, so that each is described,
+//! listed and deleted by the same code ([`crate::operations::resource`]).
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ pub(crate) trait Resource: Clone {
     const KIND: &'static str;
     /// The member of requests that names one, such as `EndpointConfigName`.
     const NAMED_BY: &'static str;
-    /// How they are listed.
+    /// The listing of the kind.
     const LISTING: ListingSpec;
 
     /// The name, in the case that its creator gave it.

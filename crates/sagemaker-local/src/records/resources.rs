@@ -31,7 +31,7 @@ pub(crate) struct Resources {
     transform_jobs: Shelf<TransformJob>,
     /// By [`VariantId::key`].
     pub(crate) scalable_targets: BTreeMap<String, ScalableTarget>,
-    /// Whether the service-linked role of Application Auto Scaling exists.
+    /// `true` if the service-linked role of Application Auto Scaling exists.
     pub(crate) scaled_before: bool,
     /// Every resource has an entry, if an empty one.
     pub(crate) tags: ResourceTags,

@@ -1,4 +1,4 @@
-//! What Application Auto Scaling keeps: the variants that it may scale, and how.
+//! The records of Application Auto Scaling: the variants that it may scale, and how.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl<'a> VariantId<'a> {
         }
     }
 
-    /// What the target is kept by: AWS does not tell endpoints apart by their names' case.
+    /// Gives the key of the target: AWS does not tell endpoints apart by their names' case.
     pub(crate) fn key(&self) -> String {
         format!("{}/{}", self.endpoint.to_lowercase(), self.variant)
     }

@@ -43,7 +43,7 @@ impl TransformJob {
         self.failure = failure.map(failure_reason);
     }
 
-    /// What a summary and a description have in common.
+    /// Gives the members that a summary and a description have in common.
     fn state(&self) -> Map<String, Value> {
         let mut state = Map::from_iter([
             ("TransformJobName".to_owned(), json!(self.name)),

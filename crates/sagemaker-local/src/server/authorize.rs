@@ -12,7 +12,7 @@ use crate::wire::ids::sha256;
 use crate::wire::place::Place;
 use crate::wire::shapes;
 
-/// Where an invocation acts, if its sender may make it.
+/// Gives the place that an invocation acts in, if its sender may make it.
 pub(crate) async fn authorize_invocation(
     cloud: &Cloud,
     received: &ReceivedRequest,
@@ -30,7 +30,7 @@ pub(crate) async fn authorize_invocation(
     }
 }
 
-/// Where the request acts, if its sender may do all this.
+/// Gives the place that a request acts in, if its sender may do all this.
 pub(crate) async fn authorize(
     cloud: &Cloud,
     received: &ReceivedRequest,
@@ -45,8 +45,7 @@ pub(crate) async fn authorize(
     Ok(Place { account: caller.account, region: caller.region })
 }
 
-/// What a service tries as its caller: what is refused, it lists in words of its
-/// own.
+/// Tries what a service tries as its caller: what is refused, it lists in words of its own.
 pub(crate) async fn probe(
     cloud: &Cloud,
     received: &ReceivedRequest,
@@ -69,7 +68,7 @@ pub(crate) async fn probe(
     Err(ApiError::Validation(format!("User is missing the following permissions: {missing}")))
 }
 
-/// What the emulator has to see of a request.
+/// Gives what the emulator has to see of a request.
 pub(crate) fn received(service: &'static str, parts: &Parts, body: &[u8]) -> ReceivedRequest {
     // A header is bytes; as Latin-1 each byte is one character, and back.
     let latin_1 =

@@ -16,10 +16,10 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections at a time; the next ones wait until one is closed.
 const MOST: usize = 256;
-/// How long a connection may stand still, also in the middle of a header. No answer
-/// takes as long: a model has 60 s. Clients open another one when they need it.
+/// The time that a connection may stand still, also in the middle of a header. No answer takes
+/// as long: a model has 60 s. Clients open another one when they need it.
 const IDLE: Duration = Duration::from_secs(70);
-/// How long to wait when the system has no more descriptors.
+/// The time to wait when the system has no more descriptors.
 const BREATH: Duration = Duration::from_millis(200);
 
 /// Takes connections one after the other, as long as there is room.

@@ -171,7 +171,7 @@ async fn perform(
     Ok(Performed::Well(answer))
 }
 
-/// What became of a call.
+/// The end of a call that nobody refused.
 enum Performed {
     Well(Value),
     /// A fault on demand gives this answer.

@@ -64,7 +64,7 @@ pub(crate) struct Alarms {
     emulator: Emulator,
     place: Place,
     names: Vec<String>,
-    /// How often each had gone off before anyone watched.
+    /// The number of times that each had gone off before anyone watched.
     before: BTreeMap<String, usize>,
 }
 

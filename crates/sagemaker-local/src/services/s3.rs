@@ -36,7 +36,7 @@ impl S3Uri {
         (!bucket.is_empty()).then(|| Self { bucket: bucket.into(), key: key.into() })
     }
 
-    /// This location with one more path element, however it ends.
+    /// Gives this location with one more path element, however it ends.
     pub(crate) fn join(&self, more: &str) -> Self {
         let key = self.key.trim_end_matches('/');
         let key = if key.is_empty() { more.to_owned() } else { format!("{key}/{more}") };
@@ -50,7 +50,7 @@ impl std::fmt::Display for S3Uri {
     }
 }
 
-/// Why S3 did not do as asked.
+/// The reason why S3 did not do as asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum S3Error {
     #[error("Access denied (403 Forbidden) to {0}")]

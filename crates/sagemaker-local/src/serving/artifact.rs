@@ -27,7 +27,7 @@ pub(crate) enum Artifact {
     Processor { columns: usize, labels: Vec<String> },
 }
 
-/// Why an archive is not a model.
+/// The reason why an archive is not a model.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
     #[error("the archive cannot be read: {0}")]

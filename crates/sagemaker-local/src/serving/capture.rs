@@ -21,7 +21,7 @@ use crate::services::s3::{RoleS3, S3Uri};
 use crate::wire::ids::unique_id;
 use crate::wire::place::Place;
 
-/// How often what was captured goes to S3. AWS buffers longer.
+/// The interval at which captured records go to S3. AWS buffers longer.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Records that wait for S3 at most; the rest is not captured, as on AWS when
 /// its disk is full.
@@ -46,7 +46,7 @@ pub(crate) struct Side<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// Where captured records go, and with whose permissions.
+/// The place that captured records go to, and the role that writes them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Destination {
     pub(crate) place: Place,

@@ -13,7 +13,7 @@ use crate::serving::text::{
 const INPUT: &str = "SAGEMAKER_INFERENCE_INPUT";
 const OUTPUT: &str = "SAGEMAKER_INFERENCE_OUTPUT";
 const TRANSFORM_MODE: &str = "AUTOML_TRANSFORM_MODE";
-/// What a container emits when its environment does not say.
+/// The key that a container emits when its environment does not say.
 const DEFAULT_KEY: &str = "predicted_label";
 
 /// A container at work.
@@ -34,7 +34,7 @@ enum Work {
     InverseLabel { labels: Vec<String> },
 }
 
-/// How the last container writes its answers.
+/// The format in which the last container writes its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Written {
     Csv,
@@ -42,8 +42,8 @@ pub(crate) enum Written {
     JsonLines,
 }
 
-/// Whether a pipeline answers an endpoint's caller or a transform job, which
-/// its containers see in their environment (`SAGEMAKER_BATCH`).
+/// The asker of a pipeline, an endpoint's caller or a transform job, which its containers see
+/// in their environment (`SAGEMAKER_BATCH`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     Online,
@@ -72,7 +72,7 @@ impl Written {
 const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/jsonlines";
 
-/// What travels from one container to the next.
+/// The content that travels from one container to the next.
 pub(crate) enum Payload {
     Csv(Vec<u8>),
     Features(Vec<Vec<String>>),
@@ -105,11 +105,10 @@ impl Container {
         self.environment.contains_key(OUTPUT)
     }
 
-    /// How it writes what is asked for with this `Accept`, as the containers'
-    /// own code has it: `sagemaker_serve.py`, which Autopilot leaves beside its
-    /// data processors, and aws/sagemaker-xgboost-container (`algorithm_mode/serve.py`).
-    /// What the ensemble's container does with other types than CSV is not
-    /// published: it refuses them here.
+    /// Gives the format of the answer to this `Accept`, as the containers' own code has it:
+    /// `sagemaker_serve.py`, which Autopilot leaves beside its data processors, and
+    /// aws/sagemaker-xgboost-container (`algorithm_mode/serve.py`). What the ensemble's
+    /// container does with other types than CSV is not published: it refuses them here.
     pub(crate) fn written(&self, accept: &str) -> Result<Written, (u16, String)> {
         let refused = |message: String| Err((406, message));
         if matches!(accept, "" | "*/*") {

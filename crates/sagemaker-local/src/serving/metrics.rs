@@ -1,4 +1,4 @@
-//! What endpoints tell CloudWatch: invocations, errors, latencies.
+//! The metrics that endpoints give CloudWatch: invocations, errors, latencies.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub(crate) struct Answered<'a> {
     pub(crate) instances: Option<u64>,
 }
 
-/// What was answered since the last publication.
+/// The counts of what was answered since the last publication.
 #[derive(Default)]
 pub(crate) struct Metrics(Mutex<BTreeMap<Place, Variants>>);
 

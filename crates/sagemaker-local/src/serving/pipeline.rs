@@ -5,7 +5,7 @@ use crate::serving::artifact::ArtifactError;
 use crate::serving::container::{Asked, Container, Payload, Written};
 use crate::serving::text::media_type;
 
-/// What a request without a content type is taken for.
+/// The content type that is assumed of a request without one.
 const UNTYPED: &str = "application/json";
 
 /// The containers behind one production variant, one feeding the next.
@@ -17,11 +17,11 @@ pub(crate) struct Pipeline(Vec<Container>);
 pub(crate) struct ContainerError {
     pub(crate) status: u16,
     pub(crate) message: String,
-    /// Which container it was.
+    /// The name of the container.
     pub(crate) container: String,
 }
 
-/// What a pipeline answers.
+/// The answer of a pipeline.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ContainerAnswer {
     pub(crate) body: Vec<u8>,

@@ -6,7 +6,7 @@ use crosspilot_automl::{Model, Table};
 #[derive(Debug, Clone)]
 pub(crate) struct Predictor(pub(crate) Model);
 
-/// What a model says about one record.
+/// The prediction of a model for one record.
 pub(crate) enum Prediction {
     /// The class it decides for, and the probability of each.
     Class {

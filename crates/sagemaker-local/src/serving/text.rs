@@ -1,6 +1,6 @@
 //! Bodies and headers as the containers' own code, which is Python, reads and writes them.
 
-/// What a `Content-Type` or `Accept` header says, without its parameters.
+/// Reads the media type of a `Content-Type` or `Accept` header, without its parameters.
 pub(crate) fn media_type(header: &str) -> String {
     header.split(';').next().unwrap_or_default().trim().to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! What runs behind an endpoint, and which part of the traffic each variant gets.
+//! The fleets behind an endpoint, and the part of the traffic that each variant gets.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct Variant {
     pub(crate) pipeline: Arc<Pipeline>,
 }
 
-/// What answers for an endpoint: one fleet or, during an update, two.
+/// The fleets that answer for an endpoint: one or, during an update, two.
 #[derive(Clone)]
 pub(crate) struct Traffic {
     pub(crate) old: Serving,

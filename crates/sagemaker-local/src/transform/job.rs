@@ -1,4 +1,4 @@
-//! What a transform job does.
+//! The work of a transform job.
 
 use std::io::Read;
 use std::sync::Arc;

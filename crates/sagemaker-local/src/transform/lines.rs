@@ -3,18 +3,18 @@
 /// `DataProcessing` and the splitting of the input.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Processing {
-    /// One request a line, or the whole file in one.
+    /// `true` if each line is a request, `false` if the whole file is one.
     pub(crate) by_line: bool,
     /// As many lines in a request as fit, or one.
     pub(crate) many: bool,
     pub(crate) max_payload: usize,
     pub(crate) input: Filter,
     pub(crate) output: Filter,
-    /// Whether the input's columns stand before the answer's.
+    /// `true` if the input's columns stand before the answer's.
     pub(crate) join: bool,
-    /// Whether each answer ends its line.
+    /// `true` if each answer ends its line.
     pub(crate) assemble_lines: bool,
-    /// Whether answers are records of CSV, which can be filtered and joined.
+    /// `true` if answers are records of CSV, which can be filtered and joined.
     pub(crate) answers_csv: bool,
 }
 

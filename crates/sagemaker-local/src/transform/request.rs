@@ -1,4 +1,4 @@
-//! What a transform job is asked to do.
+//! The request for a transform job.
 
 use crosspilot_core::instances;
 use serde::Deserialize;

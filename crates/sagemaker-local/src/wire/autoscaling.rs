@@ -7,7 +7,7 @@ pub(crate) const SERVICE: &str = "application-autoscaling";
 /// The namespace of what it scales, and the one dimension of it that is offered.
 pub(crate) const NAMESPACE: &str = "sagemaker";
 pub(crate) const DIMENSION: &str = "sagemaker:variant:DesiredInstanceCount";
-/// What Application Auto Scaling changes capacities with.
+/// The service-linked role as which Application Auto Scaling changes capacities.
 pub(crate) const LINKED_ROLE: &str = "role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/\
                            AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint";
 

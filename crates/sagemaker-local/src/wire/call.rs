@@ -28,7 +28,7 @@ impl Call<'_> {
     }
 }
 
-/// What an operation answers.
+/// The answer of an operation.
 pub(crate) type Answer = Result<Value, ApiError>;
 
 /// The tags of a resource or a request.

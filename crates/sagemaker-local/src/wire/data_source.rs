@@ -1,4 +1,4 @@
-//! Where a job's data is, as requests of every kind of job say it.
+//! The location of a job's data, as requests of every kind of job say it.
 
 use serde::Deserialize;
 

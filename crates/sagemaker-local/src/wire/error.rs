@@ -22,7 +22,7 @@ pub(crate) enum ApiError {
     /// A body that is not JSON, or a value of the wrong type.
     #[error("{0}")]
     Serialization(String),
-    /// What the stand-in does not offer.
+    /// A request for something that the stand-in does not offer.
     #[error("{0}")]
     NotOffered(String),
     /// A body that the service does not accept at that size.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::wire::error::ApiError;
 use crate::wire::ids::sha256;
 
-/// How a listing is sorted where the request does not say.
+/// The order of a listing where the request does not say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order {
     pub(crate) by: &'static str,
@@ -19,7 +19,7 @@ pub(crate) struct Order {
 
 /// The order of most listings (API Reference, `SortBy` and `SortOrder`).
 pub(crate) const NEWEST_FIRST: Order = Order { by: "CreationTime", ascending: false };
-/// That of training and processing jobs, and of candidates.
+/// The order of training and processing jobs, and of candidates.
 pub(crate) const OLDEST_FIRST: Order = Order { by: "CreationTime", ascending: true };
 
 /// A listing: the member of its answer that holds the rows, their order, and how many of
@@ -38,7 +38,7 @@ impl ListingSpec {
     }
 }
 
-/// What a listing may filter and sort by, and what it shows.
+/// The values that a listing may filter and sort by, and the summary that it shows.
 pub(crate) struct Row {
     name: String,
     created: f64,
@@ -114,8 +114,8 @@ pub(crate) fn page(
     Ok(Value::Object(answer))
 }
 
-/// What the pages of one listing have in common: all of the request but which
-/// page it asks for.
+/// Gives the digest of what the pages of one listing have in common: all of the request but
+/// which page it asks for.
 fn fingerprint(request: &Value, member: &str) -> String {
     let mut asked = request.clone();
     if let Some(asked) = asked.as_object_mut() {

@@ -1,4 +1,4 @@
-//! Where a resource lives.
+//! The account and region of a resource.
 
 /// An account and a region: the names of resources are unique in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

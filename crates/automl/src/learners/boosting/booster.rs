@@ -25,9 +25,9 @@ const BLOCK: usize = 1_024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Booster {
     classes: u32,
-    /// Where each output starts.
+    /// The base score of each output.
     base: Vec<f32>,
-    /// One tree for each output, round after round.
+    /// The trees: one for each output, round after round.
     trees: Vec<Tree>,
 }
 
@@ -145,7 +145,7 @@ impl Booster {
 struct Scores {
     objective: Objective,
     scores: Vec<Vec<f32>>,
-    /// What the scores stand for.
+    /// The predictions that the scores stand for.
     linked: Vec<Vec<f32>>,
 }
 
@@ -159,7 +159,7 @@ impl Scores {
     }
 }
 
-/// What one output needs in each round.
+/// The memory that one output needs in each round.
 #[derive(Default)]
 struct OutputState {
     gradients: Vec<f32>,

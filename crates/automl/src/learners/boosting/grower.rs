@@ -17,7 +17,7 @@ use crate::simd::level;
 const MAX_FEATURES: usize = 200;
 const BEST_FEATURES: usize = 150;
 const FOCUSED_TREES: usize = 5;
-/// What the grower knows of the data, the same for all trees.
+/// The data and settings of a tree's growth, the same for all trees.
 pub(crate) struct Grower<'a> {
     /// Of the rows to learn from, and of those that are only told their leaf.
     bins: &'a Bins,
@@ -48,7 +48,7 @@ pub(crate) struct Buffers {
     focused: usize,
 }
 
-/// Where each kind of [`Rows`] begins and ends in a leaf.
+/// The bounds of each kind of [`Rows`] in a leaf.
 type Ranges = [(usize, usize); 3];
 
 /// A grown tree and which rows fell into which leaf.

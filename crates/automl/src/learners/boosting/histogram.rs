@@ -16,7 +16,7 @@ const MAX_SUMS: usize = 32_000_000;
 /// Values in a leaf from which two threads are faster than one.
 const PARALLEL: usize = 1 << 15;
 
-/// How histograms of some rows are laid out.
+/// The layout of the histograms of some rows.
 pub(crate) struct Histograms<'a> {
     bins: &'a Bins,
     /// Sums that each feature has room for.
@@ -39,8 +39,8 @@ impl<'a> Histograms<'a> {
         vec![0; self.bins.width * self.stride]
     }
 
-    /// How many leaves may be open at once in each of `outputs` trees: each keeps its
-    /// histogram.
+    /// Gives the number of leaves that may be open at once in each of `outputs` trees: each
+    /// keeps its histogram.
     pub(crate) fn max_leaves(&self, outputs: usize) -> usize {
         (MAX_SUMS / (self.stride * self.bins.width.max(1) * outputs)).max(4)
     }

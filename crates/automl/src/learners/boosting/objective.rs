@@ -1,4 +1,4 @@
-//! What boosting minimises: the loss of scores on some rows, with gradients and hessians.
+//! The loss that boosting minimises, of scores on some rows, with gradients and hessians.
 
 use fearless_simd::{Simd, dispatch};
 

@@ -1,6 +1,6 @@
 //! The hyperparameters of gradient boosting.
 
-/// How a boosted model is trained.
+/// The settings of a boosted model's training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BoostingSettings {
     /// Share of its correction that each tree applies.
@@ -14,7 +14,7 @@ pub(crate) struct BoostingSettings {
     pub(crate) tree: TreeSettings,
 }
 
-/// How each tree is grown.
+/// The settings of each tree's growth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct TreeSettings {
     pub(crate) max_leaves: usize,

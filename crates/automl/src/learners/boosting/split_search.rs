@@ -28,7 +28,7 @@ pub(crate) struct SplitSearch {
     min_hessian: i32,
     row_hessian: f64,
     parent: f64,
-    /// What one unit of gain is worth in loss.
+    /// The loss that one unit of gain saves.
     gain_unit: f64,
 }
 

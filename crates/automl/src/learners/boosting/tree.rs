@@ -19,7 +19,7 @@ struct Node {
     children: [u32; 2],
 }
 
-/// Which bins of a feature go to the left child.
+/// The bins of a feature that go to the left child.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Split {
     /// Bins 1 to `bin`, and the missing if told so.
@@ -38,7 +38,7 @@ impl Split {
     }
 }
 
-/// Where a growing tree hangs its next node.
+/// The place at which a growing tree hangs its next node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     /// The parent node and which child of it; `None` at the root.

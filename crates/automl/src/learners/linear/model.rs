@@ -7,7 +7,7 @@ use crate::learners::fit::{Complexity, Fit, FitContext, Stopping};
 use crate::learners::linear::lbfgs::RegularizedLoss;
 use crate::learners::link::link;
 
-/// How a linear model is trained.
+/// The settings of a linear model's training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LinearSettings {
     /// Most iterations for each strength of regularisation.

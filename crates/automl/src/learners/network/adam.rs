@@ -11,7 +11,7 @@ pub(crate) struct Adam {
     steps: i32,
 }
 
-/// How slowly the means follow the gradients and their squares.
+/// The decay rates of the means of the gradients and of their squares.
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 

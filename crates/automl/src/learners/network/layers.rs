@@ -12,8 +12,8 @@ use crate::simd::level;
 /// Marks a row without a one-hot input in a column.
 pub(crate) const NO_CATEGORY: u32 = u32::MAX;
 
-/// How the parameters of a network are laid out: layer after layer, the weights of
-/// each input in turn, then the biases.
+/// The layout of a network's parameters: layer after layer, the weights of each input in turn,
+/// then the biases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     /// Inputs that are numbers, padded.
@@ -110,7 +110,7 @@ impl Layout {
         parameters
     }
 
-    /// How much each input of the first layer moves any output: the sum over all
+    /// Measures the influence of each input of the first layer on all outputs: the sum over all
     /// paths of the products of absolute weights.
     pub(crate) fn influence(&self, parameters: &[f32]) -> Vec<f64> {
         let mut influence = vec![1.0; self.outputs()];
@@ -129,7 +129,7 @@ impl Layout {
 pub(crate) struct Rows {
     /// Numbers, row after row, each row as wide as [`Layout::dense`].
     pub(crate) dense: Vec<f32>,
-    /// Which input behind the dense ones is 1, for each column of each row.
+    /// The input behind the dense ones that is 1, for each column of each row.
     pub(crate) categories: Vec<u32>,
     pub(crate) columns: usize,
 }
@@ -142,11 +142,11 @@ pub(crate) struct Activations<'a> {
     rows: usize,
     input: Vec<f32>,
     categories: Vec<u32>,
-    /// One-hot columns of each row.
+    /// The number of one-hot columns of each row.
     columns: usize,
-    /// What the values that were not left out are multiplied by.
+    /// The factor of the values that were not left out (dropout).
     scale: f32,
-    /// What each layer yields for each row.
+    /// The values that each layer yields for each row.
     values: Vec<Vec<f32>>,
     /// The loss's gradient at what a layer yields: here and in the layer before.
     gradients: Vec<f32>,

@@ -13,7 +13,7 @@ use crate::learners::network::adam::Adam;
 use crate::learners::network::layers::{Activations, Layout, NO_CATEGORY, Rows};
 use crate::rng::Rng;
 
-/// How networks are trained.
+/// The settings of a network's training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct NetworkSettings {
     /// Units of each hidden layer.
@@ -316,7 +316,7 @@ fn schedule(part: f32) -> f32 {
     share.max(MIN_SHARE)
 }
 
-/// How many inputs are numbers, and how many are one-hot.
+/// Counts the inputs that are numbers, and those that are one-hot.
 fn widths(inputs: &[Input]) -> (usize, usize) {
     inputs.iter().fold((0, 0), |(dense, one_hot), input| match input {
         Input::Standardized { .. } => (dense + input.width(), one_hot),
