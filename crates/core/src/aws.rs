@@ -1,5 +1,5 @@
-//! How every AWS client of Crosspilot is configured: one base configuration,
-//! with the time limits that the SDK does not set by itself.
+//! The configuration of every AWS client of Crosspilot: one base, with the time limits that
+//! the SDK does not set by itself.
 
 use std::time::Duration;
 

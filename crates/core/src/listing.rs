@@ -16,7 +16,7 @@ type Failure = SdkError<ListObjectsV2Error>;
 /// `encoding-type`), and they are decoded here, which the SDK does not do.
 #[derive(Debug)]
 pub struct Listing {
-    /// What asks for the next page; nothing after the last.
+    /// The request for the next page; nothing after the last.
     next: Option<ListObjectsV2FluentBuilder>,
 }
 

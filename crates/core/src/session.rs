@@ -118,7 +118,7 @@ struct Cached {
     expires: SystemTime,
 }
 
-/// One session, or the flight that fetches it: whoever holds the lock fetches,
+/// The slot of one session, or the flight that fetches it: whoever holds the lock fetches,
 /// all others wait and find it there.
 type Slot = Arc<tokio::sync::Mutex<Option<Cached>>>;
 
@@ -240,16 +240,16 @@ impl Sessions {
     }
 }
 
-/// What STS is asked for.
+/// The parameters of a request to STS for a session.
 #[derive(Debug, Clone, Copy)]
 pub struct AssumeRole<'a> {
     /// The role.
     pub role: &'a RoleArn,
     /// The external ID to present, if any.
     pub external_id: Option<&'a ExternalId>,
-    /// What the customer's CloudTrail calls the session.
+    /// The name of the session in the customer's CloudTrail.
     pub session_name: &'a str,
-    /// What the session may do, if less than the role.
+    /// The session policy, if the session may do less than the role.
     pub policy: Option<&'a str>,
 }
 
