@@ -7,7 +7,7 @@ use std::fmt;
 /// failed; a run comes to its stages in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The tenant is looked up, and its trust is proven.
+    /// The tenant is looked up, and its trust is checked.
     Assume,
     /// Uploads gather, and another run trains.
     Gather,

@@ -1,4 +1,5 @@
-//! What a prediction needs of the registry: the tenant, and which models serve.
+//! The standing of a model, which a prediction needs of the registry: the tenant, and which
+//! models serve.
 //!
 //! A warm process keeps it, and asks S3 with each prediction whether it still holds:
 //! at the same time as the endpoint, and not before. So a prediction takes as long as
@@ -22,7 +23,7 @@ const MOST: usize = 256;
 pub struct Standing {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its champion, challenger and predecessor.
+    /// The champion, challenger and predecessor of the model.
     pub lineup: Lineup,
     model: ModelName,
     tenant_etag: String,
