@@ -1,4 +1,4 @@
-//! One question of Amazon CloudWatch: the sum of a metric.
+//! A question to Amazon CloudWatch: the sum of a metric.
 //!
 //! CloudWatch's own SDK crate brings seven more crates into every function
 //! (docs/architecture.md, "Built by hand, and why"). This is one call, made of
