@@ -13,8 +13,8 @@ pub enum Verification {
         /// The tenant whose role it is.
         tenant: TenantId,
     },
-    /// The role does not. If it still does not in the next round over all tenants, the tenant
-    /// is suspended then.
+    /// The tenant's trust does not hold. If it still does not in the next round over all
+    /// tenants, the tenant is suspended then.
     Refused {
         /// The tenant whose role it is.
         tenant: TenantId,

@@ -1,11 +1,11 @@
 //! Reads a cell as a date, with or without a time of day, or as a time alone.
 
-/// Which of day and month comes first when the year is last.
+/// The order of day and month when the year is last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DateOrder {
-    /// As most of the world writes.
+    /// The day first, as most of the world writes.
     DayFirst,
-    /// As the United States write.
+    /// The month first, as the United States write.
     MonthFirst,
 }
 

@@ -1,6 +1,6 @@
 //! Recognises what a file is by its first bytes, never by its name.
 
-/// What a file's first bytes say.
+/// The kind of a file, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Magic {
     /// Text, as far as it looks.
@@ -97,17 +97,17 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
-/// Why bytes are not the text that a table is.
+/// The reason why bytes are not the text that a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoText {
     /// Text of two or four bytes a character.
     Wide {
-        /// Whether a byte order mark says so.
+        /// `true` if a byte order mark says so.
         marked: bool,
     },
     /// A NUL, at this byte, from 1.
     Nul {
-        /// Its place.
+        /// The byte's place, from 1.
         at: usize,
     },
     /// Another encoding.

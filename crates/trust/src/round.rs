@@ -27,7 +27,7 @@ const SUSPENSIONS: usize = 20;
 pub enum Probed {
     /// The tenant's role takes its external ID, and none of the others that were tried.
     Proven,
-    /// The tenant's role does not.
+    /// The tenant's trust does not hold.
     Refused(TenantId),
     /// The probes gave no answer.
     Unproven,
