@@ -72,7 +72,7 @@ pub fn room_for(bytes: usize) -> TimeoutConfig {
         .build()
 }
 
-/// The same configuration with room for a prediction: InvokeEndpoint may take
+/// Gives the same configuration with room for a prediction: InvokeEndpoint may take
 /// 60 s, so an attempt gets 62.
 pub fn for_predictions(config: &SdkConfig) -> SdkConfig {
     config

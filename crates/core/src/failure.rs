@@ -64,7 +64,7 @@ impl Failure {
     }
 }
 
-/// At most [`CAUSE_CHARACTERS`] of a text.
+/// Gives at most [`CAUSE_CHARACTERS`] of a text.
 pub fn bounded(text: &str) -> String {
     match text.char_indices().nth(CAUSE_CHARACTERS) {
         None => text.to_owned(),

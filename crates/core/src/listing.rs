@@ -28,7 +28,7 @@ impl Listing {
         Self { next: Some(request.encoding_type(EncodingType::Url)) }
     }
 
-    /// The same, if the bucket is this account's: a name that its owner gave up is
+    /// Lists only if the bucket is this account's: a name that its owner gave up is
     /// anybody's.
     #[must_use]
     pub fn owned_by(self, account: &AccountId) -> Self {

@@ -73,7 +73,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Progress {
-    /// Under way: ask again.
+    /// The action is under way: ask again.
     Waiting {
         /// Seconds to wait before asking again.
         wait_seconds: u32,

@@ -238,7 +238,7 @@ impl Registry {
         Ok(records)
     }
 
-    /// The same, with the records that cannot be read by name.
+    /// All runs of a model that were claimed, and by name those whose record cannot be read.
     pub async fn all_runs(
         &self,
         tenant: &TenantId,

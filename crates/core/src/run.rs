@@ -13,8 +13,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::ids::{AccountId, BucketName, ModelName, TenantId};
 
-/// Everything Crosspilot creates in a customer's account starts with this, so
-/// that policies can be narrow and removal complete.
+/// The prefix of every name that Crosspilot creates in a customer's account, so that
+/// policies can be narrow and removal complete.
 pub const NAME_PREFIX: &str = "crosspilot-";
 
 /// Transform jobs that a run makes at most: a name is taken for good.
@@ -41,10 +41,10 @@ pub enum Trigger {
         /// The object's entity tag.
         #[serde(default)]
         etag: String,
-        /// Empty on unversioned buckets.
+        /// The object's version; empty on unversioned buckets.
         #[serde(default)]
         version_id: String,
-        /// Orders events of one key.
+        /// The event's sequencer, which orders events of one key.
         #[serde(default)]
         sequencer: String,
     },

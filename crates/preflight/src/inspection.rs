@@ -90,7 +90,7 @@ enum Part {
 /// Columns that matter by name.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wanted<'a> {
-    /// Must be there.
+    /// The target, which must be there.
     pub(super) target: Option<&'a str>,
     pub(super) weight: Option<&'a str>,
     /// `true` if a target that is not there is no error.
@@ -132,8 +132,8 @@ pub(super) struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    /// Of these files, in this order. Folder markers and other empty leftovers
-    /// are none.
+    /// Begins the inspection of these files, in this order. Folder markers and other empty
+    /// leftovers are none.
     pub(super) fn of(files: Vec<File>, wanted: Wanted<'a>) -> Self {
         let mut findings = Findings::default();
         let mut kept = Vec::new();

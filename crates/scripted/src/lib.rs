@@ -90,7 +90,7 @@ impl Answer {
         Self { status, ..Self::good(format!("<Error><Code>{code}</Code></Error>")) }
     }
 
-    /// The same with a header.
+    /// Gives the same answer with a header.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self

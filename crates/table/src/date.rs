@@ -14,11 +14,11 @@ pub enum DateOrder {
 pub struct Instant {
     /// Days since 1970-01-01.
     pub day: i32,
-    /// 1 to 12.
+    /// The month, 1 to 12.
     pub month: u8,
-    /// 0 is Monday.
+    /// The day of the week; 0 is Monday.
     pub weekday: u8,
-    /// 0 up to 24, with minutes as a fraction.
+    /// The hour, 0 up to 24, with minutes as a fraction.
     pub hour: f64,
 }
 

@@ -5,7 +5,7 @@
 pub enum Magic {
     /// Text, as far as it looks.
     Text,
-    /// Compressed with gzip.
+    /// A file compressed with gzip.
     Gzip,
     /// Apache Parquet.
     Parquet,
@@ -161,7 +161,7 @@ pub fn text(bytes: &[u8], whole: bool) -> Result<&[u8], NoText> {
     }
 }
 
-/// Another separator than the comma, if the first lines agree on one better:
+/// Finds another separator than the comma, if the first lines agree on one better: gives
 /// its name, by which people know it.
 pub fn other_separator(text: &[u8], target: Option<&str>) -> Option<&'static str> {
     let mut lines = text.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());

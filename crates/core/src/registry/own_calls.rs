@@ -74,7 +74,7 @@ impl OwnCalls {
     }
 }
 
-/// Now, as notes have it.
+/// Gives a moment as notes have it, in seconds since 1970.
 pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

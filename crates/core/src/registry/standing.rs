@@ -27,7 +27,7 @@ pub struct Standing {
     pub lineup: Lineup,
     model: ModelName,
     tenant_etag: String,
-    /// None if there is no lineup yet.
+    /// The lineup's entity tag; none if there is no lineup yet.
     lineup_etag: Option<String>,
 }
 
