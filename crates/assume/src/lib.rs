@@ -21,42 +21,42 @@ use serde::Serialize;
 
 pub use request::{Asking, Note, Request, Start};
 
-/// What the state machine goes on with.
+/// The answer that the state machine goes on with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Response {
-    /// Whether a run begins.
+    /// The answer to a run that wants to begin.
     Started(Started),
-    /// Whether a run may train now.
+    /// The answer to a run that asks whether it may train now.
     Turn(Admission),
-    /// What the queue of uploads keeps.
+    /// The messages that the queue of uploads keeps.
     Taken(BatchResponse),
-    /// Whether a tenant's trust holds.
+    /// The verdict on a tenant's trust.
     Verified(Verification),
-    /// What a round of probes saw of a tenant.
+    /// The result of a round of probes for one tenant.
     Probed(Probed),
-    /// What became of a round of probes.
+    /// The result of a round of probes.
     Judged(Round),
-    /// Whether a run's end was noted.
+    /// The answer to the end of a run.
     Noted {
-        /// Whether it was.
+        /// `true` if the end was noted.
         noted: bool,
         /// The run in whose record it was.
         #[serde(skip_serializing_if = "Option::is_none")]
         run: Option<RunRef>,
-        /// Why it failed, for people, if it did.
+        /// The failure of the run, for people, if it failed.
         #[serde(skip_serializing_if = "Option::is_none")]
         failure: Option<Failure>,
     },
 }
 
-/// Whether a run begins.
+/// The answer to a run that wants to begin.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "decision", rename_all = "lowercase")]
 pub enum Started {
     /// The run is ours: go on.
     Run {
-        /// Which run; all later handlers take it.
+        /// The run; all later handlers take it.
         run: RunRef,
         /// The customer's account, for people.
         account: AccountId,
@@ -67,7 +67,7 @@ pub enum Started {
     },
     /// Another execution works on this run already.
     Duplicate {
-        /// Which run.
+        /// The run.
         run: RunRef,
         /// ARN of that execution.
         execution: String,
@@ -82,12 +82,12 @@ pub enum Started {
     },
     /// The uploaded object is not training data.
     Ignored {
-        /// Its key.
+        /// The object's key.
         key: String,
     },
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The trigger's time cannot be read.

@@ -8,23 +8,23 @@ use crosspilot_trust::Probed;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What the function is asked.
+/// The request to the function.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Request {
-    /// May this run begin?
+    /// The question whether this run may begin.
     Start(Box<Start>),
-    /// May this run train now?
+    /// The question whether this run may train now.
     Gather(Box<Asking>),
-    /// What do these uploads start?
+    /// The question what these uploads start.
     Uploads(Vec<SqsMessage>),
-    /// How did this run end?
+    /// The note of how this run ended.
     Note(Box<Note>),
-    /// Does this tenant's trust hold?
+    /// The question whether this tenant's trust holds.
     Verify(TenantId),
-    /// What does a round of probes see of this tenant?
+    /// The question what a round of probes sees of this tenant.
     Look(TenantId),
-    /// What follows from all that a round saw?
+    /// The question what follows from all that a round saw.
     Judge(Vec<Probed>),
 }
 
@@ -56,7 +56,7 @@ impl TryFrom<Value> for Request {
 /// The run that wants to train, and the execution that works on it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Asking {
-    /// Which run.
+    /// The run.
     pub run: RunRef,
     /// ARN of the execution.
     pub execution: String,
@@ -67,22 +67,22 @@ pub struct Asking {
 pub struct Start {
     /// ARN of the execution.
     pub execution: String,
-    /// What the state machine was started with.
+    /// The input that the state machine was started with.
     pub input: Input,
 }
 
-/// How an execution ended.
+/// The note of how an execution ended.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Note {
     /// The run that it worked on; none if it knows of none.
     pub run: Option<RunRef>,
-    /// What the execution was started with, from which a run follows that it
-    /// has claimed without knowing it: the answer was lost.
+    /// The input that the execution was started with, from which a run follows that it has
+    /// claimed without knowing it: the answer was lost.
     #[serde(default)]
     pub input: Value,
     /// ARN of the execution.
     pub execution: String,
-    /// How it ended.
+    /// The outcome of the execution.
     pub outcome: Outcome,
 }
 

@@ -13,35 +13,35 @@ use serde::Deserialize;
 
 pub use crosspilot_training::Observation as Response;
 
-/// What to look at.
+/// The job or endpoint to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Watched {
     /// An AutoML job.
     Job {
-        /// Its name.
+        /// The job's name.
         name: String,
     },
     /// A transform job, which scores the held-out rows.
     Transform {
-        /// Its name.
+        /// The job's name.
         name: String,
     },
     /// An endpoint.
     Endpoint {
-        /// Its name.
+        /// The endpoint's name.
         name: String,
         /// The endpoint config that it shall serve.
         config: String,
     },
 }
 
-/// Which run asks, and for what.
+/// A request of a run to look at a job or an endpoint.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Request {
     /// The run, as `assume` gave it.
     pub run: RunRef,
-    /// What to look at.
+    /// The job or endpoint to look at.
     pub watch: Watched,
     /// Seconds since what is watched began, which is how the wait grows.
     #[serde(default)]
@@ -51,7 +51,7 @@ pub struct Request {
     pub limit_seconds: Option<f64>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry refused or failed.
@@ -92,7 +92,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// Where to look, and under which terms.
+/// The client of a look, and the terms that it is under.
 struct Look {
     sagemaker: Client,
     terms: Terms,

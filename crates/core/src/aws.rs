@@ -1,5 +1,5 @@
-//! How every AWS client of Crosspilot is configured: one base configuration,
-//! with the time limits that the SDK does not set by itself.
+//! The configuration of every AWS client of Crosspilot: one base, with the time limits that
+//! the SDK does not set by itself.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub fn room_for(bytes: usize) -> TimeoutConfig {
         .build()
 }
 
-/// The same configuration with room for a prediction: InvokeEndpoint may take
+/// Gives the same configuration with room for a prediction: InvokeEndpoint may take
 /// 60 s, so an attempt gets 62.
 pub fn for_predictions(config: &SdkConfig) -> SdkConfig {
     config

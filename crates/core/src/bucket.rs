@@ -21,7 +21,7 @@ use crate::tenant::Tenant;
 
 mod parts;
 
-/// What the copy of held-out rows says of itself: where they come from, as base64
+/// Metadata keys of a copy of held-out rows: the address that the rows come from, as base64
 /// since metadata is ASCII, and whether there are more of them.
 const SOURCE: &str = "source";
 const TRUNCATED: &str = "truncated";

@@ -1,4 +1,4 @@
-//! One question of Amazon CloudWatch: the sum of a metric.
+//! A question to Amazon CloudWatch: the sum of a metric.
 //!
 //! CloudWatch's own SDK crate brings seven more crates into every function
 //! (docs/architecture.md, "Built by hand, and why"). This is one call, made of
@@ -28,12 +28,12 @@ const OPERATION: &str = "cloudwatch:GetMetricStatistics";
 const TARGET: &str = "GraniteServiceVersion20100801.GetMetricStatistics";
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Which metric, and of what.
+/// A CloudWatch metric, by its name and dimensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Metric<'a> {
-    /// Such as `AWS/SageMaker`.
+    /// The metric's namespace, such as `AWS/SageMaker`.
     pub namespace: &'a str,
-    /// Such as `Invocations`.
+    /// The metric's name, such as `Invocations`.
     pub name: &'a str,
     /// All dimensions that it is kept by: CloudWatch adds nothing up over those
     /// that are left out.

@@ -12,18 +12,18 @@ pub const FEWEST_ROWS: u64 = 30;
 /// fall outside SageMaker's own list, so the name is free text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Such as `F1` or `validation:f1_binary`.
+    /// The metric's name, such as `F1` or `validation:f1_binary`.
     #[serde(default)]
     pub metric: Option<String>,
-    /// Absent when SageMaker gave none or no finite number.
+    /// The value of the metric; absent when SageMaker gave none or no finite number.
     #[serde(default)]
     pub value: Option<f64>,
-    /// Whether a smaller value is the better one.
+    /// `true` if a smaller value is the better one.
     #[serde(default)]
     pub smaller_is_better: bool,
 }
 
-/// What champion and challenger are worth on the same held-out rows.
+/// The figures of champion and challenger on the same held-out rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Address of the rows; none if the challenger was not scored on any.
@@ -38,7 +38,7 @@ pub struct Comparison {
     /// Rows whose label is none that the model was trained on. They are left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown_labels: u64,
-    /// Whether a smaller value is the better one.
+    /// `true` if a smaller value is the better one.
     #[serde(default)]
     pub smaller_is_better: bool,
     /// The challenger's figure.
@@ -47,14 +47,14 @@ pub struct Comparison {
     /// The champion's figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<f64>,
-    /// What always giving the same answer is worth on the same rows: the commonest
-    /// label with the shares of all, or the mean.
+    /// The figure of always giving the same answer on the same rows: the commonest label with
+    /// the shares of all, or the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
     /// The champion's run: its figure says nothing about a later champion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<RunId>,
-    /// Why a figure is missing, as a sentence's end.
+    /// The reason why a figure is missing, as a sentence's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -63,17 +63,17 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Whether the challenger is deployed, and why.
+/// The gate's decision: whether the challenger is deployed, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The verdict.
     pub verdict: GateVerdict,
-    /// One sentence with the numbers.
+    /// The reason: one sentence with the numbers.
     pub reason: String,
-    /// What the verdict rests on, as far as there are numbers.
+    /// The figures that the verdict rests on, as far as there are numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
-    /// Why the held-out rows do not decide, as a sentence's end.
+    /// The reason why the held-out rows do not decide, as a sentence's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -91,28 +91,28 @@ pub enum GateVerdict {
 /// The numbers of a decision, in the metric's own unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Which rows they were measured on.
+    /// The rows that they were measured on.
     pub basis: Basis,
     /// Name of the metric.
     pub metric: String,
-    /// Whether a smaller value is the better one.
+    /// `true` if a smaller value is the better one.
     pub smaller_is_better: bool,
-    /// The challenger's.
+    /// The challenger's figure.
     pub challenger: f64,
-    /// The champion's; none if nothing serves yet.
+    /// The champion's figure; none if nothing serves yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<f64>,
-    /// That of always giving the same answer, where it was measured.
+    /// The figure of always giving the same answer, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
-    /// How much better the challenger must be.
+    /// The margin by which the challenger must be better.
     pub margin: f64,
-    /// How good any model must be.
+    /// The worst figure with which any model may serve.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
 }
 
-/// Which rows a figure was measured on.
+/// The rows that a figure was measured on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {

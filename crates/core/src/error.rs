@@ -19,7 +19,7 @@ pub enum Code {
     Unavailable,
     /// AWS refused the call: a permission, a revoked role or a policy.
     AccessDenied,
-    /// What started the run is malformed.
+    /// The run's trigger is malformed.
     TriggerInvalid,
     /// No tenant of that name, account or bucket.
     TenantUnknown,
@@ -263,11 +263,11 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
-/// What SageMaker says when a model's container refused a request.
+/// SageMaker's error code if a model's container refused a request.
 pub const MODEL_ERROR: &str = "ModelError";
 
-/// What S3 says to a conditional write while another one of the same object is
-/// under way: the write may be tried again.
+/// S3's error code for a conditional write while another one of the same object is under way:
+/// the write may be tried again.
 pub const CONFLICT: &str = "ConditionalRequestConflict";
 
 /// Sorts AWS's codes into ours. The status decides what the code does not:

@@ -1,4 +1,4 @@
-//! What is told on the vendor's event bus, for whoever listens.
+//! Events on the vendor's event bus, for whoever listens.
 
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! What unit tests of this crate are about. Those of others take it from
+//! The tenant that unit tests of this crate are about. Those of others take it from
 //! `crosspilot-scripted`, which is built on this one.
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 

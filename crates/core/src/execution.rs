@@ -1,4 +1,4 @@
-//! How the execution stands that works on a run.
+//! The state of the Step Functions execution that works on a run.
 
 use aws_config::SdkConfig;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
@@ -6,15 +6,15 @@ use aws_sdk_sfn::types::ExecutionStatus;
 
 use crate::error::{CallError, Code, Coded, Named};
 
-/// What is known of whoever has a run.
+/// The state of the execution that has a run, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// It works on the run.
+    /// The execution works on the run.
     Running,
-    /// It has ended, however it did.
+    /// The execution has ended, however it did.
     Ended,
-    /// It is no execution of Step Functions', or not known there any more, or may
-    /// not be looked at.
+    /// There is no such execution of Step Functions', or it is not known there any more, or
+    /// may not be looked at.
     Unknown,
 }
 

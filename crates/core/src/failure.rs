@@ -1,4 +1,4 @@
-//! What Step Functions says of a task that failed, read once and for people.
+//! The errors of failed tasks as Step Functions hands them on, read once and for people.
 //!
 //! The state machines carry an error as it came and never look into it: an
 //! expression that failed there would end the execution outside its failure
@@ -21,14 +21,14 @@ use crate::error::Code;
 /// document.
 pub const CAUSE_CHARACTERS: usize = 4000;
 
-/// Where and why a run, or something else that a state machine does, failed.
+/// The failure of a run, or of something else that a state machine does: where and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Where.
+    /// The stage that failed.
     pub stage: String,
-    /// Why: a code, ours or AWS's.
+    /// The error code, ours or AWS's.
     pub code: String,
-    /// Why: a sentence.
+    /// The cause: a sentence.
     pub cause: String,
 }
 
@@ -64,7 +64,7 @@ impl Failure {
     }
 }
 
-/// At most [`CAUSE_CHARACTERS`] of a text.
+/// Gives at most [`CAUSE_CHARACTERS`] of a text.
 pub fn bounded(text: &str) -> String {
     match text.char_indices().nth(CAUSE_CHARACTERS) {
         None => text.to_owned(),
@@ -95,7 +95,7 @@ fn message(cause: &str) -> String {
     }
 }
 
-/// What there is of the message in a JSON text that was cut somewhere in it.
+/// Gives what there is of the message in a JSON text that was cut somewhere in it.
 fn beginning(cut: &str) -> Option<String> {
     let (_, rest) = cut.split_once("\"errorMessage\"")?;
     let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;

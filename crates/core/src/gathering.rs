@@ -1,5 +1,5 @@
-//! Which runs a model's uploads, schedules and people start: one trains at a
-//! time, at most one more waits, and uploads gather in the one that waits.
+//! The gathering of a model's uploads, schedules and people's requests into runs: one trains
+//! at a time, at most one more waits, and uploads gather in the one that waits.
 //!
 //! The rule, as plain transitions of one document for each model:
 //!
@@ -30,12 +30,12 @@ use crate::run::{RunId, Trigger};
 pub const DEFAULT_QUIET: u32 = 60;
 /// The shortest quiet period, in seconds: the resolution of an upload's time.
 pub const SHORTEST_QUIET: u32 = 1;
-/// The longest one.
+/// The longest quiet period, in seconds.
 pub const LONGEST_QUIET: u32 = 3600;
 /// Seconds that a run gathers at most: uploads that never pause are trained on
 /// once a day.
 const LONGEST_GATHERING: u32 = 86_400;
-/// How far an upload's time may lie before the upload itself, in milliseconds.
+/// The time, in milliseconds, by which an upload's stamp may lie before the upload itself.
 const RESOLUTION: i64 = 1000;
 
 /// A moment, to the millisecond; RFC 3339 in documents.
@@ -105,27 +105,27 @@ impl fmt::Debug for Moment {
 /// A run's place: the only one that trains, or the only one that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Which run.
+    /// The run.
     pub run: RunId,
-    /// ARN of the execution that works on it, or who does it by hand.
+    /// ARN of the execution that works on the run, or the name of who does it by hand.
     pub execution: String,
-    /// When it came to this place.
+    /// The moment when the run came to this place.
     pub since: Moment,
 }
 
 /// The run that waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingRun {
-    /// Which run, and who works on it.
+    /// The run, and the execution that works on it.
     #[serde(flatten)]
     pub place: Place,
-    /// What started it, so that its execution can be started again.
+    /// The trigger of the run, so that its execution can be started again.
     pub trigger: Trigger,
-    /// The newest upload that it stands for; none has to be waited for if it
-    /// stands for none.
+    /// The newest upload that the run stands for; none has to be waited for if it stands for
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_upload: Option<Moment>,
-    /// Executions that were started for it, with this one.
+    /// Executions that were started for the run, with this one.
     #[serde(default = "first")]
     pub attempt: u32,
 }
@@ -134,10 +134,10 @@ fn first() -> u32 {
     1
 }
 
-/// What trains and what waits of one model.
+/// The runs of one model that train and wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gathering {
-    /// When the newest run began to train: what was uploaded before lay there.
+    /// The moment when the newest run began to train: what was uploaded before lay there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered: Option<Moment>,
     /// The run that trains.
@@ -148,34 +148,34 @@ pub struct Gathering {
     pub waiting: Option<WaitingRun>,
 }
 
-/// What became of an upload.
+/// The answer to an upload that is heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// A run has seen it already.
+    /// A run has seen the upload already.
     Known,
-    /// It leads a run, whose execution has to be started.
+    /// The upload leads a run, whose execution has to be started.
     Leads,
-    /// It is a matter of the run that waits.
+    /// The upload is a matter of the run that waits.
     Joins,
 }
 
-/// What became of a run that wants to begin.
+/// The answer to a run that wants to begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entered {
-    /// It has a place.
+    /// The run has a place.
     In,
     /// Another run waits already, and stands for this one, too.
     Joins(Place),
 }
 
-/// Whether a run may train now.
+/// The answer to a run that asks whether it may train now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Turn {
-    /// It trains from now on.
+    /// The run trains from now on.
     Go,
     /// Uploads still come: it is too early by so many seconds.
     Gathering(f64),
-    /// This run trains.
+    /// Another run trains: this one.
     Behind(Place),
 }
 

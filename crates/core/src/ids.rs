@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not {what}: {rule}")]
 pub struct InvalidId {
-    /// What was expected, with its article: `a tenant id`.
+    /// The kind of value that was expected, with its article: `a tenant id`.
     what: &'static str,
     /// The rule that the value breaks.
     rule: &'static str,
@@ -108,7 +108,7 @@ id!(
 );
 
 id!(
-    /// One thing that a tenant predicts, such as `churn`. It becomes part of
+    /// A model: one thing that a tenant predicts, such as `churn`. It becomes part of
     /// SageMaker names and of S3 keys.
     ModelName,
     "a model name",
@@ -158,7 +158,8 @@ id!(
 );
 
 id!(
-    /// Where a tenant's data lies in its bucket, without slashes at either end.
+    /// The key prefix under which a tenant's data lies in its bucket, without slashes at
+    /// either end.
     Prefix,
     "a key prefix",
     "1 to 100 characters: words of letters, digits, dots, hyphens and underscores joined by single slashes",

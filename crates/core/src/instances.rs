@@ -2,7 +2,7 @@
 
 use aws_sdk_sagemaker::types::ProductionVariantInstanceType;
 
-/// How many letters of a name that is suggested may be other ones.
+/// The number of letters by which a suggested name may differ.
 const LETTERS: usize = 2;
 
 /// A name that is no instance type.

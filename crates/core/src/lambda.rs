@@ -1,5 +1,5 @@
-//! What the `main.rs` of every handler wires: the process's configuration, the
-//! registry, and the way errors reach the state machine.
+//! The wiring of every handler's `main.rs`: the process's configuration, the registry, and
+//! the way errors reach the state machine.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ use crate::session::Sessions;
 
 pub use lambda_runtime;
 
-/// What a handler works with besides its request.
+/// The application of a handler: all that it works with besides its request.
 #[derive(Debug, Clone)]
 pub struct App {
     /// The function's own identity and region.
@@ -31,14 +31,14 @@ pub struct App {
 }
 
 impl App {
-    /// From the function's environment.
+    /// Makes the application from the function's environment.
     pub async fn from_env() -> Result<Self, RegistryError> {
         let config = crate::aws::config().await;
         let registry = Registry::from_env(&config)?;
         Ok(Self::new(config, registry))
     }
 
-    /// Without sessions yet.
+    /// Makes the application without sessions yet.
     pub fn new(config: SdkConfig, registry: Registry) -> Self {
         let sessions = Sessions::new(&config);
         Self { config, registry, sessions }
@@ -50,8 +50,9 @@ type Boxed<Handled> = Pin<Box<dyn Future<Output = <Handled as Future>::Output>>>
 const PANICKED: &str =
     "the function panicked: a fault in Crosspilot, report it with the place that its log names";
 
-/// What a handler comes to; nothing if it panics. A panic's message may quote what was
-/// being read, such as a text cut within a character: it is neither logged nor told.
+/// Awaits a handler and gives what it comes to; nothing if it panics. A panic's message may
+/// quote what was being read, such as a text cut within a character: it is neither logged nor
+/// told.
 async fn unless_it_panics<T>(mut handled: Pin<Box<dyn Future<Output = T>>>) -> Option<T> {
     poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(context)));

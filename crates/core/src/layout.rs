@@ -1,4 +1,4 @@
-//! Where things lie in the customer's bucket.
+//! The layout of the customer's bucket.
 //!
 //! ```text
 //! <prefix>/<model>/train/             what the customer gives; an upload here starts a run
@@ -158,10 +158,10 @@ pub fn uri(tenant: &Tenant, key: &str) -> String {
     format!("s3://{}/{key}", tenant.bucket)
 }
 
-/// Whether what lies under this path is what a program left behind and nobody means
-/// as data: hidden files, checkpoints, markers, locks, backups, files in progress.
-/// The path begins below a model's folder; any part of it may say so, as Hadoop and
-/// Spark read folders.
+/// Tells whether what lies under this path is what a program left behind and nobody means as
+/// data: hidden files, checkpoints, markers, locks, backups, files in progress. The path
+/// begins below a model's folder; any part of it may say so, as Hadoop and Spark read
+/// folders.
 pub fn is_leftover(path: &str) -> bool {
     let hidden =
         |part: &str| part.starts_with(['.', '_']) || part.starts_with("~$") || part.ends_with('~');
@@ -174,7 +174,7 @@ pub fn is_leftover(path: &str) -> bool {
         || ["thumbs.db", "desktop.ini"].contains(&base.to_ascii_lowercase().as_str())
 }
 
-/// What an uploaded key asks for.
+/// The meaning of an uploaded key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Upload {
     /// Training data for this model.

@@ -1,4 +1,4 @@
-//! What every part of Crosspilot shares: the types that cannot be wrong, the
+//! The core that every part of Crosspilot shares: the types that cannot be wrong, the
 //! tenant registry, the session into a customer's account, names, errors.
 //!
 //! Nothing here knows that a local cloud exists: only the SDK's standard

@@ -16,7 +16,7 @@ type Failure = SdkError<ListObjectsV2Error>;
 /// `encoding-type`), and they are decoded here, which the SDK does not do.
 #[derive(Debug)]
 pub struct Listing {
-    /// What asks for the next page; nothing after the last.
+    /// The request for the next page; nothing after the last.
     next: Option<ListObjectsV2FluentBuilder>,
 }
 
@@ -28,7 +28,7 @@ impl Listing {
         Self { next: Some(request.encoding_type(EncodingType::Url)) }
     }
 
-    /// The same, if the bucket is this account's: a name that its owner gave up is
+    /// Lists only if the bucket is this account's: a name that its owner gave up is
     /// anybody's.
     #[must_use]
     pub fn owned_by(self, account: &AccountId) -> Self {

@@ -1,7 +1,7 @@
-//! What can be asked of a tenant's models besides training them: stop, roll
-//! back, remove, take stock. It happens in the customer's account, so it is the
-//! function `deploy-best` that does it, through the state machine
-//! `crosspilot-manage`, for an operator or on a schedule.
+//! The actions on a tenant's models besides training them: stop, roll back, remove, take
+//! stock. They happen in the customer's account, so it is the function `deploy-best` that
+//! does them, through the state machine `crosspilot-manage`, for an operator or on a
+//! schedule.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,41 +12,41 @@ use crate::settings::Hosting;
 /// A request to act on a tenant's models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManageRequest {
-    /// Whose models.
+    /// The tenant whose models they are.
     pub tenant: TenantId,
-    /// What shall be done.
+    /// The action to take.
     #[serde(flatten)]
     pub action: Action,
-    /// Whether an earlier call of the same execution has begun it.
+    /// `true` if an earlier call of the same execution has begun the action.
     #[serde(default)]
     pub begun: bool,
 }
 
-/// What shall be done.
+/// An action on a tenant's models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// Stop a run's jobs.
     Stop {
-        /// Which run's.
+        /// The run whose jobs are stopped.
         run: RunId,
-        /// Of which model.
+        /// The model that the run is of.
         model: ModelName,
     },
     /// Let the endpoint serve the model of an earlier run again. It names the
     /// run, since asking twice for "the one before" would end where it began.
     RollBack {
-        /// Which model.
+        /// The model whose endpoint goes back.
         model: ModelName,
         /// The run whose model shall serve.
         to: RunId,
     },
     /// Remove endpoints, configs and models, and stop what runs.
     Remove {
-        /// Which model; all of the tenant's if left out.
+        /// The model to remove; all of the tenant's if left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<ModelName>,
-        /// Whether to delete what runs left in the bucket, too.
+        /// `true` to delete what runs left in the bucket, too.
         #[serde(default)]
         artifacts: bool,
     },
@@ -63,31 +63,31 @@ pub enum Action {
     /// Settle runs that nobody works on any more: stop their jobs, and remove
     /// what they made and what does not serve.
     Sweep {
-        /// Which; all of the tenant's if left out.
+        /// The run to settle; all of the tenant's if left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
     },
 }
 
-/// How far it is.
+/// The progress of an action.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Progress {
-    /// Under way: ask again.
+    /// The action is under way: ask again.
     Waiting {
-        /// Seconds to wait before.
+        /// Seconds to wait before asking again.
         wait_seconds: u32,
-        /// What is waited for, for people.
+        /// The thing that is waited for, for people.
         doing: String,
     },
     /// Done.
     Done {
-        /// What came of it.
+        /// The report of the action.
         report: Report,
     },
 }
 
-/// What came of it.
+/// The report of an action that is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Report {
@@ -104,69 +104,69 @@ pub enum Report {
         endpoint: String,
         /// The run whose model serves now.
         serves: RunId,
-        /// What is not as it is set, though it serves.
+        /// A difference between the settings and what serves.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         warning: Option<String>,
     },
     /// A last look found no endpoint, config or model with our tags, and no such
     /// job at work.
     Removed {
-        /// What has such a name without our tags, and so was left alone.
+        /// Resources with such a name but without our tags, which were left alone.
         foreign: Vec<String>,
     },
-    /// What was left of runs is gone.
+    /// Runs were settled: what was left of them is gone.
     Swept {
-        /// These runs.
+        /// The runs that were settled.
         settled: Vec<RunId>,
     },
-    /// What there is.
+    /// The stock of the tenant's account.
     Stock(Stock),
     /// Endpoints that nobody asks.
     Idle {
-        /// Each of them.
+        /// The endpoints that nobody asks.
         endpoints: Vec<Idle>,
     },
 }
 
-/// What a tenant has in its account.
+/// The models and jobs that a tenant has in its account.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stock {
-    /// Its models that are set up or have an endpoint, by name.
+    /// Models of the tenant that are set up or have an endpoint, by name.
     pub models: Vec<ModelStock>,
     /// Jobs at work.
     pub jobs: Vec<JobStock>,
 }
 
-/// What a model has.
+/// The data and the endpoint of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelStock {
-    /// Its name.
+    /// The model's name.
     pub model: ModelName,
-    /// Its training data.
+    /// The model's training data.
     pub training_data: DataStock,
-    /// Its endpoint, if it has one.
+    /// The model's endpoint, if it has one.
     pub endpoint: Option<EndpointStock>,
 }
 
 /// Files under a prefix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataStock {
-    /// How many.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes together.
+    /// The bytes of all files together.
     pub bytes: u64,
 }
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointStock {
-    /// Its name.
+    /// The endpoint's name.
     pub name: String,
     /// SageMaker's status of it.
     pub status: String,
-    /// What it runs on; none if its config is gone.
+    /// The instances or serverless capacity that it runs on; none if its config is gone.
     pub hosting: Option<Hosting>,
-    /// When it was made, RFC 3339.
+    /// The time when it was made, RFC 3339.
     pub created: String,
     /// Full days since it was last changed.
     pub unchanged_days: u64,
@@ -183,24 +183,24 @@ pub struct EndpointStock {
 /// A job at work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStock {
-    /// Its name.
+    /// The job's name.
     pub name: String,
     /// The model that it works for.
     pub model: ModelName,
-    /// When it was made, RFC 3339.
+    /// The time when it was made, RFC 3339.
     pub created: String,
 }
 
 /// An endpoint that nobody asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idle {
-    /// Its model.
+    /// The model that it serves.
     pub model: ModelName,
-    /// Its name.
+    /// The endpoint's name.
     pub endpoint: String,
     /// Days without a prediction, at least.
     pub days: u16,
-    /// Whether it was removed.
+    /// `true` if it was removed.
     pub removed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What each handler may do in a customer's account, as a session policy.
+//! The session policies: what each handler may do in a customer's account.
 //!
 //! The customer's role allows what all five handlers need together, for all of
 //! the tenant's models. A session gets the part that one handler needs, for one
@@ -12,7 +12,7 @@ use crate::layout;
 use crate::run::{DIGEST_LENGTH, NAME_PREFIX, RunRef, TAGS, endpoint_name, job_prefix};
 use crate::tenant::Tenant;
 
-/// What a session is opened for. One for each thing that a handler does.
+/// The purpose that a session is opened for. One for each thing that a handler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose<'a> {
     /// `assume` only asks who it has become, which needs no permission.
@@ -422,9 +422,9 @@ impl<'a> Scope<'a> {
         )
     }
 
-    /// For disks under a key of the customer's: SageMaker is given a grant by
-    /// whoever asks it (Developer Guide, "SageMaker API permissions"). Which key
-    /// is the role's say, and that the grant is for an AWS service.
+    /// Allows disks under a key of the customer's: SageMaker is given a grant by whoever asks
+    /// it (Developer Guide, "SageMaker API permissions"). Which key is the role's say, and
+    /// that the grant is for an AWS service.
     fn volume_key(&self) -> Option<Value> {
         let region = &self.tenant.region;
         self.tenant.encryption.as_ref()?.volume_key.as_ref()?;
@@ -446,7 +446,8 @@ impl<'a> Scope<'a> {
         statement
     }
 
-    /// What serves a model, or any of the tenant's models, whichever run made it.
+    /// Names the resources that serve a model, or any of the tenant's models, whichever run
+    /// made them.
     fn named_after(&self, model: Option<&ModelName>) -> [String; 3] {
         let tenant = &self.tenant.tenant;
         match model {
@@ -484,7 +485,7 @@ impl<'a> Scope<'a> {
         format!("arn:{}:s3:::{}/{prefix}*", self.partition, self.tenant.bucket)
     }
 
-    /// To find and delete what lies under these prefixes.
+    /// Allows finding and deleting what lies under these prefixes.
     fn clear(&self, prefixes: &[String]) -> [Value; 2] {
         let objects: Vec<String> = prefixes.iter().map(|prefix| self.objects(prefix)).collect();
         let listed: Vec<&str> = prefixes.iter().map(String::as_str).collect();
@@ -498,7 +499,8 @@ impl<'a> Scope<'a> {
         statement
     }
 
-    /// For buckets with a key of the customer's. Which key is the role's say.
+    /// Allows use of a key of the customer's through S3, for buckets that have one. Which key
+    /// is the role's say.
     fn key_through_s3(&self) -> Value {
         let region = &self.tenant.region;
         let keys = format!("arn:{}:kms:{region}:*:key/*", self.partition);

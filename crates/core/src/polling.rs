@@ -5,7 +5,7 @@ use serde::Serialize;
 /// Something has to end first: ask again later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waiting {
-    /// What for, as a sentence.
+    /// The reason for the wait, as a sentence.
     pub reason: String,
     /// Seconds until the next attempt.
     pub wait_seconds: u32,

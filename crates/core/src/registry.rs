@@ -57,7 +57,7 @@ pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";
 /// A run as the registry keeps it, longer than Step Functions' 90 days.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// Which run.
+    /// The run that the record is about.
     #[serde(flatten)]
     pub run: RunRef,
     /// ARN of the one execution that may work on it.
@@ -65,41 +65,41 @@ pub struct RunRecord {
     /// ARNs of the executions that had it before, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<String>,
-    /// What started it.
+    /// The trigger of the run.
     pub trigger: Trigger,
     /// Columns of the training data in order, without the target. Known once
     /// the job has been started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
-    /// How those of them that say true and false write it.
+    /// The spellings of true and false of those features that hold them, by column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub booleans: BTreeMap<String, Booleans>,
-    /// Those of them that hold numbers.
+    /// The features that hold numbers.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub numeric: BTreeSet<String>,
     /// Rows of the training data that were set aside for its evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,
-    /// Who wants it to stop, if somebody does.
+    /// The request to stop the run, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
-    /// Who wanted it to stop before it was redriven all the same, oldest first.
+    /// Requests to stop the run before it was redriven all the same, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overruled: Vec<Stop>,
-    /// How it ended, if it has.
+    /// The outcome of the run, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It did what it is for: a better model serves, or the champion stays.
+    /// The run did what it is for: a better model serves, or the champion stays.
     Completed {
-        /// When, RFC 3339.
+        /// The time of the end, RFC 3339.
         time: String,
-        /// Why the challenger was deployed or not.
+        /// The reason why the challenger was deployed or not.
         reason: String,
         /// Name of the best candidate.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,19 +107,19 @@ pub enum Outcome {
         /// Address of the report.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<String>,
-        /// What is not as it is set, though the model serves.
+        /// Differences between what serves and its settings.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<String>,
     },
-    /// It ended in the failure path.
+    /// The run ended in the failure path.
     Failed {
-        /// When, RFC 3339.
+        /// The time of the end, RFC 3339.
         time: String,
-        /// Where.
+        /// The stage that failed.
         stage: String,
-        /// Why: a code.
+        /// The error code.
         code: String,
-        /// Why: a sentence.
+        /// The cause: a sentence.
         cause: String,
     },
 }
@@ -130,16 +130,16 @@ pub enum Outcome {
 pub struct Stop {
     /// ARN of who asked.
     pub by: String,
-    /// When, RFC 3339.
+    /// The time of the request, RFC 3339.
     pub time: String,
 }
 
-/// Whether an execution may work on a run.
+/// The answer to an execution that claims a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// It may: it claimed the run now or earlier.
+    /// The execution may work on the run: it claimed it now or earlier.
     Held,
-    /// Another execution has it.
+    /// Another execution has the run.
     Duplicate {
         /// ARN of that execution.
         execution: String,
@@ -149,9 +149,9 @@ pub enum Claim {
 /// The runs of a model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Runs {
-    /// Those whose record can be read, newest day first.
+    /// Records that can be read, newest day first.
     pub records: Vec<RunRecord>,
-    /// The others: the run's id, and what is wrong with its record.
+    /// Records that cannot be read: the run's id, and what is wrong with its record.
     pub broken: Vec<(String, String)>,
 }
 
@@ -160,7 +160,7 @@ pub struct Runs {
 pub struct Registry {
     s3: Client,
     bucket: String,
-    /// What predictions need of it, kept while the process lives.
+    /// The documents that predictions need, kept while the process lives.
     standings: standing::Kept,
 }
 
@@ -168,17 +168,17 @@ pub struct Registry {
 struct Versioned<T> {
     document: T,
     etag: String,
-    /// When it was written, in seconds since 1970.
+    /// The time when the document was written, in seconds since 1970.
     modified: i64,
 }
 
-/// What a document is, asked with the entity tag of what is known of it.
+/// The result of reading a document with the entity tag of what is known of it.
 enum Found<T> {
-    /// There is none.
+    /// There is no document.
     Absent,
-    /// What is known.
+    /// The document is still the known one.
     Same,
-    /// This.
+    /// The document as it is now.
     Document(Versioned<T>),
 }
 
@@ -190,7 +190,7 @@ const READS: usize = 3;
 /// S3's answer to who knows a document already.
 const NOT_MODIFIED: u16 = 304;
 
-/// What a conditional write expects to find.
+/// The state of the document that a conditional write expects to find.
 enum Expect<'a> {
     Nothing,
     Etag(&'a str),
@@ -238,7 +238,7 @@ impl Registry {
         Ok(records)
     }
 
-    /// The same, with the records that cannot be read by name.
+    /// All runs of a model that were claimed, and by name those whose record cannot be read.
     pub async fn all_runs(
         &self,
         tenant: &TenantId,

@@ -13,8 +13,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::ids::{AccountId, BucketName, ModelName, TenantId};
 
-/// Everything Crosspilot creates in a customer's account starts with this, so
-/// that policies can be narrow and removal complete.
+/// The prefix of every name that Crosspilot creates in a customer's account, so that
+/// policies can be narrow and removal complete.
 pub const NAME_PREFIX: &str = "crosspilot-";
 
 /// Transform jobs that a run makes at most: a name is taken for good.
@@ -23,14 +23,14 @@ pub const SCORING_ATTEMPTS: u8 = 9;
 /// Names of the tags on everything that a run creates.
 pub const TAGS: [&str; 4] = ["ManagedBy", "TenantId", "Model", "RunId"];
 
-/// What started a run.
+/// The trigger that started a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Trigger {
     /// An object was created in the customer's bucket. All fields but the key
     /// are set by AWS; `account` is the bucket's owner.
     Upload {
-        /// When S3 saw it, RFC 3339.
+        /// The time when S3 saw the object, RFC 3339.
         time: String,
         /// Owner of the bucket.
         account: AccountId,
@@ -41,10 +41,10 @@ pub enum Trigger {
         /// The object's entity tag.
         #[serde(default)]
         etag: String,
-        /// Empty on unversioned buckets.
+        /// The object's version; empty on unversioned buckets.
         #[serde(default)]
         version_id: String,
-        /// Orders events of one key.
+        /// The event's sequencer, which orders events of one key.
         #[serde(default)]
         sequencer: String,
     },
@@ -57,9 +57,9 @@ pub enum Trigger {
     },
     /// A person asked.
     Manual {
-        /// When, RFC 3339.
+        /// The time when the person asked, RFC 3339.
         time: String,
-        /// Makes repeated requests one run.
+        /// The id of the request, which makes repeated ones one run.
         request_id: String,
     },
 }
@@ -183,13 +183,13 @@ impl fmt::Debug for RunId {
     }
 }
 
-/// Which run a handler works for. Carried through the state machine; all that
-/// grants anything (role, external ID, bucket) is looked up in the registry.
+/// A run that a handler works for. Carried through the state machine; all that grants
+/// anything (role, external ID, bucket) is looked up in the registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunRef {
-    /// Whose run it is.
+    /// The tenant whose run it is.
     pub tenant: TenantId,
-    /// Which of the tenant's models.
+    /// The tenant's model that the run trains.
     pub model: ModelName,
     /// The run itself.
     pub run_id: RunId,

@@ -1,4 +1,4 @@
-//! What SageMaker says and how it says it, in one place: that something is missing, is
+//! SageMaker's answers and how they are worded, in one place: that something is missing, is
 //! there already, is busy, or is more than the account may have; and what a candidate is
 //! worth.
 
@@ -73,12 +73,12 @@ fn as_printed(value: f32) -> f64 {
     value.to_string().parse().unwrap_or(f64::from(value))
 }
 
-/// What is there under a name that follows from its run.
+/// The result of making sure that a resource is there under a name that follows from its run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ensured<D> {
-    /// It was made now.
+    /// The resource was made now.
     Created,
-    /// An earlier attempt of the same run made it.
+    /// An earlier attempt of the same run made the resource.
     Adopted(D),
     /// Something else has the name: what differs.
     Foreign(&'static str),

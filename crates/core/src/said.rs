@@ -1,4 +1,4 @@
-//! What AWS or a container says in words of its own, which may quote data.
+//! Words of AWS's or a container's own, which may quote data.
 //!
 //! A container that cannot read a value names it, and SageMaker hands its words on:
 //! in a `FailureReason`, in a `ModelError`. They lie in the customer's account, and

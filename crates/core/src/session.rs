@@ -36,7 +36,7 @@ pub struct CustomerSession {
     clients: Arc<Clients>,
 }
 
-/// Each is made when it is asked for first.
+/// The clients of a session, each made when it is asked for first.
 #[derive(Default)]
 struct Clients {
     s3: OnceLock<aws_sdk_s3::Client>,
@@ -118,7 +118,7 @@ struct Cached {
     expires: SystemTime,
 }
 
-/// One session, or the flight that fetches it: whoever holds the lock fetches,
+/// The slot of one session, or the flight that fetches it: whoever holds the lock fetches,
 /// all others wait and find it there.
 type Slot = Arc<tokio::sync::Mutex<Option<Cached>>>;
 
@@ -137,12 +137,12 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    /// None yet. `base` holds the identity that customers' roles trust.
+    /// Begins without a session. `base` holds the identity that customers' roles trust.
     pub fn new(base: &SdkConfig) -> Self {
         Self::refreshed(base, REFRESH_BEFORE_END)
     }
 
-    /// The same, with sessions that are replaced so long before they end.
+    /// Begins without a session; sessions are replaced so long before they end.
     pub fn refreshed(base: &SdkConfig, before_end: Duration) -> Self {
         Self { base: base.clone(), refresh_before_end: before_end, slots: Arc::default() }
     }
@@ -175,8 +175,8 @@ impl Sessions {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The same for one tenant's: what fails in its account says nothing about the
-    /// sessions of others.
+    /// Keeps no session of one tenant any longer: what fails in its account says nothing
+    /// about the sessions of others.
     pub fn forget_tenant(&self, tenant: &TenantId) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|key, _| key.tenant != *tenant);
@@ -240,16 +240,16 @@ impl Sessions {
     }
 }
 
-/// What STS is asked for.
+/// The parameters of a request to STS for a session.
 #[derive(Debug, Clone, Copy)]
 pub struct AssumeRole<'a> {
     /// The role.
     pub role: &'a RoleArn,
     /// The external ID to present, if any.
     pub external_id: Option<&'a ExternalId>,
-    /// What the customer's CloudTrail calls the session.
+    /// The name of the session in the customer's CloudTrail.
     pub session_name: &'a str,
-    /// What the session may do, if less than the role.
+    /// The session policy, if the session may do less than the role.
     pub policy: Option<&'a str>,
 }
 

@@ -1,4 +1,5 @@
-//! What one model of a tenant predicts, and how it is trained, judged and served.
+//! The settings of a tenant's model: what it predicts, and how it is trained, judged and
+//! served.
 
 mod validity;
 
@@ -8,26 +9,26 @@ use serde::{Deserialize, Serialize};
 
 pub use validity::SettingsInvalid;
 
-/// What one model of a tenant predicts, and how it is trained, judged and served.
-/// Only the target has no default.
+/// The settings of a tenant's model: what it predicts, and how it is trained, judged and
+/// served. Only the target has no default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
     /// Name of the column to predict, exactly as in the header.
     pub target: String,
-    /// What kind of problem it is.
+    /// The kind of problem that it solves.
     #[serde(default, skip_serializing_if = "is_default")]
     pub problem: Problem,
-    /// Left out, SageMaker infers both.
+    /// The problem type and the metric; left out, SageMaker infers both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
-    /// How its candidates are found.
+    /// The settings of the search for candidates.
     #[serde(default, skip_serializing_if = "is_default")]
     pub training: Training,
-    /// When a challenger is good enough.
+    /// The conditions under which a challenger is good enough.
     #[serde(default, skip_serializing_if = "is_default")]
     pub gate: Gate,
-    /// How it is served.
+    /// The settings of the endpoint.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deployment: Deployment,
     /// EventBridge Scheduler expression, such as `rate(7 days)`.
@@ -37,7 +38,7 @@ pub struct ModelSettings {
     /// in one run: 1 to 3600. The deployment's own if left out, 60 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_seconds: Option<u32>,
-    /// Whether uploads start runs. Where they do not, schedules and people do.
+    /// `true` if uploads start runs. Where they do not, schedules and people do.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub train_on_upload: bool,
 }
@@ -50,8 +51,8 @@ fn is_yes(it: &bool) -> bool {
     *it
 }
 
-/// What kind of problem a model solves. Only tables are scored and answered by
-/// column name; the others are trained and deployed as SageMaker does it.
+/// The kind of problem that a model solves. Only tables are scored and answered by column
+/// name; the others are trained and deployed as SageMaker does it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Problem {
@@ -89,19 +90,19 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Objective {
-    /// `BinaryClassification`, `MulticlassClassification` or `Regression` of a
-    /// table; `TimeSeriesForecasting`, `TextClassification` or
-    /// `ImageClassification` of the other problems.
+    /// The problem type: `BinaryClassification`, `MulticlassClassification` or `Regression`
+    /// of a table; `TimeSeriesForecasting`, `TextClassification` or `ImageClassification` of
+    /// the other problems.
     pub problem_type: String,
-    /// Such as `F1`, `Accuracy` or `MSE`.
+    /// The metric's name, such as `F1`, `Accuracy` or `MSE`.
     pub metric: String,
 }
 
-/// How candidates are found.
+/// The settings of the search for candidates.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// Left out, [`ModelSettings::mode`] decides.
+    /// The mode of the search; left out, [`ModelSettings::mode`] decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Candidates at most; the tenant's limit if left out, never above it.
@@ -113,7 +114,7 @@ pub struct Training {
     /// Seconds that one candidate may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_trial_seconds: Option<u32>,
-    /// What candidates are validated on.
+    /// The rows that candidates are validated on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Share of the rows that are set aside before training, to evaluate the model on,
@@ -136,7 +137,7 @@ pub struct Training {
 /// Share of the rows that a run sets aside unless its settings say otherwise.
 pub const DEFAULT_HOLD_OUT: f64 = 0.2;
 
-/// How Autopilot searches.
+/// The mode in which Autopilot searches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -148,7 +149,7 @@ pub enum Mode {
     HyperparameterTuning,
 }
 
-/// What candidates are validated on.
+/// The rows that candidates are validated on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validation {
@@ -158,7 +159,7 @@ pub enum Validation {
     Channel,
 }
 
-/// What a column holds, in SageMaker's feature specification.
+/// The type of a column's values, in SageMaker's feature specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureType {
@@ -172,32 +173,31 @@ pub enum FeatureType {
     Datetime,
 }
 
-/// When a challenger is good enough.
+/// The conditions under which a challenger is good enough.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
-    /// How much better a challenger must be than the champion, in the metric's
-    /// own unit. Below zero, a newer model is preferred even when it is worse by
-    /// up to that much.
+    /// The margin by which a challenger must be better than the champion, in the metric's own
+    /// unit. Below zero, a newer model is preferred even when it is worse by up to that much.
     #[serde(default)]
     pub margin: f64,
-    /// How good any model must be to serve, in the metric's own unit.
+    /// The worst figure with which any model may serve, in the metric's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
-    /// Whether a model may serve that is no better on the held-out rows than always
-    /// giving the same answer: the commonest label, or the mean.
+    /// `true` if a model may serve that is no better on the held-out rows than always giving
+    /// the same answer: the commonest label, or the mean.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow_baseline: bool,
 }
 
-/// How a model is served.
+/// The settings of a model's endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deployment {
-    /// What it runs on.
+    /// The instances or the serverless capacity that it runs on.
     #[serde(default)]
     pub hosting: Hosting,
-    /// Between how many instances it scales; always as many as it starts with if
+    /// The numbers of instances between which it scales; always as many as it starts with if
     /// left out. Not serverless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
@@ -205,13 +205,13 @@ pub struct Deployment {
     /// `<prefix>-results/<model>/capture/`; none if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_capture_percent: Option<u8>,
-    /// How traffic moves to a new model.
+    /// The settings of the move of traffic to a new model.
     #[serde(default, skip_serializing_if = "is_default")]
     pub update: Update,
-    /// Whether the endpoint may be replaced, which leaves it gone for some minutes,
-    /// when the model changes between instances and serverless: SageMaker updates
-    /// no endpoint from instances to serverless, so that neither such a change nor
-    /// the way back from the opposite one is possible without.
+    /// `true` if the endpoint may be replaced, which leaves it gone for some minutes, when
+    /// the model changes between instances and serverless: SageMaker updates no endpoint from
+    /// instances to serverless, so that neither such a change nor the way back from the
+    /// opposite one is possible without.
     #[serde(default, skip_serializing_if = "is_default")]
     pub replace_endpoint: bool,
     /// Days without a prediction after which the endpoint is removed; never if
@@ -220,21 +220,21 @@ pub struct Deployment {
     pub remove_after_idle_days: Option<u16>,
 }
 
-/// What an endpoint runs on.
+/// The instances or the serverless capacity that an endpoint runs on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Hosting {
     /// Instances of its own, billed by the hour.
     Instance {
-        /// Such as `ml.m5.large`.
+        /// The type of the instances, such as `ml.m5.large`.
         instance_type: String,
-        /// How many to begin with.
+        /// The number of instances to begin with.
         #[serde(default = "one")]
         count: u16,
     },
-    /// Billed by request. SageMaker takes no models of several containers there.
+    /// Capacity billed by request. SageMaker takes no models of several containers there.
     Serverless {
-        /// 1024 to 6144, in steps of 1024.
+        /// The memory in MB: 1024 to 6144, in steps of 1024.
         memory_mb: u16,
         /// Requests at a time, 1 to 200.
         max_concurrency: u16,
@@ -247,7 +247,7 @@ impl Default for Hosting {
     }
 }
 
-/// Between how many instances an endpoint scales.
+/// The numbers of instances between which an endpoint scales.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scaling {
@@ -259,11 +259,11 @@ pub struct Scaling {
     pub invocations_per_instance: u32,
 }
 
-/// How traffic moves to a new model, and what makes it go back.
+/// The settings of the move of traffic to a new model, and of what makes it go back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
-    /// In which steps.
+    /// The steps in which traffic moves.
     #[serde(default)]
     pub traffic: Traffic,
     /// CloudWatch alarms of the customer's account, at most 10; one that goes off
@@ -273,7 +273,8 @@ pub struct Update {
 }
 
 impl Traffic {
-    /// In how many steps, and how long the alarms are watched after each.
+    /// Gives the number of steps, and the seconds for which the alarms are watched after
+    /// each.
     fn steps(&self) -> (u32, u16) {
         match *self {
             Traffic::AllAtOnce => (0, 0),
@@ -291,7 +292,7 @@ impl Traffic {
     }
 }
 
-/// In which steps traffic moves to the new instances.
+/// The steps in which traffic moves to the new instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Traffic {
@@ -300,17 +301,17 @@ pub enum Traffic {
     AllAtOnce,
     /// A part of it first, then the rest. Needs two instances.
     Canary {
-        /// 1 to 50.
+        /// The part that moves first, in percent: 1 to 50.
         percent: u8,
-        /// How long the alarms are watched before the rest follows, and once more
-        /// after that.
+        /// The seconds for which the alarms are watched before the rest follows, and once
+        /// more after that.
         wait_seconds: u16,
     },
     /// The same part again and again. Needs two instances.
     Linear {
-        /// 10 to 50.
+        /// The part that moves with each step, in percent: 10 to 50.
         percent: u8,
-        /// How long the alarms are watched after each step.
+        /// The seconds for which the alarms are watched after each step.
         wait_seconds: u16,
     },
 }
@@ -343,7 +344,7 @@ impl ModelSettings {
 }
 
 impl Hosting {
-    /// Names which of the two it is.
+    /// Names the kind of hosting that it is.
     pub fn kind(&self) -> HostingKind {
         match self {
             Hosting::Instance { .. } => HostingKind::Instances,
@@ -352,8 +353,8 @@ impl Hosting {
     }
 }
 
-/// Which of the two an endpoint runs on. SageMaker updates one that runs on
-/// instances to nothing else (Developer Guide, "Serverless Inference").
+/// The kind of an endpoint's hosting. SageMaker updates an endpoint that runs on instances to
+/// nothing else (Developer Guide, "Serverless Inference").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HostingKind {
@@ -380,9 +381,9 @@ impl std::fmt::Display for HostingKind {
 pub struct OtherHosting {
     /// The endpoint.
     pub endpoint: String,
-    /// What it runs on.
+    /// The kind of hosting that it runs on.
     pub from: HostingKind,
-    /// What it would run on.
+    /// The kind of hosting that it would run on.
     pub to: HostingKind,
 }
 

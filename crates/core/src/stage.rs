@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-/// Where a run, or something else that a state machine does, is or failed; a run comes to
-/// its stages in this order.
+/// A stage of a run, or of something else that a state machine does, in which it is or
+/// failed; a run comes to its stages in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Which tenant it is for, and whether its trust holds.
+    /// The tenant is looked up, and its trust is checked.
     Assume,
     /// Uploads gather, and another run trains.
     Gather,
@@ -25,7 +25,7 @@ pub enum Stage {
     Deploy,
     /// The first prediction is asked, and the report is written.
     Predict,
-    /// What is left is cleared away.
+    /// The leftovers are cleared away.
     Settle,
     /// The end is noted and told.
     Report,

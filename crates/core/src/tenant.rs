@@ -15,7 +15,7 @@ pub const ACCESS_ROLE: &str = "customer_trusting_saas";
 /// Name of the role in the customer's account that only SageMaker assumes.
 pub const EXECUTION_ROLE: &str = "crosspilot-execution";
 
-/// Whether a tenant may run and predict: only an active one may.
+/// The status of a tenant: only an active one may run and predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TenantStatus {
@@ -62,7 +62,7 @@ impl TenantStatus {
     }
 }
 
-/// What a run may use. Always set: a job without these bounds is never started.
+/// The limits of a run. Always set: a job without these bounds is never started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -78,7 +78,7 @@ impl Default for Limits {
     }
 }
 
-/// Where in the customer's VPC jobs and endpoints run.
+/// The part of the customer's VPC in which jobs and endpoints run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
@@ -98,7 +98,7 @@ pub struct Encryption {
     /// KMS key, by id or ARN, of what training writes to the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_key: Option<String>,
-    /// Whether containers that train together encrypt what they tell each other.
+    /// `true` if containers that train together encrypt what they tell each other.
     #[serde(default)]
     pub between_containers: bool,
 }
@@ -107,26 +107,25 @@ pub struct Encryption {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
-    /// Its id; also the document's name.
+    /// The tenant's id; also the document's name.
     pub tenant: TenantId,
     /// The customer's AWS account.
     pub account: AccountId,
-    /// Where the customer's data lies and its models run.
+    /// The region in which the customer's data lies and its models run.
     pub region: RegionName,
     /// The role that the vendor assumes. In the customer's account.
     pub role_arn: RoleArn,
     /// The role that SageMaker assumes. In the customer's account too, since
     /// iam:PassRole cannot cross accounts.
     pub execution_role_arn: RoleArn,
-    /// What the customer's role demands of the vendor.
+    /// The external ID that the customer's role demands of the vendor.
     pub external_id: ExternalId,
     /// The customer's data bucket.
     pub bucket: BucketName,
-    /// Whether the bucket was there before, so that the customer's stack does
-    /// not make it.
+    /// `true` if the bucket was there before, so that the customer's stack does not make it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bucket_exists: bool,
-    /// Where in the bucket the data lies.
+    /// The key prefix under which the data lies in the bucket.
     pub prefix: Prefix,
     /// The customer's subnets, if its jobs and endpoints run in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,12 +136,12 @@ pub struct Tenant {
     /// Tags on everything that its runs create, besides our own four.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// Whether it may run and predict.
+    /// The tenant's status.
     pub status: TenantStatus,
-    /// What its runs may use.
+    /// The limits of its runs.
     #[serde(default)]
     pub limits: Limits,
-    /// Its models by name.
+    /// The tenant's models by name.
     #[serde(default)]
     pub models: BTreeMap<ModelName, ModelSettings>,
 }
@@ -181,7 +180,7 @@ pub enum TenantInvalid {
     Model {
         /// The model.
         model: ModelName,
-        /// What is wrong with its settings.
+        /// The fault of the model's settings.
         reason: SettingsInvalid,
     },
 }

@@ -4,32 +4,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::TenantId;
 
-/// What the probes of one tenant showed.
+/// The result of the probes of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 pub enum Verification {
     /// The role takes the right external ID and nothing else.
     Proven {
-        /// Whose role it is.
+        /// The tenant whose role it is.
         tenant: TenantId,
     },
-    /// It does not. If it still does not in the next round over all tenants, it is
-    /// suspended then.
+    /// The tenant's trust does not hold. If it still does not in the next round over all
+    /// tenants, the tenant is suspended then.
     Refused {
-        /// Whose role it is.
+        /// The tenant whose role it is.
         tenant: TenantId,
-        /// Why: a code.
+        /// The error code.
         code: String,
-        /// Why: a sentence.
+        /// The cause: a sentence.
         cause: String,
     },
     /// The probes gave no answer: nothing was changed.
     Unproven {
-        /// Whose role it is.
+        /// The tenant whose role it is.
         tenant: TenantId,
-        /// Why: a code.
+        /// The error code.
         code: String,
-        /// Why: a sentence.
+        /// The cause: a sentence.
         cause: String,
     },
 }

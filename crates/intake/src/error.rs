@@ -1,11 +1,11 @@
-//! Why an upload starts nothing, or a run may not train.
+//! The reasons why an upload starts nothing, or a run may not train.
 
 use crosspilot_core::error::{CallError, Code, Coded};
 use crosspilot_core::ids::{InvalidId, Prefix};
 use crosspilot_core::registry::{RegistryError, Stop};
 use crosspilot_core::run::BadTriggerTime;
 
-/// Why an upload starts nothing, or a run may not train.
+/// The reason why an upload starts nothing, or a run may not train.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     /// An uploaded key names a model that cannot be one. As the next, it shows the first
@@ -14,7 +14,7 @@ pub enum IntakeError {
     Key {
         /// The key.
         key: String,
-        /// What is wrong with its model part.
+        /// The fault of its model part.
         reason: InvalidId,
     },
     /// An uploaded file lies in no folder that is read.

@@ -10,13 +10,13 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SqsMessage {
-    /// Its id, by which it is given back.
+    /// The message's id, by which it is given back.
     pub message_id: String,
     /// The event, as EventBridge wrote it.
     pub body: String,
 }
 
-/// What starts a run.
+/// The input of an execution that starts a run.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum Input {
@@ -28,11 +28,11 @@ pub enum Input {
     /// A schedule, a person, or the upload that leads a run. Only the SaaS
     /// account's own principals can say a tenant's name.
     Named {
-        /// Whose run it shall be.
+        /// The tenant whose run it shall be.
         tenant: TenantId,
-        /// Which model.
+        /// The tenant's model.
         model: ModelName,
-        /// When and why.
+        /// The trigger: when and why.
         trigger: Trigger,
     },
 }
@@ -134,7 +134,7 @@ enum States {
 #[serde(rename_all = "camelCase")]
 struct EndedDetail {
     execution_arn: String,
-    /// What it was started with; left out above 248 KiB.
+    /// The input that the execution was started with; left out above 248 KiB.
     #[serde(default)]
     input: Option<String>,
 }

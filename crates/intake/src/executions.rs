@@ -88,7 +88,7 @@ pub(crate) fn machine() -> String {
     std::env::var(MACHINE_VARIABLE).unwrap_or_default()
 }
 
-/// What has become of those who work on a run.
+/// The state of the execution or the person that works on a run.
 enum Life {
     Lives,
     /// There is no such execution, or not yet.

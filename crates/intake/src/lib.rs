@@ -1,6 +1,6 @@
-//! What starts runs, and what follows when they end: uploads come in by a queue and lead
-//! or join a run, each run is given its turn to train, and how it ended is recorded.
-//! Which run may train is decided in [`crosspilot_core::gathering`], without AWS.
+//! The intake of uploads, and the end of runs: uploads come in by a queue and lead or join a
+//! run, each run is given its turn to train, and how it ended is recorded. Which run may
+//! train is decided in [`crosspilot_core::gathering`], without AWS.
 
 mod error;
 mod evaluation;

@@ -17,13 +17,13 @@ use crate::events::Input;
 use crate::trigger::identify;
 use crate::{IntakeError, turns};
 
-/// What was recorded of a run's end.
+/// The record of a run's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The run in whose record it is: only the execution that holds a run
     /// can say how it ended.
     pub run: Option<RunRef>,
-    /// Why it failed, if it did.
+    /// The failure of the run, if it failed.
     pub failure: Option<Failure>,
 }
 

@@ -1,5 +1,5 @@
-//! Which run an execution's input starts. A tenant is found by its bucket, never by a
-//! name that an event brings along.
+//! The run that an execution's input starts. A tenant is found by its bucket, never by a name
+//! that an event brings along.
 
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::lambda::App;

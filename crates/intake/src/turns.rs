@@ -19,13 +19,13 @@ use crate::executions::{self, is_dead};
 /// Seconds without an upload after which a run trains, unless its model says so.
 const QUIET_VARIABLE: &str = "QUIET_SECONDS";
 
-/// Whether a run may train now.
+/// The answer to a run that asks for its turn to train.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Admission {
-    /// It may: it is the one that trains.
+    /// The run may train: it is the one that does.
     Go,
-    /// Not yet.
+    /// The run has to wait.
     Waiting(polling::Waiting),
 }
 

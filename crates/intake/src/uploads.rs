@@ -31,7 +31,7 @@ use serde_json::json;
 use crate::events::{EndedEvent, Input, SqsMessage, UploadEvent};
 use crate::{IntakeError, evaluation, executions};
 
-/// What the queue keeps, to bring it again. Source: Lambda Developer Guide,
+/// The messages that the queue keeps, to bring them again. Source: Lambda Developer Guide,
 /// "Reporting batch item failures".
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -11,7 +11,7 @@ use crate::sentences;
 /// A word that stands for a cell of a customer's.
 const CANARY: &str = "quokka";
 
-/// What a column's cells are like.
+/// The kind of a column's cells.
 #[derive(Debug, Clone, Copy)]
 enum Cells {
     Words,
@@ -48,7 +48,7 @@ impl Cells {
     }
 }
 
-/// What is wrong with a file as a whole.
+/// The damage to a file as a whole.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     None,

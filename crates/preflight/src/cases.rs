@@ -33,7 +33,7 @@ fn trained(target: &str, text: impl Into<Vec<u8>>) -> Verdict {
     judged(target, vec![("train/data.csv", text.into())])
 }
 
-/// That one error of this code says so.
+/// Asserts that one error of this code says so.
 fn refused(verdict: &Verdict, code: Flaw, part: &str) {
     let errors: Vec<_> = verdict.errors.iter().map(|e| (e.code, e.message.as_str())).collect();
     assert!(
@@ -42,7 +42,7 @@ fn refused(verdict: &Verdict, code: Flaw, part: &str) {
     );
 }
 
-/// That it is fit, and a warning of this code says so.
+/// Asserts that the data is fit, and a warning of this code says so.
 fn warned(verdict: &Verdict, code: Flaw, part: &str) {
     assert!(verdict.is_fit(), "{:?}", verdict.errors);
     let found = verdict.warnings.iter().find(|w| w.code == code);

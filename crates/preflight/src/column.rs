@@ -1,4 +1,4 @@
-//! What is learnt about one column while rows go by, in bounded memory.
+//! The facts about one column that are learnt while rows go by, in bounded memory.
 
 use std::collections::HashMap;
 
@@ -16,23 +16,23 @@ const ALL_VALUES: usize = 100_000;
 /// Rows from which something that holds for all of them is no accident.
 pub(super) const ENOUGH: u64 = 100;
 
-/// What the target says in one row.
+/// The target's answer in one row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Answer {
-    /// Which of the first classes it is.
+    /// The target's class, by its index among the first classes.
     pub(super) class: Option<usize>,
-    /// Its value, if it is a number.
+    /// The target's value, if it is a number.
     pub(super) number: Option<f64>,
 }
 
-/// One column of the sample.
+/// A column of the sample.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) profile: Profile,
     distinct: Distinct,
     /// Rows of each class by value; given up with too many values.
     by_value: Option<HashMap<u64, [u32; CLASSES]>>,
-    /// How many values are too many.
+    /// The number of different values at most that are followed.
     most_values: usize,
     /// Smallest and largest number of each class.
     ranges: [(f64, f64); CLASSES],
@@ -211,7 +211,7 @@ impl Seen {
     }
 }
 
-/// How well two numbers lie on one line (Welford's way of summing).
+/// The fit of two numbers to one line (Welford's way of summing).
 #[derive(Debug, Default)]
 struct Line {
     count: f64,

@@ -35,15 +35,15 @@ const TAIL: u64 = 64 << 10;
 /// A file that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// What to call it in messages.
+    /// The file's name in messages.
     pub name: String,
-    /// Where it is read.
+    /// The key under which the file is read.
     pub key: String,
-    /// Its size in bytes.
+    /// The file's size in bytes.
     pub size: u64,
-    /// Whether it must be restored from an archive before it can be read.
+    /// `true` if the file must be restored from an archive before it can be read.
     pub archived: bool,
-    /// Its entity tag, which tells whether it is still the file that was listed; empty
+    /// The file's entity tag, which tells whether it is still the file that was listed; empty
     /// outside of S3.
     pub etag: String,
 }
@@ -90,10 +90,10 @@ enum Part {
 /// Columns that matter by name.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wanted<'a> {
-    /// Must be there.
+    /// The target, which must be there.
     pub(super) target: Option<&'a str>,
     pub(super) weight: Option<&'a str>,
-    /// Whether a target that is not there is no error.
+    /// `true` if a target that is not there is no error.
     pub(super) unlabelled: bool,
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Inspection<'a> {
     proven: u64,
     pub(super) parquet: Option<Vec<ParquetColumn>>,
     parquet_rows: u64,
-    /// Whether every byte of every file has been seen.
+    /// `true` if every byte of every file has been seen.
     whole: bool,
     /// Text that may still be unpacked.
     to_unpack: u64,
@@ -121,7 +121,7 @@ pub(super) struct Inspection<'a> {
     to_read: u64,
     /// Stored bytes that the rows seen so far take.
     covered: u64,
-    /// One file of each form.
+    /// A file of each form.
     csv: Option<usize>,
     gzip: Option<usize>,
     plain: Option<usize>,
@@ -132,8 +132,8 @@ pub(super) struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    /// Of these files, in this order. Folder markers and other empty leftovers
-    /// are none.
+    /// Begins the inspection of these files, in this order. Folder markers and other empty
+    /// leftovers are none.
     pub(super) fn of(files: Vec<File>, wanted: Wanted<'a>) -> Self {
         let mut findings = Findings::default();
         let mut kept = Vec::new();

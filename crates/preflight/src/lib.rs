@@ -41,9 +41,9 @@ const ERRORS: usize = 3;
 /// Reads that are under way at a time.
 const AT_ONCE: usize = 16;
 
-/// Where files are read.
+/// The source that files are read from.
 pub trait Source {
-    /// Why a read did not succeed.
+    /// The error of a read that did not succeed.
     type Error;
 
     /// Reads a part of a file, which is not empty and lies within it.
@@ -57,13 +57,13 @@ pub trait Source {
 /// A model's data, as it is listed.
 #[derive(Debug, Clone, Default)]
 pub struct Data {
-    /// Where training data lies, for messages.
+    /// The place of the training data, for messages.
     pub place: String,
-    /// The files there.
+    /// Files of training data.
     pub training: Vec<File>,
-    /// Where validation data lies, for messages.
+    /// The place of the validation data, for messages.
     pub validation_place: String,
-    /// The files there; not looked at unless the settings use them.
+    /// Files of validation data; not looked at unless the settings use them.
     pub validation: Vec<File>,
     /// The file whose rows the run predicts in the end.
     pub held_out: Option<File>,

@@ -22,15 +22,15 @@ const MOST_ELEMENTS: usize = header::MOST + 1;
 pub(super) const TAIL: u64 = 8;
 /// Bytes of a text that is kept as a column's smallest value.
 const LONGEST_VALUE: usize = 1000;
-/// How deep structures may lie in each other.
+/// The depth to which structures may lie in each other.
 const DEEPEST: u8 = 16;
 
-/// What a footer says.
+/// The footer of a file, as far as it is needed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) rows: u64,
     pub(super) columns: Vec<ParquetColumn>,
-    /// Whether columns lie inside columns.
+    /// `true` if columns lie inside columns.
     pub(super) nested: bool,
 }
 
@@ -41,14 +41,14 @@ pub(super) struct ParquetColumn {
     pub(super) kind: Kind,
     /// Cells without a value; unknown if a row group does not say.
     pub(super) missing: Option<u64>,
-    /// Its smallest value, as far as the first row group says and it can be written
+    /// The column's smallest value, as far as the first row group says and it can be written
     /// as text.
     pub(super) smallest: Option<String>,
     plain: Plain,
     values: Values,
 }
 
-/// How a value is written, of those that are written plainly.
+/// The plain encoding of a value, of those that are written plainly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plain {
     I32,
@@ -81,7 +81,7 @@ impl Plain {
     }
 }
 
-/// What the extremes of its row groups say of a column's values.
+/// The values of a column, as far as the extremes of its row groups tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum Values {
     #[default]
@@ -126,7 +126,7 @@ impl ParquetColumn {
     }
 }
 
-/// Why a footer cannot be read, to stand after "the file".
+/// The reason why a footer cannot be read, to stand after "the file".
 pub(super) type Reason = &'static str;
 
 /// Finds where the footer lies, by the file's size and its last eight bytes.
@@ -181,7 +181,7 @@ pub(super) fn read(footer: &[u8]) -> Result<Footer, Reason> {
     Ok(found)
 }
 
-/// One `SchemaElement`.
+/// A `SchemaElement`.
 #[derive(Default)]
 struct Element {
     name: String,
@@ -346,7 +346,7 @@ const STRUCT: u8 = 12;
 
 const CUT: Reason = "has a footer that breaks off";
 
-/// What is left of a message.
+/// The rest of a message.
 struct Thrift<'a> {
     rest: &'a [u8],
 }

@@ -1,4 +1,4 @@
-//! From what was seen to a verdict: the rules of Autopilot, and of good sense.
+//! The rules of Autopilot, and of good sense: from what was seen to a verdict.
 
 use crosspilot_core::settings::{FeatureType, ModelSettings, Objective, Problem, Validation};
 use crosspilot_table::{Kind, Profile, Words};
@@ -40,7 +40,7 @@ pub(super) fn wanted(settings: &ModelSettings) -> Wanted<'_> {
     }
 }
 
-/// Where the parts lie, for messages.
+/// The places of the parts, for messages.
 pub(super) struct Places<'a> {
     pub(super) training: &'a str,
     pub(super) validation: &'a str,

@@ -29,7 +29,7 @@ pub(super) struct Table {
     pub(super) labels: Labels,
     /// Rows that were looked at.
     pub(super) rows: u64,
-    /// Those of them that can be learnt from.
+    /// Rows of these that can be learnt from.
     pub(super) usable: u64,
     /// Bytes of the rows that were looked at.
     pub(super) bytes: u64,
@@ -37,7 +37,7 @@ pub(super) struct Table {
     pub(super) bad_weights: u64,
     /// The first row of ordinary length.
     pub(super) first: Option<csv::StringRecord>,
-    /// Which rows there are, by what their features hold.
+    /// The rows that there are, by what their features hold.
     pub(super) repeats: Repeats,
     /// The words of the columns.
     pub(super) words: words::Gathered,

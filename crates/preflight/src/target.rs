@@ -1,4 +1,4 @@
-//! What the target's cells say: classes and their balance, or a measure.
+//! The target's cells: classes and their balance, or a measure.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ const LISTED: usize = 20;
 /// Rows below which a class can hardly be learnt and validated: a fifth of the
 /// rows is held back, and that part needs one, too.
 const RARE: u64 = 5;
-/// How much rarer than its fair share the rarest class may be.
+/// The factor by which the rarest class may be rarer than its fair share.
 const SKEWED: u64 = 50;
 /// Classes from which the target is doubted to be meant as classes.
 const MANY: u64 = 100;

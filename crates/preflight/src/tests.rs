@@ -1,4 +1,4 @@
-//! What the preflight says to data that is broken in one way each.
+//! Tests of what the preflight says to data that is broken in one way each.
 #![allow(clippy::unwrap_used)]
 
 use std::convert::Infallible;
@@ -426,7 +426,7 @@ fn a_first_line_that_comes_again_is_a_row() {
     assert_eq!((verdict.columns, verdict.row), (vec![], None));
 }
 
-/// What is believed to be a row must not be a header.
+/// A line that is believed to be a row must not be a header.
 #[test]
 fn a_header_is_no_row_for_numbers_or_a_chance() {
     let pixels: String = (0..600).map(|n| format!("{},{},{}\n", n % 2, n % 3, n % 7)).collect();

@@ -1,5 +1,5 @@
-//! What the preflight found: errors that stop a run, warnings that do not, and
-//! what the data looks like.
+//! The findings of the preflight: errors that stop a run, warnings that do not, and what the
+//! data looks like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,23 +16,23 @@ const SHOWN: usize = 80;
 /// The preflight's answer. It is stored beside the run's results.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What must change before the data can be trained on.
+    /// Errors: findings that stop training until the data or the settings change.
     pub errors: Vec<Finding>,
-    /// What should be looked at; training goes on.
+    /// Warnings: findings that should be looked at; training goes on.
     pub warnings: Vec<Finding>,
     /// Findings beyond the hundred that are listed of each.
     pub unlisted: usize,
-    /// What the files are; unknown if no file could be read.
+    /// The format of the files; unknown if no file could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// What is trained on.
+    /// The data that is trained on.
     pub training: Channel,
-    /// What candidates are validated on, if the model has data for that.
+    /// The data that candidates are validated on, if the model has any for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Channel>,
     /// The columns in order, with the target.
     pub columns: Vec<Column>,
-    /// What is to be predicted.
+    /// The column to be predicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
     /// Cells of a row, one for each column, that a model can be asked about first:
@@ -102,13 +102,13 @@ impl Verdict {
 /// The files of one channel, together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
-    /// How many there are.
+    /// The number of files.
     pub files: usize,
-    /// Their size.
+    /// The size of all files, in bytes.
     pub bytes: u64,
-    /// Whether they are compressed with gzip.
+    /// `true` if the files are compressed with gzip.
     pub gzip: bool,
-    /// Their rows; unknown if they could not be read.
+    /// The rows of all files; unknown if they could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
 }
@@ -142,23 +142,23 @@ impl Format {
     }
 }
 
-/// How many rows there are.
+/// The number of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
     /// Rows of all files.
     pub count: u64,
-    /// Whether they were counted; otherwise it is an estimate from the sample.
+    /// `true` if they were counted; otherwise it is an estimate from the sample.
     pub exact: bool,
     /// Rows whose cells were looked at.
     pub sampled: u64,
 }
 
-/// One column of the sample.
+/// A column of the sample.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
-    /// Its name.
+    /// The column's name.
     pub name: String,
-    /// What it seems to hold; nothing if it is empty.
+    /// The kind of values that it seems to hold; nothing if it is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// Cells without a value; unknown if a Parquet file does not say.
@@ -167,17 +167,17 @@ pub struct Column {
     /// Different values, an estimate from about 500 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distinct: Option<u64>,
-    /// How it writes what is true and what is false, if that is all it says.
+    /// The spelling of true and false in it, if that is all it says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub booleans: Option<Booleans>,
 }
 
-/// What is to be predicted, in the sample.
+/// The column to be predicted, in the sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Rows that have a value to learn from.
     pub usable: u64,
-    /// Its most frequent values; none if it is a measure and not a class.
+    /// The most frequent values; none if it is a measure and not a class.
     pub classes: Vec<Class>,
 }
 
@@ -190,18 +190,18 @@ pub struct Class {
     pub rows: u64,
 }
 
-/// One thing that is wrong or strange.
+/// A thing that is wrong or strange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What kind of thing; stable.
+    /// The kind of flaw; stable.
     pub code: Flaw,
-    /// The column it is about.
+    /// The column that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
     /// The file it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// What, where, and what to do next.
+    /// The sentence: what, where, and what to do next.
     pub message: String,
 }
 
@@ -261,7 +261,7 @@ pub enum Flaw {
     CarriageReturns,
     /// Another separator than the comma.
     WrongSeparator,
-    /// One column only.
+    /// A file of one column only.
     OneColumn,
     /// A quote that is never closed.
     OpenQuote,
@@ -303,11 +303,11 @@ pub enum Flaw {
     RowsUncertain,
     /// Rows without a target.
     MissingTargets,
-    /// Nothing to tell apart.
+    /// A target with nothing to tell apart.
     OneClass,
     /// Classes with very few rows.
     RareClasses,
-    /// One class has nearly all rows.
+    /// A class that has nearly all rows.
     Imbalance,
     /// More classes than anybody would want to tell apart.
     ManyClasses,

@@ -24,13 +24,13 @@ use serde_json::{Value, json};
 
 pub use served::Served;
 
-/// What was called.
+/// A call that was made to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// The operation's name, or the method and the path of services that have no
     /// operation in their requests: `StopTransformJob`, `GET /bucket/key`.
     pub operation: String,
-    /// What was sent.
+    /// The body of the request.
     pub body: String,
     /// The entity tag of what is known already, if that is said.
     pub known: Option<String>,
@@ -60,7 +60,7 @@ impl Call {
     }
 }
 
-/// What is answered.
+/// An answer to a call.
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: u16,
@@ -90,7 +90,7 @@ impl Answer {
         Self { status, ..Self::good(format!("<Error><Code>{code}</Code></Error>")) }
     }
 
-    /// The same with a header.
+    /// Gives the same answer with a header.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self

@@ -1,4 +1,4 @@
-//! The same AWS behind a socket: for what depends on connections and on how long an
+//! Serves the scripted AWS behind a socket: for what depends on connections and on how long an
 //! answer takes.
 
 use std::net::SocketAddr;

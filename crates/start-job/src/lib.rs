@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// Warnings in the response, which travels through the state machine.
 const WARNINGS: usize = 20;
 
-/// Which run to start the job of.
+/// A request to start the job of a run.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Request {
     /// The run, as `assume` gave it.
@@ -33,11 +33,11 @@ pub struct Request {
     pub elapsed_seconds: f64,
 }
 
-/// What became of the run's job.
+/// The state of the run's job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Response {
-    /// It trains, or has trained already.
+    /// The job trains, or has trained already.
     Started(Started),
     /// The account trains as many jobs as it may: ask again later.
     Waiting(Waiting),
@@ -46,30 +46,30 @@ pub enum Response {
 /// The job that trains for this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Started {
-    /// Its name.
+    /// The job's name.
     pub job: String,
-    /// Where the training data lies: what was uploaded, or the run's copy without the
+    /// The address of the training data: what was uploaded, or the run's copy without the
     /// rows that were set aside.
     pub training_data: String,
     /// Rows of training data; absent where rows do not count, as of pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// Whether the rows were counted and not estimated.
+    /// `true` if the rows were counted and not estimated.
     pub rows_exact: bool,
     /// Rows that were set aside before, for the evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,
     /// Columns besides the target.
     pub features: usize,
-    /// What should be looked at, the first twenty.
+    /// The first twenty warnings of the verdict.
     pub warnings: Vec<Finding>,
     /// Warnings beyond these; they are in the verdict.
     pub more_warnings: usize,
-    /// Where the verdict on the data lies.
+    /// The address of the verdict on the data.
     pub preflight_uri: String,
 }
 
-/// Why no job runs.
+/// The reason why no job runs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data cannot be trained on.
@@ -115,7 +115,7 @@ impl Coded for Error {
 pub struct Unfit {
     /// The verdict.
     pub verdict: Verdict,
-    /// Where it lies.
+    /// The address of the verdict.
     pub preflight_uri: String,
 }
 

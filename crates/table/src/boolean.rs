@@ -1,8 +1,8 @@
-//! How a column writes what is true and what is false.
+//! The spellings of true and false in a column.
 
 use serde::{Deserialize, Serialize};
 
-/// How a column writes what is true and what is false: programs differ.
+/// The spelling of true and false in a column: programs differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Booleans {

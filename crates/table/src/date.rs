@@ -1,11 +1,11 @@
 //! Reads a cell as a date, with or without a time of day, or as a time alone.
 
-/// Which of day and month comes first when the year is last.
+/// The order of day and month when the year is last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum DateOrder {
-    /// As most of the world writes.
+    /// The day first, as most of the world writes.
     DayFirst,
-    /// As the United States write.
+    /// The month first, as the United States write.
     MonthFirst,
 }
 
@@ -14,11 +14,11 @@ pub enum DateOrder {
 pub struct Instant {
     /// Days since 1970-01-01.
     pub day: i32,
-    /// 1 to 12.
+    /// The month, 1 to 12.
     pub month: u8,
-    /// 0 is Monday.
+    /// The day of the week; 0 is Monday.
     pub weekday: u8,
-    /// 0 up to 24, with minutes as a fraction.
+    /// The hour, 0 up to 24, with minutes as a fraction.
     pub hour: f64,
 }
 

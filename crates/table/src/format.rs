@@ -1,11 +1,11 @@
 //! Recognises what a file is by its first bytes, never by its name.
 
-/// What a file's first bytes say.
+/// The kind of a file, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Magic {
     /// Text, as far as it looks.
     Text,
-    /// Compressed with gzip.
+    /// A file compressed with gzip.
     Gzip,
     /// Apache Parquet.
     Parquet,
@@ -97,17 +97,17 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
-/// Why bytes are not the text that a table is.
+/// The reason why bytes are not the text that a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoText {
     /// Text of two or four bytes a character.
     Wide {
-        /// Whether a byte order mark says so.
+        /// `true` if a byte order mark says so.
         marked: bool,
     },
     /// A NUL, at this byte, from 1.
     Nul {
-        /// Its place.
+        /// The byte's place, from 1.
         at: usize,
     },
     /// Another encoding.
@@ -161,7 +161,7 @@ pub fn text(bytes: &[u8], whole: bool) -> Result<&[u8], NoText> {
     }
 }
 
-/// Another separator than the comma, if the first lines agree on one better:
+/// Finds another separator than the comma, if the first lines agree on one better: gives
 /// its name, by which people know it.
 pub fn other_separator(text: &[u8], target: Option<&str>) -> Option<&'static str> {
     let mut lines = text.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());

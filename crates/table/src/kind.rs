@@ -14,7 +14,7 @@ const TEXT_LENGTH: u64 = 30;
 /// Different words for a missing value that are told.
 const WORDS: usize = 8;
 
-/// What a column holds.
+/// The kind of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -45,7 +45,7 @@ impl Kind {
 pub struct Profile {
     /// Cells.
     pub rows: u64,
-    /// Those without a value.
+    /// Cells without a value.
     pub missing: u64,
     /// Values that are numbers.
     pub numbers: u64,
@@ -55,11 +55,11 @@ pub struct Profile {
     pub negative: u64,
     /// Values that are numbers but for their dress.
     pub dressed: u64,
-    /// What these wear, and how many do so.
+    /// The dress of these numbers, and how many wear it.
     pub dress: Vec<(Dress, u64)>,
     /// Values that look like missing ones, by word; the first few.
     pub looks_missing: Vec<(LooksMissing, u64)>,
-    /// How many look so in all.
+    /// The number of values that look missing, in all.
     pub look_missing: u64,
     /// Values with a blank before or behind, other than those.
     pub padded: u64,
@@ -76,7 +76,7 @@ pub struct Profile {
     counter: Counter,
 }
 
-/// Whether whole numbers only ever grow by small steps from row to row.
+/// The state of telling whether whole numbers only ever grow by small steps from row to row.
 #[derive(Debug, Clone, Copy, Default)]
 enum Counter {
     #[default]
@@ -102,7 +102,7 @@ impl Counter {
 /// Rows from which numbers that grow are no accident.
 const COUNTED: u64 = 50;
 
-/// How the values so far write what is true and what is false.
+/// The spelling of true and false in the values so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 enum Spelled {
     #[default]

@@ -70,7 +70,7 @@ pub fn is_missing(cell: &[u8]) -> bool {
 pub struct LooksMissing {
     /// The word, in lower case, from a list that is fixed: never a customer's text.
     pub word: &'static str,
-    /// Whether blanks stand around it, without which pandas would know it.
+    /// `true` if blanks stand around it, without which pandas would know it.
     pub padded: bool,
 }
 

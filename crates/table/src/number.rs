@@ -11,7 +11,7 @@ pub fn number(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(cell).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// What keeps a number from being read as one.
+/// The dress of a number, which keeps it from being read as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dress {
     /// A sign or code of a currency.
@@ -51,9 +51,9 @@ impl Dress {
 /// A number as somebody dressed it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dressed {
-    /// What it says: infinite for `inf`.
+    /// The number's value: infinite for `inf`.
     pub value: f64,
-    /// What it wears; at least one.
+    /// The dress that it wears; at least one.
     pub dress: Vec<Dress>,
 }
 

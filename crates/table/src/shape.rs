@@ -1,7 +1,7 @@
-//! How CSV text is built, found out in one pass and in no memory: a reader keeps a
-//! whole record, and a record of a few megabytes of commas has millions of fields.
+//! The shape of CSV text, found out in one pass and in no memory: a reader keeps a whole
+//! record, and a record of a few megabytes of commas has millions of fields.
 
-/// What a pass over the text has shown.
+/// The shape of a text, as a pass over it has shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Fields of the record that has most.
@@ -15,8 +15,8 @@ pub struct Shape {
     pub lone_return: Option<u64>,
 }
 
-/// Where the pass stands within a field, as RFC 4180 has it: a quote means
-/// something only at a field's beginning, and within quotes two mean one.
+/// The place of the pass within a field, as RFC 4180 has it: a quote means something only at
+/// a field's beginning, and within quotes two mean one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     Start,

@@ -7,10 +7,10 @@ use crate::unpack::{NotUnpacked, Unpack};
 /// Bytes of a row beyond which it is no row: an open quote swallows what follows.
 const LONGEST_ROW: usize = 16 << 20;
 
-/// Why a file's rows cannot be read.
+/// The reason why a file's rows cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// It cannot be unpacked.
+    /// The file cannot be unpacked.
     NotUnpacked(NotUnpacked),
     /// A row that does not end.
     LongRow,

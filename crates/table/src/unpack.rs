@@ -11,12 +11,12 @@ const HEAD: usize = 512;
 /// Packed bytes that are unpacked at a time: a few may promise gigabytes.
 const AT_ONCE: usize = 1024;
 
-/// Why a file cannot be unpacked.
+/// The reason why a file cannot be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotUnpacked {
-    /// It is something else than text, in words.
+    /// The file is something else than text, in words.
     NoText(&'static str),
-    /// It is a gzip file that is damaged or breaks off; what the decoder says.
+    /// The file is a gzip file that is damaged or breaks off; what the decoder says.
     Gzip(String),
 }
 
@@ -33,9 +33,9 @@ impl std::fmt::Display for NotUnpacked {
 pub enum Unpack {
     /// Too little of it to be recognised.
     Unknown(Vec<u8>),
-    /// As it is.
+    /// A plain file, taken as it is.
     Plain,
-    /// Compressed.
+    /// A file compressed with gzip.
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
 }
 

@@ -1,9 +1,9 @@
-//! Why a run has no job.
+//! The reasons why a run has no job.
 
 use crosspilot_core::aws::sagemaker::error::BuildError;
 use crosspilot_core::error::{CallError, Code, Coded};
 
-/// Why a run has no job.
+/// The reason why a run has no job.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// A job of the run's name exists but is not the run's.
@@ -13,9 +13,9 @@ pub enum JobError {
     Foreign {
         /// The job.
         job: String,
-        /// Where.
+        /// The account that the job is in.
         account: String,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
     },
     /// SageMaker does not find the column to predict, although the preflight did.
@@ -23,7 +23,7 @@ pub enum JobError {
         "SageMaker refuses the data under {data}: {said} See that every file there begins with a header that has the target, or correct the model's target, then start the run again"
     )]
     NoTarget {
-        /// Where the training data lies.
+        /// The address of the training data.
         data: String,
         /// SageMaker's own words.
         said: String,

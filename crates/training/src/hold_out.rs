@@ -43,17 +43,17 @@ const MOST_FILES: usize = 1000;
 /// Bytes of a file that is written.
 const PART: usize = 16 << 20;
 
-/// What a run does about held-out rows, decided once.
+/// The plan of a run for held-out rows, decided once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldOutPlan {
-    /// It sets rows aside.
+    /// The run sets rows aside.
     SetAside(Split),
-    /// It sets none aside, and why, as a sentence; without a word if nobody expects it.
+    /// The run sets none aside, and why, as a sentence; without a word if nobody expects it.
     Keep(Option<String>),
 }
 
-/// Which rows are set aside.
+/// The rows that are set aside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// The files that are read, in order, with their entity tags.
@@ -202,7 +202,7 @@ fn number(digest: &[u8]) -> u64 {
     digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// What has to be known of a file's header.
+/// The columns of a file's header, as far as they have to be known.
 struct Columns {
     count: usize,
     target: Option<usize>,
@@ -225,7 +225,7 @@ impl Columns {
 struct Survey {
     /// Rows with a smaller number may be set aside.
     below: u64,
-    /// These, by their number: how many, and their bytes.
+    /// Rows that may be set aside, by their number: how many, and their bytes.
     aside: BTreeMap<u64, (u64, u64)>,
     aside_rows: u64,
     aside_bytes: u64,

@@ -227,7 +227,8 @@ fn channel(
         .build()
 }
 
-/// Nothing if nothing of it is set: SageMaker's own defaults hold then.
+/// Gives the security settings of a job; nothing if nothing of it is set: SageMaker's own
+/// defaults hold then.
 fn security(
     volume_key: Option<String>,
     between_containers: bool,

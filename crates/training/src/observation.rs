@@ -1,4 +1,4 @@
-//! What an answer of SageMaker means for the run.
+//! The meaning of SageMaker's answers for the run.
 
 use std::fmt::Display;
 
@@ -19,7 +19,7 @@ use crate::phase::{
 /// The best candidate so far.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Best {
-    /// Its name.
+    /// The candidate's name.
     pub name: String,
     /// The objective metric's name, exactly as SageMaker gives it.
     pub metric: Option<String>,
@@ -27,11 +27,11 @@ pub struct Best {
     pub value: Option<f64>,
 }
 
-/// Where it stands, for the state machine (`phase`, `wait_seconds`, `failure`)
+/// The state of a job or endpoint, for the state machine (`phase`, `wait_seconds`, `failure`)
 /// and for people (the rest).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Observation {
-    /// What the state machine branches on.
+    /// The phase that the state machine branches on.
     pub phase: Phase,
     /// AWS's own status.
     pub status: String,
@@ -44,39 +44,40 @@ pub struct Observation {
     /// The best of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Best>,
-    /// Why the run ends here, where it does.
+    /// The failure by which the run ends here, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<ObservedFailure>,
     /// Seconds to wait before the next look.
     pub wait_seconds: u32,
 }
 
-/// Why a run ends.
+/// The failure by which a run ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ObservedFailure {
     /// The stable code.
     pub code: String,
-    /// One sentence.
+    /// The cause: one sentence.
     pub cause: String,
 }
 
-/// How long it may take, and whether it must stop before that.
+/// The terms of a job or endpoint: how long it may take, and whether it must stop before
+/// that.
 pub struct Terms {
-    /// How much time there was, and may be.
+    /// The time that there was, and may be.
     pub clock: Clock,
-    /// Why a job is to stop, if it is.
+    /// The reason why a job is to stop, if it is.
     pub order: Option<StopReason>,
 }
 
-/// What was seen.
+/// The job or endpoint as it was seen.
 struct Seen {
-    /// What it is, such as `AutoML job crosspilot-churn-3f9a2c71b0`.
+    /// The kind and the name, such as `AutoML job crosspilot-churn-3f9a2c71b0`.
     what: String,
     phase: Phase,
     status: String,
-    /// Why it failed, in words that may leave the customer's account.
+    /// The reason why it failed, in words that may leave the customer's account.
     reason: Option<String>,
-    /// Under which code a failed one ends the run.
+    /// The code under which a failed one ends the run.
     code: Code,
 }
 

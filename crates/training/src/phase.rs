@@ -1,4 +1,4 @@
-//! What a status means. A status that AWS adds later is waited for: the run's
+//! The meaning of SageMaker's statuses. A status that AWS adds later is waited for: the run's
 //! own time limit bounds that.
 
 use crosspilot_core::error::Code;
@@ -6,33 +6,33 @@ use crosspilot_core::polling;
 use crosspilot_core::registry::Stop;
 use serde::Serialize;
 
-/// What the state machine branches on.
+/// The phase that the state machine branches on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Look again later.
     InProgress,
-    /// It is done and there is something to go on with.
+    /// The job or endpoint is done and there is something to go on with.
     Succeeded,
-    /// It ended with nothing to go on with.
+    /// The job or endpoint ended with nothing to go on with.
     Failed,
-    /// It was stopped as we wanted: nothing is deployed.
+    /// The job was stopped as we wanted: nothing is deployed.
     Stopped,
 }
 
-/// How long a stopped job may take to end.
+/// Seconds that a stopped job may take to end.
 const GRACE_SECONDS: f64 = 1800.0;
 
-/// Why a job is to stop.
+/// The reason why a job is to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
     /// Somebody asked for it.
     Person(Stop),
-    /// It takes longer than it may: this many seconds.
+    /// The job takes longer than it may: this many seconds.
     Limit(u64),
 }
 
-/// How much time there was, and may be.
+/// The time that there was, and may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clock {
     /// Seconds since what is watched began.

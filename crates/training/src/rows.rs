@@ -6,7 +6,7 @@ use crosspilot_core::error::CallError;
 use crosspilot_preflight::File;
 use crosspilot_table::stream::{Row, Stream};
 
-/// Why training rows cannot be read or copied.
+/// The reason why training rows cannot be read or copied.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
     /// A file that is not what the preflight saw any more.
@@ -14,9 +14,9 @@ pub enum RowsError {
         "{file} {what}: make sure that it is whole and stays as it is, then start the run again"
     )]
     File {
-        /// Its address.
+        /// The file's address.
         file: String,
-        /// What is wrong with it.
+        /// The fault of the file.
         what: String,
     },
     /// AWS refused or failed.
@@ -52,7 +52,7 @@ pub(crate) async fn read_all(
 
 /// A file whose rows are read as they come.
 pub(crate) struct Reading {
-    /// Its address.
+    /// The file's address.
     pub(crate) file: String,
     body: ByteStream,
     stream: Stream,

@@ -68,10 +68,10 @@ async fn read(
     Ok(whole.then(|| reader.end()))
 }
 
-/// What was read so far.
+/// The state of reading: the words so far.
 struct Reader<'a> {
     categories: &'a BTreeSet<String>,
-    /// Of the first file; the preflight sees to it that they are those of all.
+    /// The first file's column names; the preflight sees to it that they are those of all.
     names: Option<Vec<String>>,
     /// Positions of the categories.
     positions: Vec<usize>,

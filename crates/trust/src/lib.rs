@@ -1,5 +1,5 @@
-//! Whether customers' trust holds: a customer's role takes the vendor's functions with
-//! the tenant's own external ID, and with no other. Proven before runs and in rounds.
+//! The proof of customers' trust: a customer's role takes the vendor's functions with the
+//! tenant's own external ID, and with no other. Proven before runs and in rounds.
 
 mod probe;
 mod round;
@@ -12,7 +12,7 @@ pub use probe::{ProbeOutcome, TrustError, judge};
 pub use round::{Held, Probed, Round, conclude, judge_round, look};
 pub use verify::{before_run, verify};
 
-/// Why trust is not proven.
+/// The reason why trust is not proven.
 #[derive(Debug, thiserror::Error)]
 pub enum VerificationError {
     /// The customer's trust does not hold.

@@ -8,17 +8,17 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::tenant::Tenant;
 
-/// Why a customer's role is not used.
+/// The reason why a customer's role is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
-    /// It can be assumed without knowing the external ID.
+    /// The role can be assumed without knowing the external ID.
     #[error(
         "role {role} can be assumed {how}: its trust policy must demand the external ID with StringEquals (see infra/customer.yaml)"
     )]
     TooOpen {
         /// The role.
         role: RoleArn,
-        /// What sufficed.
+        /// The words for what sufficed.
         how: &'static str,
     },
     /// The right external ID does not work.
@@ -44,9 +44,9 @@ pub enum TrustError {
     Unproven {
         /// The role.
         role: RoleArn,
-        /// What came instead.
+        /// The answer that came instead.
         reason: String,
-        /// Whether the same probe may be answered later.
+        /// The code of a failure after which the same probe may be answered later.
         heals: Option<Code>,
     },
     /// The role is in another account than the tenant declared.
@@ -54,9 +54,9 @@ pub enum TrustError {
     WrongAccount {
         /// The role.
         role: RoleArn,
-        /// Where it is.
+        /// The account that the role is in.
         found: String,
-        /// Where it should be.
+        /// The account that the tenant declared.
         declared: AccountId,
     },
 }
@@ -86,7 +86,7 @@ impl Coded for TrustError {
     }
 }
 
-/// How AWS answered one probe.
+/// The answer of AWS to one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeOutcome {
     /// The role was assumed.

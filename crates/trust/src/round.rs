@@ -20,22 +20,22 @@ const FEW: usize = 3;
 /// minute. Further ones are left to the next round.
 const SUSPENSIONS: usize = 20;
 
-/// What a round saw of one tenant, as short as can be: the results of ten
-/// thousand must fit into one state of Step Functions, 256 KB.
+/// The result of a round for one tenant, as short as can be: the results of ten thousand must
+/// fit into one state of Step Functions, 256 KB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Probed {
-    /// Its role takes its external ID, and none of the others that were tried.
+    /// The tenant's role takes its external ID, and none of the others that were tried.
     Proven,
-    /// It does not.
+    /// The tenant's trust does not hold.
     Refused(TenantId),
     /// The probes gave no answer.
     Unproven,
-    /// It is not active, so that it was not asked.
+    /// The tenant is not active, so that its role was not asked.
     Skipped,
 }
 
-/// What became of a round.
+/// The result of a round.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Round {
     /// Tenants whose role gave an answer.
@@ -47,7 +47,8 @@ pub struct Round {
     pub spared: Vec<TenantId>,
 }
 
-/// What most tenants came to at once tells more of the vendor: nobody was suspended.
+/// The reason why a round suspends nobody: what most tenants came to at once tells more of
+/// the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Held {
     /// Most of those that answered refused.

@@ -1,5 +1,5 @@
-//! When one tenant's trust is probed: a proof is good for a while, and a run
-//! whose tenant's trust does not hold is refused. Neither suspends anybody, since
+//! The probes of one tenant's trust before runs and on demand: a proof is good for a while,
+//! and a run whose tenant's trust does not hold is refused. Neither suspends anybody, since
 //! an operator may be asking, whom the customer's role need not admit.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::probe::{self, TrustError};
 const PROOF_VARIABLE: &str = "TRUST_PROOF_SECONDS";
 const DEFAULT_PROOF: Duration = Duration::from_secs(300);
 
-/// What was proven: all that a change of the tenant's document would change.
+/// The subject of a proof: all that a change of the tenant's document would change.
 type Proven = (TenantId, RoleArn, ExternalId);
 
 static PROOFS: Mutex<Option<HashMap<Proven, Instant>>> = Mutex::new(None);

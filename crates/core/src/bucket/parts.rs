@@ -57,7 +57,7 @@ impl Bucket<'_> {
     }
 }
 
-/// What all of an upload needs to be allowed.
+/// The IAM action that every request of an upload in parts needs.
 const PUT: &str = "s3:PutObject";
 
 /// An object of which S3 has some parts.

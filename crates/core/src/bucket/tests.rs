@@ -1,4 +1,4 @@
-//! What every request to a customer's bucket carries.
+//! Tests of what every request to a customer's bucket carries.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,11 +18,11 @@ use crate::example::tenant;
 /// A request that goes out.
 #[derive(Debug, Clone, PartialEq)]
 struct Sent {
-    /// Its method, which tells the calls apart.
+    /// The HTTP method, which tells the calls apart.
     method: String,
-    /// Whose the bucket has to be.
+    /// The account that has to own the bucket.
     owner: Option<String>,
-    /// How long an attempt may take.
+    /// The time limit of one attempt.
     attempt: Option<Duration>,
 }
 

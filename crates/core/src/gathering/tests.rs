@@ -163,13 +163,13 @@ struct Event {
 }
 
 impl Event {
-    /// As S3 says it: whole seconds.
+    /// Gives the time as S3 says it: whole seconds.
     fn time(self) -> Moment {
         Moment::from_millis(self.uploaded / 1000 * 1000)
     }
 }
 
-/// What a simulated model does: which runs trained from when, one after the other.
+/// The world of a simulated model: the moments from which runs trained, one after the other.
 struct World {
     gathering: Gathering,
     /// Milliseconds that each run trains.

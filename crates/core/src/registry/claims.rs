@@ -1,4 +1,4 @@
-//! What belongs to one tenant for ever: its role, its bucket and its external ID.
+//! Claims on what belongs to one tenant for ever: its role, its bucket and its external ID.
 //!
 //! A claim counts as long as its owner's document names what is claimed. So no
 //! claim is ever given up, which nobody could do safely while others register
@@ -30,16 +30,16 @@ pub(super) struct Owner {
     pub(super) tenant: TenantId,
 }
 
-/// Where something is claimed, and what it is, in words.
+/// A claim: the key of its document, and what is claimed, in words.
 struct Claim {
     key: String,
     what: String,
 }
 
-/// How a claim stands for a tenant that may have it.
+/// The state of a claim, to a tenant that may have it.
 enum ClaimState {
     Held,
-    /// It can be had by the write that expects this etag, or nothing.
+    /// The claim can be had by the write that expects this etag, or nothing.
     Free(Option<String>),
 }
 

@@ -1,11 +1,11 @@
-//! Why the registry does not answer as hoped.
+//! Errors of the registry.
 
 use crate::error::{CallError, Code, Coded};
 use crate::ids::{AccountId, BucketName, ModelName, TenantId};
 use crate::registry::BUCKET_VARIABLE;
 use crate::tenant::{TenantInvalid, TenantStatus};
 
-/// Why the registry did not answer as hoped.
+/// An error of the registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The function was deployed without its bucket.
@@ -36,7 +36,7 @@ pub enum RegistryError {
     Inactive {
         /// The tenant.
         tenant: TenantId,
-        /// Its status.
+        /// The tenant's status.
         status: TenantStatus,
     },
     /// The tenant has no such model.
@@ -56,7 +56,7 @@ pub enum RegistryError {
     Broken {
         /// The document.
         key: String,
-        /// What is wrong with it.
+        /// The fault of the document.
         reason: String,
     },
     /// Something is claimed by another tenant.
@@ -66,7 +66,7 @@ pub enum RegistryError {
     Taken {
         /// A bucket, a role or an external ID, in words.
         what: String,
-        /// Who has it.
+        /// The tenant that has it.
         owner: TenantId,
     },
     /// Something is claimed by a tenant whose registration has not ended.
@@ -76,7 +76,7 @@ pub enum RegistryError {
     Unfinished {
         /// A bucket, a role or an external ID, in words.
         what: String,
-        /// For whom.
+        /// The tenant that is being registered.
         owner: TenantId,
     },
     /// The tenant was removed.
@@ -89,7 +89,7 @@ pub enum RegistryError {
     Transition {
         /// The tenant, which stays as it was.
         tenant: TenantId,
-        /// Its status.
+        /// The tenant's status.
         from: TenantStatus,
         /// The status that was asked for.
         to: TenantStatus,
@@ -99,7 +99,7 @@ pub enum RegistryError {
     Unsound {
         /// The tenant.
         tenant: TenantId,
-        /// What is wrong.
+        /// The fault of the value.
         reason: TenantInvalid,
     },
     /// The system gave no clock or no random bytes.
@@ -112,7 +112,7 @@ pub enum RegistryError {
     Differs {
         /// The tenant, which stays as it was.
         tenant: TenantId,
-        /// What differs, in words.
+        /// The difference, in words.
         what: String,
     },
     /// Others kept changing the document.

@@ -1,5 +1,5 @@
-//! Which models answer for a name: the champion, a challenger on its way to the
-//! endpoint, and the predecessor that a rollback returns to.
+//! The lineup of a name's models: the champion, a challenger on its way to the endpoint, and
+//! the predecessor that a rollback returns to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -34,17 +34,18 @@ pub struct Serving {
     pub variant: String,
     /// Name of the objective metric, exactly as SageMaker gave it.
     pub metric: Option<String>,
-    /// Its value on the validation data, in the metric's own unit.
+    /// The metric's value on the validation data, in the metric's own unit.
     pub value: Option<f64>,
     /// Columns that a prediction takes, in order.
     pub features: Vec<String>,
-    /// How those of them that say true and false write it.
+    /// The spellings of true and false of those features that hold them, by column.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub booleans: BTreeMap<String, Booleans>,
-    /// Those of them that hold numbers.
+    /// The features that hold numbers.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub numeric: BTreeSet<String>,
-    /// What it runs on; unknown of a model that was deployed before this was noted.
+    /// The kind of hosting it runs on; unknown of a model that was deployed before this was
+    /// noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosting: Option<HostingKind>,
     /// The column that is predicted.
@@ -55,17 +56,17 @@ pub struct Serving {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lineup {
-    /// What answers predictions.
+    /// The model that answers predictions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<Serving>,
-    /// What the endpoint is being moved to. Until it is, either may answer.
+    /// The model that the endpoint is being moved to. Until it is, either may answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub challenger: Option<Serving>,
-    /// When the challenger's run last said that the endpoint is its, RFC 3339. How
-    /// long ago that was tells whether it was given up.
+    /// The time when the challenger's run last said that the endpoint is its, RFC 3339. The
+    /// age of that tells whether it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed: Option<String>,
-    /// Somebody asked for the challenger's run to stop: it is not promoted any
+    /// `true` if somebody asked for the challenger's run to stop: it is not promoted any
     /// more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub halted: bool,
@@ -94,9 +95,9 @@ impl Lineup {
         self.champion.as_ref().is_some_and(|champion| champion.run == *run)
     }
 
-    /// The endpoint begins to move to this model, which was found better than the
-    /// champion of then: `against`. Nothing happens while another run's model is
-    /// on its way, or once there is another champion.
+    /// Begins to move the endpoint to this model, which was found better than the champion of
+    /// then: `against`. Nothing happens while another run's model is on its way, or once
+    /// there is another champion.
     pub fn challenge(&mut self, challenger: Serving, against: Option<&RunRef>) {
         let free = self.challenger.as_ref().is_none_or(|on_way| on_way.run == challenger.run);
         let champion = self.champion.as_ref().map(|champion| &champion.run);
@@ -110,32 +111,32 @@ impl Lineup {
         }
     }
 
-    /// The challenger's run is at work on the endpoint at this moment.
+    /// Notes that the challenger's run is at work on the endpoint at this moment.
     pub fn renew(&mut self, run: &RunRef, now: SystemTime) {
         if self.is_challenged_by(run) {
             self.claimed = OffsetDateTime::from(now).format(&Rfc3339).ok();
         }
     }
 
-    /// How long ago the challenger's run last said that it is at work; nothing if
-    /// it never did.
+    /// Gives the time since the challenger's run last said that it is at work; nothing if it
+    /// never did.
     pub fn claimed_ago(&self, now: SystemTime) -> Option<Duration> {
         let claimed = OffsetDateTime::parse(self.claimed.as_deref()?, &Rfc3339).ok()?;
         Some(now.duration_since(claimed.into()).unwrap_or_default())
     }
 
-    /// This run's model shall not come to serve. Whether that comes in time is
-    /// what [`Lineup::is_led_by`] says then: one document decides, so that a
-    /// request to stop and a promotion never both succeed.
+    /// Keeps this run's model from coming to serve. Whether that comes in time is what
+    /// [`Lineup::is_led_by`] says then: one document decides, so that a request to stop and a
+    /// promotion never both succeed.
     pub fn halt(&mut self, run: &RunRef) {
         if self.is_challenged_by(run) {
             self.halted = true;
         }
     }
 
-    /// The endpoint serves this challenger now. The champion becomes the
-    /// predecessor, and the predecessor retires. Whoever is no challenger any more,
-    /// or was asked to stop, is not promoted.
+    /// Promotes this challenger, which the endpoint serves now. The champion becomes the
+    /// predecessor, and the predecessor retires. Whoever is no challenger any more, or was
+    /// asked to stop, is not promoted.
     pub fn promote(&mut self, run: &RunRef) {
         if self.halted {
             return;
@@ -149,7 +150,7 @@ impl Lineup {
         self.retired.retain(|retired| !serving.contains(retired));
     }
 
-    /// This run's model does not come to serve.
+    /// Takes back this run's model, which does not come to serve.
     pub fn withdraw(&mut self, run: &RunRef) {
         self.take_challenger(run);
     }
@@ -160,15 +161,16 @@ impl Lineup {
         Some(taken)
     }
 
-    /// The endpoint is gone, and nothing serves. The champion is what a rollback
-    /// returns to, and its predecessor retires.
+    /// Takes the champion off, since the endpoint is gone and nothing serves. The champion is
+    /// what a rollback returns to, and its predecessor retires.
     pub fn rest(&mut self) {
         if let Some(champion) = self.champion.take() {
             self.retired.extend(self.previous.replace(champion).map(|retired| retired.run));
         }
     }
 
-    /// The endpoint serves the predecessor again: champion and predecessor change places.
+    /// Lets champion and predecessor change places: the endpoint serves the predecessor
+    /// again.
     pub fn roll_back(&mut self) {
         if self.previous.is_some() {
             std::mem::swap(&mut self.champion, &mut self.previous);
@@ -177,7 +179,7 @@ impl Lineup {
 }
 
 impl Registry {
-    /// The models of a name; none if it never served.
+    /// Reads the models of a name; none if it never served.
     pub async fn lineup(
         &self,
         tenant: &TenantId,
@@ -240,7 +242,7 @@ mod tests {
         }
     }
 
-    /// The endpoint moves to this model and arrives.
+    /// Moves the endpoint to this model, which arrives.
     fn serve(lineup: &mut Lineup, model: &Serving) {
         let against = lineup.champion.as_ref().map(|champion| champion.run.clone());
         lineup.challenge(model.clone(), against.as_ref());

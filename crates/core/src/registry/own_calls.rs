@@ -1,6 +1,6 @@
-//! What runs themselves asked a model's endpoint: a champion about the held-out
-//! rows, a new model for its first prediction. CloudWatch counts these like
-//! anybody's, so they are noted, and an endpoint that nobody else asks is known.
+//! The calls that runs themselves made to a model's endpoint: a champion about the held-out
+//! rows, a new model for its first prediction. CloudWatch counts these like anybody's, so
+//! they are noted, and an endpoint that nobody else asks is known.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -13,28 +13,28 @@ use crate::ids::{ModelName, TenantId};
 
 /// Notes that are kept of a model; the oldest go first.
 const MOST: usize = 200;
-/// How near to an end of a window a note is not certain to be counted in it:
+/// Seconds from an end of a window within which a note is not certain to be counted in it:
 /// CloudWatch hears of a call minutes later, and rounds times to the hour at most.
 const EDGE: u64 = 3600;
 
-/// What one step of a run asked.
+/// The calls of one step of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnCall {
     /// The production variant that answered, or that has come to serve.
     pub variant: String,
-    /// Before the first call, in seconds since 1970.
+    /// The time before the first call, in seconds since 1970.
     pub begun: u64,
-    /// After the last one, in seconds since 1970.
+    /// The time after the last call, in seconds since 1970.
     pub ended: u64,
     /// Calls that reached the model; none are noted for what only came to serve.
     pub calls: u64,
 }
 
-/// What runs asked a model's endpoint, oldest first. Whatever comes to serve is
+/// The calls that runs made to a model's endpoint, oldest first. Whatever comes to serve is
 /// noted, too, so that all variants are known that served since the first note.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnCalls {
-    /// The last ones.
+    /// The last notes.
     pub notes: Vec<OwnCall>,
 }
 
@@ -49,7 +49,7 @@ impl OwnCalls {
         }
     }
 
-    /// From when on it is known which variants served, in seconds since 1970.
+    /// Gives the time from which on it is known which variants served, in seconds since 1970.
     pub fn since(&self) -> Option<u64> {
         self.notes.first().map(|note| note.ended)
     }
@@ -74,7 +74,7 @@ impl OwnCalls {
     }
 }
 
-/// Now, as notes have it.
+/// Gives a moment as notes have it, in seconds since 1970.
 pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -1,4 +1,5 @@
-//! What a prediction needs of the registry: the tenant, and which models serve.
+//! The standing of a model, which a prediction needs of the registry: the tenant, and which
+//! models serve.
 //!
 //! A warm process keeps it, and asks S3 with each prediction whether it still holds:
 //! at the same time as the endpoint, and not before. So a prediction takes as long as
@@ -22,11 +23,11 @@ const MOST: usize = 256;
 pub struct Standing {
     /// The tenant.
     pub tenant: Tenant,
-    /// Its champion, challenger and predecessor.
+    /// The champion, challenger and predecessor of the model.
     pub lineup: Lineup,
     model: ModelName,
     tenant_etag: String,
-    /// None if there is no lineup yet.
+    /// The lineup's entity tag; none if there is no lineup yet.
     lineup_etag: Option<String>,
 }
 

@@ -12,35 +12,35 @@ use crate::ids::{AccountId, BucketName, ExternalId, TenantId};
 use crate::listing::Listing;
 use crate::tenant::{Tenant, TenantStatus};
 
-/// Who changes a tenant, and what for.
+/// The author of a change to a tenant, and what the change is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
     /// ARN of who asks, as STS knows it.
     pub by: &'a str,
-    /// What is done, such as `set model churn`.
+    /// The action that is taken, such as `set model churn`.
     pub action: &'a str,
 }
 
 /// A tenant's audit trail.
 #[derive(Debug, Clone, Default)]
 pub struct AuditTrail {
-    /// Its entries, oldest first.
+    /// The trail's entries, oldest first.
     pub entries: Vec<AuditEntry>,
-    /// Names of those that cannot be read, with the reason.
+    /// Names of the entries that cannot be read, with the reason.
     pub broken: Vec<(String, String)>,
 }
 
-/// One entry of a tenant's audit trail. It is written before the change, so
+/// An entry of a tenant's audit trail. It is written before the change, so
 /// that no change goes without one; an entry whose `replaces` the registry
 /// bucket never had as a version lost a race and changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditEntry {
-    /// When, RFC 3339 in UTC.
+    /// The time of the change, RFC 3339 in UTC.
     pub time: String,
     /// ARN of who asked.
     pub by: String,
-    /// What was done.
+    /// The action that was taken.
     pub action: String,
     /// The tenant's status before; none for a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,7 +200,7 @@ impl Registry {
         Err(RegistryError::Contended(key))
     }
 
-    /// Says so if a tenant cannot go to that status from where it is.
+    /// Refuses a status that a tenant cannot go to from where it is.
     pub async fn may_become(
         &self,
         id: &TenantId,

@@ -1,5 +1,5 @@
-//! What a model's champions were worth on held-out rows that were uploaded while they
-//! served: one figure an upload, of which the report draws the trend.
+//! The figures of a model's champions on held-out rows that were uploaded while they served:
+//! one figure an upload, of which the report draws the trend.
 
 use std::fmt;
 
@@ -36,27 +36,27 @@ impl fmt::Display for EvaluationId {
     }
 }
 
-/// What a champion was worth on one file of held-out rows.
+/// The figure of a champion on one file of held-out rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     /// The evaluation.
     pub evaluation: EvaluationId,
     /// The champion's run.
     pub run: RunId,
-    /// When the rows were uploaded, RFC 3339.
+    /// The time when the rows were uploaded, RFC 3339.
     pub uploaded: String,
     /// Rows with a true value, all of them compared.
     pub rows: u64,
     /// Name of the metric that the champion was chosen by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// Its value on the rows; absent where they do not give it.
+    /// The metric's value on the rows; absent where they do not give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// Whether a smaller value is the better one.
+    /// `true` if a smaller value is the better one.
     #[serde(default)]
     pub smaller_is_better: bool,
-    /// Why there is no value, as a sentence's end.
+    /// The reason why there is no value, as a sentence's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -70,10 +70,10 @@ impl Measured {
     }
 }
 
-/// What a model's champions were worth on later rows, in the order of their upload.
+/// The figures of a model's champions on later rows, in the order of their upload.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trend {
-    /// The last ones.
+    /// The last figures.
     pub measured: Vec<Measured>,
 }
 

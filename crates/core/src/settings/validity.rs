@@ -1,5 +1,5 @@
-//! What a model's settings must keep beyond their types: the rules of
-//! SageMaker's service model, told before anything is written.
+//! The validity of a model's settings beyond their types: the rules of SageMaker's service
+//! model, told before anything is written.
 
 use crosspilot_metrics::{Metric, ProblemType};
 
@@ -11,7 +11,7 @@ use crate::gathering::{LONGEST_QUIET, SHORTEST_QUIET};
 use crate::instances::{self, NoInstanceType};
 use crate::tenant::{Encryption, Limits};
 
-/// Why settings are not taken. Each message says which setting, what it is, and
+/// The reason why settings are not taken. Each message says which setting, what it is, and
 /// what it could be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SettingsInvalid {
@@ -41,7 +41,7 @@ pub enum SettingsInvalid {
     /// A forecast's grouping columns.
     #[error("grouping_columns are at most 5 different ones, not {0}")]
     Grouping(usize),
-    /// One column in two parts.
+    /// A column in two parts.
     #[error(
         "column {0:?} is used twice; target, item, timestamp, text, weight and grouping columns are different ones"
     )]
@@ -52,10 +52,10 @@ pub enum SettingsInvalid {
     /// The number of candidates.
     #[error("training.max_candidates is {0}; SageMaker takes 1 to 750")]
     Candidates(u16),
-    /// How long a job may take.
+    /// The time that a job may take.
     #[error("training.max_runtime_seconds is {0}; it must be between 300 s and 30 days (2592000)")]
     Runtime(u32),
-    /// How long a candidate may take.
+    /// The time that a candidate may take.
     #[error(
         "training.max_trial_seconds is {0}; it must be at least 1 and no more than the whole job"
     )]
@@ -99,7 +99,7 @@ pub enum SettingsInvalid {
     /// The limits of scaling.
     #[error("scaling is from {0} to {1}; min must be at least 1 and max at least min")]
     ScalingLimits(u16, u16),
-    /// What scaling aims at.
+    /// The invocations that scaling aims at.
     #[error("scaling.invocations_per_instance is 0; it must be at least 1")]
     ScalingGoal,
     /// Data capture.
@@ -173,12 +173,12 @@ const LONGEST_NAME: usize = 256;
 const LONGEST_UPDATE: u32 = 28_800;
 /// The part of an update's time in which instances are started and stopped.
 const STARTING: u32 = 3600;
-/// What is left for waits between the steps of an update.
+/// The seconds that are left for waits between the steps of an update.
 const LONGEST_WAITS: u32 = LONGEST_UPDATE - STARTING;
 
 impl Update {
-    /// How long SageMaker may take for the update, with these seconds of waits in
-    /// it, before it rolls it back.
+    /// Gives the seconds that SageMaker may take for the update, with these seconds of waits
+    /// in it, before it rolls it back.
     pub fn timeout_seconds(waits: u32) -> u32 {
         waits.saturating_add(STARTING).min(LONGEST_UPDATE)
     }
@@ -210,9 +210,9 @@ impl ModelSettings {
         }
     }
 
-    /// From 100 MB on, AUTO tunes pipelines (API reference, `AutoMLJobConfig`,
-    /// Mode), which serverless endpoints do not take (Developer Guide,
-    /// "Serverless endpoints: feature exclusions").
+    /// Refuses modes whose models serverless endpoints do not take: from 100 MB on, AUTO
+    /// tunes pipelines (API reference, `AutoMLJobConfig`, Mode), which those do not
+    /// (Developer Guide, "Serverless endpoints: feature exclusions").
     fn serves_what_it_trains(&self) -> Result<(), SettingsInvalid> {
         match (&self.deployment.hosting, self.training.mode) {
             (Hosting::Serverless { .. }, Some(Mode::Auto)) => {

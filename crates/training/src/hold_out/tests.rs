@@ -11,7 +11,8 @@ fn divide(text: &str, share: f64) -> Option<(String, String)> {
     divide_words(text, share).map(|(training, held_out, _)| (training, held_out))
 }
 
-/// The same with the words of column `x`.
+/// The text of the rows to train on and of those that are set aside, with the words of
+/// column `x`.
 fn divide_words(text: &str, share: f64) -> Option<(String, String, Words)> {
     let mut survey = Survey::new(share);
     let mut columns = None;
