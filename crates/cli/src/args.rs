@@ -431,6 +431,12 @@ pub(crate) struct TenantChanges {
     /// Seconds that a run may take, 300 to 2592000
     #[arg(long, value_name = "SECONDS")]
     pub(crate) max_runtime: Option<u32>,
+    /// Calls of the prediction API that its users may make in a minute
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) calls_per_minute: Option<u32>,
+    /// Records that its users may have predicted in a minute
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) records_per_minute: Option<u32>,
     /// Tag of everything that its runs create; may be repeated, an empty value removes it
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) tags: Vec<(String, String)>,

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crosspilot_core::ids::{ExternalId, InvalidId, RoleArn, TenantId};
 use crosspilot_core::tenant::{
-    ACCESS_ROLE, EXECUTION_ROLE, Encryption, Limits, Network, Tenant, TenantStatus,
+    ACCESS_ROLE, EXECUTION_ROLE, Encryption, Limits, Network, PredictionLimits, Tenant,
+    TenantStatus,
 };
 use crosspilot_core::verification::Verification;
 use crosspilot_local::CloudError;
@@ -73,6 +74,7 @@ async fn add(vendor: &Vendor, new: NewTenant) -> Result<(), Failure> {
         tags: Default::default(),
         status: TenantStatus::Pending,
         limits: Limits::default(),
+        predictions: PredictionLimits::default(),
         models: Default::default(),
         tenant: new.tenant,
         account: new.account,
@@ -139,8 +141,9 @@ async fn set(vendor: &Vendor, mut changes: TenantChanges) -> Result<(), Failure>
         output::json(&serde_json::to_value(&tenant)?);
     } else {
         let Limits { max_candidates, max_runtime_seconds } = tenant.limits;
+        let PredictionLimits { calls_per_minute, records_per_minute } = tenant.predictions;
         output::line(&format!(
-            "tenant {}: jobs train {max_candidates} candidates and take {max_runtime_seconds} s at most; {} tags, {}, {}",
+            "tenant {}: jobs train {max_candidates} candidates and take {max_runtime_seconds} s at most; {calls_per_minute} calls with {records_per_minute} records a minute; {} tags, {}, {}",
             tenant.tenant,
             tenant.tags.len(),
             if tenant.encryption.is_some() { "keys of its own" } else { "no keys of its own" },
@@ -160,6 +163,9 @@ fn apply(changes: &TenantChanges, tenant: &mut Tenant) {
     let limits = &mut tenant.limits;
     limits.max_candidates = changes.max_candidates.unwrap_or(limits.max_candidates);
     limits.max_runtime_seconds = changes.max_runtime.unwrap_or(limits.max_runtime_seconds);
+    let limits = &mut tenant.predictions;
+    limits.calls_per_minute = changes.calls_per_minute.unwrap_or(limits.calls_per_minute);
+    limits.records_per_minute = changes.records_per_minute.unwrap_or(limits.records_per_minute);
     for (name, value) in &changes.tags {
         if value.is_empty() {
             tenant.tags.remove(name);

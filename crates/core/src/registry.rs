@@ -14,6 +14,7 @@
 //! serving/<tenant>/<model>.json            the champion that answers, its challenger, its predecessor
 //! serving/<tenant>/<model>/own-calls.json  what runs asked its endpoint themselves
 //! serving/<tenant>/<model>/trend.json      what champions were worth on later held-out rows
+//! usage/<tenant>/<minute>/<process>/<calls>-<records>.json   predictions that a process answered
 //! ```
 //! Every write is conditional, so two writers never lose each other's change
 //! and a doubled event ends as a duplicate.
@@ -27,6 +28,7 @@ mod standing;
 mod tenants;
 mod trend;
 mod unsettled;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +52,7 @@ pub use standing::Standing;
 pub use tenants::{AuditEntry, AuditTrail, Change, active};
 pub use trend::{EvaluationId, Measured, Trend};
 pub use unsettled::is_abandoned;
+pub use usage::{Allowance, SHARE_SECONDS, Usage};
 
 /// Environment variable that names the registry's bucket.
 pub const BUCKET_VARIABLE: &str = "REGISTRY_BUCKET";
@@ -162,6 +165,8 @@ pub struct Registry {
     bucket: String,
     /// The documents that predictions need, kept while the process lives.
     standings: standing::Kept,
+    /// The predictions of this minute, as far as this process knows of them.
+    usage: usage::Kept,
 }
 
 /// A document together with the entity tag that guards its next write.
@@ -199,7 +204,12 @@ enum Expect<'a> {
 impl Registry {
     /// The registry in `bucket`.
     pub fn new(config: &SdkConfig, bucket: impl Into<String>) -> Self {
-        Self { s3: Client::new(config), bucket: bucket.into(), standings: Default::default() }
+        Self {
+            s3: Client::new(config),
+            bucket: bucket.into(),
+            standings: Default::default(),
+            usage: Default::default(),
+        }
     }
 
     /// The registry that the function's environment names.

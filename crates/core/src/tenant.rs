@@ -78,6 +78,30 @@ impl Default for Limits {
     }
 }
 
+/// The predictions that a tenant's users may ask for in a minute, over all its models, so
+/// that one tenant leaves room for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PredictionLimits {
+    /// Calls of the prediction API.
+    pub calls_per_minute: u32,
+    /// Records of these calls.
+    pub records_per_minute: u32,
+}
+
+impl PredictionLimits {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for PredictionLimits {
+    /// A fifth of the 100 calls a second that the API takes in all.
+    fn default() -> Self {
+        Self { calls_per_minute: 1200, records_per_minute: 600_000 }
+    }
+}
+
 /// The part of the customer's VPC in which jobs and endpoints run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,6 +165,9 @@ pub struct Tenant {
     /// The limits of its runs.
     #[serde(default)]
     pub limits: Limits,
+    /// The limits of its predictions.
+    #[serde(default, skip_serializing_if = "PredictionLimits::is_default")]
+    pub predictions: PredictionLimits,
     /// The tenant's models by name.
     #[serde(default)]
     pub models: BTreeMap<ModelName, ModelSettings>,
@@ -163,6 +190,9 @@ pub enum TenantInvalid {
     /// The runtime is outside what SageMaker takes.
     #[error("max_runtime_seconds is {0}; it must be between 300 s and 30 days (2592000)")]
     Runtime(u32),
+    /// Limits of predictions that let none through.
+    #[error("{0} is 0; it must be at least 1: suspend a tenant that may not predict at all")]
+    NoPredictions(&'static str),
     /// A network that SageMaker would not take.
     #[error("the network must name 1 to 16 subnets and 1 to 5 security groups by their ids")]
     Network,
@@ -237,6 +267,14 @@ impl Tenant {
         }
         if !(300..=2_592_000).contains(&self.limits.max_runtime_seconds) {
             return Err(TenantInvalid::Runtime(self.limits.max_runtime_seconds));
+        }
+        let PredictionLimits { calls_per_minute, records_per_minute } = self.predictions;
+        for (name, limit) in
+            [("calls_per_minute", calls_per_minute), ("records_per_minute", records_per_minute)]
+        {
+            if limit == 0 {
+                return Err(TenantInvalid::NoPredictions(name));
+            }
         }
         if let Some(Network { subnets, security_groups }) = &self.network
             && !(of_kind(subnets, "subnet-", 16) && of_kind(security_groups, "sg-", 5))

@@ -2,17 +2,18 @@
 
 mod event;
 mod invoke;
+mod limits;
 mod problem;
 mod records;
 mod words;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
-use crosspilot_core::registry::{Standing, model_settings};
+use crosspilot_core::registry::{Allowance, Standing, model_settings};
 use serde::Serialize;
 
 use crate::output::{self, Prediction, kind};
@@ -55,27 +56,56 @@ struct Answer<'a> {
     remarks: &'a Remarks,
 }
 
+/// A good answer's body, and what its tenant may still ask for.
+struct Predicted {
+    body: String,
+    /// The number of records.
+    records: usize,
+    allowance: Allowance,
+}
+
 /// Answers an API call. Whatever goes wrong is a problem document.
 pub async fn answer(app: &App, event: &Event) -> HttpResponse {
+    let begun = Instant::now();
     let claim = std::env::var(CLAIM_VARIABLE).unwrap_or_else(|_| "tenant".to_owned());
     let predicted = match tokio::time::timeout(DEADLINE, predict(app, event, &claim)).await {
         Ok(predicted) => predicted,
         Err(_) => Err(Problem::timeout()),
     };
     let request_id = event.request_id();
+    // Who asks for how much is told by these lines: docs/operating.md has the question.
+    let (tenant, model) = (event.tenant(&claim).ok(), event.model().ok());
+    let (of, model) =
+        (tenant.as_ref().map(TenantId::as_str), model.as_ref().map(ModelName::as_str));
+    let milliseconds = begun.elapsed().as_millis() as u64;
     let response = match predicted {
-        Ok(body) => HttpResponse {
-            status_code: 200,
-            headers: BTreeMap::from([("content-type", "application/json".to_owned())]),
-            body,
-            is_base64_encoded: false,
-        },
+        Ok(Predicted { body, records, allowance }) => {
+            tracing::info!(
+                tenant = of,
+                model,
+                request_id,
+                status = 200,
+                records,
+                milliseconds,
+                "predicted"
+            );
+            let response = HttpResponse {
+                status_code: 200,
+                headers: BTreeMap::from([("content-type", "application/json".to_owned())]),
+                body,
+                is_base64_encoded: false,
+            };
+            response.with_allowance(&allowance)
+        }
         Err(problem) => {
-            if let (500.., Ok(tenant)) = (problem.status, event.tenant(&claim)) {
-                app.sessions.forget_tenant(&tenant);
+            if let (500.., Some(tenant)) = (problem.status, &tenant) {
+                app.sessions.forget_tenant(tenant);
             }
             // The detail may name what the caller sent, and is the caller's alone.
             tracing::warn!(
+                tenant = of,
+                model,
+                milliseconds,
                 request_id,
                 status = problem.status,
                 cause = cut(&problem.cause),
@@ -97,7 +127,7 @@ impl HttpResponse {
 
 /// Predicts with what is known of the tenant and its model, and asks meanwhile whether
 /// that still holds: if it does not, the answer counts for nothing.
-async fn predict(app: &App, event: &Event, claim: &str) -> Result<String, Problem> {
+async fn predict(app: &App, event: &Event, claim: &str) -> Result<Predicted, Problem> {
     let id: TenantId = event.tenant(claim)?;
     let registry = &app.registry;
     let model = match event.model() {
@@ -132,7 +162,7 @@ async fn predict_by(
     event: &Event,
     model: &ModelName,
     standing: &Standing,
-) -> Result<String, Problem> {
+) -> Result<Predicted, Problem> {
     let Standing { tenant, lineup, .. } = standing;
     let settings = model_settings(tenant, model).map_err(Problem::of_registry)?;
     let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
@@ -140,14 +170,18 @@ async fn predict_by(
         None => Problem::not_ready(model),
     })?;
     // Records that cannot be read need no session.
-    records::body(event, &champion)?;
+    let records = records::body(event, &champion)?;
+    let count = records.count;
+    let allowance = limits::admit(app, tenant, event, count)?;
     let session = app
         .sessions
         .open(tenant, Purpose::Answer(model))
         .await
         .map_err(|error| Problem::of_call(&error, Stage::Session))?;
     let switch = invoke::Switch { app, event, session, tenant };
-    let (given, serving, remarks) = switch.ask(lineup.clone(), champion).await?;
+    let asked = switch.ask(lineup.clone(), champion, records);
+    let (asked, ()) = tokio::join!(asked, limits::share(app, tenant, event));
+    let (given, serving, remarks) = asked?;
 
     let predictions = output::predictions(&[given], kind(settings, serving.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
@@ -165,7 +199,7 @@ async fn predict_by(
             "the predictions for these records do not fit one answer: send fewer records at a time",
         ));
     }
-    Ok(body)
+    Ok(Predicted { body, records: count, allowance })
 }
 
 /// Bytes of a text within JSON, which holds no control characters itself.
@@ -222,7 +256,10 @@ mod tests {
 
     async fn asked(app: &App, tenant: &str) -> HttpResponse {
         let event = json!({
-            "requestContext": {"requestId": "r", "authorizer": {"jwt": {"claims": {"tenant": tenant}}}},
+            "requestContext": {
+                "requestId": "r", "timeEpoch": 1_700_000_040_000_u64,
+                "authorizer": {"jwt": {"claims": {"tenant": tenant}}},
+            },
             "pathParameters": {"model": "churn"}, "headers": {"content-type": "text/csv"},
             "body": "plan,age\npro,30\n",
         });

@@ -386,6 +386,7 @@ impl LocalCloud {
             tags: Default::default(),
             status: TenantStatus::Active,
             limits: *limits,
+            predictions: Default::default(),
             models: Default::default(),
         };
         Ok(self.vendor.add_tenant(&registered).await?)

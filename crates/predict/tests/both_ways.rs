@@ -32,7 +32,7 @@ fn event(tenant: &str, model: &str, body: Value) -> Value {
         "body": body.to_string(),
         "isBase64Encoded": false,
         "requestContext": {
-            "requestId": "id-1",
+            "requestId": "id-1", "timeEpoch": 1_700_000_040_000_u64,
             "authorizer": {"jwt": {"claims": {"sub": "ann", "tenant": tenant}, "scopes": null}},
         },
     })
@@ -48,7 +48,14 @@ async fn the_api_predicts_for_whom_the_token_names() {
     cloud.serve("acme", "churn", RUN);
     let (status, headers, body) = call(&cloud, event("acme", "churn", two())).await;
     assert_eq!(status, 200);
-    assert_eq!(headers, json!({"content-type": "application/json", "x-request-id": "id-1"}));
+    assert_eq!(
+        headers,
+        json!({
+            "content-type": "application/json", "x-request-id": "id-1",
+            "ratelimit-policy": r#""calls";q=1200;w=60, "records";q=600000;w=60"#,
+            "ratelimit": r#""calls";r=1199;t=60, "records";r=599998;t=60"#,
+        })
+    );
     assert_eq!(
         body,
         json!({

@@ -18,6 +18,7 @@ mod hold_out;
 mod hosting;
 mod identities;
 mod leftovers;
+mod limits;
 mod local_cloud;
 mod machine_faults;
 mod messy;

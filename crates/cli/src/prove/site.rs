@@ -261,6 +261,7 @@ fn tenant(id: TenantId, account: AccountId, region: RegionName) -> Result<Tenant
         tags: Default::default(),
         status: TenantStatus::Pending,
         limits: Limits { max_candidates: 2, max_runtime_seconds: 7200 },
+        predictions: Default::default(),
         models: Default::default(),
         tenant: id,
         account,

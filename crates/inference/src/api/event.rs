@@ -1,10 +1,12 @@
 //! The part of an API Gateway HTTP API event (payload format 2.0) that is read.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crosspilot_core::ids::{ModelName, TenantId};
+use crosspilot_core::registry::seconds;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -30,6 +32,8 @@ pub struct Event {
 #[serde(rename_all = "camelCase")]
 struct Context {
     request_id: Option<String>,
+    /// Milliseconds since 1970 when API Gateway took the request.
+    time_epoch: Option<u64>,
     authorizer: Option<Authorizer>,
 }
 
@@ -89,6 +93,12 @@ impl Event {
 
     pub(super) fn path(&self) -> &str {
         self.raw_path.as_deref().unwrap_or("/")
+    }
+
+    /// The second in which API Gateway took the request, since 1970.
+    pub(super) fn second(&self) -> u64 {
+        let now = || seconds(SystemTime::now());
+        self.request_context.time_epoch.map_or_else(now, |milliseconds| milliseconds / 1000)
     }
 
     pub(super) fn request_id(&self) -> &str {

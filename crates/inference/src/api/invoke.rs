@@ -12,7 +12,7 @@ use crosspilot_core::tenant::Tenant;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records::{self, Remarks};
+use super::records::{self, Records, Remarks};
 use super::words;
 use crate::InferenceError;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -74,16 +74,23 @@ fn same_columns(one: &Serving, other: &Serving) -> bool {
 }
 
 impl Switch<'_> {
-    /// The answer, the model that gave it, and what there is to say of the records.
+    /// Gives the answer to the records, which the champion's columns were read by, the
+    /// model that gave it, and what there is to say of the records.
     pub(super) async fn ask(
         &self,
         mut lineup: Lineup,
         champion: Serving,
+        records: Records,
     ) -> Result<(Answer, Serving, Remarks), Problem> {
         let mut ask = Route::Anyone(champion);
         let mut gone = Vec::new();
+        let mut read = Some(records);
         for _ in 0..ATTEMPTS {
-            let (answered, remarks) = self.send(&ask).await?;
+            let records = match read.take() {
+                Some(records) => records,
+                None => records::body(self.event, ask.model())?,
+            };
+            let (answered, remarks) = self.send(&ask, records).await?;
             match answered {
                 Ok(Answered { answer, variant }) => {
                     let known = |lineup: &Lineup| {
@@ -122,15 +129,14 @@ impl Switch<'_> {
         Err(Problem::moving())
     }
 
-    /// Sends the records as that model takes them. Records that it does not take
-    /// are a problem of the caller's, and so are those with warnings if the caller
-    /// wants none.
+    /// Sends the records as that model takes them. Those with warnings are a problem of the
+    /// caller's if the caller wants none.
     async fn send(
         &self,
         ask: &Route,
+        mut records: Records,
     ) -> Result<(Result<Answered, InferenceError>, Remarks), Problem> {
         let model = ask.model();
-        let mut records = records::body(self.event, model)?;
         let text = std::mem::take(&mut records.text);
         let words = words::of(&self.session, self.tenant, &model.run);
         let endpoint = Endpoint {

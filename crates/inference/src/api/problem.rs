@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use crosspilot_core::error::{CallError, Code, Coded, MODEL_ERROR};
 use crosspilot_core::ids::ModelName;
-use crosspilot_core::registry::RegistryError;
+use crosspilot_core::registry::{Allowance, RegistryError};
+use crosspilot_core::tenant::PredictionLimits;
 use serde_json::json;
 
 use super::HttpResponse;
@@ -34,6 +35,7 @@ pub(super) struct Problem {
     pub(super) title: &'static str,
     pub(super) detail: String,
     retry_after: Option<u32>,
+    allowance: Option<Allowance>,
     /// For the log only.
     pub(super) cause: String,
 }
@@ -45,7 +47,15 @@ impl Problem {
         title: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        Self { status, name, title, detail: detail.into(), retry_after: None, cause: String::new() }
+        Self {
+            status,
+            name,
+            title,
+            detail: detail.into(),
+            retry_after: None,
+            allowance: None,
+            cause: String::new(),
+        }
     }
 
     fn retry_after(self, seconds: u32) -> Self {
@@ -193,6 +203,17 @@ impl Problem {
         problem.because(error)
     }
 
+    /// The tenant's limits are reached.
+    pub(super) fn limited(allowance: Allowance) -> Self {
+        let PredictionLimits { calls_per_minute, records_per_minute } = allowance.limits;
+        let detail = format!(
+            "this customer may make {calls_per_minute} calls with {records_per_minute} records a minute: go on when the next minute begins"
+        );
+        let seconds = u32::try_from(allowance.reset_seconds).unwrap_or(60);
+        let problem = Self::new(429, "limited", "Too many predictions in this minute", detail);
+        Self { allowance: Some(allowance), ..problem.retry_after(seconds) }
+    }
+
     fn throttled(detail: &str) -> Self {
         Self::new(429, "throttled", "Too many requests", detail).retry_after(2)
     }
@@ -216,11 +237,15 @@ impl Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert("retry-after", seconds.to_string());
         }
-        HttpResponse {
+        let response = HttpResponse {
             status_code: self.status,
             headers,
             body: body.to_string(),
             is_base64_encoded: false,
+        };
+        match &self.allowance {
+            Some(allowance) => response.with_allowance(allowance),
+            None => response,
         }
     }
 }
