@@ -69,8 +69,16 @@ impl Event {
 
     /// Tells whether the caller wants records refused that the answer would only warn of.
     pub(super) fn is_strict(&self) -> bool {
-        let parameters = self.query_string_parameters.as_ref();
-        parameters.and_then(|parameters| parameters.get("strict")).is_some_and(|it| it == "true")
+        self.parameter("strict") == Some("true")
+    }
+
+    /// Tells whether the caller wants columns ignored that the model does not have.
+    pub(super) fn ignores_unknown(&self) -> bool {
+        self.parameter("ignore_unknown") == Some("true")
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.query_string_parameters.as_ref()?.get(name).map(String::as_str)
     }
 
     /// The body, decoded.

@@ -1,16 +1,18 @@
 //! Records as callers send them, turned into what an endpoint takes.
 
-use std::collections::{BTreeMap, HashMap};
+mod columns;
+mod csv_body;
+mod json_body;
 
 use crosspilot_core::registry::Serving;
 use crosspilot_table::number::number;
-use crosspilot_table::{Booleans, Words, format, is_missing, shape};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use crosspilot_table::{Words, is_missing};
+use serde::Serialize;
 
 use super::event::Event;
 use super::problem::Problem;
 use crate::table::{csv_text, one_line};
+use columns::{Columns, shortened};
 
 /// Records in one call.
 const MAX_RECORDS: usize = 1000;
@@ -66,124 +68,9 @@ enum WarningCode {
 /// One record: a cell for each feature.
 type Record = Vec<String>;
 
-/// Unknown fields beside the records are ignored: nothing in a body can say
-/// more than what to predict.
-#[derive(Deserialize)]
-struct Body {
-    records: Vec<Fields>,
-}
-
-/// A record's fields as they stand, doubled ones too.
-struct Fields(Vec<(String, Cell)>);
-
-/// A value, as far as a cell can be made of it.
-#[derive(Debug, PartialEq)]
-enum Cell {
-    Text(String),
-    Flag(bool),
-    /// A whole number whose digits JSON's numbers do not keep.
-    Huge,
-    /// A list or an object.
-    Nested,
-}
-
-/// The whole numbers from which neighbours are the same number in JSON.
-const EXACT: f64 = 9_007_199_254_740_992.0;
-
-impl Cell {
-    /// A whole number is written without a point, as in most files: Python sends a
-    /// column of them as floats as soon as one of them is missing.
-    fn of_number(number: f64) -> Self {
-        if number.fract() != 0.0 {
-            let number = serde_json::Number::from_f64(number);
-            return number.map_or(Cell::Huge, |number| Cell::Text(number.to_string()));
-        }
-        if number.abs() >= EXACT { Cell::Huge } else { Cell::Text(format!("{}", number as i64)) }
-    }
-}
-
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfRecord;
-        impl<'de> Visitor<'de> for OfRecord {
-            type Value = Fields;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a record")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(OfRecord)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cell {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfValue;
-        impl<'de> Visitor<'de> for OfValue {
-            type Value = Cell;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_unit<E>(self) -> Result<Cell, E> {
-                Ok(Cell::Text(String::new()))
-            }
-
-            fn visit_bool<E>(self, flag: bool) -> Result<Cell, E> {
-                Ok(Cell::Flag(flag))
-            }
-
-            fn visit_i64<E>(self, number: i64) -> Result<Cell, E> {
-                Ok(Cell::Text(number.to_string()))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Cell, E> {
-                Ok(Cell::Text(number.to_string()))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<Cell, E> {
-                Ok(Cell::of_number(number))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
-                Ok(Cell::Text(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Cell::Nested)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Cell::Nested)
-            }
-        }
-        deserializer.deserialize_any(OfValue)
-    }
-}
-
-/// The columns that a record may name.
-struct Columns<'a> {
-    features: &'a [String],
-    booleans: &'a BTreeMap<String, Booleans>,
-    target: &'a str,
-    positions: HashMap<&'a str, usize>,
-}
-
 /// The endpoint's request body and its number of records, in the columns and the
 /// spelling that this model was trained on.
 pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
-    let Serving { features, booleans, target, .. } = model;
     let media_type = event.media_type();
     let body = event.body()?;
     if body.len() > MAX_BYTES {
@@ -191,12 +78,10 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
             "the body has more than 2 MB: send fewer records at a time",
         ));
     }
-    let positions =
-        features.iter().enumerate().map(|(position, name)| (name.as_str(), position)).collect();
-    let columns = Columns { features, booleans, target, positions };
+    let columns = Columns::of(model, event.ignores_unknown());
     let records = match media_type.as_deref() {
-        Some("application/json") => of_json(&body, &columns)?,
-        Some("text/csv") => of_csv(&body, &columns)?,
+        Some("application/json") => json_body::records(&body, &columns)?,
+        Some("text/csv") => csv_body::records(&body, &columns)?,
         other => return Err(Problem::media_type(other)),
     };
     if records.is_empty() {
@@ -260,163 +145,6 @@ fn too_many() -> Problem {
     Problem::too_large(format!(
         "there are more than {MAX_RECORDS} records: send them in several calls"
     ))
-}
-
-fn of_json(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
-    // What stands there is the caller's data: only the place is told.
-    let Body { records } = serde_json::from_slice(body).map_err(|e| {
-        Problem::bad_request(format!(
-            "the body is not of the form {{\"records\": [{{\"column\": value}}]}}: see line {}, column {}",
-            e.line(),
-            e.column()
-        ))
-    })?;
-    if records.len() > MAX_RECORDS {
-        return Err(too_many());
-    }
-    let numbered = records.into_iter().zip(1..);
-    numbered.map(|(record, number)| of_object(record, number, columns)).collect()
-}
-
-fn of_object(
-    Fields(fields): Fields,
-    number: usize,
-    columns: &Columns<'_>,
-) -> Result<Record, Problem> {
-    let mut record = vec![None; columns.features.len()];
-    for (name, cell) in fields {
-        let position = columns.position(&name)?;
-        let bad = |what: &str| {
-            let name = shortened(&name);
-            Err(Problem::bad_request(format!("column {name:?} of record {number} {what}")))
-        };
-        let text = match cell {
-            Cell::Text(text) => text,
-            Cell::Flag(flag) => match columns.booleans.get(&name) {
-                Some(booleans) => booleans.text(flag).to_owned(),
-                None => {
-                    return bad(
-                        "is true or false, which the training data does not hold: send what stands there for it",
-                    );
-                }
-            },
-            Cell::Huge => {
-                return bad("has more digits than a JSON number keeps: send it as a string");
-            }
-            Cell::Nested => {
-                return bad("is a list or an object: send a string, a number, a boolean or null");
-            }
-        };
-        if record[position].replace(text).is_some() {
-            return bad("is there twice: name each column once");
-        }
-    }
-    Ok(record.into_iter().map(Option::unwrap_or_default).collect())
-}
-
-fn of_csv(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
-    let bad = |e: csv::Error| Problem::bad_request(format!("the body is not CSV: {e}"));
-    if let Some(line) = shape::shape(body).open_quote {
-        let detail =
-            format!("the double quote in line {line} is not closed: close it, or write two");
-        return Err(Problem::bad_request(detail));
-    }
-    let mut head = csv::ReaderBuilder::new().has_headers(false).from_reader(body);
-    let mut header = csv::StringRecord::new();
-    head.read_record(&mut header).map_err(bad)?;
-    let rows = &body[head.position().byte() as usize..];
-    // A record of one column that is missing is an empty line, which readers skip.
-    let rows = match header.len() {
-        1 => shape::with_blank_lines(rows),
-        _ => rows.to_vec(),
-    };
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&rows[..]);
-    let is_known = |name: &str| columns.positions.contains_key(name);
-    if let (Some(separator), false) =
-        (format::other_separator(body, None), header.iter().any(is_known))
-    {
-        let detail = format!("the body is separated by {separator}: separate it by commas");
-        return Err(Problem::bad_request(detail));
-    }
-    if body.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes()) {
-        let detail = "the body was not UTF-8 when it was sent: its letters are lost; send UTF-8";
-        return Err(Problem::bad_request(detail));
-    }
-    let mut positions = Vec::with_capacity(header.len());
-    for name in &header {
-        let position = columns.position(name)?;
-        if positions.contains(&position) {
-            let detail =
-                format!("the header has column {:?} twice: name each column once", shortened(name));
-            return Err(Problem::bad_request(detail));
-        }
-        positions.push(position);
-    }
-    let mut records = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(bad)?;
-        if records.len() == MAX_RECORDS {
-            return Err(too_many());
-        }
-        if row.len() != header.len() {
-            let detail = format!(
-                "the body is not CSV: record {} has {} fields, and the header has {}",
-                records.len() + 1,
-                row.len(),
-                header.len()
-            );
-            return Err(Problem::bad_request(detail));
-        }
-        let mut record = vec![String::new(); columns.features.len()];
-        for (&position, cell) in positions.iter().zip(&row) {
-            cell.clone_into(&mut record[position]);
-        }
-        records.push(record);
-    }
-    Ok(records)
-}
-
-impl Columns<'_> {
-    fn position(&self, name: &str) -> Result<usize, Problem> {
-        if let Some(&position) = self.positions.get(name) {
-            return Ok(position);
-        }
-        let shown = shortened(name);
-        let detail = if name == self.target {
-            format!("column {shown:?} is what the model predicts: leave it out")
-        } else if let Some(nearest) = nearest(&shown, self.features) {
-            format!("the model has no column {shown:?}: did you mean {nearest:?}?")
-        } else {
-            format!("the model has no column {shown:?}")
-        };
-        Err(Problem::bad_request(detail))
-    }
-}
-
-/// Cuts a text to what fits a sentence. Also bounds the search for the nearest column.
-fn shortened(name: &str) -> String {
-    name.chars().take(80).collect()
-}
-
-fn nearest<'a>(name: &str, features: &'a [String]) -> Option<&'a String> {
-    let folded = name.to_lowercase();
-    features.iter().min_by_key(|feature| distance(&folded, &shortened(feature).to_lowercase()))
-}
-
-/// Levenshtein's: letters to add, drop or change.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, &b) in to.iter().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]
@@ -506,15 +234,25 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_column_is_named_with_the_nearest() {
-        let (status, detail) = json_records(r#"{"records":[{"day_mins":1}]}"#).unwrap_err();
-        assert_eq!(
-            (status, detail.as_str()),
-            (400, "the model has no column \"day_mins\": did you mean \"Day Mins\"?")
-        );
-        assert_eq!(read("text/csv", "plans\nx\n").unwrap_err().0, 400);
-        let (_, detail) = read("text/csv", "age,Churn?\n7,True.\n").unwrap_err();
-        assert_eq!(detail, "column \"Churn?\" is what the model predicts: leave it out");
+    fn unknown_columns_of_all_records_are_refused_at_once_or_ignored() {
+        let records = r#"{"records":[{"age":1,"x":[],"y":1},{"z":1,"y":2}]}"#;
+        let asked = |media_type: &str, text: &str, ignore: &str| {
+            let event = json!({"headers": {"content-type": media_type}, "body": text,
+                "queryStringParameters": {"ignore_unknown": ignore}});
+            body(&serde_json::from_value(event).unwrap(), &model(&["age", "plan"]))
+                .map(|records| String::from_utf8(records.text).unwrap())
+                .map_err(|problem| (problem.status, problem.detail))
+        };
+        for (media_type, text, names, ignored) in [
+            ("application/json", records, r#""x", "y", "z""#, "1,\n,\n"),
+            ("text/csv", "x,age,y,x,Churn?\n7,8,9,0,no\n", r#""x", "y", "Churn?""#, "8,\n"),
+        ] {
+            let (status, detail) = asked(media_type, text, "false").unwrap_err();
+            assert!(status == 400 && detail.contains(names), "{detail}");
+            assert_eq!(asked(media_type, text, "true").unwrap(), ignored);
+        }
+        // A column that the model has is still to be named once.
+        assert!(asked("text/csv", "x,age,age\n1,2,3\n", "true").is_err());
     }
 
     #[test]
@@ -631,12 +369,6 @@ mod tests {
             let _ = json_records(&text);
             let _ = json_records(&format!("{{\"records\":{text}}}"));
             let _ = read("text/csv", &text);
-        }
-
-        #[test]
-        fn distance_is_symmetric_and_zero_only_for_equals(a in "\\PC{0,8}", b in "\\PC{0,8}") {
-            prop_assert_eq!(distance(&a, &b), distance(&b, &a));
-            prop_assert_eq!(distance(&a, &b) == 0, a == b);
         }
     }
 }

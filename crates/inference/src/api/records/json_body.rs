@@ -1,0 +1,175 @@
+//! Records as JSON.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::columns::{Columns, Place, shortened};
+use super::{MAX_RECORDS, Record, too_many};
+use crate::api::problem::Problem;
+
+/// Unknown fields beside the records are ignored: nothing in a body can say
+/// more than what to predict.
+#[derive(Deserialize)]
+struct Body {
+    records: Vec<Fields>,
+}
+
+/// A record's fields as they stand, doubled ones too.
+struct Fields(Vec<(String, Cell)>);
+
+impl Fields {
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+/// A value, as far as a cell can be made of it.
+#[derive(Debug, PartialEq)]
+enum Cell {
+    Text(String),
+    Flag(bool),
+    /// A whole number whose digits JSON's numbers do not keep.
+    Huge,
+    /// A list or an object.
+    Nested,
+}
+
+/// The whole numbers from which neighbours are the same number in JSON.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Cell {
+    /// A whole number is written without a point, as in most files: Python sends a
+    /// column of them as floats as soon as one of them is missing.
+    fn of_number(number: f64) -> Self {
+        if number.fract() != 0.0 {
+            let number = serde_json::Number::from_f64(number);
+            return number.map_or(Cell::Huge, |number| Cell::Text(number.to_string()));
+        }
+        if number.abs() >= EXACT { Cell::Huge } else { Cell::Text(format!("{}", number as i64)) }
+    }
+
+    /// Writes the cell as the training data's column does.
+    fn text(self, name: &str, number: usize, columns: &Columns<'_>) -> Result<String, Problem> {
+        let what = match self {
+            Cell::Text(text) => return Ok(text),
+            Cell::Flag(flag) => match columns.booleans.get(name) {
+                Some(booleans) => return Ok(booleans.text(flag).to_owned()),
+                None => {
+                    "is true or false, which the training data does not hold: send what stands there for it"
+                }
+            },
+            Cell::Huge => "has more digits than a JSON number keeps: send it as a string",
+            Cell::Nested => "is a list or an object: send a string, a number, a boolean or null",
+        };
+        Err(bad(name, number, what))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfRecord;
+        impl<'de> Visitor<'de> for OfRecord {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(OfRecord)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfValue;
+        impl<'de> Visitor<'de> for OfValue {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Cell, E> {
+                Ok(Cell::Text(String::new()))
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Cell, E> {
+                Ok(Cell::Flag(flag))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Cell, E> {
+                Ok(Cell::Text(number.to_string()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Cell, E> {
+                Ok(Cell::Text(number.to_string()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Cell, E> {
+                Ok(Cell::of_number(number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
+                Ok(Cell::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Cell, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Cell::Nested)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Cell::Nested)
+            }
+        }
+        deserializer.deserialize_any(OfValue)
+    }
+}
+
+/// Reads records as objects of a value for each column.
+pub(super) fn records(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
+    // What stands there is the caller's data: only the place is told.
+    let Body { records } = serde_json::from_slice(body).map_err(|e| {
+        Problem::bad_request(format!(
+            "the body is not of the form {{\"records\": [{{\"column\": value}}]}}: see line {}, column {}",
+            e.line(),
+            e.column()
+        ))
+    })?;
+    if records.len() > MAX_RECORDS {
+        return Err(too_many());
+    }
+    columns.admit(records.iter().flat_map(Fields::names))?;
+    let numbered = records.into_iter().zip(1..);
+    numbered.map(|(record, number)| of_object(record, number, columns)).collect()
+}
+
+fn of_object(
+    Fields(fields): Fields,
+    number: usize,
+    columns: &Columns<'_>,
+) -> Result<Record, Problem> {
+    let mut record = vec![None; columns.features.len()];
+    for (name, cell) in fields {
+        let Place::Cell(position) = columns.place(&name) else { continue };
+        let text = cell.text(&name, number, columns)?;
+        if record[position].replace(text).is_some() {
+            return Err(bad(&name, number, "is there twice: name each column once"));
+        }
+    }
+    Ok(record.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+fn bad(name: &str, number: usize, what: &str) -> Problem {
+    let name = shortened(name);
+    Problem::bad_request(format!("column {name:?} of record {number} {what}"))
+}
