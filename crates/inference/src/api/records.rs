@@ -193,6 +193,34 @@ mod tests {
     }
 
     #[test]
+    fn rows_in_the_order_of_their_columns_are_the_same_records() {
+        let text = r#"{"rows":[["a, \"b\"",7.0],["x\ny",null]],"columns":["plan","age"]}"#;
+        assert_eq!(json_records(text).unwrap(), ("7,\"a, \"\"b\"\"\",,\n,x y,,\n".into(), 2));
+        for (text, part) in [
+            (r#"{"columns":["age"]}"#, "exactly one of the two"),
+            (r#"{"rows":[[1]]}"#, "exactly one of the two"),
+            (r#"{"records":[{}],"columns":["age"],"rows":[[1]]}"#, "exactly one of the two"),
+            (r#"{"records":[{}],"rows":[[1]]}"#, "exactly one of the two"),
+            (r#"{"records":null,"columns":["age"],"rows":[[1]]}"#, "not of the form"),
+            (r#"{"columns":["age"],"rows":[1]}"#, "not of the form"),
+            (r#"{"columns":[1],"rows":[[1]]}"#, "not of the form"),
+            (r#"{"columns":["age"],"columns":["age"],"rows":[[1]]}"#, "not of the form"),
+            (r#"{"columns":["age"],"rows":[]}"#, "no records"),
+            (
+                r#"{"columns":["age","plan"],"rows":[[1,"a"],[2]]}"#,
+                "record 2 of \"rows\" has 1 cells, and \"columns\" has 2: send a cell",
+            ),
+            (r#"{"columns":[],"rows":[[1]]}"#, "record 1 of \"rows\" has 1 cells"),
+            (r#"{"columns":["age","age"],"rows":[[1,2]]}"#, "has column \"age\" twice"),
+            (r#"{"columns":["x","age","y"],"rows":[[1,2,3]]}"#, "\"x\", \"y\""),
+            (r#"{"columns":["age"],"rows":[[1],[[2]]]}"#, "\"age\" of record 2 is a list"),
+        ] {
+            let (status, detail) = json_records(text).unwrap_err();
+            assert!(status == 400 && detail.contains(part), "{text}: {status} {detail}");
+        }
+    }
+
+    #[test]
     fn what_training_never_saw_the_like_of_is_a_warning_or_an_error_as_the_caller_wants() {
         let text = r#"{"records":[
             {"Day Mins":"70","plan":"basic"},{"Day Mins":"$70","plan":"gold"},
@@ -352,6 +380,8 @@ mod tests {
         assert_eq!(read("text/csv", &many).unwrap_err().0, 413);
         let many = json!({"records": vec![json!({}); MAX_RECORDS + 1]}).to_string();
         assert_eq!(json_records(&many).unwrap_err().0, 413);
+        let many = json!({"columns": [], "rows": vec![json!([]); MAX_RECORDS + 1]}).to_string();
+        assert_eq!(json_records(&many).unwrap_err().0, 413);
         assert_eq!(read("text/csv", &"x".repeat(MAX_BYTES + 1)).unwrap_err().0, 413);
     }
 
@@ -368,7 +398,21 @@ mod tests {
         fn no_body_makes_it_panic(text in "\\PC{0,60}") {
             let _ = json_records(&text);
             let _ = json_records(&format!("{{\"records\":{text}}}"));
+            let _ = json_records(&format!("{{\"columns\":[\"age\"],\"rows\":{text}}}"));
             let _ = read("text/csv", &text);
+        }
+
+        #[test]
+        fn both_forms_of_json_are_the_same_records(
+            cells in proptest::collection::vec(("\\PC{0,5}", any::<i64>(), any::<f64>()), 1..10)
+        ) {
+            let object = |(text, whole, number): &(String, i64, f64)| json!({"plan": text, "age": whole, "Day Mins": number});
+            let objects: Vec<Value> = cells.iter().map(object).collect();
+            let rows: Vec<Value> = cells.iter().map(|cells| json!(cells)).collect();
+            prop_assert_eq!(
+                json_records(&json!({"records": objects}).to_string()),
+                json_records(&json!({"columns": ["plan", "age", "Day Mins"], "rows": rows}).to_string())
+            );
         }
     }
 }

@@ -7,11 +7,21 @@ use super::columns::{Columns, Place, shortened};
 use super::{MAX_RECORDS, Record, too_many};
 use crate::api::problem::Problem;
 
-/// Unknown fields beside the records are ignored: nothing in a body can say
-/// more than what to predict.
+/// The two forms of records. Unknown fields beside them are ignored: nothing in a body can
+/// say more than what to predict.
 #[derive(Deserialize)]
 struct Body {
-    records: Vec<Fields>,
+    #[serde(default, deserialize_with = "present")]
+    records: Option<Vec<Fields>>,
+    #[serde(default, deserialize_with = "present")]
+    columns: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "present")]
+    rows: Option<Vec<Vec<Cell>>>,
+}
+
+/// Reads what stands there, of which a null is none.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// A record's fields as they stand, doubled ones too.
@@ -135,22 +145,64 @@ impl<'de> Deserialize<'de> for Cell {
     }
 }
 
-/// Reads records as objects of a value for each column.
+/// Reads records as objects of a value for each column, or as rows of values in the order of
+/// columns that are named once.
 pub(super) fn records(body: &[u8], columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     // What stands there is the caller's data: only the place is told.
-    let Body { records } = serde_json::from_slice(body).map_err(|e| {
+    let body: Body = serde_json::from_slice(body).map_err(|e| {
         Problem::bad_request(format!(
-            "the body is not of the form {{\"records\": [{{\"column\": value}}]}}: see line {}, column {}",
+            "the body is not of the form {{\"records\": [{{\"column\": value}}]}} or {{\"columns\": [\"column\"], \"rows\": [[value]]}}: see line {}, column {}",
             e.line(),
             e.column()
         ))
     })?;
+    match body {
+        Body { records: Some(records), columns: None, rows: None } => of_objects(records, columns),
+        Body { records: None, columns: Some(names), rows: Some(rows) } => {
+            of_rows(&names, rows, columns)
+        }
+        _ => Err(Problem::bad_request(
+            "the body is not of the form {\"records\": [{\"column\": value}]} or {\"columns\": [\"column\"], \"rows\": [[value]]}: send exactly one of the two",
+        )),
+    }
+}
+
+fn of_objects(records: Vec<Fields>, columns: &Columns<'_>) -> Result<Vec<Record>, Problem> {
     if records.len() > MAX_RECORDS {
         return Err(too_many());
     }
     columns.admit(records.iter().flat_map(Fields::names))?;
     let numbered = records.into_iter().zip(1..);
     numbered.map(|(record, number)| of_object(record, number, columns)).collect()
+}
+
+fn of_rows(
+    names: &[String],
+    rows: Vec<Vec<Cell>>,
+    columns: &Columns<'_>,
+) -> Result<Vec<Record>, Problem> {
+    if rows.len() > MAX_RECORDS {
+        return Err(too_many());
+    }
+    let places = columns.places(names.iter().map(String::as_str), "\"columns\" has")?;
+    let mut records = Vec::with_capacity(rows.len());
+    for (row, number) in rows.into_iter().zip(1..) {
+        if row.len() != names.len() {
+            return Err(Problem::bad_request(format!(
+                "record {number} of \"rows\" has {} cells, and \"columns\" has {}: send a cell for each column, null where it has no value",
+                row.len(),
+                names.len()
+            )));
+        }
+        let mut record = vec![String::new(); columns.features.len()];
+        for ((place, name), cell) in places.iter().zip(names).zip(row) {
+            if let Place::Cell(position) = *place {
+                record[position] = cell.text(name, number, columns)?;
+            }
+        }
+        records.push(record);
+    }
+    Ok(records)
 }
 
 fn of_object(
