@@ -170,7 +170,7 @@ async fn predict_by(
         None => Problem::not_ready(model),
     })?;
     // Records that cannot be read need no session.
-    let records = records::body(event, &champion)?;
+    let records = records::body(event, &champion, &champion.features)?;
     let count = records.count;
     let allowance = limits::admit(app, tenant, event, count)?;
     let session = app

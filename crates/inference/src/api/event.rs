@@ -77,6 +77,11 @@ impl Event {
         self.parameter("ignore_unknown") == Some("true")
     }
 
+    /// Tells whether CSV begins with the names of its columns.
+    pub(super) fn has_header(&self) -> bool {
+        self.parameter("header") != Some("false")
+    }
+
     fn parameter(&self, name: &str) -> Option<&str> {
         self.query_string_parameters.as_ref()?.get(name).map(String::as_str)
     }

@@ -82,13 +82,14 @@ impl Switch<'_> {
         champion: Serving,
         records: Records,
     ) -> Result<(Answer, Serving, Remarks), Problem> {
+        let order = champion.features.clone();
         let mut ask = Route::Anyone(champion);
         let mut gone = Vec::new();
         let mut read = Some(records);
         for _ in 0..ATTEMPTS {
             let records = match read.take() {
                 Some(records) => records,
-                None => records::body(self.event, ask.model())?,
+                None => records::body(self.event, ask.model(), &order)?,
             };
             let (answered, remarks) = self.send(&ask, records).await?;
             match answered {

@@ -69,8 +69,9 @@ enum WarningCode {
 type Record = Vec<String>;
 
 /// The endpoint's request body and its number of records, in the columns and the
-/// spelling that this model was trained on.
-pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
+/// spelling that this model was trained on. CSV without a header has its cells in the `order`
+/// of the model that serves, which may be another one.
+pub(super) fn body(event: &Event, model: &Serving, order: &[String]) -> Result<Records, Problem> {
     let media_type = event.media_type();
     let body = event.body()?;
     if body.len() > MAX_BYTES {
@@ -81,7 +82,9 @@ pub(super) fn body(event: &Event, model: &Serving) -> Result<Records, Problem> {
     let columns = Columns::of(model, event.ignores_unknown());
     let records = match media_type.as_deref() {
         Some("application/json") => json_body::records(&body, &columns)?,
-        Some("text/csv") => csv_body::records(&body, &columns)?,
+        Some("text/csv") => {
+            csv_body::records(&body, &columns, (!event.has_header()).then_some(order))?
+        }
         other => return Err(Problem::media_type(other)),
     };
     if records.is_empty() {
@@ -166,11 +169,14 @@ mod tests {
         .unwrap()
     }
 
+    /// Reads the event's records as those of this model, which serves.
+    fn of(event: Value, model: &Serving) -> Result<Records, Problem> {
+        body(&serde_json::from_value(event).unwrap(), model, &model.features)
+    }
+
     fn read(media_type: &str, text: &str) -> Result<(String, usize), (u16, String)> {
-        let event: Event =
-            serde_json::from_value(json!({"headers": {"content-type": media_type}, "body": text}))
-                .unwrap();
-        body(&event, &model(&["age", "plan", "Day Mins", "vip"]))
+        let event = json!({"headers": {"content-type": media_type}, "body": text});
+        of(event, &model(&["age", "plan", "Day Mins", "vip"]))
             .map(|records| (String::from_utf8(records.text).unwrap(), records.count))
             .map_err(|problem| (problem.status, problem.detail))
     }
@@ -227,7 +233,7 @@ mod tests {
             {"Day Mins":null,"plan":null},{"age":"seventy"}]}"#;
         let model = model(&["age", "plan", "Day Mins", "vip"]);
         let event = json!({"headers": {"content-type": "application/json"}, "body": text});
-        let records = body(&serde_json::from_value(event).unwrap(), &model).unwrap();
+        let records = of(event, &model).unwrap();
         let words: Words =
             serde_json::from_value(json!({"columns": {"plan": ["basic", "plus"]}})).unwrap();
         let warning =
@@ -244,7 +250,7 @@ mod tests {
         }
         let broken = json!({"headers": {"content-type": "application/json"},
             "body": r#"{"records":[{"plan":"a\nb"}]}"#});
-        let broken = body(&serde_json::from_value(broken).unwrap(), &model).unwrap();
+        let broken = of(broken, &model).unwrap();
         let lines: Words = serde_json::from_value(json!({"columns": {"plan": ["a\nb"]}})).unwrap();
         assert_eq!(broken.remarks(&model, Some(&lines)).warnings.len(), 1);
         let none = records.remarks(&model, Some(&Words::default()));
@@ -267,7 +273,7 @@ mod tests {
         let asked = |media_type: &str, text: &str, ignore: &str| {
             let event = json!({"headers": {"content-type": media_type}, "body": text,
                 "queryStringParameters": {"ignore_unknown": ignore}});
-            body(&serde_json::from_value(event).unwrap(), &model(&["age", "plan"]))
+            of(event, &model(&["age", "plan"]))
                 .map(|records| String::from_utf8(records.text).unwrap())
                 .map_err(|problem| (problem.status, problem.detail))
         };
@@ -327,8 +333,7 @@ mod tests {
             let (got, detail) = read(media_type, text).unwrap_err();
             assert!(got == status && detail.contains(part), "{media_type} {text}: {got} {detail}");
         }
-        let event: Event = serde_json::from_value(json!({"body": "x"})).unwrap();
-        assert_eq!(body(&event, &model(&[])).unwrap_err().status, 415);
+        assert_eq!(of(json!({"body": "x"}), &model(&[])).unwrap_err().status, 415);
     }
 
     #[test]
@@ -343,6 +348,43 @@ mod tests {
         ] {
             let records = format!(r#"{{"records":[{{"age":{number}}}]}}"#);
             assert_eq!(json_records(&records).unwrap().0, format!("{text},,,\n"), "{number}");
+        }
+    }
+
+    #[test]
+    fn without_a_header_cells_are_in_the_order_of_the_columns() {
+        let order = ["age", "plan"].map(str::to_owned);
+        let asked = |text: &str, model: &Serving, order: &[String]| {
+            let event = json!({"headers": {"content-type": "text/csv"}, "body": text,
+                "queryStringParameters": {"header": "false"}});
+            body(&serde_json::from_value(event).unwrap(), model, order)
+                .map(|records| String::from_utf8(records.text).unwrap())
+                .map_err(|problem| (problem.status, problem.detail))
+        };
+        let serves = model(&["age", "plan"]);
+        for (text, read) in [
+            ("7,basic\n,\n", "7,basic\n,\n"),
+            ("\u{feff}\"7\",\"a\nb\"\r\n\r\n8,x", "7,a b\n8,x\n"),
+            ("age,plan\n", "age,plan\n"),
+        ] {
+            assert_eq!(asked(text, &serves, &order).unwrap(), read);
+        }
+        // Another model that answers has its own order, and gets each cell by its name.
+        let other = model(&["new", "plan", "age"]);
+        assert_eq!(asked("7,basic\n", &other, &order).unwrap(), ",basic,7\n");
+        let one = model(&["age"]);
+        assert_eq!(asked("\n7;8\n\n", &one, &order[..1]).unwrap(), "\"\"\n7;8\n\"\"\n");
+        for (text, part) in [
+            ("", "no records"),
+            ("1,a\n2\n", "record 2 has 1 cells, and the model has 2 columns"),
+            ("1,a,b\n", "record 1 has 3 cells, and the model has 2 columns"),
+            ("1;a\n2;b\n", "separated by semicolons"),
+            ("1,\"a\n", "quote in line 1 is not closed"),
+            ("\u{feff}\"1,a\n", "quote in line 1 is not closed"),
+            ("1,caf\u{fffd}\n", "not UTF-8"),
+        ] {
+            let (status, detail) = asked(text, &serves, &order).unwrap_err();
+            assert!(status == 400 && detail.contains(part), "{text}: {status} {detail}");
         }
     }
 
