@@ -1,5 +1,6 @@
 //! The prediction API, behind API Gateway: `POST /v1/models/{model}/predictions`.
 
+mod content;
 mod event;
 mod invoke;
 mod limits;

@@ -98,10 +98,19 @@ impl Event {
 
     /// The media type of the body, lowercase, without parameters.
     pub(super) fn media_type(&self) -> Option<String> {
-        let headers = self.headers.as_ref()?;
-        let (_, value) =
-            headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
+        let value = self.header("content-type")?;
         Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    }
+
+    /// The content coding of the body, lowercase.
+    pub(super) fn content_coding(&self) -> Option<String> {
+        Some(self.header("content-encoding")?.trim().to_ascii_lowercase())
+    }
+
+    fn header(&self, wanted: &str) -> Option<&str> {
+        let mut headers = self.headers.as_ref()?.iter();
+        let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        Some(value)
     }
 
     pub(super) fn path(&self) -> &str {

@@ -118,6 +118,12 @@ impl Problem {
         Self::new(415, "unsupported-media-type", "The body's type is not understood", cut(&detail))
     }
 
+    pub(super) fn content_coding(found: &str) -> Self {
+        let detail = format!("send gzip or no Content-Encoding: {found:?} is not understood");
+        let title = "The body's coding is not understood";
+        Self::new(415, "unsupported-media-type", title, cut(&detail))
+    }
+
     pub(super) fn internal(cause: impl ToString) -> Self {
         let detail = "the fault is ours and has been logged: report the request id if it stays";
         Self::new(500, "internal", "Something is broken here", detail).because(cause)

@@ -9,6 +9,7 @@ use crosspilot_table::number::number;
 use crosspilot_table::{Words, is_missing};
 use serde::Serialize;
 
+use super::content::{self, MAX_BYTES};
 use super::event::Event;
 use super::problem::Problem;
 use crate::table::{csv_text, one_line};
@@ -16,8 +17,6 @@ use columns::{Columns, shortened};
 
 /// Records in one call.
 const MAX_RECORDS: usize = 1000;
-/// Bytes in one call, before and after the records became CSV.
-const MAX_BYTES: usize = 2 << 20;
 
 /// Warnings in one answer.
 const MAX_WARNINGS: usize = 100;
@@ -73,12 +72,7 @@ type Record = Vec<String>;
 /// of the model that serves, which may be another one.
 pub(super) fn body(event: &Event, model: &Serving, order: &[String]) -> Result<Records, Problem> {
     let media_type = event.media_type();
-    let body = event.body()?;
-    if body.len() > MAX_BYTES {
-        return Err(Problem::too_large(
-            "the body has more than 2 MB: send fewer records at a time",
-        ));
-    }
+    let body = content::body(event)?;
     let columns = Columns::of(model, event.ignores_unknown());
     let records = match media_type.as_deref() {
         Some("application/json") => json_body::records(&body, &columns)?,
