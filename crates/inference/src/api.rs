@@ -21,7 +21,7 @@ use crate::output::{self, Prediction, kind};
 
 pub use event::Event;
 use problem::{Problem, Stage, cut};
-use records::Remarks;
+use records::{Id, Remarks};
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
@@ -52,9 +52,18 @@ struct Answer<'a> {
     /// The run that trained the model.
     version: &'a str,
     request_id: &'a str,
-    predictions: &'a [Prediction],
+    predictions: Vec<Identified<'a>>,
     #[serde(flatten)]
     remarks: &'a Remarks,
+}
+
+/// A prediction, with the caller's id of its record.
+#[derive(Serialize)]
+struct Identified<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: &'a Option<Id>,
+    #[serde(flatten)]
+    prediction: &'a Prediction,
 }
 
 /// A good answer's body, and what its tenant may still ask for.
@@ -182,16 +191,17 @@ async fn predict_by(
     let switch = invoke::Switch { app, event, session, tenant };
     let asked = switch.ask(lineup.clone(), champion, records);
     let (asked, ()) = tokio::join!(asked, limits::share(app, tenant, event));
-    let (given, serving, remarks) = asked?;
+    let invoke::Scored { answer, by, remarks, ids } = asked?;
 
-    let predictions = output::predictions(&[given], kind(settings, serving.metric.as_deref()))
+    let predictions = output::predictions(&[answer], kind(settings, by.metric.as_deref()))
         .map_err(|e| Problem::of_endpoint(e.into()))?;
-    let version = serving.run.run_id.as_str();
+    let predictions = ids.iter().zip(&predictions);
+    let version = by.run.run_id.as_str();
     let answer = Answer {
         model,
         version,
         request_id: event.request_id(),
-        predictions: &predictions,
+        predictions: predictions.map(|(id, prediction)| Identified { id, prediction }).collect(),
         remarks: &remarks,
     };
     let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;

@@ -72,6 +72,24 @@ async fn the_api_predicts_for_whom_the_token_names() {
 }
 
 #[tokio::test]
+async fn an_id_comes_back_with_its_prediction_and_goes_nowhere() {
+    let cloud = Cloud::start().await;
+    cloud.serve("acme", "churn", RUN);
+    let records = json!([{"id": "a-7", "age": 70}, {"age": 20}, {"age": 20, "id": 8}]);
+    let (status, _, body) = call(&cloud, event("acme", "churn", json!({"records": records}))).await;
+    assert_eq!(status, 200, "{body}");
+    let prediction = |yes: f64, no: f64, label: &str| json!({"label": label, "probabilities": {"False.": no, "True.": yes}});
+    let [mut first, second, mut third] = [
+        prediction(0.7, 0.3, "True."),
+        prediction(0.2, 0.8, "False."),
+        prediction(0.2, 0.8, "False."),
+    ];
+    (first["id"], third["id"]) = ("a-7".into(), 8.into());
+    assert_eq!(body["predictions"], json!([first, second, third]));
+    assert_eq!(cloud.asked()[0].1, "70,\n20,\n20,\n");
+}
+
+#[tokio::test]
 async fn naming_another_tenant_anywhere_changes_nothing() {
     let cloud = Cloud::start().await;
     cloud.serve("acme", "churn", RUN);

@@ -12,7 +12,7 @@ use crosspilot_core::tenant::Tenant;
 
 use super::event::Event;
 use super::problem::Problem;
-use super::records::{self, Records, Remarks};
+use super::records::{self, Id, Records, Remarks};
 use super::words;
 use crate::InferenceError;
 use crate::endpoint::{Answered, Calls, Endpoint};
@@ -27,6 +27,17 @@ pub(super) struct Switch<'a> {
     pub(super) event: &'a Event,
     pub(super) session: CustomerSession,
     pub(super) tenant: &'a Tenant,
+}
+
+/// Records that were scored.
+pub(super) struct Scored {
+    /// The endpoint's answer.
+    pub(super) answer: Answer,
+    /// The model that gave it.
+    pub(super) by: Serving,
+    pub(super) remarks: Remarks,
+    /// The callers' ids of the records.
+    pub(super) ids: Vec<Option<Id>>,
 }
 
 /// The variant that a request goes to.
@@ -74,24 +85,24 @@ fn same_columns(one: &Serving, other: &Serving) -> bool {
 }
 
 impl Switch<'_> {
-    /// Gives the answer to the records, which the champion's columns were read by, the
-    /// model that gave it, and what there is to say of the records.
+    /// Asks about the records, which the champion's columns were read by, until the model
+    /// that answers was asked with its own.
     pub(super) async fn ask(
         &self,
         mut lineup: Lineup,
         champion: Serving,
         records: Records,
-    ) -> Result<(Answer, Serving, Remarks), Problem> {
+    ) -> Result<Scored, Problem> {
         let order = champion.features.clone();
         let mut ask = Route::Anyone(champion);
         let mut gone = Vec::new();
         let mut read = Some(records);
         for _ in 0..ATTEMPTS {
-            let records = match read.take() {
+            let mut records = match read.take() {
                 Some(records) => records,
                 None => records::body(self.event, ask.model(), &order)?,
             };
-            let (answered, remarks) = self.send(&ask, records).await?;
+            let (answered, remarks) = self.send(&ask, &mut records).await?;
             match answered {
                 Ok(Answered { answer, variant }) => {
                     let known = |lineup: &Lineup| {
@@ -101,7 +112,9 @@ impl Switch<'_> {
                         lineup = self.lineup(ask.model()).await?;
                     }
                     match judge(&ask, variant.as_deref(), &lineup) {
-                        Routed::Good(by) => return Ok((answer, by, remarks)),
+                        Routed::Good(by) => {
+                            return Ok(Scored { answer, by, remarks, ids: records.ids });
+                        }
                         Routed::Again(next) => ask = next,
                     }
                 }
@@ -135,7 +148,7 @@ impl Switch<'_> {
     async fn send(
         &self,
         ask: &Route,
-        mut records: Records,
+        records: &mut Records,
     ) -> Result<(Result<Answered, InferenceError>, Remarks), Problem> {
         let model = ask.model();
         let text = std::mem::take(&mut records.text);

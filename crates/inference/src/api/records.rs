@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv_body;
+mod id;
 mod json_body;
 
 use crosspilot_core::registry::Serving;
@@ -14,6 +15,7 @@ use super::event::Event;
 use super::problem::Problem;
 use crate::table::{csv_text, one_line};
 use columns::{Columns, shortened};
+pub(super) use id::Id;
 
 /// Records in one call.
 const MAX_RECORDS: usize = 1000;
@@ -28,8 +30,10 @@ pub(super) struct Records {
     pub(super) text: Vec<u8>,
     /// The number of records.
     pub(super) count: usize,
+    /// The callers' ids of the records.
+    pub(super) ids: Vec<Option<Id>>,
     /// The records' cells, in the order of the model's columns.
-    rows: Vec<Record>,
+    rows: Vec<Vec<String>>,
 }
 
 /// The remarks about records besides their predictions.
@@ -64,8 +68,20 @@ enum WarningCode {
     UnseenWord,
 }
 
-/// One record: a cell for each feature.
-type Record = Vec<String>;
+/// One record.
+#[derive(Debug)]
+struct Record {
+    /// A cell for each feature.
+    cells: Vec<String>,
+    id: Option<Id>,
+}
+
+impl Record {
+    /// A record without a value in any column.
+    fn of(columns: &Columns<'_>) -> Self {
+        Self { cells: vec![String::new(); columns.features.len()], id: None }
+    }
+}
 
 /// The endpoint's request body and its number of records, in the columns and the
 /// spelling that this model was trained on. CSV without a header has its cells in the `order`
@@ -84,14 +100,16 @@ pub(super) fn body(event: &Event, model: &Serving, order: &[String]) -> Result<R
     if records.is_empty() {
         return Err(Problem::bad_request("there are no records: send at least one"));
     }
-    let text = csv_text(records.iter().map(|record| record.iter().map(String::as_str)))
+    let (rows, ids): (Vec<_>, Vec<_>) =
+        records.into_iter().map(|Record { cells, id }| (cells, id)).unzip();
+    let text = csv_text(rows.iter().map(|cells| cells.iter().map(String::as_str)))
         .map_err(|e| Problem::internal(e.to_string()))?;
     if text.len() > MAX_BYTES {
         return Err(Problem::too_large(
             "the records have more than 2 MB as CSV: send fewer at a time",
         ));
     }
-    Ok(Records { text, count: records.len(), rows: records })
+    Ok(Records { text, count: rows.len(), ids, rows })
 }
 
 impl Records {
@@ -108,7 +126,7 @@ impl Records {
                 lacks.then_some(WarningCode::UnseenWord)
             }
         };
-        let of_record = |(record, cells): (usize, &Record)| {
+        let of_record = |(record, cells): (usize, &Vec<String>)| {
             let odd = model.features.iter().zip(cells).filter_map(|(name, cell)| {
                 let code = code(name, cell)?;
                 Some(Warning { record: record + 1, column: name.clone(), code })
@@ -253,6 +271,49 @@ mod tests {
         let unknown = serde_json::to_value(records.remarks(&model, None)).unwrap();
         let numbers = [warning(2, "Day Mins", "not_a_number")];
         assert_eq!(unknown, json!({"warnings": numbers, "unchecked": ["unseen_word"]}));
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_sent_and_is_not_for_the_endpoint() {
+        let ids = |media_type: &str, text: &str, features: &[&str]| {
+            let event = json!({"headers": {"content-type": media_type}, "body": text});
+            of(event, &model(features))
+                .map(|read| {
+                    let text = String::from_utf8(read.text).unwrap();
+                    (text, serde_json::to_value(&read.ids).unwrap())
+                })
+                .map_err(|problem| (problem.status, problem.detail))
+        };
+        let longest = "\u{e9}".repeat(200);
+        let objects = json!({"records": [{"id": "a\n", "age": 1}, {"id": 7.0}, {"id": u64::MAX},
+            {"id": null}, {}, {"id": ""}, {"id": longest}]});
+        let expected = json!(["a\n", 7, u64::MAX, null, null, "", longest]);
+        let (text, read) = ids("application/json", &objects.to_string(), &["age"]).unwrap();
+        assert_eq!((text.lines().next(), read), (Some("1"), expected));
+        let rows = r#"{"columns":["age","id"],"rows":[[1,"x"],[2,3]]}"#;
+        let read = ids("application/json", rows, &["age"]).unwrap();
+        assert_eq!(read, ("1\n2\n".into(), json!(["x", 3])));
+        let read = ids("text/csv", "id,age\n007,1\n,2\n", &["age"]).unwrap();
+        assert_eq!(read, ("1\n2\n".into(), json!(["007", null])));
+        // A column of the model's is what it was.
+        let read = ids("text/csv", "id,age\n007,1\n", &["age", "id"]).unwrap();
+        assert_eq!(read, ("1,007\n".into(), json!([null])));
+        for (id, part) in [
+            (json!("Jane".repeat(51)), "the id of record 2 has more than 200 characters"),
+            (json!(1.5), "no text and no whole number"),
+            (json!(1e300), "send it as a string"),
+            (json!(true), "no text and no whole number"),
+            (json!({"a": 1}), "no text and no whole number"),
+        ] {
+            let text = json!({"records": [{}, {"id": id}]}).to_string();
+            let (status, detail) = ids("application/json", &text, &["age"]).unwrap_err();
+            assert!(status == 400 && detail.contains(part), "{detail}");
+            assert!(!detail.contains("Jane"), "{detail}");
+        }
+        let twice = r#"{"records":[{"id":1,"id":2}]}"#;
+        let (_, detail) = ids("application/json", twice, &["age"]).unwrap_err();
+        assert!(detail.contains("\"id\" of record 1 is there twice"), "{detail}");
+        assert!(ids("text/csv", "id,id\n1,2\n", &["age"]).is_err());
     }
 
     #[test]

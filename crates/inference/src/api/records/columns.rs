@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crosspilot_core::registry::Serving;
 use crosspilot_table::Booleans;
 
+use super::id;
 use crate::api::problem::Problem;
 
 /// The columns of the model that records are read for.
@@ -21,6 +22,8 @@ pub(super) struct Columns<'a> {
 pub(super) enum Place {
     /// The cell of the column at this position.
     Cell(usize),
+    /// The caller's id.
+    Id,
     /// No place: the model has no such column.
     Nowhere,
 }
@@ -36,7 +39,11 @@ impl<'a> Columns<'a> {
 
     /// Finds where a value of this name belongs.
     pub(super) fn place(&self, name: &str) -> Place {
-        self.positions.get(name).map_or(Place::Nowhere, |&position| Place::Cell(position))
+        match self.positions.get(name) {
+            Some(&position) => Place::Cell(position),
+            None if name == id::NAME && name != self.target => Place::Id,
+            None => Place::Nowhere,
+        }
     }
 
     /// Finds where the values below a header belong, of which no name may stand there twice.

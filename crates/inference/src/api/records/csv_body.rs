@@ -4,6 +4,7 @@ use crosspilot_table::{format, shape};
 use csv::StringRecord;
 
 use super::columns::{Columns, Place};
+use super::id::Id;
 use super::{MAX_RECORDS, Record, too_many};
 use crate::api::problem::Problem;
 
@@ -60,10 +61,12 @@ pub(super) fn records(
                 ),
             }));
         }
-        let mut record = vec![String::new(); columns.features.len()];
+        let mut record = Record::of(columns);
         for (place, cell) in places.iter().zip(&row) {
-            if let Place::Cell(position) = *place {
-                cell.clone_into(&mut record[position]);
+            match *place {
+                Place::Cell(position) => cell.clone_into(&mut record.cells[position]),
+                Place::Id => record.id = Id::of_field(cell, records.len() + 1)?,
+                Place::Nowhere => {}
             }
         }
         records.push(record);

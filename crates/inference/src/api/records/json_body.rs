@@ -1,9 +1,13 @@
 //! Records as JSON.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 
 use super::columns::{Columns, Place, shortened};
+use super::id::Id;
 use super::{MAX_RECORDS, Record, too_many};
 use crate::api::problem::Problem;
 
@@ -35,8 +39,10 @@ impl Fields {
 
 /// A value, as far as a cell can be made of it.
 #[derive(Debug, PartialEq)]
-enum Cell {
+pub(super) enum Cell {
+    Null,
     Text(String),
+    Number(Number),
     Flag(bool),
     /// A whole number whose digits JSON's numbers do not keep.
     Huge,
@@ -52,16 +58,17 @@ impl Cell {
     /// column of them as floats as soon as one of them is missing.
     fn of_number(number: f64) -> Self {
         if number.fract() != 0.0 {
-            let number = serde_json::Number::from_f64(number);
-            return number.map_or(Cell::Huge, |number| Cell::Text(number.to_string()));
+            return Number::from_f64(number).map_or(Cell::Huge, Cell::Number);
         }
-        if number.abs() >= EXACT { Cell::Huge } else { Cell::Text(format!("{}", number as i64)) }
+        if number.abs() >= EXACT { Cell::Huge } else { Cell::Number((number as i64).into()) }
     }
 
     /// Writes the cell as the training data's column does.
     fn text(self, name: &str, number: usize, columns: &Columns<'_>) -> Result<String, Problem> {
         let what = match self {
+            Cell::Null => return Ok(String::new()),
             Cell::Text(text) => return Ok(text),
+            Cell::Number(number) => return Ok(number.to_string()),
             Cell::Flag(flag) => match columns.booleans.get(name) {
                 Some(booleans) => return Ok(booleans.text(flag).to_owned()),
                 None => {
@@ -108,7 +115,7 @@ impl<'de> Deserialize<'de> for Cell {
             }
 
             fn visit_unit<E>(self) -> Result<Cell, E> {
-                Ok(Cell::Text(String::new()))
+                Ok(Cell::Null)
             }
 
             fn visit_bool<E>(self, flag: bool) -> Result<Cell, E> {
@@ -116,11 +123,11 @@ impl<'de> Deserialize<'de> for Cell {
             }
 
             fn visit_i64<E>(self, number: i64) -> Result<Cell, E> {
-                Ok(Cell::Text(number.to_string()))
+                Ok(Cell::Number(number.into()))
             }
 
             fn visit_u64<E>(self, number: u64) -> Result<Cell, E> {
-                Ok(Cell::Text(number.to_string()))
+                Ok(Cell::Number(number.into()))
             }
 
             fn visit_f64<E>(self, number: f64) -> Result<Cell, E> {
@@ -194,10 +201,14 @@ fn of_rows(
                 names.len()
             )));
         }
-        let mut record = vec![String::new(); columns.features.len()];
+        let mut record = Record::of(columns);
         for ((place, name), cell) in places.iter().zip(names).zip(row) {
-            if let Place::Cell(position) = *place {
-                record[position] = cell.text(name, number, columns)?;
+            match *place {
+                Place::Cell(position) => {
+                    record.cells[position] = cell.text(name, number, columns)?;
+                }
+                Place::Id => record.id = Id::of_cell(cell, number)?,
+                Place::Nowhere => {}
             }
         }
         records.push(record);
@@ -210,15 +221,21 @@ fn of_object(
     number: usize,
     columns: &Columns<'_>,
 ) -> Result<Record, Problem> {
-    let mut record = vec![None; columns.features.len()];
+    let mut record = Record::of(columns);
+    let mut seen = HashSet::new();
     for (name, cell) in fields {
-        let Place::Cell(position) = columns.place(&name) else { continue };
-        let text = cell.text(&name, number, columns)?;
-        if record[position].replace(text).is_some() {
-            return Err(bad(&name, number, "is there twice: name each column once"));
+        match columns.place(&name) {
+            Place::Cell(position) => {
+                record.cells[position] = cell.text(&name, number, columns)?;
+            }
+            Place::Id => record.id = Id::of_cell(cell, number)?,
+            Place::Nowhere => continue,
+        }
+        if let Some(twice) = seen.replace(name) {
+            return Err(bad(&twice, number, "is there twice: name each column once"));
         }
     }
-    Ok(record.into_iter().map(Option::unwrap_or_default).collect())
+    Ok(record)
 }
 
 fn bad(name: &str, number: usize, what: &str) -> Problem {
