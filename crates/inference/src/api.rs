@@ -1,5 +1,6 @@
 //! The prediction API, behind API Gateway: `POST /v1/models/{model}/predictions`.
 
+mod answer;
 mod content;
 mod event;
 mod invoke;
@@ -17,19 +18,16 @@ use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Allowance, Standing, model_settings};
 use serde::Serialize;
 
-use crate::output::{self, Prediction, kind};
+use crate::output::{self, kind};
 
+use answer::{Answer, Form, Identified};
 pub use event::Event;
 use problem::{Problem, Stage, cut};
-use records::{Id, Remarks};
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
 /// The gateway gives up after 30 s: our own answer says more than its 503.
 const DEADLINE: Duration = Duration::from_secs(27);
-/// A Lambda's answer may have 6 MB, in which the body is a string: with a backslash
-/// before each quote.
-const ANSWER_BYTES: usize = 6_000_000;
 
 /// An answer as API Gateway takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,36 +37,15 @@ pub struct HttpResponse {
     pub status_code: u16,
     /// The response headers.
     pub headers: BTreeMap<&'static str, String>,
-    /// The response body: JSON.
+    /// The response body: JSON or CSV.
     pub body: String,
     /// Never: the body is text.
     pub is_base64_encoded: bool,
 }
 
-/// The body of a good answer.
-#[derive(Serialize)]
-struct Answer<'a> {
-    model: &'a ModelName,
-    /// The run that trained the model.
-    version: &'a str,
-    request_id: &'a str,
-    predictions: Vec<Identified<'a>>,
-    #[serde(flatten)]
-    remarks: &'a Remarks,
-}
-
-/// A prediction, with the caller's id of its record.
-#[derive(Serialize)]
-struct Identified<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: &'a Option<Id>,
-    #[serde(flatten)]
-    prediction: &'a Prediction,
-}
-
-/// A good answer's body, and what its tenant may still ask for.
+/// A good answer, and what its tenant may still ask for.
 struct Predicted {
-    body: String,
+    response: HttpResponse,
     /// The number of records.
     records: usize,
     allowance: Allowance,
@@ -89,7 +66,7 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
         (tenant.as_ref().map(TenantId::as_str), model.as_ref().map(ModelName::as_str));
     let milliseconds = begun.elapsed().as_millis() as u64;
     let response = match predicted {
-        Ok(Predicted { body, records, allowance }) => {
+        Ok(Predicted { response, records, allowance }) => {
             tracing::info!(
                 tenant = of,
                 model,
@@ -99,12 +76,6 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
                 milliseconds,
                 "predicted"
             );
-            let response = HttpResponse {
-                status_code: 200,
-                headers: BTreeMap::from([("content-type", "application/json".to_owned())]),
-                body,
-                is_base64_encoded: false,
-            };
             response.with_allowance(&allowance)
         }
         Err(problem) => {
@@ -179,6 +150,7 @@ async fn predict_by(
         Some(_) => Problem::at_rest(model),
         None => Problem::not_ready(model),
     })?;
+    let form = Form::accepted(event.accept())?;
     // Records that cannot be read need no session.
     let records = records::body(event, &champion, &champion.features)?;
     let count = records.count;
@@ -204,18 +176,8 @@ async fn predict_by(
         predictions: predictions.map(|(id, prediction)| Identified { id, prediction }).collect(),
         remarks: &remarks,
     };
-    let body = serde_json::to_string(&answer).map_err(|e| Problem::internal(e.to_string()))?;
-    if quoted_len(&body) > ANSWER_BYTES {
-        return Err(Problem::too_large(
-            "the predictions for these records do not fit one answer: send fewer records at a time",
-        ));
-    }
-    Ok(Predicted { body, records: count, allowance })
-}
-
-/// Bytes of a text within JSON, which holds no control characters itself.
-fn quoted_len(json: &str) -> usize {
-    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + 2
+    let response = answer.response(form)?;
+    Ok(Predicted { response, records: count, allowance })
 }
 
 #[cfg(test)]
@@ -367,12 +329,5 @@ mod tests {
         let answer = asked(&app, "acme").await;
         assert_eq!(answer.status_code, 413);
         assert!(answer.body.contains("send fewer records at a time"), "{}", answer.body);
-    }
-
-    #[test]
-    fn an_answer_is_as_long_as_it_is_within_the_functions_answer() {
-        let body = serde_json::json!({"label": "a \"b\" \\ c", "n": [1, 2]}).to_string();
-        let within = serde_json::Value::from(body.as_str()).to_string();
-        assert_eq!(quoted_len(&body), within.len());
     }
 }

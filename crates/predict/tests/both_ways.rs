@@ -14,12 +14,17 @@ const RUN: &str = cloud::VARIANT;
 
 /// The status, headers and parsed body of an API call.
 async fn call(cloud: &Cloud, event: Value) -> (u16, Value, Value) {
+    let (status, headers, body) = call_for_text(cloud, event).await;
+    (status, headers, serde_json::from_str(&body).unwrap())
+}
+
+async fn call_for_text(cloud: &Cloud, event: Value) -> (u16, Value, String) {
     let request: Request = serde_json::from_value(event).unwrap();
     let Response::Http(response) = handle(cloud.app(), request).await.unwrap() else {
         panic!("not an HTTP answer")
     };
     let headers = serde_json::to_value(&response.headers).unwrap();
-    (response.status_code, headers, serde_json::from_str(&response.body).unwrap())
+    (response.status_code, headers, response.body)
 }
 
 fn event(tenant: &str, model: &str, body: Value) -> Value {
@@ -87,6 +92,35 @@ async fn an_id_comes_back_with_its_prediction_and_goes_nowhere() {
     (first["id"], third["id"]) = ("a-7".into(), 8.into());
     assert_eq!(body["predictions"], json!([first, second, third]));
     assert_eq!(cloud.asked()[0].1, "70,\n20,\n20,\n");
+}
+
+#[tokio::test]
+async fn who_accepts_csv_gets_csv_with_the_remarks_in_headers() {
+    let cloud = Cloud::start().await;
+    let mut champion = serving("acme", "churn", RUN, &["age", "plan"]);
+    champion["numeric"] = json!(["plan"]);
+    cloud.line_up("acme", "churn", &json!({"champion": champion}));
+    let mut asked = event("acme", "churn", two());
+    asked["headers"]["accept"] = "text/csv, application/json;q=0.5".into();
+    asked["headers"]["content-type"] = "text/csv".into();
+    asked["body"] = "plan,id,age\nbasic,a-7,70\n,,20\n".into();
+    let (status, headers, body) = call_for_text(&cloud, asked.clone()).await;
+    assert_eq!(
+        (status, body.as_str()),
+        (
+            200,
+            "id,label,probability:False.,probability:True.\na-7,True.,0.3,0.7\n,False.,0.8,0.2\n"
+        )
+    );
+    assert_eq!(headers["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(headers["x-crosspilot-warnings"], "1");
+    assert_eq!(headers["x-crosspilot-unchecked"], "unseen_word");
+    assert_eq!(headers["x-request-id"], "id-1");
+    assert!(headers["ratelimit"].is_string());
+    asked["headers"]["accept"] = "text/html".into();
+    let (status, _, problem) = call(&cloud, asked).await;
+    assert_eq!((status, &problem["type"]), (406, &json!("urn:crosspilot:problem:not-acceptable")));
+    assert_eq!(cloud.asked().len(), 1);
 }
 
 #[tokio::test]

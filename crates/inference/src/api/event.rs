@@ -107,6 +107,11 @@ impl Event {
         Some(self.header("content-encoding")?.trim().to_ascii_lowercase())
     }
 
+    /// The media types in which the caller takes the answer.
+    pub(super) fn accept(&self) -> Option<&str> {
+        self.header("accept")
+    }
+
     fn header(&self, wanted: &str) -> Option<&str> {
         let mut headers = self.headers.as_ref()?.iter();
         let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;

@@ -124,6 +124,11 @@ impl Problem {
         Self::new(415, "unsupported-media-type", title, cut(&detail))
     }
 
+    pub(super) fn not_acceptable() -> Self {
+        let detail = "the answer comes as application/json or as text/csv: accept one of them";
+        Self::new(406, "not-acceptable", "No form of the answer is accepted", detail)
+    }
+
     pub(super) fn internal(cause: impl ToString) -> Self {
         let detail = "the fault is ours and has been logged: report the request id if it stays";
         Self::new(500, "internal", "Something is broken here", detail).because(cause)

@@ -8,7 +8,7 @@ mod json_body;
 use crosspilot_core::registry::Serving;
 use crosspilot_table::number::number;
 use crosspilot_table::{Words, is_missing};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::content::{self, MAX_BYTES};
 use super::event::Event;
@@ -44,7 +44,7 @@ pub(super) struct Remarks {
     pub(super) warnings: Vec<Warning>,
     /// Warnings that were not looked for: nobody knows what training saw.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    unchecked: Vec<WarningCode>,
+    pub(super) unchecked: Vec<WarningCode>,
 }
 
 /// A cell that the model does not understand, so that its answer is about less than
@@ -59,13 +59,27 @@ pub(super) struct Warning {
     code: WarningCode,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum WarningCode {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WarningCode {
     /// The column held numbers in training, and this is none.
     NotANumber,
     /// The column held few words in training, and this is none of them.
     UnseenWord,
+}
+
+impl WarningCode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            WarningCode::NotANumber => "not_a_number",
+            WarningCode::UnseenWord => "unseen_word",
+        }
+    }
+}
+
+impl Serialize for WarningCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// One record.

@@ -53,6 +53,15 @@ impl Id {
     }
 }
 
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Id::Text(text) => f.write_str(text),
+            Id::Number(number) => number.fmt(f),
+        }
+    }
+}
+
 /// The id itself is not repeated.
 fn bad(record: usize, what: &str) -> Problem {
     Problem::bad_request(format!("the id of record {record} {what}"))
