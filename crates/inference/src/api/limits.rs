@@ -133,6 +133,7 @@ mod tests {
         records: usize,
     ) -> HttpResponse {
         let event = json!({
+            "routeKey": "POST /v1/models/{model}/predictions",
             "requestContext": {
                 "requestId": request, "timeEpoch": 1000 * second,
                 "authorizer": {"jwt": {"claims": {"tenant": tenant}}},

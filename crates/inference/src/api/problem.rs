@@ -36,6 +36,8 @@ pub(super) struct Problem {
     pub(super) detail: String,
     retry_after: Option<u32>,
     allowance: Option<Allowance>,
+    /// The methods that the path takes.
+    allow: Option<String>,
     /// For the log only.
     pub(super) cause: String,
 }
@@ -54,6 +56,7 @@ impl Problem {
             detail: detail.into(),
             retry_after: None,
             allowance: None,
+            allow: None,
             cause: String::new(),
         }
     }
@@ -81,6 +84,19 @@ impl Problem {
     pub(super) fn unknown_model() -> Self {
         let detail = "there is no model of this name: check the name in the path";
         Self::new(404, "unknown-model", "No such model", detail)
+    }
+
+    pub(super) fn no_such_path() -> Self {
+        let detail = "the API has no such path: GET /v1/models lists your models, and POST /v1/models/{model}/predictions predicts";
+        Self::new(404, "no-such-path", "No such path", detail)
+    }
+
+    /// The path is there, and takes other methods.
+    pub(super) fn method(allowed: &[&'static str]) -> Self {
+        let allow = allowed.join(", ");
+        let detail = format!("the path takes {allow}: use that method");
+        let problem = Self::new(405, "method-not-allowed", "The path takes another method", detail);
+        Self { allow: Some(allow), ..problem }
     }
 
     pub(super) fn not_ready(model: &ModelName) -> Self {
@@ -236,6 +252,9 @@ impl Problem {
         let mut headers = BTreeMap::from([("content-type", "application/problem+json".to_owned())]);
         if let Some(seconds) = self.retry_after {
             headers.insert("retry-after", seconds.to_string());
+        }
+        if let Some(allow) = &self.allow {
+            headers.insert("allow", allow.clone());
         }
         let response = HttpResponse {
             status_code: self.status,
