@@ -99,16 +99,9 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
                 "answered {}",
                 event.route_key()
             );
-            let response = HttpResponse {
-                status_code: 200,
-                headers: BTreeMap::from([("content-type", "application/json".to_owned())]),
-                body,
-                is_base64_encoded: false,
-            };
-            match predicted {
-                Some((_, allowance)) => response.with_allowance(&allowance),
-                None => response,
-            }
+            let mut headers = BTreeMap::from([("content-type", "application/json".to_owned())]);
+            headers.extend(predicted.iter().flat_map(|(_, allowance)| limits::headers(allowance)));
+            HttpResponse { status_code: 200, headers, body, is_base64_encoded: false }
         }
         Err(problem) => {
             if let (500.., Some(tenant)) = (problem.status, &tenant) {
