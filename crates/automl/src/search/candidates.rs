@@ -18,12 +18,23 @@ pub(crate) struct Spec {
 /// From this many rows on, larger steps and fewer networks do as well.
 const MANY_ROWS: usize = 50_000;
 
+/// The size of what is learned from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Rows, held-out ones among them.
+    pub(crate) rows: usize,
+    /// Features.
+    pub(crate) features: usize,
+    /// Numbers to predict for each row.
+    pub(crate) outputs: usize,
+}
+
 /// `count` candidates: the most promising first, and really different ones
 /// early, so that a small number is a good choice too. Beyond the hand-picked
 /// ones, settings are drawn at random.
-pub(crate) fn plan(count: usize, rows: usize, outputs: usize, seed: u64) -> Vec<Spec> {
-    let base = base(outputs);
-    let mut specs = hand_picked(base, rows >= MANY_ROWS, outputs == 1);
+pub(crate) fn plan(count: usize, shape: Shape, seed: u64) -> Vec<Spec> {
+    let base = base(shape.outputs);
+    let mut specs = hand_picked(base, shape);
     let mut rng = Rng::new(seed, 3);
     while specs.len() < count {
         specs.push(drawn(base, &mut rng));
@@ -48,11 +59,12 @@ fn base(outputs: usize) -> BoostingSettings {
 }
 
 /// Lists the candidates that every plan begins with.
-fn hand_picked(base: BoostingSettings, many_rows: bool, one_output: bool) -> Vec<Spec> {
+fn hand_picked(base: BoostingSettings, shape: Shape) -> Vec<Spec> {
+    let (many_rows, one_output) = (shape.rows >= MANY_ROWS, shape.outputs == 1);
+    let [held_back, free] = networks(shape);
     let tree = base.tree;
     let quick = quick(base, many_rows);
     let slow = slow(base, many_rows, one_output);
-    let [held_back, free] = networks(many_rows);
     vec![
         boosted(
             &format!("{} leaves, learning rate {}", quick.tree.max_leaves, quick.learning_rate),
@@ -131,10 +143,17 @@ fn slow(base: BoostingSettings, many_rows: bool, one_output: bool) -> BoostingSe
 
 /// Gives the settings of two networks: one that is held back, for little data, and one that
 /// is free.
-fn networks(many_rows: bool) -> [NetworkSettings; 2] {
+fn networks(shape: Shape) -> [NetworkSettings; 2] {
+    // Where rows are fewer than features, a network costs most and tells least: on six tables of
+    // 600 rows and 2,000 columns none got a weight.
+    let networks = match shape.rows {
+        MANY_ROWS.. => 2,
+        rows if shape.features > rows => 1,
+        _ => 3,
+    };
     let held_back = NetworkSettings {
         hidden: [64, 32],
-        networks: if many_rows { 2 } else { 3 },
+        networks,
         learning_rate: 0.004,
         weight_decay: 0.5,
         dropout: 0.1,
@@ -189,13 +208,15 @@ fn networked(settings: NetworkSettings) -> Spec {
 mod tests {
     use super::*;
 
+    const SHAPE: Shape = Shape { rows: 1_000, features: 10, outputs: 1 };
+
     #[test]
     fn a_plan_has_as_many_candidates_as_asked_for_and_different_ones_first() {
         for count in [1, 4, 9, 30] {
-            assert_eq!(plan(count, 1_000, 1, 5).len(), count);
+            assert_eq!(plan(count, SHAPE, 5).len(), count);
         }
-        let few = plan(3, 1_000, 1, 5);
+        let few = plan(3, SHAPE, 5);
         assert!(few[0].algorithm != few[1].algorithm && few[0].learner != few[2].learner);
-        assert_eq!(plan(30, 1_000, 1, 5), plan(30, 1_000, 1, 5));
+        assert_eq!(plan(30, SHAPE, 5), plan(30, SHAPE, 5));
     }
 }
