@@ -53,6 +53,7 @@ async fn main() {
     let config = served.config(&aws);
     let app = App::new(config.clone(), Registry::new(&config, "registry"));
     let event = json!({
+        "routeKey": "POST /v1/models/{model}/predictions",
         "requestContext": {"requestId": "r", "authorizer": {"jwt": {"claims": {"tenant": "acme"}}}},
         "pathParameters": {"model": "churn"}, "headers": {"content-type": "text/csv"}, "body": BODY,
     });

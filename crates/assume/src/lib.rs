@@ -191,6 +191,7 @@ async fn begin_run(
         features: Vec::new(),
         booleans: Default::default(),
         numeric: Default::default(),
+        read: None,
         set_aside: None,
         stop: None,
         overruled: Vec::new(),

@@ -3,7 +3,8 @@
 use std::fs;
 
 use crosspilot_core::settings::{
-    Hosting, Mode, ModelSettings, Objective, Problem, Traffic, Validation,
+    Deployment, Gate, Hosting, Mode, ModelSettings, Objective, Problem, Traffic, Training,
+    Validation,
 };
 use crosspilot_operator::Vendor;
 use serde_json::json;
@@ -121,36 +122,55 @@ fn print(settings: &ModelSettings, costs: &str) {
         quiet_seconds,
         train_on_upload,
     } = settings;
-    let mut rows = vec![("target", target.clone())];
-    rows.push((
-        "problem",
-        match problem {
-            Problem::Tabular => "a table's column".to_owned(),
-            Problem::TimeSeriesForecasting { frequency, horizon, .. } => {
-                format!("forecast of {horizon} steps of {frequency}")
-            }
-            Problem::TextClassification { content_column } => {
-                format!("texts of {content_column:?}")
-            }
-            Problem::ImageClassification => "pictures".to_owned(),
-        },
-    ));
+    let mut rows = vec![("target", target.clone()), ("problem", kind(problem))];
     let objective = objective.as_ref().map(|o| format!("{} by {}", o.problem_type, o.metric));
     rows.push(("objective", objective.unwrap_or_else(|| "inferred".to_owned())));
+    rows.extend(training_rows(training, settings.mode()));
+    rows.extend(gate_rows(gate));
+    rows.extend(deployment_rows(deployment));
+    rows.push(("schedule", schedule.clone().unwrap_or_else(|| "-".to_owned())));
+    if !train_on_upload {
+        rows.push(("uploads", "start no run".to_owned()));
+    }
+    if let Some(seconds) = quiet_seconds {
+        rows.push(("trains after", format!("{seconds} s without an upload")));
+    }
+    rows.push(("costs on AWS", costs.to_owned()));
+    let rows: Vec<(&str, &str)> =
+        rows.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    output::pairs(&rows);
+}
+
+/// Describes the kind of problem that a model solves, in a few words.
+fn kind(problem: &Problem) -> String {
+    match problem {
+        Problem::Tabular => "a table's column".to_owned(),
+        Problem::TimeSeriesForecasting { frequency, horizon, .. } => {
+            format!("forecast of {horizon} steps of {frequency}")
+        }
+        Problem::TextClassification { content_column } => {
+            format!("texts of {content_column:?}")
+        }
+        Problem::ImageClassification => "pictures".to_owned(),
+    }
+}
+
+/// Describes the settings of the search for candidates.
+fn training_rows(training: &Training, mode: Mode) -> Vec<(&'static str, String)> {
     let limit = |value: Option<u32>, unit: &str| match value {
         Some(value) => format!("{value}{unit}"),
         None => "the tenant's limit".to_owned(),
     };
-    rows.push((
-        "mode",
-        match settings.mode() {
-            Mode::Auto => "by the data's size".to_owned(),
-            Mode::Ensembling => "ensembling".to_owned(),
-            Mode::HyperparameterTuning => "hyperparameter_tuning".to_owned(),
-        },
-    ));
-    rows.push(("candidates", limit(training.max_candidates.map(u32::from), " at most")));
-    rows.push(("job takes", limit(training.max_runtime_seconds, " s at most")));
+    let mode = match mode {
+        Mode::Auto => "by the data's size",
+        Mode::Ensembling => "ensembling",
+        Mode::HyperparameterTuning => "hyperparameter_tuning",
+    };
+    let mut rows = vec![
+        ("mode", mode.to_owned()),
+        ("candidates", limit(training.max_candidates.map(u32::from), " at most")),
+        ("job takes", limit(training.max_runtime_seconds, " s at most")),
+    ];
     if let Some(seconds) = training.max_trial_seconds {
         rows.push(("candidate takes", format!("{seconds} s at most")));
     }
@@ -176,14 +196,24 @@ fn print(settings: &ModelSettings, costs: &str) {
     if let Some(weight) = &training.sample_weight {
         rows.push(("sample weight", weight.clone()));
     }
-    rows.push(("margin", gate.margin.to_string()));
+    rows
+}
+
+/// Describes the conditions under which a challenger is good enough.
+fn gate_rows(gate: &Gate) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("margin", gate.margin.to_string())];
     if let Some(minimum) = gate.minimum {
         rows.push(("minimum", minimum.to_string()));
     }
     if gate.allow_baseline {
         rows.push(("baseline", "a model that is no better may serve".to_owned()));
     }
-    rows.push(("hosting", hosting(&deployment.hosting)));
+    rows
+}
+
+/// Describes the settings of the endpoint.
+fn deployment_rows(deployment: &Deployment) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("hosting", hosting(&deployment.hosting))];
     if let Some(scaling) = deployment.scaling {
         rows.push(("scaling", format!("{} to {} instances", scaling.min, scaling.max)));
     }
@@ -208,15 +238,5 @@ fn print(settings: &ModelSettings, costs: &str) {
     if let Some(days) = deployment.remove_after_idle_days {
         rows.push(("removed after", format!("{days} idle days")));
     }
-    rows.push(("schedule", schedule.clone().unwrap_or_else(|| "-".to_owned())));
-    if !train_on_upload {
-        rows.push(("uploads", "start no run".to_owned()));
-    }
-    if let Some(seconds) = quiet_seconds {
-        rows.push(("trains after", format!("{seconds} s without an upload")));
-    }
-    rows.push(("costs on AWS", costs.to_owned()));
-    let rows: Vec<(&str, &str)> =
-        rows.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    output::pairs(&rows);
+    rows
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::aws;
-use crate::error::{CallError, Code, Coded, Named};
+use crate::error::{CallError, Code, Named};
 use crate::ids::ModelName;
 use crate::layout;
 use crate::listing::Listing;
@@ -191,15 +191,6 @@ impl Bucket<'_> {
     pub async fn read_json<T: DeserializeOwned>(&self, key: &str) -> Result<T, CallError> {
         let (text, _) = self.get(key).await?;
         serde_json::from_slice(&text).map_err(|error| self.no_json("s3:GetObject", key, &error))
-    }
-
-    /// Reads a JSON document of ours, if it is there. Who may not list a bucket is told
-    /// `AccessDenied` of a key that is not there, so that counts as missing, too.
-    pub async fn find_json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CallError> {
-        match self.read_json(key).await {
-            Err(error) if matches!(error.code(), Code::NotFound | Code::AccessDenied) => Ok(None),
-            found => found.map(Some),
-        }
     }
 
     /// Writes a JSON document and gives its address.

@@ -132,11 +132,6 @@ pub fn words_key(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}words.json", results_prefix(prefix, run))
 }
 
-/// Key of what says of which files the words were read.
-pub fn words_source_key(prefix: &Prefix, run: &RunRef) -> String {
-    format!("{}words-source.json", rows_prefix(prefix, run))
-}
-
 /// Key of the words of any run of a model, as a pattern of a policy.
 pub fn words_keys(prefix: &Prefix, model: &ModelName) -> String {
     format!("{}*/words.json", model_results_prefix(prefix, model))

@@ -5,10 +5,11 @@
 //! run or one endpoint: what the policy does not list is denied, whatever the
 //! role allows (IAM User Guide, "Session policies").
 
+mod statements;
+
 use serde_json::{Value, json};
 
 use crate::ids::ModelName;
-use crate::layout;
 use crate::run::{DIGEST_LENGTH, NAME_PREFIX, RunRef, TAGS, endpoint_name, job_prefix};
 use crate::tenant::Tenant;
 
@@ -82,282 +83,27 @@ impl Purpose<'_> {
     pub fn policy(&self, tenant: &Tenant) -> String {
         let scope = Scope::of(tenant);
         let statements = match self {
-            // A policy must allow something. Everybody may do this anyway.
-            Purpose::ProveTrust => vec![allow(&["sts:GetCallerIdentity"], json!("*"))],
-            Purpose::Tell => {
-                let problem = layout::problem_key(&tenant.prefix);
-                let page = scope.objects(&problem);
-                vec![allow(&["s3:PutObject"], json!(page)), scope.key_through_s3()]
-            }
-            Purpose::StartJob(run) => {
-                let data = layout::data_prefix(&tenant.prefix, &run.model);
-                let results = layout::results_prefix(&tenant.prefix, run);
-                let rows = layout::rows_prefix(&tenant.prefix, run);
-                let job = scope.sagemaker("automl-job", &run.job_name());
-                let mut list_data = scope.list(&[]);
-                list_data["Condition"] = json!({"StringLike": {"s3:prefix": format!("{data}*")}});
-                let mut statements = vec![
-                    // Of all that is given for the model, as one: STS takes 2048 characters.
-                    list_data,
-                    allow(&["s3:GetObject"], json!(scope.objects(&data))),
-                    // The verdict on the data and the types of its columns.
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
-                    // Its rows without those that are set aside: how it divides them is
-                    // read, too.
-                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&rows))),
-                    scope.key_through_s3(),
-                    allow(
-                        &[
-                            "sagemaker:CreateAutoMLJobV2",
-                            "sagemaker:DescribeAutoMLJobV2",
-                            "sagemaker:AddTags",
-                        ],
-                        json!(job),
-                    ),
-                    scope.pass_role(),
-                ];
-                statements.extend(scope.volume_key());
-                statements
-            }
-            Purpose::CheckStatus(run) => vec![
-                allow(
-                    &["sagemaker:DescribeAutoMLJobV2", "sagemaker:StopAutoMLJob"],
-                    json!(scope.sagemaker("automl-job", &run.job_name())),
-                ),
-                allow(
-                    &["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"],
-                    json!(scope.scoring_jobs(run)),
-                ),
-                allow(
-                    &["sagemaker:DescribeEndpoint"],
-                    json!(scope.sagemaker("endpoint", &run.endpoint_name())),
-                ),
-                // AWS knows no resource for this action.
-                allow(&["sagemaker:ListCandidatesForAutoMLJob"], json!("*")),
-            ],
-            Purpose::StopJobs(run) => vec![
-                allow(
-                    &[
-                        "sagemaker:DescribeAutoMLJobV2",
-                        "sagemaker:StopAutoMLJob",
-                        "sagemaker:ListTags",
-                    ],
-                    json!(scope.sagemaker("automl-job", &run.job_name())),
-                ),
-                allow(
-                    &[
-                        "sagemaker:DescribeTransformJob",
-                        "sagemaker:StopTransformJob",
-                        "sagemaker:ListTags",
-                    ],
-                    json!(scope.scoring_jobs(run)),
-                ),
-            ],
-            Purpose::RegisterModel(run) => vec![
-                allow(
-                    &["sagemaker:DescribeAutoMLJobV2"],
-                    json!(scope.sagemaker("automl-job", &run.job_name())),
-                ),
-                allow(
-                    &["sagemaker:CreateModel", "sagemaker:DescribeModel", "sagemaker:AddTags"],
-                    json!(scope.sagemaker("model", &run.deployment_name())),
-                ),
-                scope.pass_role(),
-            ],
-            Purpose::Deploy(run) => {
-                let results = layout::results_prefix(&tenant.prefix, run);
-                let mut statements = vec![
-                    allow(
-                        &[
-                            "sagemaker:CreateEndpointConfig",
-                            "sagemaker:CreateEndpoint",
-                            "sagemaker:DescribeEndpoint",
-                            "sagemaker:UpdateEndpoint",
-                            CAPACITY,
-                            "sagemaker:DeleteEndpoint",
-                            "sagemaker:AddTags",
-                        ],
-                        json!([
-                            scope.sagemaker("endpoint-config", &run.deployment_name()),
-                            scope.sagemaker("endpoint", &run.endpoint_name()),
-                        ]),
-                    ),
-                    // Of what a moving endpoint no longer has.
-                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
-                    scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
-                    scope.configs(),
-                    scope.alarms(),
-                    allow(&["s3:PutObject"], json!(scope.objects(&results))),
-                    scope.key_through_s3(),
-                ];
-                statements.extend(scope.volume_key());
-                statements
-            }
-            Purpose::Settle(run) => {
-                let mut statements = vec![
-                    allow(
-                        &[
-                            "sagemaker:CreateEndpoint",
-                            "sagemaker:DescribeEndpoint",
-                            "sagemaker:UpdateEndpoint",
-                            CAPACITY,
-                            "sagemaker:DeleteEndpoint",
-                            "sagemaker:DeleteEndpointConfig",
-                            "sagemaker:DeleteModel",
-                            "sagemaker:AddTags",
-                        ],
-                        json!([
-                            scope.sagemaker("endpoint", &run.endpoint_name()),
-                            scope.of_all_runs("endpoint-config", &run.model),
-                            scope.of_all_runs("model", &run.model),
-                        ]),
-                    ),
-                    allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
-                    scope.scaling(&[
-                        "application-autoscaling:RegisterScalableTarget",
-                        "application-autoscaling:DeregisterScalableTarget",
-                        "application-autoscaling:PutScalingPolicy",
-                    ]),
-                    scope.configs(),
-                    scope.alarms(),
-                    scope.scaling_role(),
-                ];
-                statements.extend(scope.volume_key());
-                statements
-            }
-            Purpose::Score(run) => {
-                let test = layout::test_prefix(&tenant.prefix, &run.model);
-                let rows = layout::rows_prefix(&tenant.prefix, run);
-                let mut statements = vec![
-                    scope.list(&[&test]),
-                    allow(&["s3:GetObject"], json!(scope.objects(&test))),
-                    allow(&["s3:GetObject", "s3:PutObject"], json!(scope.objects(&rows))),
-                    scope.key_through_s3(),
-                    allow(
-                        &[
-                            "sagemaker:CreateTransformJob",
-                            "sagemaker:DescribeTransformJob",
-                            "sagemaker:AddTags",
-                        ],
-                        json!(scope.scoring_jobs(run)),
-                    ),
-                    scope.invoke(&run.model),
-                ];
-                statements.extend(scope.volume_key());
-                statements
-            }
-            Purpose::Conclude(run) => {
-                let rows = layout::rows_prefix(&tenant.prefix, run);
-                let results = layout::results_prefix(&tenant.prefix, run);
-                let latest = layout::latest_report_key(&tenant.prefix, &run.model);
-                vec![
-                    // What was scored, and what Autopilot tells of its candidates.
-                    allow(
-                        &["s3:GetObject"],
-                        json!([scope.objects(&rows), scope.objects(&results)]),
-                    ),
-                    allow(
-                        &["s3:PutObject"],
-                        json!([scope.objects(&results), scope.objects(&latest)]),
-                    ),
-                    scope.key_through_s3(),
-                    allow(
-                        &["sagemaker:DescribeAutoMLJobV2"],
-                        json!(scope.sagemaker("automl-job", &run.job_name())),
-                    ),
-                    // AWS knows no resource for this action.
-                    allow(&["sagemaker:ListCandidatesForAutoMLJob"], json!("*")),
-                    scope.invoke(&run.model),
-                ]
-            }
-            Purpose::Evaluate(run) => {
-                let test = layout::test_prefix(&tenant.prefix, &run.model);
-                let evaluations = layout::evaluations_prefix(&tenant.prefix, run);
-                let latest = layout::latest_report_key(&tenant.prefix, &run.model);
-                vec![
-                    scope.list(&[&test]),
-                    allow(&["s3:GetObject"], json!(scope.objects(&test))),
-                    allow(
-                        &["s3:PutObject"],
-                        json!([scope.objects(&evaluations), scope.objects(&latest)]),
-                    ),
-                    scope.key_through_s3(),
-                    scope.invoke(&run.model),
-                ]
-            }
-            Purpose::ClearRows(run) => {
-                scope.clear(&[layout::rows_prefix(&tenant.prefix, run)]).into()
-            }
-            Purpose::Answer(model) => {
-                let words = layout::words_keys(&tenant.prefix, model);
-                vec![
-                    scope.invoke(model),
-                    // Which words of a record training never saw.
-                    allow(&["s3:GetObject"], json!(scope.objects(&words))),
-                    scope.key_through_s3(),
-                ]
-            }
-            Purpose::Remove(model) => vec![
-                // AWS knows no resource for lists.
-                allow(&LISTS, json!("*")),
-                allow(
-                    &[
-                        "sagemaker:ListTags",
-                        "sagemaker:DeleteEndpointConfig",
-                        "sagemaker:DeleteModel",
-                    ],
-                    json!(scope.named_after(*model)),
-                ),
-                allow(&["sagemaker:ListTags"], json!(scope.jobs(*model))),
-                scope.stop_jobs(*model),
-            ],
-            Purpose::ClearArtifacts(model) => {
-                scope.clear(&layout::artifacts(&tenant.prefix, *model)).into()
-            }
-            Purpose::TakeDown(model) => vec![
-                allow(
-                    &["sagemaker:DescribeEndpoint", CAPACITY, "sagemaker:DeleteEndpoint"],
-                    json!(scope.sagemaker("endpoint", &endpoint_name(&tenant.tenant, model))),
-                ),
-                allow(&["application-autoscaling:DescribeScalableTargets"], json!("*")),
-                scope.scaling(&["application-autoscaling:DeregisterScalableTarget"]),
-                scope.configs(),
-                scope.alarms(),
-            ],
-            Purpose::TakeStock => {
-                let mut list_data = scope.list(&[]);
-                list_data["Condition"] =
-                    json!({"StringLike": {"s3:prefix": format!("{}/*/train/", tenant.prefix)}});
-                let mut tagged = scope.jobs(None).to_vec();
-                tagged.extend(scope.named_after(None));
-                vec![
-                    // AWS knows no resource for lists and for metrics.
-                    allow(&LISTS, json!("*")),
-                    allow(&["cloudwatch:GetMetricStatistics"], json!("*")),
-                    allow(&["sagemaker:ListTags"], json!(tagged)),
-                    allow(
-                        &["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"],
-                        json!(scope.named_after(None)),
-                    ),
-                    list_data,
-                ]
-            }
+            Purpose::ProveTrust => statements::prove_trust(),
+            Purpose::Tell => statements::tell(&scope),
+            Purpose::StartJob(run) => statements::start_job(&scope, run),
+            Purpose::CheckStatus(run) => statements::check_status(&scope, run),
+            Purpose::StopJobs(run) => statements::stop_jobs(&scope, run),
+            Purpose::RegisterModel(run) => statements::register_model(&scope, run),
+            Purpose::Deploy(run) => statements::deploy(&scope, run),
+            Purpose::Settle(run) => statements::settle(&scope, run),
+            Purpose::Score(run) => statements::score(&scope, run),
+            Purpose::Conclude(run) => statements::conclude(&scope, run),
+            Purpose::Evaluate(run) => statements::evaluate(&scope, run),
+            Purpose::ClearRows(run) => statements::clear_rows(&scope, run),
+            Purpose::Answer(model) => statements::answer(&scope, model),
+            Purpose::Remove(model) => statements::remove(&scope, *model),
+            Purpose::ClearArtifacts(model) => statements::clear_artifacts(&scope, *model),
+            Purpose::TakeDown(model) => statements::take_down(&scope, model),
+            Purpose::TakeStock => statements::take_stock(&scope),
         };
         json!({"Version": "2012-10-17", "Statement": statements}).to_string()
     }
 }
-
-/// Application Auto Scaling sets the number of instances as whoever asks it.
-const CAPACITY: &str = "sagemaker:UpdateEndpointWeightsAndCapacities";
-
-/// Lists, of which AWS lets nobody allow only a part. They show names.
-const LISTS: [&str; 5] = [
-    "sagemaker:ListEndpoints",
-    "sagemaker:ListEndpointConfigs",
-    "sagemaker:ListModels",
-    "sagemaker:ListAutoMLJobs",
-    "sagemaker:ListTransformJobs",
-];
 
 /// Names in the tenant's account. None of them can hold a wildcard or a policy
 /// variable: the types of the tenant's fields refuse `*`, `?` and `$`.
@@ -600,7 +346,7 @@ mod tests {
                         json!(["sagemaker:ListCandidatesForAutoMLJob"]),
                         json!(["application-autoscaling:DescribeScalableTargets"]),
                         json!(["cloudwatch:GetMetricStatistics"]),
-                        json!(LISTS),
+                        json!(statements::LISTS),
                     ];
                     let bound = statement["Condition"]["StringEquals"]
                         .get("application-autoscaling:service-namespace");

@@ -80,6 +80,10 @@ pub struct RunRecord {
     /// The features that hold numbers.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub numeric: BTreeSet<String>,
+    /// The digest of the versions of the training files that were read whole for it. While it
+    /// waits for its turn, they are not read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<String>,
     /// Rows of the training data that were set aside for its evaluation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_aside: Option<u64>,

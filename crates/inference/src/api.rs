@@ -1,12 +1,14 @@
-//! The prediction API, behind API Gateway: `POST /v1/models/{model}/predictions`.
+//! The prediction API, behind API Gateway: its routes are in [`route`].
 
 mod answer;
 mod content;
 mod event;
 mod invoke;
 mod limits;
+mod models;
 mod problem;
 mod records;
+mod route;
 mod words;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use crate::output::{self, kind};
 use answer::{Answer, Form, Identified};
 pub use event::Event;
 use problem::{Problem, Stage, cut};
+use route::Route;
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
@@ -43,20 +46,24 @@ pub struct HttpResponse {
     pub is_base64_encoded: bool,
 }
 
-/// A good answer, and what its tenant may still ask for.
-struct Predicted {
+/// A good answer, and of predictions their number and what the tenant may still ask for.
+struct Answered {
     response: HttpResponse,
-    /// The number of records.
-    records: usize,
-    allowance: Allowance,
+    predicted: Option<(usize, Allowance)>,
+}
+
+impl From<String> for Answered {
+    fn from(body: String) -> Self {
+        Self { response: HttpResponse::good("application/json", body), predicted: None }
+    }
 }
 
 /// Answers an API call. Whatever goes wrong is a problem document.
 pub async fn answer(app: &App, event: &Event) -> HttpResponse {
     let begun = Instant::now();
     let claim = std::env::var(CLAIM_VARIABLE).unwrap_or_else(|_| "tenant".to_owned());
-    let predicted = match tokio::time::timeout(DEADLINE, predict(app, event, &claim)).await {
-        Ok(predicted) => predicted,
+    let answered = match tokio::time::timeout(DEADLINE, route(app, event, &claim)).await {
+        Ok(answered) => answered,
         Err(_) => Err(Problem::timeout()),
     };
     let request_id = event.request_id();
@@ -65,8 +72,9 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
     let (of, model) =
         (tenant.as_ref().map(TenantId::as_str), model.as_ref().map(ModelName::as_str));
     let milliseconds = begun.elapsed().as_millis() as u64;
-    let response = match predicted {
-        Ok(Predicted { response, records, allowance }) => {
+    let response = match answered {
+        Ok(Answered { mut response, predicted }) => {
+            let records = predicted.as_ref().map(|(records, _)| *records);
             tracing::info!(
                 tenant = of,
                 model,
@@ -74,9 +82,12 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
                 status = 200,
                 records,
                 milliseconds,
-                "predicted"
+                "answered {}",
+                event.route_key()
             );
-            response.with_allowance(&allowance)
+            let left = predicted.iter().flat_map(|(_, allowance)| limits::headers(allowance));
+            response.headers.extend(left);
+            response
         }
         Err(problem) => {
             if let (500.., Some(tenant)) = (problem.status, &tenant) {
@@ -100,25 +111,51 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
 }
 
 impl HttpResponse {
+    /// The response 200 with a body of this media type.
+    fn good(media_type: &str, body: String) -> Self {
+        let headers = BTreeMap::from([("content-type", media_type.to_owned())]);
+        Self { status_code: 200, headers, body, is_base64_encoded: false }
+    }
+
     fn with_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.insert(name, value.to_owned());
         self
     }
 }
 
+/// Does what the route is for.
+async fn route(app: &App, event: &Event, claim: &str) -> Result<Answered, Problem> {
+    let request = event.request_id();
+    match Route::of(event)? {
+        Route::Health => Ok(r#"{"status":"ok"}"#.to_owned().into()),
+        Route::Models => Ok(models::list(app, &event.tenant(claim)?, request).await?.into()),
+        Route::Model => {
+            let tenant = event.tenant(claim)?;
+            let model = known(app, &tenant, event.model()).await?;
+            Ok(models::show(app, &tenant, &model, request).await?.into())
+        }
+        Route::Predictions => predict(app, event, claim).await,
+    }
+}
+
+/// The model that a path names. Who may not predict at all learns nothing of models.
+async fn known(
+    app: &App,
+    tenant: &TenantId,
+    model: Result<ModelName, Problem>,
+) -> Result<ModelName, Problem> {
+    if model.is_err() {
+        app.registry.active_tenant(tenant).await.map_err(Problem::of_registry)?;
+    }
+    model
+}
+
 /// Predicts with what is known of the tenant and its model, and asks meanwhile whether
 /// that still holds: if it does not, the answer counts for nothing.
-async fn predict(app: &App, event: &Event, claim: &str) -> Result<Predicted, Problem> {
+async fn predict(app: &App, event: &Event, claim: &str) -> Result<Answered, Problem> {
     let id: TenantId = event.tenant(claim)?;
     let registry = &app.registry;
-    let model = match event.model() {
-        Ok(model) => model,
-        // Who may not predict at all learns nothing else.
-        Err(problem) => {
-            registry.active_tenant(&id).await.map_err(Problem::of_registry)?;
-            return Err(problem);
-        }
-    };
+    let model = known(app, &id, event.model()).await?;
     let Some(known) = registry.kept_standing(&id, &model) else {
         let standing = registry.standing(&id, &model).await.map_err(Problem::of_registry)?;
         return predict_by(app, event, &model, &standing).await;
@@ -143,7 +180,7 @@ async fn predict_by(
     event: &Event,
     model: &ModelName,
     standing: &Standing,
-) -> Result<Predicted, Problem> {
+) -> Result<Answered, Problem> {
     let Standing { tenant, lineup, .. } = standing;
     let settings = model_settings(tenant, model).map_err(Problem::of_registry)?;
     let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
@@ -176,8 +213,7 @@ async fn predict_by(
         predictions: predictions.map(|(id, prediction)| Identified { id, prediction }).collect(),
         remarks: &remarks,
     };
-    let response = answer.response(form)?;
-    Ok(Predicted { response, records: count, allowance })
+    Ok(Answered { response: answer.response(form)?, predicted: Some((count, allowance)) })
 }
 
 #[cfg(test)]
@@ -229,6 +265,7 @@ mod tests {
 
     async fn asked(app: &App, tenant: &str) -> HttpResponse {
         let event = json!({
+            "routeKey": "POST /v1/models/{model}/predictions",
             "requestContext": {
                 "requestId": "r", "timeEpoch": 1_700_000_040_000_u64,
                 "authorizer": {"jwt": {"claims": {"tenant": tenant}}},

@@ -2,8 +2,8 @@
 
 The pinned MiniStack does not know the account that a request says it expects a
 bucket to belong to, the condition key of conditional writes, how small a part of
-an upload may be, a bucket's lifecycle in a template, or an event bus's policy as
-a whole with its limits.
+an upload may be, a bucket's lifecycle in a template, an API's settings there, or an event bus's policy
+as a whole with its limits.
 """
 
 import json
@@ -20,6 +20,7 @@ def patch():
     _refuse_small_parts()
     _deploy_lifecycles()
     _take_whole_policies()
+    _read_api_settings()
 
 
 def _expect_owners():
@@ -103,6 +104,40 @@ def _lifecycle_xml(configuration):
         if rule:
             raise ValueError(f"AWS::S3::Bucket LifecycleConfiguration is not offered with {sorted(rule)}")
     return tostring(root)
+
+
+def _read_api_settings():
+    """A template's CORS setting counts like the API's own; settings of a route ask for the route.
+
+    API Gateway refuses a stage with settings of routes that it does not have ("Unable to find Route by key").
+    """
+    from ministack.services import apigateway
+    from ministack.services.cloudformation import provisioners
+
+    def api(change, at):
+        def changed(*arguments):
+            properties = dict(arguments[at])
+            if cors := properties.get("CorsConfiguration"):
+                properties["CorsConfiguration"] = {key[0].lower() + key[1:]: value for key, value in cors.items()}
+            return change(*arguments[:at], properties, *arguments[at + 1:])
+
+        return changed
+
+    def stage(change, at):
+        def changed(*arguments):
+            properties = arguments[at]
+            known = {route["routeKey"] for route in apigateway._routes.get(properties.get("ApiId"), {}).values()}
+            for key in properties.get("RouteSettings") or {}:
+                if key not in known:
+                    raise ValueError(f"Unable to find Route by key {key} within the provided RouteSettings")
+            return change(*arguments)
+
+        return changed
+
+    handlers = provisioners._RESOURCE_HANDLERS
+    for kind, judged in (("AWS::ApiGatewayV2::Api", api), ("AWS::ApiGatewayV2::Stage", stage)):
+        handlers[kind]["create"] = judged(handlers[kind]["create"], 1)
+        handlers[kind]["update"] = judged(handlers[kind]["update"], 2)
 
 
 def _take_whole_policies():

@@ -1,5 +1,7 @@
 //! Brings the local cloud up: emulator, SageMaker, both stacks, tenants.
 
+mod saas;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,7 @@ use crate::administrators::Administrators;
 use crate::directory::OwnDirectory;
 use crate::emulator::{Emulator, EmulatorError, Launch};
 use crate::functions::{self, FunctionsError};
-use crate::identity::{self, IdentityError, IdentityProvider, Signer};
+use crate::identity::{IdentityError, IdentityProvider, Signer};
 use crate::install::{self, InstallError};
 use crate::saved_state::{Ports, SavedState, SavedStateError};
 use crate::stacks::{self, StackError, Template};
@@ -30,7 +32,6 @@ pub const ARTIFACTS: &str = "crosspilot-artifacts-111111111111";
 
 /// The template that customers deploy, as it is.
 pub const CUSTOMER_TEMPLATE: &str = include_str!("../../../infra/customer.yaml");
-const OPERATOR_KEY_TEMPLATE: &str = include_str!("../emulator/operator-key.yaml");
 
 /// The reason why the local cloud is not up.
 #[derive(Debug, thiserror::Error)]
@@ -169,21 +170,7 @@ impl LocalCloud {
         options: &Options,
         report: impl Fn(&str) + Send + Sync,
     ) -> Result<Self, CloudError> {
-        let cannot_keep = |path: &Path, error| CloudError::Home(path.to_owned(), error);
-        let (directory, kept) = match &options.keep {
-            Some(path) => {
-                let directory =
-                    OwnDirectory::keep(path).map_err(|error| cannot_keep(path, error))?;
-                let kept = SavedState::load(directory.path(), options.port)?;
-                (directory, kept)
-            }
-            None => {
-                let home = &options.home;
-                let directory =
-                    OwnDirectory::claim(home).map_err(|error| cannot_keep(home, error))?;
-                (directory, None)
-            }
-        };
+        let (directory, kept) = take_directory(options)?;
         let (ports, signer) = match kept {
             Some(SavedState { ports, signer, .. }) => (ports, Some(signer)),
             None => (choose_ports(options.port)?, None),
@@ -199,29 +186,12 @@ impl LocalCloud {
         let token = ExternalId::generate().map_err(|_| CloudError::Random)?;
         let authority = Authority::new(&url, token.as_str());
         let identity = IdentityProvider::start(ports.identity, signer).await?;
-        let mut environment = vec![
-            ("AWS_ENDPOINT_URL", url.clone()),
-            ("AWS_ENDPOINT_URL_SAGEMAKER", sagemaker_url.clone()),
-            ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", sagemaker_url.clone()),
-            ("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", sagemaker_url.clone()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            // Faster than on AWS, where a job takes hours.
-            ("SFN_WAIT_SCALE", sagemaker::WAIT_SCALE.to_string()),
-            // Requests without AWS credentials (the prediction API's) are for the vendor.
-            ("MINISTACK_ACCOUNT_ID", SAAS_ACCOUNT.to_owned()),
-            ("LOG_LEVEL", "WARNING".to_owned()),
-        ];
-        if options.keep.is_some() {
+        let state = options.keep.as_ref().map(|_| directory.path());
+        if let Some(state) = state {
             // At once: what is cut off from here on starts again where it was.
-            SavedState::new(ports, identity.signer.clone()).save(directory.path())?;
-            let path = |name: &str| directory.path().join(name).display().to_string();
-            environment.extend([
-                ("PERSIST_STATE", "1".to_owned()),
-                ("STATE_DIR", path("emulator")),
-                ("S3_PERSIST", "1".to_owned()),
-                ("S3_DATA_DIR", path("s3")),
-            ]);
+            SavedState::new(ports, identity.signer.clone()).save(state)?;
         }
+        let environment = environment(&url, &sagemaker_url, state);
         let emulator = Emulator::start(Launch {
             python: &python,
             directory: directory.path(),
@@ -235,38 +205,18 @@ impl LocalCloud {
             bind: SocketAddr::from(([127, 0, 0, 1], ports.sagemaker)),
             seed: options.seed,
             concurrent_automl_jobs: options.concurrent_automl_jobs,
-            state_dir: options.keep.as_ref().map(|_| directory.path().to_owned()),
+            state_dir: state.map(Path::to_owned),
             ..sagemaker::Options::new(&url, authority.clone())
         })
         .await?;
 
         report("deploying infra/saas.yaml");
         let administrators = Administrators::of(token.as_str());
-        let saas = administrators.config(&url, SAAS_ACCOUNT);
-        let template = stacks::package(&saas, ARTIFACTS, packages).await?;
-        let signer = &identity.signer;
-        let outputs = stacks::deploy(
-            &saas,
-            SAAS_STACK,
-            Template::Url(&template),
-            &[
-                ("JwtIssuer", signer.issuer()),
-                ("JwtAudience", identity::AUDIENCE),
-                ("CreateOperators", "true"),
-                // The product's default is a minute.
-                ("QuietSeconds", "1"),
-            ],
-        )
-        .await?;
-        let key = stacks::deploy(&saas, "operator-key", Template::Text(OPERATOR_KEY_TEMPLATE), &[])
-            .await?;
-        let operator = AccessKey {
-            id: stacks::output(&key, "operator-key", "Id")?,
-            secret: stacks::output(&key, "operator-key", "Secret")?,
-        };
-        let api = stacks::output(&outputs, SAAS_STACK, "ApiId")?;
+        let administrator = administrators.config(&url, SAAS_ACCOUNT);
+        let issuer = identity.signer.issuer();
+        let saas = saas::deploy(&administrator, packages, issuer).await?;
         let endpoints = Endpoints {
-            api: format!("{url}/_aws/execute-api/{api}/$default"),
+            api: format!("{url}/_aws/execute-api/{}/$default", saas.api),
             sts: url.clone(),
             sagemaker: sagemaker_url.clone(),
             sagemaker_runtime: sagemaker_url.clone(),
@@ -274,10 +224,10 @@ impl LocalCloud {
             default: url,
             administrators,
         };
-        let vendor = Vendor::connect(saas, SAAS_STACK).await?;
+        let vendor = Vendor::connect(administrator, SAAS_STACK).await?;
         Ok(Self {
             endpoints,
-            operator,
+            operator: saas.operator,
             vendor,
             identity,
             authority,
@@ -397,6 +347,55 @@ impl LocalCloud {
         self.sagemaker.stop().await;
         self.emulator.stop().await;
     }
+}
+
+/// Takes the directory that the options name, with what an earlier start left in it; without
+/// one, a new directory that goes with the local cloud.
+fn take_directory(options: &Options) -> Result<(OwnDirectory, Option<SavedState>), CloudError> {
+    let cannot_keep = |path: &Path, error| CloudError::Home(path.to_owned(), error);
+    match &options.keep {
+        Some(path) => {
+            let directory = OwnDirectory::keep(path).map_err(|error| cannot_keep(path, error))?;
+            let kept = SavedState::load(directory.path(), options.port)?;
+            Ok((directory, kept))
+        }
+        None => {
+            let home = &options.home;
+            let directory = OwnDirectory::claim(home).map_err(|error| cannot_keep(home, error))?;
+            Ok((directory, None))
+        }
+    }
+}
+
+/// Lists the variables of the emulator and of the functions in it: where the services are,
+/// and the directory that their state is kept in, if it is.
+fn environment(
+    url: &str,
+    sagemaker_url: &str,
+    state: Option<&Path>,
+) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("AWS_ENDPOINT_URL", url.to_owned()),
+        ("AWS_ENDPOINT_URL_SAGEMAKER", sagemaker_url.to_owned()),
+        ("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", sagemaker_url.to_owned()),
+        ("AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING", sagemaker_url.to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        // Faster than on AWS, where a job takes hours.
+        ("SFN_WAIT_SCALE", sagemaker::WAIT_SCALE.to_string()),
+        // Requests without AWS credentials (the prediction API's) are for the vendor.
+        ("MINISTACK_ACCOUNT_ID", SAAS_ACCOUNT.to_owned()),
+        ("LOG_LEVEL", "WARNING".to_owned()),
+    ];
+    if let Some(state) = state {
+        let path = |name: &str| state.join(name).display().to_string();
+        variables.extend([
+            ("PERSIST_STATE", "1".to_owned()),
+            ("STATE_DIR", path("emulator")),
+            ("S3_PERSIST", "1".to_owned()),
+            ("S3_DATA_DIR", path("s3")),
+        ]);
+    }
+    variables
 }
 
 /// Ports for a new local cloud: free ones, or those from `wanted` on.

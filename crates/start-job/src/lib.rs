@@ -17,7 +17,7 @@ use crosspilot_core::settings::{ModelSettings, OtherHosting};
 use crosspilot_preflight::{Finding, Flaw, Rows, Verdict, inspect, sentences};
 use crosspilot_training::hold_out::{self, HoldOutPlan};
 use crosspilot_training::job_request::{self, JobPlan};
-use crosspilot_training::{JobError, RowsError, job, words};
+use crosspilot_training::{JobError, RowsError, digest, job, words};
 use serde::{Deserialize, Serialize};
 
 /// Warnings in the response, which travels through the state machine.
@@ -174,7 +174,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
             let key = layout::copied_verdict_key(&tenant.prefix, &run);
             (record, bucket.read_json(&key).await?)
         }
-        None => prepare(&app, &bucket, settings, &run, &preflight_key).await?,
+        None => prepare(&app, &bucket, settings, &record, &preflight_key).await?,
     };
     if let Some(stop) = record.stop {
         return Err(Error::Stopped(stop));
@@ -214,16 +214,19 @@ async fn prepare(
     app: &App,
     bucket: &Bucket<'_>,
     settings: &ModelSettings,
-    run: &RunRef,
+    known: &RunRecord,
     preflight_key: &str,
 ) -> Result<(RunRecord, Verdict), Error> {
+    let run = &known.run;
     let prefix = &bucket.tenant.prefix;
     let (data, mut verdict) = inspect(bucket, &run.model, settings).await?;
     if !verdict.is_fit() {
         let preflight_uri = bucket.write_json(preflight_key, &verdict).await?;
         return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
     }
-    let hold_out = hold_out::decide(bucket, run, settings, &data, &verdict).await?;
+    let digest = digest(&data.training);
+    let read = known.read.as_ref() == Some(&digest);
+    let hold_out = hold_out::decide(bucket, run, settings, &data, &verdict, read).await?;
     if let HoldOutPlan::Keep(Some(why)) = &hold_out {
         let test = bucket.uri(&layout::test_prefix(prefix, &run.model));
         let message = format!(
@@ -246,7 +249,7 @@ async fn prepare(
         bucket.write(&key, "text/csv; charset=utf-8", record).await?;
     }
     // Those of a copy are written with it.
-    if set_aside.is_none() {
+    if set_aside.is_none() && !read {
         words::keep(bucket, run, &data, &mut verdict, &categories).await?;
     }
     if let Some(specification) = job_request::feature_specification(settings) {
@@ -259,6 +262,7 @@ async fn prepare(
         record.booleans = verdict.booleans(&settings.target);
         record.numeric = verdict.numeric(&settings.target);
         record.set_aside = set_aside;
+        record.read = set_aside.is_none().then(|| digest.clone());
     };
     let record = app.registry.change_run(run, note).await?;
     Ok((record, verdict))

@@ -64,21 +64,21 @@ pub struct Split {
     rare: BTreeSet<u64>,
 }
 
-/// Decides what the run does about held-out rows; the first decision stands.
+/// Decides what the run does about held-out rows; the first decision stands. Files that
+/// were `read` whole for it before are not read again.
 pub async fn decide(
     bucket: &Bucket<'_>,
     run: &RunRef,
     settings: &ModelSettings,
     data: &Data,
     verdict: &Verdict,
+    read: bool,
 ) -> Result<HoldOutPlan, RowsError> {
     let key = format!("{}plan.json", layout::rows_prefix(&bucket.tenant.prefix, run));
     let plan = match unfit(settings, data, verdict) {
         Some(why) => HoldOutPlan::Keep(why),
-        None => match bucket.find_json(&key).await? {
-            Some(plan) => return Ok(plan),
-            None => survey(bucket, settings, data).await?,
-        },
+        None if read => return Ok(bucket.read_json(&key).await?),
+        None => survey(bucket, settings, data).await?,
     };
     Ok(bucket.write_json_once(&key, plan).await?)
 }

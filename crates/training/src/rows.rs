@@ -5,6 +5,7 @@ use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::CallError;
 use crosspilot_preflight::File;
 use crosspilot_table::stream::{Row, Stream};
+use sha2::{Digest as _, Sha256};
 
 /// The reason why training rows cannot be read or copied.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,18 @@ pub enum RowsError {
 /// twice and dividing them took 48 ms a MB of a busy core, unoptimized (measured without
 /// S3), so some 15 s here, and a third of a core and S3 may take four times that.
 pub(crate) const MOST_BYTES: u64 = 256 << 20;
+
+/// The digest of the versions of these files, which stays the same while they do.
+pub fn digest(files: &[File]) -> String {
+    let mut digest = Sha256::new();
+    for File { key, etag, .. } in files {
+        for text in [key, etag] {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        }
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Hands on the rows of all files, telling a file's header from the others. `false` where
 /// they are more than [`MOST_BYTES`]: the rest is not read.

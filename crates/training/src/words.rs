@@ -9,20 +9,11 @@ use crosspilot_core::run::RunRef;
 use crosspilot_preflight::{Data, Format, Verdict};
 use crosspilot_table::stream::Row;
 use crosspilot_table::{Words, words::Gathered};
-use serde::{Deserialize, Serialize};
 
 use crate::rows::{MOST_BYTES, RowsError, read_all};
 
-/// The versions of the files that words were read of.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
-struct Source {
-    /// Keys and entity tags, in order.
-    files: Vec<(String, String)>,
-}
-
 /// Writes down the words of these columns in all training rows, `null` where nobody knows
-/// them. A run that waits for its turn comes here at each look: the same files are not
-/// read again.
+/// them.
 pub async fn keep(
     bucket: &Bucket<'_>,
     run: &RunRef,
@@ -30,19 +21,11 @@ pub async fn keep(
     verdict: &mut Verdict,
     categories: &BTreeSet<String>,
 ) -> Result<(), RowsError> {
-    let prefix = &bucket.tenant.prefix;
-    let files = data.training.iter().map(|file| (file.key.clone(), file.etag.clone())).collect();
-    let source = Source { files };
-    let key = layout::words_source_key(prefix, run);
-    if bucket.find_json(&key).await?.is_some_and(|known: Source| known == source) {
-        return Ok(());
-    }
     let words = match verdict.words.take() {
         Some(words) => Some(words.of(categories)),
         None => read(bucket, data, verdict, categories).await?,
     };
-    bucket.write_json(&layout::words_key(prefix, run), &words).await?;
-    bucket.write_json(&key, &source).await?;
+    bucket.write_json(&layout::words_key(&bucket.tenant.prefix, run), &words).await?;
     Ok(())
 }
 

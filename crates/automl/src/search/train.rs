@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::error::TrainError;
 use crate::leaderboard::{Ending, Event, Leaderboard};
-use crate::search::candidates::plan;
+use crate::search::candidates::{Shape, plan};
 use crate::search::folds::{Fold, stratify};
 use crate::search::ranking::{order, winner};
 use crate::search::trials::{Trials, shared};
@@ -73,7 +73,8 @@ pub fn train(
     };
     let ensemble = settings.max_candidates >= 3;
     let planned = settings.max_candidates - usize::from(ensemble);
-    let specs = plan(planned, rows, target.outputs(), settings.seed);
+    let shape = Shape { rows, features: features.len(), outputs: target.outputs() };
+    let specs = plan(planned, shape, settings.seed);
     let mut trained = trials.candidates(&specs, observe);
     trained.sort_by_key(|trained| trained.candidate.number);
     if ensemble && trained.len() >= 2 {

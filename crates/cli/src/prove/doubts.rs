@@ -45,6 +45,7 @@ pub(crate) const DOUBTS: &[Doubt] = &[
     asked("results-key", "results are encrypted as the bucket's default without a key says"),
     asked("scaling-registered", "the narrow permissions suffice to register a scalable target"),
     asked("api-token", "the API refuses a caller without a token"),
+    asked("api-other-paths", "the API hands what no route takes, without a token, to the function"),
     asked("api-answers", "the API answers a caller with a token"),
     asked("retraining-moves", "a second run moves the endpoint while it serves"),
     asked("rollback", "a rollback moves the endpoint back"),

@@ -245,6 +245,12 @@ async fn api_without_token(
     let asked = reqwest::Client::new().post(predictions(site, model)).json(&json!({"records": []}));
     let status = asked.send().await?.status().as_u16();
     findings.judge("api-token", status == 401, format!("it answers {status}"));
+    let asked = reqwest::Client::new().get(format!("{}/v1/nothing", site.api));
+    let answer = asked.send().await?;
+    let status = answer.status().as_u16();
+    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+    let holds = (status, kind) == (404, Some("application/problem+json"));
+    findings.judge("api-other-paths", holds, format!("it answers {status}"));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A good answer, in the form that the caller accepts: JSON or CSV.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crosspilot_core::ids::ModelName;
 use serde::Serialize;
@@ -94,12 +94,7 @@ impl Answer<'_> {
         if quoted_len(&body) > ANSWER_BYTES {
             return Err(too_large());
         }
-        let response = HttpResponse {
-            status_code: 200,
-            headers: BTreeMap::from([("content-type", media_type.to_owned())]),
-            body,
-            is_base64_encoded: false,
-        };
+        let response = HttpResponse::good(media_type, body);
         Ok(match form {
             Form::Json => response,
             Form::Csv => response.with_remarks(self.remarks),

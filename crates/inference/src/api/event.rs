@@ -17,6 +17,7 @@ use super::problem::Problem;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
+    route_key: Option<String>,
     raw_path: Option<String>,
     headers: Option<HashMap<String, String>>,
     path_parameters: Option<HashMap<String, String>>,
@@ -118,6 +119,12 @@ impl Event {
         Some(value)
     }
 
+    /// The key of the route that API Gateway found: method and template, or `$default`.
+    pub(super) fn route_key(&self) -> &str {
+        self.route_key.as_deref().unwrap_or("$default")
+    }
+
+    /// The path that the caller asked for.
     pub(super) fn path(&self) -> &str {
         self.raw_path.as_deref().unwrap_or("/")
     }

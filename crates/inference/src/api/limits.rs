@@ -6,7 +6,6 @@ use crosspilot_core::lambda::App;
 use crosspilot_core::registry::Allowance;
 use crosspilot_core::tenant::Tenant;
 
-use super::HttpResponse;
 use super::event::Event;
 use super::problem::Problem;
 
@@ -28,7 +27,7 @@ pub(super) fn admit(
         )));
     }
     let allowance = app.registry.admit(&tenant.tenant, limits, records, event.second());
-    if allowance.admitted { Ok(allowance) } else { Err(Problem::limited(allowance)) }
+    if allowance.admitted { Ok(allowance) } else { Err(Problem::limited(&allowance)) }
 }
 
 /// Tells other processes what this one has let in, if it is time to. Predictions go on
@@ -45,20 +44,17 @@ pub(super) async fn share(app: &App, tenant: &Tenant, event: &Event) {
     }
 }
 
-impl HttpResponse {
-    /// Says what is left of the limits, as draft-ietf-httpapi-ratelimit-headers-10 has it.
-    pub(super) fn with_allowance(self, allowance: &Allowance) -> Self {
-        let Allowance { limits, left, reset_seconds: reset, .. } = allowance;
-        let policy = format!(
-            "\"calls\";q={};w=60, \"records\";q={};w=60",
-            limits.calls_per_minute, limits.records_per_minute
-        );
-        let left = format!(
-            "\"calls\";r={};t={reset}, \"records\";r={};t={reset}",
-            left.calls, left.records
-        );
-        self.with_header("ratelimit-policy", &policy).with_header("ratelimit", &left)
-    }
+/// The headers that say what is left of the limits, as
+/// draft-ietf-httpapi-ratelimit-headers-10 has them.
+pub(super) fn headers(allowance: &Allowance) -> [(&'static str, String); 2] {
+    let Allowance { limits, left, reset_seconds: reset, .. } = allowance;
+    let policy = format!(
+        "\"calls\";q={};w=60, \"records\";q={};w=60",
+        limits.calls_per_minute, limits.records_per_minute
+    );
+    let left =
+        format!("\"calls\";r={};t={reset}, \"records\";r={};t={reset}", left.calls, left.records);
+    [("ratelimit-policy", policy), ("ratelimit", left)]
 }
 
 #[cfg(test)]
@@ -72,7 +68,7 @@ mod tests {
     use crosspilot_scripted::{Answer, Scripted, tenant};
     use serde_json::json;
 
-    use super::super::answer;
+    use super::super::{HttpResponse, answer};
     use super::*;
 
     /// The begin of a minute, in seconds since 1970.
@@ -133,6 +129,7 @@ mod tests {
         records: usize,
     ) -> HttpResponse {
         let event = json!({
+            "routeKey": "POST /v1/models/{model}/predictions",
             "requestContext": {
                 "requestId": request, "timeEpoch": 1000 * second,
                 "authorizer": {"jwt": {"claims": {"tenant": tenant}}},

@@ -11,7 +11,7 @@ use crosspilot_core::registry::{Allowance, RegistryError};
 use crosspilot_core::tenant::PredictionLimits;
 use serde_json::json;
 
-use super::HttpResponse;
+use super::{HttpResponse, limits};
 use crate::InferenceError;
 
 /// The stage of a request in which a call to AWS was made: the same refusal means different
@@ -34,8 +34,8 @@ pub(super) struct Problem {
     name: &'static str,
     pub(super) title: &'static str,
     pub(super) detail: String,
-    retry_after: Option<u32>,
-    allowance: Option<Allowance>,
+    /// Headers of its own.
+    headers: Vec<(&'static str, String)>,
     /// For the log only.
     pub(super) cause: String,
 }
@@ -52,14 +52,18 @@ impl Problem {
             name,
             title,
             detail: detail.into(),
-            retry_after: None,
-            allowance: None,
+            headers: Vec::new(),
             cause: String::new(),
         }
     }
 
-    fn retry_after(self, seconds: u32) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+    fn retry_after(self, seconds: u64) -> Self {
+        self.with_header("retry-after", seconds.to_string())
+    }
+
+    fn with_header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     fn because(self, cause: impl ToString) -> Self {
@@ -81,6 +85,19 @@ impl Problem {
     pub(super) fn unknown_model() -> Self {
         let detail = "there is no model of this name: check the name in the path";
         Self::new(404, "unknown-model", "No such model", detail)
+    }
+
+    pub(super) fn no_such_path() -> Self {
+        let detail = "the API has no such path: GET /v1/models lists your models, and POST /v1/models/{model}/predictions predicts";
+        Self::new(404, "no-such-path", "No such path", detail)
+    }
+
+    /// The path is there, and takes other methods.
+    pub(super) fn method(allowed: &[&'static str]) -> Self {
+        let allow = allowed.join(", ");
+        let detail = format!("the path takes {allow}: use that method");
+        Self::new(405, "method-not-allowed", "The path takes another method", detail)
+            .with_header("allow", allow)
     }
 
     pub(super) fn not_ready(model: &ModelName) -> Self {
@@ -215,14 +232,16 @@ impl Problem {
     }
 
     /// The tenant's limits are reached.
-    pub(super) fn limited(allowance: Allowance) -> Self {
+    pub(super) fn limited(allowance: &Allowance) -> Self {
         let PredictionLimits { calls_per_minute, records_per_minute } = allowance.limits;
         let detail = format!(
             "this customer may make {calls_per_minute} calls with {records_per_minute} records a minute: go on when the next minute begins"
         );
-        let seconds = u32::try_from(allowance.reset_seconds).unwrap_or(60);
         let problem = Self::new(429, "limited", "Too many predictions in this minute", detail);
-        Self { allowance: Some(allowance), ..problem.retry_after(seconds) }
+        limits::headers(allowance)
+            .into_iter()
+            .fold(problem, |problem, (name, value)| problem.with_header(name, value))
+            .retry_after(allowance.reset_seconds)
     }
 
     fn throttled(detail: &str) -> Self {
@@ -245,18 +264,12 @@ impl Problem {
             "request_id": request_id,
         });
         let mut headers = BTreeMap::from([("content-type", "application/problem+json".to_owned())]);
-        if let Some(seconds) = self.retry_after {
-            headers.insert("retry-after", seconds.to_string());
-        }
-        let response = HttpResponse {
+        headers.extend(self.headers.iter().cloned());
+        HttpResponse {
             status_code: self.status,
             headers,
             body: body.to_string(),
             is_base64_encoded: false,
-        };
-        match &self.allowance {
-            Some(allowance) => response.with_allowance(allowance),
-            None => response,
         }
     }
 }
@@ -307,7 +320,8 @@ mod tests {
             assert_eq!(problem.status, status, "{aws_code}");
             let body = problem.response("/", "id").body;
             assert!(!body.contains("arn:") && !body.contains("222222222222"), "{body}");
-            assert_eq!(problem.retry_after.is_some(), matches!(status, 429 | 503));
+            let waits = problem.response("/", "id").headers.contains_key("retry-after");
+            assert_eq!(waits, matches!(status, 429 | 503));
         }
     }
 
