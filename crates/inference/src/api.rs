@@ -62,7 +62,9 @@ impl From<String> for Answered {
 pub async fn answer(app: &App, event: &Event) -> HttpResponse {
     let begun = Instant::now();
     let claim = std::env::var(CLAIM_VARIABLE).unwrap_or_else(|_| "tenant".to_owned());
-    let answered = match tokio::time::timeout(DEADLINE, route(app, event, &claim)).await {
+    // On the heap: with the calls within it, it would take a large part of a thread's stack.
+    let answered = Box::pin(route(app, event, &claim));
+    let answered = match tokio::time::timeout(DEADLINE, answered).await {
         Ok(answered) => answered,
         Err(_) => Err(Problem::timeout()),
     };
