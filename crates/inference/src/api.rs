@@ -1,4 +1,4 @@
-//! The prediction API, behind API Gateway: its routes are in [`route`].
+//! The prediction API, behind API Gateway: its routes are in `route.rs`.
 
 mod answer;
 mod content;

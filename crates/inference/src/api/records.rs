@@ -496,6 +496,31 @@ mod tests {
         assert_eq!(read("text/csv", &"x".repeat(MAX_BYTES + 1)).unwrap_err().0, 413);
     }
 
+    #[test]
+    fn json_of_any_depth_and_text_that_is_not_utf_8_are_refused() {
+        let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+        for text in [
+            format!(r#"{{"records":[{{"age":{deep}}}]}}"#),
+            format!(r#"{{"records":[{{"id":{deep}}}]}}"#),
+            format!(r#"{{"columns":["age"],"rows":[[{deep}]]}}"#),
+            format!(r#"{{"columns":{deep},"rows":{deep}}}"#),
+            format!(r#"{{"records":{deep}}}"#),
+        ] {
+            assert_eq!(json_records(&text).unwrap_err().0, 400);
+        }
+        let sent = |media_type: &str, ignore: &str, bytes: &[u8]| {
+            let event = json!({"headers": {"content-type": media_type}, "isBase64Encoded": true,
+                "queryStringParameters": {"ignore_unknown": ignore},
+                "body": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, bytes)});
+            of(event, &model(&["age"])).map(|records| records.count)
+        };
+        for ignore in ["true", "false"] {
+            let json = b"{\"records\":[{\"x\":\"\xFF\"}]}";
+            assert_eq!(sent("application/json", ignore, json).unwrap_err().status, 400);
+            assert_eq!(sent("text/csv", ignore, b"age,x\n1,\xFF\n").unwrap_err().status, 400);
+        }
+    }
+
     proptest! {
         #[test]
         fn one_line_for_each_record_and_no_panic(cells in proptest::collection::vec("\\PC{0,10}", 1..20)) {
