@@ -113,6 +113,7 @@ async fn who_accepts_csv_gets_csv_with_the_remarks_in_headers() {
         )
     );
     assert_eq!(headers["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(headers["x-crosspilot-version"], RUN);
     assert_eq!(headers["x-crosspilot-warnings"], "1");
     assert_eq!(headers["x-crosspilot-unchecked"], "unseen_word");
     assert_eq!(headers["x-request-id"], "id-1");

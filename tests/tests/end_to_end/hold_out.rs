@@ -243,8 +243,19 @@ fn the_words_of_a_large_file_are_known_where_no_rows_are_set_aside() {
             text.push_str(&format!("{note},{line}\n"));
         }
         assert!(text.len() > 8 << 20);
+        // It waits for its turn, and looks at the same file again.
+        let full = refusal("ResourceLimitExceeded", 400);
+        customer.strike("CreateAutoMLJobV2", &[customer.tenant.account.as_str()], 1, full).await;
         customer.put("crosspilot/churn/train/data.csv", text).await;
         customer.succeeded(&customer.first_execution().await).await;
+        let results = layout::model_results_prefix(&customer.tenant.prefix, &customer.model);
+        let list = customer.s3().list_object_versions().bucket(customer.tenant.bucket.as_str());
+        let list = list.prefix(results).send().await.unwrap();
+        let written = |name: &str| {
+            let keys = list.versions().iter().filter_map(|version| version.key());
+            keys.filter(|key| key.ends_with(name)).count()
+        };
+        assert_eq!((written("/preflight.json"), written("/words.json")), (2, 1));
 
         let contracts = ["yearly", "weekly", "daily"].map(|word| json!({"Contract": word}));
         let asked = json!({"records": contracts}).to_string();

@@ -28,6 +28,7 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "bus-principals",
         "insights-form",
         "throttled-api",
+        "gzip-body",
         "untyped-request",
         "control-plane-type",
         "unknown-account",

@@ -97,6 +97,11 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "aws lambda put-function-concurrency --function-name crosspilot-predict --reserved-concurrent-executions 1, then two predictions at once",
     ),
     by_hand(
+        "gzip-body",
+        "an HTTP API hands a body in gzip to the function as it came",
+        "gzip < body.json | curl API/v1/models/MODEL/predictions -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -H 'Content-Encoding: gzip' --data-binary @-",
+    ),
+    by_hand(
         "untyped-request",
         "Autopilot's containers refuse a request without a content type (415)",
         "aws sagemaker-runtime invoke-endpoint --endpoint-name NAME --body fileb://row.csv answer.csv",

@@ -97,7 +97,9 @@ impl Answer<'_> {
         let response = HttpResponse::good(media_type, body);
         Ok(match form {
             Form::Json => response,
-            Form::Csv => response.with_remarks(self.remarks),
+            Form::Csv => response
+                .with_header("x-crosspilot-version", self.version)
+                .with_remarks(self.remarks),
         })
     }
 

@@ -27,7 +27,12 @@ pub(super) fn admit(
         )));
     }
     let allowance = app.registry.admit(&tenant.tenant, limits, records, event.second());
-    if allowance.admitted { Ok(allowance) } else { Err(Problem::limited(&allowance)) }
+    if allowance.admitted {
+        return Ok(allowance);
+    }
+    let problem = Problem::limited(limits, allowance.reset_seconds);
+    let said = headers(&allowance).into_iter();
+    Err(said.fold(problem, |problem, (name, value)| problem.with_header(name, value)))
 }
 
 /// Tells other processes what this one has let in, if it is time to. Predictions go on

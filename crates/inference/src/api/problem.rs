@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use crosspilot_core::error::{CallError, Code, Coded, MODEL_ERROR};
 use crosspilot_core::ids::ModelName;
-use crosspilot_core::registry::{Allowance, RegistryError};
+use crosspilot_core::registry::RegistryError;
 use crosspilot_core::tenant::PredictionLimits;
 use serde_json::json;
 
-use super::{HttpResponse, limits};
+use super::HttpResponse;
 use crate::InferenceError;
 
 /// The stage of a request in which a call to AWS was made: the same refusal means different
@@ -61,7 +61,7 @@ impl Problem {
         self.with_header("retry-after", seconds.to_string())
     }
 
-    fn with_header(mut self, name: &'static str, value: String) -> Self {
+    pub(super) fn with_header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self
     }
@@ -232,16 +232,13 @@ impl Problem {
     }
 
     /// The tenant's limits are reached.
-    pub(super) fn limited(allowance: &Allowance) -> Self {
-        let PredictionLimits { calls_per_minute, records_per_minute } = allowance.limits;
+    pub(super) fn limited(limits: PredictionLimits, reset_seconds: u64) -> Self {
+        let PredictionLimits { calls_per_minute, records_per_minute } = limits;
         let detail = format!(
             "this customer may make {calls_per_minute} calls with {records_per_minute} records a minute: go on when the next minute begins"
         );
-        let problem = Self::new(429, "limited", "Too many predictions in this minute", detail);
-        limits::headers(allowance)
-            .into_iter()
-            .fold(problem, |problem, (name, value)| problem.with_header(name, value))
-            .retry_after(allowance.reset_seconds)
+        Self::new(429, "limited", "Too many predictions in this minute", detail)
+            .retry_after(reset_seconds)
     }
 
     fn throttled(detail: &str) -> Self {

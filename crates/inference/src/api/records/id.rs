@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 
-use super::json_body::Cell;
 use crate::api::problem::Problem;
 
 /// The field or column that holds it, unless the model has a column of this name.
@@ -22,21 +21,6 @@ pub(in crate::api) enum Id {
 }
 
 impl Id {
-    /// Reads the id of a record that was sent as JSON. A null is none.
-    pub(super) fn of_cell(cell: Cell, record: usize) -> Result<Option<Self>, Problem> {
-        match cell {
-            Cell::Null => Ok(None),
-            Cell::Text(text) => Self::of_text(text, record).map(Some),
-            Cell::Number(number) if !number.is_f64() => Ok(Some(Id::Number(number))),
-            Cell::Huge => {
-                Err(bad(record, "has more digits than a JSON number keeps: send it as a string"))
-            }
-            Cell::Number(_) | Cell::Flag(_) | Cell::Nested => {
-                Err(bad(record, "is no text and no whole number: send one of them"))
-            }
-        }
-    }
-
     /// Reads the id of a record that was sent as CSV. An empty cell is none.
     pub(super) fn of_field(field: &str, record: usize) -> Result<Option<Self>, Problem> {
         match field {
@@ -45,7 +29,8 @@ impl Id {
         }
     }
 
-    fn of_text(text: String, record: usize) -> Result<Self, Problem> {
+    /// The id that is this text, if it is short enough.
+    pub(super) fn of_text(text: String, record: usize) -> Result<Self, Problem> {
         if text.chars().nth(LONGEST).is_some() {
             return Err(bad(record, "has more than 200 characters: send a shorter one"));
         }
@@ -62,7 +47,7 @@ impl std::fmt::Display for Id {
     }
 }
 
-/// The id itself is not repeated.
-fn bad(record: usize, what: &str) -> Problem {
+/// Says what is wrong with an id, which itself is not repeated.
+pub(super) fn bad(record: usize, what: &str) -> Problem {
     Problem::bad_request(format!("the id of record {record} {what}"))
 }

@@ -7,7 +7,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 use super::columns::{Columns, Place, shortened};
-use super::id::Id;
+use super::id::{self, Id};
 use super::{MAX_RECORDS, Record, too_many};
 use crate::api::problem::Problem;
 
@@ -207,7 +207,7 @@ fn of_rows(
                 Place::Cell(position) => {
                     record.cells[position] = cell.text(name, number, columns)?;
                 }
-                Place::Id => record.id = Id::of_cell(cell, number)?,
+                Place::Id => record.id = id_of(cell, number)?,
                 Place::Nowhere => {}
             }
         }
@@ -228,7 +228,7 @@ fn of_object(
             Place::Cell(position) => {
                 record.cells[position] = cell.text(&name, number, columns)?;
             }
-            Place::Id => record.id = Id::of_cell(cell, number)?,
+            Place::Id => record.id = id_of(cell, number)?,
             Place::Nowhere => continue,
         }
         if let Some(twice) = seen.replace(name) {
@@ -241,4 +241,19 @@ fn of_object(
 fn bad(name: &str, number: usize, what: &str) -> Problem {
     let name = shortened(name);
     Problem::bad_request(format!("column {name:?} of record {number} {what}"))
+}
+
+/// Reads the id of a record. A null is none.
+fn id_of(cell: Cell, record: usize) -> Result<Option<Id>, Problem> {
+    match cell {
+        Cell::Null => Ok(None),
+        Cell::Text(text) => Id::of_text(text, record).map(Some),
+        Cell::Number(number) if !number.is_f64() => Ok(Some(Id::Number(number))),
+        Cell::Huge => {
+            Err(id::bad(record, "has more digits than a JSON number keeps: send it as a string"))
+        }
+        Cell::Number(_) | Cell::Flag(_) | Cell::Nested => {
+            Err(id::bad(record, "is no text and no whole number: send one of them"))
+        }
+    }
 }
