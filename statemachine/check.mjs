@@ -83,7 +83,8 @@ async function caught(states, rule, error, before) {
     for (const choice of next.Choices) {
       const taken = await evaluated(choice.Condition, { input: output }, variables);
       if (typeof taken !== "boolean") throw new Error(`${choice.Condition} is no truth`);
-      if (taken) await fail(states, { ...variables, ...(await evaluated(choice.Assign ?? {}, { input: output }, variables)) });
+      // One that waits and looks again is no failure.
+      if (taken && choice.Assign?.failure) await fail(states, { ...variables, ...(await evaluated(choice.Assign ?? {}, { input: output }, variables)) });
     }
   } else if (next.Type === "Fail") {
     await evaluated({ error: next.Error, cause: next.Cause }, { input: output }, variables);

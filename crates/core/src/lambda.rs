@@ -106,7 +106,9 @@ where
                     }
                     None => (Code::Internal, PANICKED.to_owned()),
                 },
+                // What serde quotes of it is the caller's.
                 Err(malformed) => {
+                    let malformed: String = malformed.to_string().chars().take(200).collect();
                     (Code::RequestInvalid, format!("the request is malformed: {malformed}"))
                 }
             };

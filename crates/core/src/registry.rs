@@ -40,7 +40,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CONFLICT, CallError, Code, Coded};
-use crate::ids::{ModelName, TenantId};
+use crate::ids::{AccountId, ModelName, TenantId};
 use crate::run::{RunRef, Trigger};
 use crate::settings::ModelSettings;
 use crate::tenant::Tenant;
@@ -167,6 +167,9 @@ pub struct Runs {
 pub struct Registry {
     s3: Client,
     bucket: String,
+    /// The account that the bucket is of, as its name says: a name that its owner gave up is
+    /// anybody's, and this one can be guessed.
+    owner: Option<AccountId>,
     /// The documents that predictions need, kept while the process lives.
     standings: standing::Kept,
     /// The predictions of this minute, as far as this process knows of them.
@@ -208,9 +211,11 @@ enum Expect<'a> {
 impl Registry {
     /// The registry in `bucket`.
     pub fn new(config: &SdkConfig, bucket: impl Into<String>) -> Self {
+        let bucket = bucket.into();
         Self {
             s3: Client::new(config),
-            bucket: bucket.into(),
+            owner: owner(&bucket),
+            bucket,
             standings: Default::default(),
             usage: Default::default(),
         }
@@ -394,6 +399,7 @@ impl Registry {
         let mut broken_off = None;
         for _ in 0..READS {
             let get = self.s3.get_object().bucket(&self.bucket).key(key);
+            let get = get.set_expected_bucket_owner(self.owner());
             let answer = match get.set_if_none_match(known.map(str::to_owned)).send().await {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -443,6 +449,7 @@ impl Registry {
                 .put_object()
                 .bucket(&self.bucket)
                 .key(key)
+                .set_expected_bucket_owner(self.owner())
                 .content_type("application/json")
                 .body(ByteStream::from(body.clone()));
             let put = match expect {
@@ -462,9 +469,19 @@ impl Registry {
         Err(RegistryError::Contended(key.to_owned()))
     }
 
+    fn owner(&self) -> Option<String> {
+        self.owner.as_ref().map(AccountId::to_string)
+    }
+
     fn address(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
+}
+
+/// Reads the account in the name of a registry's bucket, as infra/saas.yaml gives it:
+/// `crosspilot-registry-<account>-<region>`.
+fn owner(bucket: &str) -> Option<AccountId> {
+    bucket.strip_prefix("crosspilot-registry-")?.split('-').next()?.parse().ok()
 }
 
 /// The settings of one of the tenant's models.

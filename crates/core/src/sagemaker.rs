@@ -28,6 +28,18 @@ impl CallError {
         self.code() == Code::RequestInvalid && self.message().contains("in-progress")
     }
 
+    /// Tells whether an endpoint is not there that was invoked: "Endpoint x of account y not
+    /// found." or "Could not find endpoint x", under a code that says other things, too.
+    pub fn names_missing_endpoint(&self) -> bool {
+        self.message().contains("not found") || self.message().contains("ould not find")
+    }
+
+    /// Tells whether the training data's header lacks the target: "Target attribute name y does
+    /// not exist in header."
+    pub fn lacks_target(&self) -> bool {
+        self.message().contains("does not exist in header")
+    }
+
     /// Tells whether a quota of the account is used up, which others may give back.
     pub fn is_over_quota(&self) -> bool {
         self.aws_code() == "ResourceLimitExceeded"

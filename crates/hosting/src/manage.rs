@@ -28,8 +28,9 @@ const WAIT_SECONDS: u32 = 15;
 /// not run any more, too: they are the ones to clear up after.
 pub async fn manage(app: &App, ask: ManageRequest) -> Result<Progress, HostingError> {
     let tenant = app.registry.tenant(&ask.tenant).await?;
-    let tidies = matches!(ask.action, Action::TidyUp { .. });
-    if tenant.status == TenantStatus::Deleted && !tidies {
+    // A round comes to those who left, too: what they left may still be at work.
+    let rounds = matches!(ask.action, Action::TidyUp { .. } | Action::Sweep { .. });
+    if tenant.status == TenantStatus::Deleted && !rounds {
         return Err(RegistryError::Gone(tenant.tenant).into());
     }
     let run = |model: &ModelName, run_id: &RunId| RunRef {

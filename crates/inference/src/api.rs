@@ -8,43 +8,28 @@ mod limits;
 mod models;
 mod problem;
 mod records;
+mod response;
 mod route;
 mod words;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::output::{self, kind};
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Allowance, Standing, model_settings};
-use serde::Serialize;
-
-use crate::output::{self, kind};
 
 use answer::{Answer, Form, Identified};
 pub use event::Event;
 use problem::{Problem, Stage, cut};
+pub use response::HttpResponse;
 use route::Route;
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
 /// The gateway gives up after 30 s: our own answer says more than its 503.
 const DEADLINE: Duration = Duration::from_secs(27);
-
-/// An answer as API Gateway takes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpResponse {
-    /// The HTTP status.
-    pub status_code: u16,
-    /// The response headers.
-    pub headers: BTreeMap<&'static str, String>,
-    /// The response body: JSON or CSV.
-    pub body: String,
-    /// Never: the body is text.
-    pub is_base64_encoded: bool,
-}
 
 /// A good answer, and of predictions their number and what the tenant may still ask for.
 struct Answered {
@@ -110,19 +95,6 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
         }
     };
     response.with_header("x-request-id", request_id)
-}
-
-impl HttpResponse {
-    /// The response 200 with a body of this media type.
-    fn good(media_type: &str, body: String) -> Self {
-        let headers = BTreeMap::from([("content-type", media_type.to_owned())]);
-        Self { status_code: 200, headers, body, is_base64_encoded: false }
-    }
-
-    fn with_header(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.insert(name, value.to_owned());
-        self
-    }
 }
 
 /// Does what the route is for.

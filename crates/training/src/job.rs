@@ -55,13 +55,10 @@ pub async fn create_or_adopt(
         Ok(Ensured::Foreign(what)) => Err(foreign(tenant, plan, what)),
         // The quota of concurrent jobs frees itself.
         Err(error) if error.is_over_quota() => Ok(Some(error.message().to_owned())),
-        // "Target attribute name y does not exist in header."
-        Err(error) if error.message().contains("does not exist in header") => {
-            Err(JobError::NoTarget {
-                data: plan.training_data.clone(),
-                said: error.message().chars().take(200).collect(),
-            })
-        }
+        Err(error) if error.lacks_target() => Err(JobError::NoTarget {
+            data: plan.training_data.clone(),
+            said: error.message().chars().take(200).collect(),
+        }),
         Err(error) => Err(error.into()),
     }
 }

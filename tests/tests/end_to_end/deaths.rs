@@ -9,9 +9,12 @@ use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::{Limits, TenantStatus};
 use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use crosspilot_local::{LocalCloud, functions};
+use crosspilot_operator::Removal;
 use crosspilot_sagemaker_local::{Death, Effect, Fault};
 use crosspilot_tests::mishaps::Mishaps as _;
-use crosspilot_tests::{Customer, TRUST, all, churn, home_of, on_local_cloud, onboarding, until};
+use crosspilot_tests::{
+    Customer, TRUST, all, churn, home_of, on_local_cloud, onboarding, refusal, until,
+};
 use serde_json::{Value, json};
 
 use crate::operations::crosspilot;
@@ -34,6 +37,7 @@ const fn step(asked: &'static [&'static str], death: Effect, stage: Option<&'sta
 const STEPS: &[Step] = &[
     step(&["crosspilot-assume {\"execution\""], Effect::Die(Death::Unknown), Some("assume")),
     step(&["crosspilot-assume {\"execution\""], Effect::Lose, Some("assume")),
+    step(&["crosspilot-assume {\"gather\""], Effect::Die(Death::Killed), None),
     step(&["crosspilot-start-job"], Effect::Die(Death::Killed), Some("start-job")),
     step(&["crosspilot-start-job"], Effect::Lose, Some("start-job")),
     step(&["crosspilot-check-status", "\"job\""], Effect::Die(Death::TimedOut), None),
@@ -276,6 +280,34 @@ fn a_job_out_of_reach_is_remembered_and_stopped_when_it_is_in_reach_again() {
         assert_eq!(job_status(&customer, &run).await, "InProgress");
         let second = sweep(cloud).await;
         assert_eq!(of(&second, &customer)["report"]["swept"]["settled"], json!([run.run_id]));
+        assert_eq!(job_status(&customer, &run).await, "Stopped");
+        assert_eq!(unsettled(&customer).await, []);
+    });
+}
+
+#[test]
+fn a_job_of_a_tenant_that_was_let_go_of_is_stopped_once_its_account_is_in_reach_again() {
+    on_local_cloud(async |cloud| {
+        let (customer, execution, run) = training(cloud, "let-go").await;
+        let account = customer.tenant.account.as_str();
+        let denied = || refusal("AccessDeniedException", 400);
+        let _alone = ROUNDS.lock().await;
+        // The look and the settlement, and then the removal's look.
+        customer.strike("DescribeAutoMLJobV2", &[account, &run.job_name()], 2, denied()).await;
+        failed(&customer, &execution).await;
+        customer.strike("ListAutoMLJobs", &[account], 1, denied()).await;
+        let (vendor, id) = (cloud.vendor(), &customer.tenant.tenant);
+        let by_force = Removal { force: true, ..Removal::default() };
+        let (tenant, _) = vendor.remove_tenant(id, by_force, |_| {}).await.unwrap();
+        assert_eq!(tenant.status.as_str(), "deleted");
+        assert_eq!(job_status(&customer, &run).await, "InProgress");
+
+        // Who lets nobody in any more is no alarm's.
+        customer.strike("DescribeAutoMLJobV2", &[account, &run.job_name()], 1, denied()).await;
+        let round = sweep(cloud).await;
+        assert_eq!(of(&round, &customer)["state"], "done", "{round}");
+        assert_eq!(unsettled(&customer).await, std::slice::from_ref(&run));
+        sweep(cloud).await;
         assert_eq!(job_status(&customer, &run).await, "Stopped");
         assert_eq!(unsettled(&customer).await, []);
     });

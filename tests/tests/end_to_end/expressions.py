@@ -65,7 +65,8 @@ def caught(states, rule, error, before):
         for choice in following["Choices"]:
             taken = evaluated(choice["Condition"], output, variables)
             assert isinstance(taken, bool), choice["Condition"]
-            if taken:
+            # One that waits and looks again is no failure.
+            if taken and "failure" in choice.get("Assign", {}):
                 fail(states, {**variables, **evaluated(choice.get("Assign", {}), output, variables)})
     elif following["Type"] == "Fail":
         evaluated({"Error": following["Error"], "Cause": following["Cause"]}, output, variables)

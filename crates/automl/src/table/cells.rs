@@ -240,7 +240,7 @@ fn near_names<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<Str
     let mut near: Vec<(usize, &str)> = names
         .filter_map(|name| {
             let other = key(name);
-            let distance = edit_distance(&wanted, &other);
+            let distance = strsim::levenshtein(&wanted, &other);
             let contained = !wanted.is_empty()
                 && !other.is_empty()
                 && (other.contains(&wanted) || wanted.contains(&other));
@@ -249,22 +249,6 @@ fn near_names<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<Str
         .collect();
     near.sort();
     near.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
-}
-
-/// Levenshtein distance in characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -276,6 +276,7 @@ impl Registry {
         self.s3
             .delete_object()
             .bucket(&self.bucket)
+            .set_expected_bucket_owner(self.owner())
             .key(key)
             .send()
             .await
@@ -287,6 +288,9 @@ impl Registry {
     pub(super) async fn keys(&self, prefix: &str) -> Result<Vec<String>, RegistryError> {
         let mut keys = Vec::new();
         let mut listing = Listing::under(&self.s3, &self.bucket, prefix);
+        if let Some(owner) = &self.owner {
+            listing = listing.owned_by(owner);
+        }
         while let Some(page) = listing.next().await {
             let page = page.named("s3:ListBucket", &self.bucket)?;
             keys.extend(page.into_iter().filter_map(|object| object.key));

@@ -1,12 +1,13 @@
 //! Settles the runs that nobody works on any more: their execution died outside
 //! its failure path, or the customer's account was out of reach in it.
 
+use crosspilot_core::error::{Code, Coded as _};
 use crosspilot_core::execution;
 use crosspilot_core::lambda::App;
 use crosspilot_core::manage::{Progress, Report};
 use crosspilot_core::registry::is_abandoned;
 use crosspilot_core::run::{RunId, RunRef};
-use crosspilot_core::tenant::Tenant;
+use crosspilot_core::tenant::{Tenant, TenantStatus};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -31,6 +32,13 @@ pub(super) async fn sweep(
             Ok(Swept::Settled) => settled.push(run.run_id),
             Ok(Swept::Waiting(reason)) => waits = Some(reason),
             Ok(Swept::AtWork) => {}
+            // It left, and lets nobody in: there is nothing to be alarmed at, and it is tried again
+            // in case it lets us in once more.
+            Err(error)
+                if tenant.status == TenantStatus::Deleted && error.code() == Code::AccessDenied =>
+            {
+                tracing::warn!(tenant = %tenant.tenant, run = %run.run_id, %error, "a tenant that left lets nobody settle its run");
+            }
             Err(error) => trouble = trouble.or(Some(error)),
         }
     }

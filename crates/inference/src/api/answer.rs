@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crosspilot_core::ids::ModelName;
 use serde::Serialize;
 
-use super::HttpResponse;
 use super::problem::Problem;
 use super::records::{Id, Remarks};
+use super::response::HttpResponse;
 use crate::output::Prediction;
 
 /// A Lambda's answer may have 6 MB, in which the body is a string.

@@ -11,7 +11,7 @@ use crosspilot_core::registry::RegistryError;
 use crosspilot_core::tenant::PredictionLimits;
 use serde_json::json;
 
-use super::HttpResponse;
+use super::response::HttpResponse;
 use crate::InferenceError;
 
 /// The stage of a request in which a call to AWS was made: the same refusal means different
@@ -207,7 +207,7 @@ impl Problem {
             ),
             // An endpoint that does not exist is a ValidationError here.
             (Code::RequestInvalid | Code::NotFound, _)
-                if stage == Stage::Endpoint && names_missing(error.message()) =>
+                if stage == Stage::Endpoint && error.names_missing_endpoint() =>
             {
                 Self::new(
                     409,
@@ -274,11 +274,6 @@ impl Problem {
 /// Cuts a text to what fits a sentence, and a line of the log.
 pub(super) fn cut(text: &str) -> String {
     text.chars().take(200).collect()
-}
-
-/// SageMaker says "Endpoint x of account y not found." or "Could not find endpoint x".
-fn names_missing(message: &str) -> bool {
-    message.contains("not found") || message.contains("ould not find")
 }
 
 #[cfg(test)]
