@@ -143,7 +143,7 @@ fn a_look_that_failed_is_a_look_later_and_a_refusal_ends_the_run() {
         let looks = state["Arguments"]["FunctionName"] == "${CheckStatusFunctionArn}";
         let caught = state["Catch"].as_array().unwrap();
         let later = caught.iter().find(|rule| errors(rule) == HEALS.concat());
-        assert_eq!(later.is_some(), looks || name == "Gather", "{name}");
+        assert_eq!(later.is_some(), looks || name == "train.Gather", "{name}");
         if let Some(later) = later.filter(|_| !looks) {
             // It may wait for days, and gives up after so many looks in a row that failed.
             assert_eq!(later["Next"], state["Next"], "{name}");
