@@ -212,6 +212,8 @@ def _run_distributed_map(state, raw_input, effective, processor, execution, ctx)
                               "The specified tolerated failure threshold was exceeded")
     run["status"] = "ABORTED" if counts["aborted"] else "SUCCEEDED"
     stepfunctions._add_event(execution, "MapRunSucceeded")
+    # What AWS puts in the place of a child that failed and is tolerated, no document says (doubt failed-children):
+    # nothing, as here, or the description of its execution.
     result = [result for result in results if result is not None]
     if len(json.dumps(result, separators=(",", ":"))) > _STATE_BYTES:
         raise _ExecutionError("States.DataLimitExceeded",

@@ -4,6 +4,7 @@
 
 Each must parse. What a catcher makes of an error must have a value, whatever error of
 ``errors.json`` it is, and so must all that the failure path then makes of that.
+Those that ``values.json`` names have the value that stands there.
 ``statemachine/check.mjs`` does the same with the reference engine.
 """
 
@@ -72,6 +73,21 @@ def caught(states, rule, error, before):
         evaluated({"Error": following["Error"], "Cause": following["Cause"]}, output, variables)
 
 
+def valued(folder):
+    cases = json.loads((folder / "values.json").read_text())
+    for case in cases:
+        part = json.loads((folder / f"{case['machine']}.asl.json").read_text())
+        # A state of a machine, or by way of a point one of a Map in it.
+        for name in case["state"].split("."):
+            part = part.get("ItemProcessor", part)["States"][name]
+        for key in case["at"]:
+            part = part[key]
+        context = {"QueryLanguage": "JSONata", "variables": VARIABLES, **case.get("context", {})}
+        found = stepfunctions._apply_jsonata_template(part, case["input"], context, result=case.get("result"))
+        assert found == case["value"], f"{case['machine']} {case['state']} {case['at']} is {found}, not {case['value']}"
+    return len(cases)
+
+
 def main(folder):
     errors = json.loads((folder / "errors.json").read_text())
     for error in errors:
@@ -96,7 +112,8 @@ def main(folder):
                             except Exception as problem:
                                 raise SystemExit(f"{file.name}: {name} catches {str(error)[:200]}: {problem!r}")
     assert evaluations > 100, evaluations
-    print(f"JSONata: {parsed} expressions parse, {evaluations} caught errors come to an end")
+    values = valued(folder)
+    print(f"JSONata: {parsed} expressions parse, {evaluations} caught errors come to an end, {values} values are right")
 
 
 main(pathlib.Path(sys.argv[1]))

@@ -399,7 +399,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
 
     let (_, manage) = crate::state_machine::states("manage");
     let (_, each) = crate::state_machine::states("manage.EachTenant");
-    for act in [&manage["Act"], &each["ActForAll"]] {
+    for act in [&manage["Act"], &each["ActForAll"], &each["LookForAll"]] {
         let payload = act["Arguments"]["Payload"].as_str().unwrap();
         assert!(payload.contains("[$states.input, {'do': 'manage', 'begun': "), "{payload}");
     }
@@ -429,7 +429,7 @@ fn the_machines_over_all_tenants_speak_their_handlers_language() {
     let idle = Progress::Done { report: Report::Idle { endpoints: vec![] } };
     let swept = Progress::Done { report: Report::Swept { settled: vec![] } };
     let given = json!({"tenant": "acme", "action": "tidy_up", "days": 14});
-    let counted = json!({"tenants": 2, "failed": 1, "told": []});
+    let counted = json!({"tenants": 2, "failed": 1, "waiting": 0, "told": []});
     let answers = [value(waiting), value(idle), value(swept), given, counted];
     for (name, state) in each.iter().chain(&manage) {
         for path in texts(state).iter().flat_map(|text| paths(text, "$states.input.")) {

@@ -10,6 +10,7 @@ mod deaths;
 mod deployment;
 mod doors;
 mod evaluation;
+mod express;
 mod failure_path;
 mod faults;
 mod gathering;

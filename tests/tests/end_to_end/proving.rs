@@ -24,6 +24,7 @@ fn the_proof_settles_each_doubt_and_leaves_nothing() {
         "volume-key",
         "one-instance-canary",
         "function-time-out",
+        "failed-children",
         "dead-run-event",
         "bus-principals",
         "insights-form",

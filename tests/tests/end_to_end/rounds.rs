@@ -47,8 +47,10 @@ fn a_run_that_is_left_unsettled_again_is_measured_and_ends_no_round() {
     on_local_cloud(async |cloud| {
         let fleet = Fleet::new(cloud, "444444444446", 1, "").await;
         assert_eq!(fleet.measured(cloud, "RunsLeftUnsettled").await, None);
-        let well = fleet.sweep(&["t1", "t2"]).await;
+        let well = fleet.sweep(&["t1", "t14"]).await;
         assert_eq!(well.status, ExecutionStatus::Succeeded, "{well:?}");
+        let counted = ["tenants", "failed", "waiting"].map(|name| &well.output[name]);
+        assert_eq!(counted, [&json!(2), &json!(0), &json!(0)], "{well:?}");
         assert_eq!(fleet.measured(cloud, "RunsLeftUnsettled").await, Some(0.0));
         let round = fleet.sweep(&["t13"]).await;
         assert_eq!(round.status, ExecutionStatus::Succeeded, "{round:?}");

@@ -77,6 +77,11 @@ pub(crate) const DOUBTS: &[Doubt] = &[
         "aws lambda update-function-configuration --function-name crosspilot-check-status --timeout 1 && crosspilot run start TENANT MODEL",
     ),
     by_hand(
+        "failed-children",
+        "a child of a Distributed Map that timed out and is tolerated gives no result, or one of Step Functions' own, and never one that looks like an answer",
+        "aws stepfunctions create-state-machine with a Distributed Map as in manage.asl.json, ToleratedFailurePercentage 100, whose express children wait 301 s for every other item, then start-execution and describe-execution",
+    ),
+    by_hand(
         "dead-run-event",
         "an execution that is aborted while uploads wait in it is followed by another one",
         "aws stepfunctions stop-execution --execution-arn ARN",
