@@ -122,6 +122,14 @@ pub(crate) async fn run_of(vendor: &Vendor, arn: &str) -> Result<Option<RunRef>,
     Ok(outputs.find_map(|output| serde_json::from_value(output.get("run")?.clone()).ok()))
 }
 
+/// The preflight's warnings in the output of an execution, as names and values to print: all
+/// that print an output take them from here.
+pub(crate) fn warnings(output: &Value) -> impl Iterator<Item = (&'static str, &str)> {
+    let warnings = output["warnings"].as_array().into_iter().flatten();
+    let texts = warnings.filter_map(|told| told["message"].as_str().or(told.as_str()));
+    texts.map(|text| ("warning", text))
+}
+
 /// Follows an execution to its end. `report` is told what happens now.
 pub(crate) async fn follow(
     vendor: &Vendor,
