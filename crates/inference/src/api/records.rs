@@ -148,7 +148,8 @@ impl Records {
             odd.collect::<Vec<_>>()
         };
         let warnings = self.rows.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS);
-        let unchecked = words.is_none().then_some(WarningCode::UnseenWord);
+        let gave_up = |words: &Words| model.features.iter().any(|name| words.gave_up(name));
+        let unchecked = words.is_none_or(gave_up).then_some(WarningCode::UnseenWord);
         Remarks { warnings: warnings.collect(), unchecked: unchecked.into_iter().collect() }
     }
 }
@@ -285,6 +286,15 @@ mod tests {
         let unknown = serde_json::to_value(records.remarks(&model, None)).unwrap();
         let numbers = [warning(2, "Day Mins", "not_a_number")];
         assert_eq!(unknown, json!({"warnings": numbers, "unchecked": ["unseen_word"]}));
+        // Of one column there were too many, and what is known of another is told.
+        let given_up = |name| {
+            let words = json!({"columns": {"plan": ["basic", "plus"]}, "given_up": [name]});
+            let words: Words = serde_json::from_value(words).unwrap();
+            serde_json::to_value(records.remarks(&model, Some(&words))).unwrap()
+        };
+        let of_one = json!({"warnings": of_both, "unchecked": ["unseen_word"]});
+        assert_eq!(given_up("age"), of_one);
+        assert_eq!(given_up("no column of the model"), json!({"warnings": of_both}));
     }
 
     #[test]
