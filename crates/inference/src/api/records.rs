@@ -6,7 +6,7 @@ mod id;
 mod json_body;
 
 use crosspilot_core::registry::Serving;
-use crosspilot_table::number::number;
+use crosspilot_table::number::or_infinite;
 use crosspilot_table::{Words, is_missing};
 use serde::{Serialize, Serializer};
 
@@ -139,7 +139,7 @@ impl Records {
     pub(super) fn remarks(&self, model: &Serving, words: Option<&Words>) -> Remarks {
         let code = |name: &String, cell: &str| {
             if model.numeric.contains(name) {
-                let odd = !is_missing(cell.as_bytes()) && number(cell.as_bytes()).is_none();
+                let odd = !is_missing(cell.as_bytes()) && or_infinite(cell.as_bytes()).is_none();
                 odd.then_some(WarningCode::NotANumber)
             } else {
                 // As the model is asked: a line break is a blank to it.
@@ -304,6 +304,18 @@ mod tests {
         let of_one = json!({"warnings": of_both, "unchecked": ["unseen_word"]});
         assert_eq!(given_up("age"), of_one);
         assert_eq!(given_up("no column of the model"), json!({"warnings": of_both}));
+    }
+
+    #[test]
+    fn infinite_numbers_are_numbers_as_they_are_to_a_model() {
+        let body = json!({"records": [{"Day Mins": "inf"}, {"Day Mins": "-Infinity"},
+            {"Day Mins": "1e999"}]});
+        let event = json!({"headers": {"content-type": "application/json"},
+            "body": body.to_string()});
+        let model = model(&["Day Mins"]);
+        let remarks = of(event, &model).unwrap().remarks(&model, Some(&Words::default()));
+        let odd: Vec<usize> = remarks.warnings.iter().map(|warning| warning.record).collect();
+        assert_eq!(odd, [3]);
     }
 
     #[test]
