@@ -92,7 +92,7 @@ impl Hand {
             .await;
         let outcome = match (trained, settled) {
             (Ok(mut outcome), Ok(settled)) => {
-                outcome["warnings"] = settled.get("warnings").cloned().unwrap_or(json!([]));
+                outcome["remarks"] = settled.get("warnings").cloned().unwrap_or(json!([]));
                 Ok(outcome)
             }
             (Err(failure), _) | (Ok(_), Err(failure)) => Err(failure),
@@ -113,7 +113,7 @@ impl Hand {
                 reason: text(&outcome["deployment"]["decision"], "reason"),
                 candidate: outcome["deployment"]["candidate"].as_str().map(str::to_owned),
                 report: outcome["prediction"]["report_uri"].as_str().map(str::to_owned),
-                warnings: strings(&outcome["warnings"]),
+                warnings: strings(&outcome["remarks"]),
             },
             Err(StageFailure { stage, code, message }) => Outcome::Failed {
                 time,
@@ -138,13 +138,12 @@ impl Hand {
         self.watch(Stage::Train, "training", || Watched::Job { name: job.clone() }).await?;
         let registered =
             self.deploy_best(Stage::Register, json!({"do": "register", "job": job})).await?;
-        self.deploy(&job, &registered).await
+        self.deploy(&started, &registered).await
     }
 
-    async fn deploy(&self, job: &str, registered: &Value) -> Result<Value, StageFailure> {
+    async fn deploy(&self, started: &Value, registered: &Value) -> Result<Value, StageFailure> {
         self.steps.step("scoring the held-out rows");
-        let model = &registered["model"];
-        let score = &registered["score"];
+        let (job, model, score) = (&started["job"], &registered["model"], &registered["score"]);
         let mut comparison = self.score(model, score).await?;
         self.steps.step("deploying the best candidate");
         let deployment = loop {
@@ -169,15 +168,11 @@ impl Hand {
             self.watch(Stage::Deploy, "endpoint", watched).await?;
         }
         self.steps.step("predicting the held-out rows");
-        let conclude = json!({
-            "do": "conclude", "job": job, "candidate": registered["candidate"],
-            "endpoint": deployment["endpoint"], "score": score, "comparison": comparison,
-            "decision": deployment["decision"],
-        });
+        let conclude = conclude(started, registered, &comparison, &deployment);
         let prediction = self.predict(Stage::Predict, conclude).await?;
         Ok(json!({
-            "run": self.run, "job": job, "comparison": comparison, "deployment": deployment,
-            "prediction": prediction,
+            "run": self.run, "job": job, "warnings": started["warnings"],
+            "comparison": comparison, "deployment": deployment, "prediction": prediction,
         }))
     }
 
@@ -292,6 +287,16 @@ impl Hand {
     }
 }
 
+/// The request to a run's last step, but for the run.
+fn conclude(started: &Value, registered: &Value, comparison: &Value, deployment: &Value) -> Value {
+    json!({
+        "do": "conclude", "job": started["job"], "candidate": registered["candidate"],
+        "endpoint": deployment["endpoint"], "score": registered["score"],
+        "comparison": comparison, "decision": deployment["decision"],
+        "warnings": started["warnings"],
+    })
+}
+
 fn strings(value: &Value) -> Vec<String> {
     let texts = value.as_array().into_iter().flatten();
     texts.filter_map(|text| text.as_str().map(str::to_owned)).collect()
@@ -317,4 +322,17 @@ fn at<E: Coded>(stage: Stage) -> impl Fn(E) -> StageFailure {
 /// A request or an answer that is not what the other side takes.
 fn unreadable(stage: Stage, error: &serde_json::Error) -> StageFailure {
     StageFailure { stage, code: Code::Internal.to_string(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_step_is_told_the_warnings_of_the_data() {
+        let started = json!({"job": "j", "warnings": [{"code": "LongCells", "message": "so"}]});
+        let asked = conclude(&started, &json!({"candidate": "c"}), &json!({}), &json!({}));
+        assert_eq!((&asked["job"], &asked["candidate"]), (&json!("j"), &json!("c")));
+        assert_eq!(asked["warnings"], started["warnings"]);
+    }
 }

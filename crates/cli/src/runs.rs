@@ -106,14 +106,20 @@ async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    let part = |pointer: &str| ended.output.pointer(pointer).and_then(Value::as_str);
+    output::pairs(&told(&ended.status, &ended.output));
+    Ok(())
+}
+
+/// What became of an execution that has ended well, as names and values to print.
+fn told<'a>(status: &'a str, output: &'a Value) -> Vec<(&'static str, &'a str)> {
+    let part = |pointer: &str| output.pointer(pointer).and_then(Value::as_str);
     let said = match part("/decision") {
         Some("duplicate") => "another execution works on this run already",
         Some("joined") => "another run waits to train and will see all the data that is there now",
         Some("ignored") => "nothing to do: the uploaded object is no training data",
         _ => part("/deployment/decision/reason").unwrap_or("done"),
     };
-    let mut pairs = vec![("status", ended.status.as_str()), ("outcome", said)];
+    let mut pairs = vec![("status", status), ("outcome", said)];
     for (name, pointer) in [
         ("run", "/run/run_id"),
         ("candidate", "/deployment/candidate"),
@@ -122,8 +128,8 @@ async fn follow(vendor: &Vendor, arn: &str, json: bool) -> Result<(), Failure> {
     ] {
         pairs.extend(part(pointer).map(|value| (name, value)));
     }
-    output::pairs(&pairs);
-    Ok(())
+    pairs.extend(watch::warnings(output));
+    pairs
 }
 
 async fn stop(vendor: &Vendor, run: &RunRef, json: bool) -> Result<(), Failure> {
@@ -159,4 +165,28 @@ async fn stop(vendor: &Vendor, run: &RunRef, json: bool) -> Result<(), Failure> 
         output::line(&said);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_followed_tells_all_warnings_of_its_data() {
+        let output = json!({
+            "run": {"run_id": "20260131-0000000000"},
+            "warnings": [
+                {"code": "ConstantColumn", "message": "column \"a\" says nothing"},
+                {"code": "NothingSetAside", "message": "too few rows"},
+            ],
+        });
+        let expected = [
+            ("status", "SUCCEEDED"),
+            ("outcome", "done"),
+            ("run", "20260131-0000000000"),
+            ("warning", "column \"a\" says nothing"),
+            ("warning", "too few rows"),
+        ];
+        assert_eq!(told("SUCCEEDED", &output), expected);
+    }
 }

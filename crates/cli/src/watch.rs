@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crosspilot_core::aws::sfn::Client;
 use crosspilot_core::aws::sfn::types::{ExecutionStatus, HistoryEvent};
 use crosspilot_core::error::{CallError, Named};
-use crosspilot_core::execution::describe;
+use crosspilot_core::execution::{describe, died, reported};
 use crosspilot_core::failure::Failure as ReadFailure;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::run::RunRef;
@@ -122,6 +122,14 @@ pub(crate) async fn run_of(vendor: &Vendor, arn: &str) -> Result<Option<RunRef>,
     Ok(outputs.find_map(|output| serde_json::from_value(output.get("run")?.clone()).ok()))
 }
 
+/// The preflight's warnings in the output of an execution, as names and values to print: all
+/// that print an output take them from here.
+pub(crate) fn warnings(output: &Value) -> impl Iterator<Item = (&'static str, &str)> {
+    let warnings = output["warnings"].as_array().into_iter().flatten();
+    let texts = warnings.filter_map(|told| told["message"].as_str().or(told.as_str()));
+    texts.map(|text| ("warning", text))
+}
+
 /// Follows an execution to its end. `report` is told what happens now.
 pub(crate) async fn follow(
     vendor: &Vendor,
@@ -195,24 +203,15 @@ fn ending(
     cause: Option<&str>,
     last: Option<&str>,
 ) -> Ending {
-    let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
-    if let Ok(reported) = serde_json::from_str::<ReadFailure>(cause) {
-        let ReadFailure { stage, code, cause } = reported;
+    if let Some(ReadFailure { stage, code, cause }) = reported(cause) {
         return Ending { stage, code, cause };
     }
     let stage = last.unwrap_or(Stage::Assume.as_str());
-    let failure = ReadFailure::read(stage, error, cause);
-    let why = match status {
-        ExecutionStatus::Aborted => "somebody stopped its execution in Step Functions",
-        ExecutionStatus::TimedOut => "it took longer than its state machine may",
-        _ => "it ended outside its failure path",
-    };
-    let code = if error.is_empty() { status.as_str().to_owned() } else { failure.code };
-    let said = if cause.is_empty() { String::new() } else { format!(": {}", failure.cause) };
+    let ReadFailure { stage, code, cause } = died(status, error, cause, stage);
     let cause = format!(
-        "{why}{said}; what it left is stopped and removed within an hour, or at once by `crosspilot run redrive`"
+        "{cause}; what it left is stopped and removed within an hour, or at once by `crosspilot run redrive`"
     );
-    Ending { stage: failure.stage, code, cause }
+    Ending { stage, code, cause }
 }
 
 /// Reads what happens now from the newest events, newest first.

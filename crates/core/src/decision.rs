@@ -47,8 +47,8 @@ pub struct Comparison {
     /// The champion's figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<f64>,
-    /// The figure of always giving the same answer on the same rows: the commonest label with
-    /// the shares of all, or the mean.
+    /// The figure of always giving the same answer on the same rows: the label that does best
+    /// by the metric, with the shares of all, or the mean.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
     /// The champion's run: its figure says nothing about a later champion.
@@ -102,7 +102,8 @@ pub struct Figures {
     /// The champion's figure; none if nothing serves yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub champion: Option<f64>,
-    /// The figure of always giving the same answer, where it was measured.
+    /// The figure of always giving the same answer, where it was measured or the metric tells
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
     /// The margin by which the challenger must be better.

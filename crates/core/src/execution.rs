@@ -5,6 +5,7 @@ use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types::ExecutionStatus;
 
 use crate::error::{CallError, Code, Coded, Named};
+use crate::failure::Failure;
 
 /// The state of the execution that has a run, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,32 @@ pub async fn status(
         return Ok(None);
     }
     Ok(describe(client, execution).await?.map(|found| found.status))
+}
+
+/// The failure that an execution of a run has told by its cause, as its failure path does; none
+/// if it ended outside of that.
+pub fn reported(cause: Option<&str>) -> Option<Failure> {
+    serde_json::from_str(cause?).ok()
+}
+
+/// The failure of an execution that ended outside its failure path: what Step Functions says of
+/// it. `stage` is where it was.
+pub fn died(
+    status: &ExecutionStatus,
+    error: Option<&str>,
+    cause: Option<&str>,
+    stage: &str,
+) -> Failure {
+    let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
+    let said = Failure::read(stage, error, cause);
+    let why = match status {
+        ExecutionStatus::Aborted => "somebody stopped its execution in Step Functions",
+        ExecutionStatus::TimedOut => "it took longer than its state machine may",
+        _ => "it ended outside its failure path",
+    };
+    let code = if error.is_empty() { status.as_str().to_owned() } else { said.code };
+    let cause = if cause.is_empty() { why.to_owned() } else { format!("{why}: {}", said.cause) };
+    Failure { stage: said.stage, code, cause }
 }
 
 /// An execution as it stands; nothing if there is none. One that was started a

@@ -15,6 +15,7 @@
 //!     train/          the training rows without those that were set aside
 //!     held-out.csv    the held-out rows as they were found
 //!     first-row.csv   a training row for the first prediction
+//!     verdict.json    the preflight's verdict, which a later attempt at the job reads
 //!     input/ output/  the held-out rows as the model takes them, and its answers
 //! ```
 //! Results lie beside the prefix, not under it: the upload rule matches all that lies
@@ -143,8 +144,9 @@ pub fn first_row_key(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}first-row.csv", rows_prefix(prefix, run))
 }
 
-/// Key of the verdict on the files that a run's rows are copied from.
-pub fn copied_verdict_key(prefix: &Prefix, run: &RunRef) -> String {
+/// Key of the verdict on a run's data where its later attempts may read it: of the results,
+/// they may read none.
+pub fn kept_verdict_key(prefix: &Prefix, run: &RunRef) -> String {
     format!("{}verdict.json", rows_prefix(prefix, run))
 }
 

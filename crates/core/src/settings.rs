@@ -184,8 +184,8 @@ pub struct Gate {
     /// The worst figure with which any model may serve, in the metric's own unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<f64>,
-    /// `true` if a model may serve that is no better on the held-out rows than always giving
-    /// the same answer: the commonest label, or the mean.
+    /// `true` if a model may serve that is no better than always giving the same answer: the
+    /// label that does best, or the mean.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow_baseline: bool,
 }

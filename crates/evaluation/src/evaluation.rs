@@ -158,15 +158,17 @@ impl Evaluation {
         }
     }
 
-    /// Gives one metric of always giving the same answer on the same rows: the commonest label,
-    /// with the shares of all labels as its probabilities; or the mean.
+    /// Gives one metric of always giving the same answer on the same rows: the label that does
+    /// best by it, with the shares of all labels as its probabilities; or the mean. Of the
+    /// positive label's recall there is none: always saying yes finds all, so that this metric
+    /// alone cannot tell a model from nothing.
     pub(crate) fn baseline(&self, metric: Metric) -> Option<f64> {
         match self {
             Self::Classification(c) => {
                 let supports: Vec<u64> =
                     c.report.confusion.iter().map(|row| row.iter().sum()).collect();
                 let commonest = (0..supports.len()).max_by_key(|label| supports[*label])?;
-                let rows = c.report.rows() as f64;
+                let (rows, labels) = (c.report.rows() as f64, supports.len());
                 // Of the same probabilities for all rows, without a table of them.
                 match metric {
                     Metric::Auc => return c.report.auc.map(|_| 0.5),
@@ -175,17 +177,21 @@ impl Evaluation {
                         let present = shares.filter(|share| *share > 0.0);
                         return Some(present.map(|share| -share * share.ln()).sum());
                     }
+                    Metric::Recall => return None,
                     _ => {}
                 }
-                let truth: Vec<usize> = supports
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(label, rows)| std::iter::repeat_n(label, *rows as usize))
-                    .collect();
-                let (labels, positive) = (&c.report.labels, c.report.positive);
-                let predicted = vec![commonest; truth.len()];
-                let report = ClassificationReport::new(labels, positive, &truth, &predicted, None);
-                report.ok()?.get(metric)
+                let always = |answer: usize| {
+                    let counted = |rows_of: &u64| {
+                        let mut row = vec![0; labels];
+                        row[answer] = *rows_of;
+                        row
+                    };
+                    let confusion = supports.iter().map(counted).collect();
+                    ClassificationReport { confusion, ..c.report.clone() }.get(metric)
+                };
+                // Where no label is the positive one, the commonest does best.
+                let answers = std::iter::once(commonest).chain(c.report.positive);
+                answers.filter_map(always).reduce(f64::max)
             }
             Self::Regression(r) => {
                 let mean = r.truth.iter().sum::<f64>() / r.truth.len() as f64;
@@ -334,7 +340,11 @@ mod tests {
         let evaluation = Evaluation::new(&truth, &predictions).unwrap().unwrap();
         assert_eq!(evaluation.baseline(Metric::Accuracy), Some(0.75));
         assert_eq!(evaluation.baseline(Metric::Auc), Some(0.5));
-        assert_eq!(evaluation.baseline(Metric::F1), Some(0.0));
+        // Always saying yes: 2p / (1 + p) for the share p of those that are so.
+        assert_eq!(evaluation.baseline(Metric::F1), Some(0.4));
+        assert_eq!(evaluation.baseline(Metric::Precision), Some(0.25));
+        assert_eq!(evaluation.baseline(Metric::Recall), None);
+        assert_eq!(evaluation.baseline(Metric::BalancedAccuracy), Some(0.5));
         let entropy = -(0.75_f64 * 0.75_f64.ln() + 0.25 * 0.25_f64.ln());
         assert!((evaluation.baseline(Metric::LogLoss).unwrap() - entropy).abs() < 1e-12);
         assert!(!evaluation.is_of_one_value());

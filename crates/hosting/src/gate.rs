@@ -6,6 +6,7 @@ use crosspilot_core::decision::{
 use crosspilot_core::registry::Serving;
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::Gate;
+use crosspilot_metrics::Metric;
 
 /// All that is known about a challenger and the champion.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +67,10 @@ pub fn decide(contest: &Contest<'_>) -> Decision {
         smaller_is_better: measured.smaller_is_better,
         challenger: measured.value,
         champion: of_champion,
-        baseline: finite(contest.comparison.baseline).filter(|_| measured.basis == Basis::HeldOut),
+        baseline: match measured.basis {
+            Basis::HeldOut => finite(contest.comparison.baseline),
+            Basis::Validation => constant(&measured.metric),
+        },
         margin: gate.margin,
         minimum: gate.minimum,
     };
@@ -208,6 +212,15 @@ impl Measured {
         };
         finite(value)
             .ok_or_else(|| format!("{} is not a number for both: the champion stays", self.metric))
+    }
+}
+
+/// The figure of always giving the same answer, of metrics where it is the same on all rows.
+fn constant(metric: &str) -> Option<f64> {
+    match Metric::named(metric)? {
+        Metric::Auc => Some(0.5),
+        Metric::R2 => Some(0.0),
+        _ => None,
     }
 }
 

@@ -149,6 +149,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         let plan = JobPlan::new(&tenant, settings, &run, &training, &files)?;
         job::adopt(&tenant, &plan, &found)?;
         tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, "job adopted");
+        let kept = bucket.read_json(&layout::kept_verdict_key(&tenant.prefix, &run)).await;
+        let (warnings, more_warnings) = told(kept_warnings(kept)?);
         return Ok(Response::Started(Started {
             job: plan.name,
             training_data: plan.training_data,
@@ -156,8 +158,8 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
             rows_exact: false,
             set_aside: record.set_aside,
             features: record.features.len(),
-            warnings: Vec::new(),
-            more_warnings: 0,
+            warnings,
+            more_warnings,
             preflight_uri: bucket.uri(&preflight_key),
         }));
     }
@@ -171,7 +173,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         // While it waits for its turn, or was redriven, a run is asked again: it trains on
         // the copy that it made then, whatever lies in the bucket now.
         Some(_) => {
-            let key = layout::copied_verdict_key(&tenant.prefix, &run);
+            let key = layout::kept_verdict_key(&tenant.prefix, &run);
             (record, bucket.read_json(&key).await?)
         }
         None => prepare(&app, &bucket, settings, &record, &preflight_key).await?,
@@ -194,7 +196,7 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
     tracing::info!(tenant = %run.tenant, model = %run.model, run = %run.run_id, job = plan.name, warnings = verdict.warnings.len(), "job started");
     let rows = verdict.training.rows;
     let trained = |rows: Rows| rows.count.saturating_sub(set_aside.unwrap_or_default());
-    let more_warnings = verdict.warnings.len().saturating_sub(WARNINGS);
+    let (warnings, more_warnings) = told(verdict.warnings);
     Ok(Response::Started(Started {
         job: plan.name,
         training_data: plan.training_data,
@@ -202,10 +204,30 @@ pub async fn handle(app: App, request: Request) -> Result<Response, Error> {
         rows_exact: rows.is_some_and(|rows| rows.exact),
         set_aside,
         features: record.features.len(),
-        warnings: verdict.warnings.into_iter().take(WARNINGS).collect(),
+        warnings,
         more_warnings,
         preflight_uri: bucket.uri(&preflight_key),
     }))
+}
+
+/// Divides warnings into those that travel and the number of the others.
+fn told(mut warnings: Vec<Finding>) -> (Vec<Finding>, usize) {
+    let more = warnings.len().saturating_sub(WARNINGS);
+    warnings.truncate(WARNINGS);
+    (warnings, more)
+}
+
+/// The warnings of the verdict that an earlier attempt kept. A verdict that is not there, as of
+/// a run from before it was kept, costs no job that trains.
+fn kept_warnings(kept: Result<Verdict, CallError>) -> Result<Vec<Finding>, CallError> {
+    match kept {
+        Ok(verdict) => Ok(verdict.warnings),
+        Err(error) if matches!(error.code(), Code::Throttled | Code::Unavailable) => Err(error),
+        Err(error) => {
+            tracing::warn!("the warnings of an adopted job's data are not known: {error}");
+            Ok(Vec::new())
+        }
+    }
 }
 
 /// Judges the data, sets rows aside of it and keeps what is known of its columns: all
@@ -235,11 +257,11 @@ async fn prepare(
         verdict.warn(Flaw::NothingSetAside, message);
     }
     bucket.write_json(preflight_key, &verdict).await?;
+    bucket.write_json(&layout::kept_verdict_key(prefix, run), &verdict).await?;
 
     let categories = verdict.categories(&settings.target);
     let set_aside = match &hold_out {
         HoldOutPlan::SetAside(split) => {
-            bucket.write_json(&layout::copied_verdict_key(prefix, run), &verdict).await?;
             Some(hold_out::copy(bucket, run, settings, split, &categories).await?)
         }
         HoldOutPlan::Keep(_) => None,
@@ -266,4 +288,25 @@ async fn prepare(
     };
     let record = app.registry.change_run(run, note).await?;
     Ok((record, verdict))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_adopted_jobs_warnings_are_those_of_the_kept_verdict_as_far_as_they_can_be_read() {
+        let mut verdict = Verdict::default();
+        for number in 0..WARNINGS + 3 {
+            verdict.warn(Flaw::LongCells, number.to_string());
+        }
+        let (warnings, more) = told(kept_warnings(Ok(verdict)).unwrap());
+        assert_eq!((warnings.len(), more), (WARNINGS, 3));
+        assert_eq!(warnings.first().map(|warning| warning.message.as_str()), Some("0"));
+        let refused = |code| CallError::refused(code, "s3:GetObject", "k", "c", "no".to_owned());
+        assert_eq!(kept_warnings(Err(refused(Code::AccessDenied))), Ok(Vec::new()));
+        assert!(kept_warnings(Err(refused(Code::Throttled))).is_err());
+    }
 }

@@ -11,6 +11,12 @@ pub fn number(cell: &[u8]) -> Option<f64> {
     std::str::from_utf8(cell).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// Reads a cell of a column of numbers as a model does: a number, or `inf`, which is above all
+/// numbers and not missing.
+pub fn or_infinite(cell: &[u8]) -> Option<f64> {
+    number(cell).or_else(|| infinite(cell))
+}
+
 /// The dress of a number, which keeps it from being read as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dress {
@@ -263,6 +269,8 @@ mod tests {
         assert_eq!(amount("1.234,5 €".as_bytes(), true), Some(1234.5));
         assert_eq!(amount(b"-inf", false), None);
         assert_eq!(infinite(b" -Inf"), Some(f64::NEG_INFINITY));
+        assert_eq!((or_infinite(b"inf"), or_infinite(b"1.5")), (Some(f64::INFINITY), Some(1.5)));
+        assert_eq!((or_infinite(b"1e999"), or_infinite(b"info")), (None, None));
         assert_eq!((infinite(b"info"), infinite(b"-")), (None, None));
     }
 

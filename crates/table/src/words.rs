@@ -21,6 +21,9 @@ const MOST_BYTES: usize = 256 << 10;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Words {
     columns: BTreeMap<String, BTreeSet<String>>,
+    /// Names of the columns that were given up: nobody knows what they held.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    given_up: BTreeSet<String>,
 }
 
 impl Words {
@@ -30,9 +33,15 @@ impl Words {
         known.is_some_and(|known| !is_missing(cell.as_bytes()) && !known.contains(cell))
     }
 
+    /// Tells whether this column's words were given up, so that it lacks none.
+    pub fn gave_up(&self, column: &str) -> bool {
+        self.given_up.contains(column)
+    }
+
     /// The words of these columns alone.
     pub fn of(mut self, columns: &BTreeSet<String>) -> Self {
         self.columns.retain(|name, _| columns.contains(name));
+        self.given_up.retain(|name| columns.contains(name));
         self
     }
 }
@@ -67,10 +76,20 @@ impl Gathered {
     /// The words of the columns that have these names, in order.
     pub fn named<'a>(self, names: impl Iterator<Item = &'a str>) -> Words {
         let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
-        let columns = names.zip(self.columns).filter_map(|(name, words)| {
-            Some((name.to_owned(), words?.iter().map(|word| text(word)).collect()))
-        });
-        Words { columns: columns.collect() }
+        let mut named = Words::default();
+        for (name, words) in names.zip(self.columns) {
+            let name = name.to_owned();
+            match words {
+                Some(words) => {
+                    let words = words.iter().map(|word| text(word)).collect();
+                    named.columns.insert(name, words);
+                }
+                None => {
+                    named.given_up.insert(name);
+                }
+            }
+        }
+        named
     }
 }
 
@@ -102,6 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_was_given_up_is_named() {
+        let many = of((0..=MOST_WORDS).map(|n| format!("w{n}")));
+        assert!(many.gave_up("plan") && !many.gave_up("another column"));
+        assert!(!many.of(&BTreeSet::new()).gave_up("plan"));
+        assert!(of(std::iter::once("w".repeat(LONGEST + 1))).gave_up("plan"));
+        assert!(!of(std::iter::once("basic".to_owned())).gave_up("plan"));
+    }
+
+    #[test]
     fn memory_is_bounded_and_columns_of_few_words_stay() {
         let mut gathered = Gathered::default();
         for row in 0..400 {
@@ -114,5 +142,8 @@ mod tests {
         let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
         let words = gathered.named(names.iter().map(String::as_str));
         assert!(words.lack("0", "c") && !words.lack("0", "a"));
+        // Of each that is not known, the name is.
+        assert!(names.iter().all(|name| words.gave_up(name) != words.lack(name, "c")));
+        assert!(names.iter().any(|name| words.gave_up(name)));
     }
 }

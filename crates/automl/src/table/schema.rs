@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crosspilot_table::date::{DateOrder, clock, date};
-use crosspilot_table::number::{amount, infinite, number};
+use crosspilot_table::number::{amount, infinite, or_infinite};
 use crosspilot_table::{Kind, Profile};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -160,8 +160,7 @@ impl Reader {
         match self {
             Self::Skip => Vec::new(),
             Self::Number => {
-                let read =
-                    |cell: &str| number(cell.as_bytes()).or_else(|| infinite(cell.as_bytes()));
+                let read = |cell: &str| or_infinite(cell.as_bytes());
                 vec![cells.map(|cell| cell.and_then(read).unwrap_or(f64::NAN)).collect()]
             }
             Self::Amount { decimal_comma } => {

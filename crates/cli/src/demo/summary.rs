@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::samples::Sample;
 use super::{Candidate, Outcome};
-use crate::output;
+use crate::{output, watch};
 
 /// Best first, by the objective metric.
 fn ranked(outcome: &Outcome) -> Vec<&Candidate> {
@@ -86,8 +86,7 @@ pub(super) fn print(outcome: &Outcome, kept: bool) {
         ("in account", outcome.tenant.account.as_str()),
         ("AutoML job", &outcome.job),
     ];
-    let warnings = outcome.ended.output["warnings"].as_array().into_iter().flatten();
-    pairs.extend(warnings.map(|warning| ("warning", text(warning, "/message"))));
+    pairs.extend(watch::warnings(&outcome.ended.output));
     output::pairs(&pairs);
     output::line("");
     let metric =

@@ -108,11 +108,8 @@ fn what_happened(
         ] {
             pairs.extend(part(pointer).map(|value| (name, value)));
         }
-        let warnings = output.and_then(|output| output["warnings"].as_array());
-        for warning in warnings.into_iter().flatten() {
-            let text = warning["message"].as_str().or(warning.as_str());
-            pairs.extend(text.map(|text| ("warning", text.to_owned())));
-        }
+        let warnings = output.into_iter().flat_map(watch::warnings);
+        pairs.extend(warnings.map(|(name, warning)| (name, warning.to_owned())));
         if let Some(evaluation) = output.and_then(|output| output.pointer("/prediction/evaluation"))
             && let Some(figures) = evaluation.as_object()
         {

@@ -48,7 +48,9 @@ fn later(words: Narrative, trend: &[&Measured], minimum: Option<f64>) -> Narrati
 }
 
 fn evaluated(report: &Report<'_>) -> Narrative {
-    let Some(evaluation) = report.evaluation else { return unevaluated(report) };
+    let Some(evaluation) = report.evaluation else {
+        return no_better(report, unevaluated(report));
+    };
     let words = match evaluation {
         Evaluation::Classification(c) => classification(report.target, c),
         Evaluation::Regression(r) => regression(report.target, r),
@@ -63,12 +65,20 @@ fn evaluated(report: &Report<'_>) -> Narrative {
 }
 
 /// Says in the headline that one answer for all would do as well, by the metric that
-/// decides.
+/// decides: on the held-out rows, else on those that the decision rests on.
 fn no_better(report: &Report<'_>, words: Narrative) -> Narrative {
     let comparison = report.comparison;
-    let named = comparison.metric.as_deref().and_then(Metric::named);
-    let figures = named.zip(comparison.challenger).zip(comparison.baseline);
-    let Some(((metric, value), baseline)) = figures else { return words };
+    let measured = comparison.metric.as_deref().zip(comparison.challenger);
+    let decided = || match &report.occasion {
+        Occasion::Run { decision, .. } => {
+            let figures = decision.figures.as_ref()?;
+            Some(((figures.metric.as_str(), figures.challenger), figures.baseline?))
+        }
+        Occasion::Upload { .. } => None,
+    };
+    let figures = measured.zip(comparison.baseline).or_else(decided);
+    let Some(((name, value), baseline)) = figures else { return words };
+    let Some(metric) = Metric::named(name) else { return words };
     if metric.improvement(baseline, value) > 0.0 {
         return words;
     }

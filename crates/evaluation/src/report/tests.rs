@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crosspilot_core::decision::Basis;
 use crosspilot_core::registry::{EvaluationId, Measured};
 use crosspilot_inference::{Prediction, Table};
+use crosspilot_metrics::Metric;
 use serde_json::json;
 
 use super::{Described, Occasion, Report, html};
@@ -225,6 +227,39 @@ fn without_held_out_rows_it_says_how_to_get_an_evaluation() {
     let page = page("Churn?", &request("F1", 0.9144), &rows, false);
     assert!(page.contains("in service and answers") && page.contains("test folder"));
     keep("smoke", &page);
+}
+
+#[test]
+fn a_model_that_guesses_is_no_better_than_one_answer_in_the_headline() {
+    let labels = ["False.", "True."];
+    let guess = |i: usize| if noise(i + 50_000) < 0.05 { 0.9 } else { 0.1 };
+    let rows: Vec<(String, Prediction)> = binary(1000, labels)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (truth, _))| (truth, labelled(&labels, vec![1.0 - guess(i), guess(i)])))
+        .collect();
+    let (truth, predictions): (Vec<String>, Vec<Prediction>) = rows.iter().cloned().unzip();
+    let evaluation = Evaluation::new(&truth, &predictions).unwrap().unwrap();
+    let mut request = request("F1", 0.9144);
+    request.comparison.metric = Some("F1".into());
+    request.comparison.challenger = evaluation.get(Metric::F1);
+    request.comparison.baseline = evaluation.baseline(Metric::F1);
+    // Some are right by chance: more than always saying no.
+    assert!(request.comparison.challenger > Some(0.0));
+    let said = "It is no better than always giving the same answer: F1";
+    assert!(page("Churn?", &request, &rows, true).contains(said));
+}
+
+#[test]
+fn a_model_whose_validation_shows_no_more_than_chance_says_so_in_the_headline() {
+    let rows = [(String::new(), binary(1, ["False.", "True."])[0].1.clone())];
+    let said = "It is no better than always giving the same answer: AUC";
+    for (auc, says) in [(0.49, true), (0.9, false)] {
+        let mut request = request("AUC", auc);
+        let figures = request.decision.figures.as_mut().unwrap();
+        (figures.basis, figures.baseline) = (Basis::Validation, Some(0.5));
+        assert_eq!(page("Churn?", &request, &rows, false).contains(said), says, "{auc}");
+    }
 }
 
 #[test]

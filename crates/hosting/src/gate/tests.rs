@@ -183,6 +183,24 @@ fn a_model_no_better_than_one_answer_does_not_serve_unless_the_settings_allow_it
         let said = decision.reason.contains("no better than always giving the same answer");
         assert_eq!(said, verdict == Keep, "{}", decision.reason);
     }
+    // Of some metrics, it is known also of rows that nobody measured it on.
+    let none = Comparison::default();
+    let serving = champion(Some("AUC"), Some(0.3));
+    for (metric, challenger, champion, gate, verdict) in [
+        ("AUC", 0.5, None, OPEN, Keep),
+        ("validation:auc", 0.49, None, OPEN, Keep),
+        ("AUC", 0.49, Some(&serving), OPEN, Keep),
+        ("AUC", 0.51, None, OPEN, Deploy),
+        ("R2", -0.1, None, OPEN, Keep),
+        ("R2", 0.1, None, OPEN, Deploy),
+        ("R2", -0.1, None, allowing, Deploy),
+        ("F1", 0.01, None, OPEN, Deploy),
+    ] {
+        let decision = decided(&score(metric, challenger), &none, champion, gate);
+        assert_eq!(decision.verdict, verdict, "{}", decision.reason);
+        let said = "on validation data is no better than always giving the same answer";
+        assert_eq!(decision.reason.contains(said), verdict == Keep, "{}", decision.reason);
+    }
     // A figure of the validation is not held against one of the held-out rows.
     let few = Comparison { rows: 29, ..constant("Accuracy", 0.6, 0.7) };
     let decision = decided(&score("Accuracy", 0.6), &few, None, OPEN);

@@ -174,8 +174,8 @@ impl HttpResponse {
     /// Says in headers what has no place in CSV.
     fn with_remarks(mut self, remarks: &Remarks) -> Self {
         if !remarks.warnings.is_empty() {
-            let count = remarks.warnings.len().to_string();
-            self = self.with_header("x-crosspilot-warnings", &count);
+            let count = remarks.warnings.len() + remarks.more_warnings;
+            self = self.with_header("x-crosspilot-warnings", &count.to_string());
         }
         let unchecked: Vec<&str> = remarks.unchecked.iter().map(|code| code.name()).collect();
         if !unchecked.is_empty() {
@@ -220,7 +220,7 @@ mod tests {
         let answer = output::Answer::new(said.as_bytes().to_vec(), ids.len()).unwrap();
         let predictions = output::predictions(&[answer], None).unwrap();
         let predictions = ids.iter().zip(&predictions);
-        let remarks = Remarks { warnings: Vec::new(), unchecked: Vec::new() };
+        let remarks = Remarks { warnings: Vec::new(), more_warnings: 0, unchecked: Vec::new() };
         let answer = Answer {
             model: &"churn".parse().unwrap(),
             version: "20260131-0000000000",

@@ -6,7 +6,7 @@ mod id;
 mod json_body;
 
 use crosspilot_core::registry::Serving;
-use crosspilot_table::number::number;
+use crosspilot_table::number::or_infinite;
 use crosspilot_table::{Words, is_missing};
 use serde::{Serialize, Serializer};
 
@@ -42,9 +42,16 @@ pub(super) struct Remarks {
     /// The cells that the model did not understand. With many records, those of the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<Warning>,
+    /// The number of warnings beyond these.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) more_warnings: usize,
     /// Warnings that were not looked for: nobody knows what training saw.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) unchecked: Vec<WarningCode>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A cell that the model does not understand, so that its answer is about less than
@@ -132,7 +139,7 @@ impl Records {
     pub(super) fn remarks(&self, model: &Serving, words: Option<&Words>) -> Remarks {
         let code = |name: &String, cell: &str| {
             if model.numeric.contains(name) {
-                let odd = !is_missing(cell.as_bytes()) && number(cell.as_bytes()).is_none();
+                let odd = !is_missing(cell.as_bytes()) && or_infinite(cell.as_bytes()).is_none();
                 odd.then_some(WarningCode::NotANumber)
             } else {
                 // As the model is asked: a line break is a blank to it.
@@ -140,16 +147,19 @@ impl Records {
                 lacks.then_some(WarningCode::UnseenWord)
             }
         };
-        let of_record = |(record, cells): (usize, &Vec<String>)| {
-            let odd = model.features.iter().zip(cells).filter_map(|(name, cell)| {
-                let code = code(name, cell)?;
-                Some(Warning { record: record + 1, column: name.clone(), code })
-            });
-            odd.collect::<Vec<_>>()
-        };
-        let warnings = self.rows.iter().enumerate().flat_map(of_record).take(MAX_WARNINGS);
-        let unchecked = words.is_none().then_some(WarningCode::UnseenWord);
-        Remarks { warnings: warnings.collect(), unchecked: unchecked.into_iter().collect() }
+        let (mut warnings, mut more_warnings) = (Vec::new(), 0);
+        for (record, cells) in (1..).zip(&self.rows) {
+            for (name, cell) in model.features.iter().zip(cells) {
+                match code(name, cell) {
+                    Some(_) if warnings.len() == MAX_WARNINGS => more_warnings += 1,
+                    Some(code) => warnings.push(Warning { record, column: name.clone(), code }),
+                    None => {}
+                }
+            }
+        }
+        let gave_up = |words: &Words| model.features.iter().any(|name| words.gave_up(name));
+        let unchecked = words.is_none_or(gave_up).then_some(WarningCode::UnseenWord);
+        Remarks { warnings, more_warnings, unchecked: unchecked.into_iter().collect() }
     }
 }
 
@@ -285,6 +295,41 @@ mod tests {
         let unknown = serde_json::to_value(records.remarks(&model, None)).unwrap();
         let numbers = [warning(2, "Day Mins", "not_a_number")];
         assert_eq!(unknown, json!({"warnings": numbers, "unchecked": ["unseen_word"]}));
+        // Of one column there were too many, and what is known of another is told.
+        let given_up = |name| {
+            let words = json!({"columns": {"plan": ["basic", "plus"]}, "given_up": [name]});
+            let words: Words = serde_json::from_value(words).unwrap();
+            serde_json::to_value(records.remarks(&model, Some(&words))).unwrap()
+        };
+        let of_one = json!({"warnings": of_both, "unchecked": ["unseen_word"]});
+        assert_eq!(given_up("age"), of_one);
+        assert_eq!(given_up("no column of the model"), json!({"warnings": of_both}));
+    }
+
+    #[test]
+    fn infinite_numbers_are_numbers_as_they_are_to_a_model() {
+        let body = json!({"records": [{"Day Mins": "inf"}, {"Day Mins": "-Infinity"},
+            {"Day Mins": "1e999"}]});
+        let event = json!({"headers": {"content-type": "application/json"},
+            "body": body.to_string()});
+        let model = model(&["Day Mins"]);
+        let remarks = of(event, &model).unwrap().remarks(&model, Some(&Words::default()));
+        let odd: Vec<usize> = remarks.warnings.iter().map(|warning| warning.record).collect();
+        assert_eq!(odd, [3]);
+    }
+
+    #[test]
+    fn warnings_beyond_a_hundred_are_counted() {
+        let told = |records: usize| {
+            let body = json!({"records": vec![json!({"Day Mins": "$70"}); records]}).to_string();
+            let event = json!({"headers": {"content-type": "application/json"}, "body": body});
+            let model = model(&["age", "Day Mins"]);
+            let remarks = of(event, &model).unwrap().remarks(&model, Some(&Words::default()));
+            let remarks = serde_json::to_value(&remarks).unwrap();
+            (remarks["warnings"].as_array().unwrap().len(), remarks["more_warnings"].clone())
+        };
+        assert_eq!(told(MAX_WARNINGS), (100, Value::Null));
+        assert_eq!(told(MAX_WARNINGS + 7), (100, json!(7)));
     }
 
     #[test]
