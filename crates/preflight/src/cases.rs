@@ -354,6 +354,8 @@ fn the_end_of_a_large_file_is_read_as_its_beginning_is() {
         (b"1,a\0b,yes\n", Flaw::BinaryData, "a NUL in its middle"),
         (b"x,plan,churn\n", Flaw::RepeatedHeader, "has its header again"),
         (b"1,2\n", Flaw::RaggedRow, "has 2 fields in a row of its middle"),
+        (b"1,\"a, b\",yes\n1,2\n", Flaw::RaggedRow, "has 2 fields in a row of its middle"),
+        (b"1,\"basic,yes\n", Flaw::OpenQuote, "has a double quote in a row of its middle"),
     ] {
         let mut text = long.clone().into_bytes();
         text.extend_from_slice(tail);

@@ -332,10 +332,11 @@ impl<'a> Inspection<'a> {
             // One flaw in the middle is enough, and the others may follow from it.
             Part::Middle if self.findings.has_errors() => {}
             Part::Middle => {
-                let name = &self.files[index].name;
+                let File { name, size, .. } = &self.files[index];
                 if let Some(table) = &mut self.table {
                     let before = table.bytes;
-                    table.middle(name, bytes, &mut self.findings);
+                    let ends = read.range.end == *size;
+                    table.middle(name, bytes, ends, &mut self.findings);
                     self.covered += table.bytes - before;
                 }
             }
