@@ -33,6 +33,14 @@ pub enum TableError {
         /// Number of fields on the first line.
         expected: usize,
     },
+    /// A record is the header again.
+    #[error(
+        "line {line} repeats the header; remove it (files that were joined keep one header only)"
+    )]
+    RepeatedHeader {
+        /// Line number in the file, counted from 1.
+        line: u64,
+    },
     /// A record is not UTF-8.
     #[error("line {line} is not UTF-8 text; save the file as UTF-8")]
     NotUtf8 {

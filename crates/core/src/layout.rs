@@ -160,15 +160,38 @@ pub fn uri(tenant: &Tenant, key: &str) -> String {
 /// begins below a model's folder; any part of it may say so, as Hadoop and Spark read
 /// folders.
 pub fn is_leftover(path: &str) -> bool {
-    let hidden =
-        |part: &str| part.starts_with(['.', '_']) || part.starts_with("~$") || part.ends_with('~');
-    let base = path.rsplit('/').next().unwrap_or_default();
-    base.is_empty()
-        || path.split('/').any(hidden)
-        || ["_$folder$", ".tmp", ".crc", ".part", ".crdownload"]
-            .iter()
-            .any(|ending| base.ends_with(ending))
-        || ["thumbs.db", "desktop.ini"].contains(&base.to_ascii_lowercase().as_str())
+    path.is_empty() || path.ends_with('/') || path.split('/').any(is_left)
+}
+
+/// Endings of names that programs give to what they lock, back up or have not finished.
+const LEFT: [&str; 13] = [
+    "~",
+    "_$folder$",
+    ".tmp",
+    ".crc",
+    ".part",
+    ".filepart",
+    ".partial",
+    ".crdownload",
+    ".download",
+    ".bak",
+    ".orig",
+    ".swp",
+    ".swo",
+];
+
+/// Tells whether a part of a path is such a name.
+fn is_left(part: &str) -> bool {
+    let is_locked = part.len() > 1 && part.starts_with('#') && part.ends_with('#');
+    let is_named = ["thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"]
+        .iter()
+        .any(|name| part.eq_ignore_ascii_case(name));
+    part.starts_with(['.', '_'])
+        || part.starts_with("~$")
+        || LEFT.iter().any(|ending| part.ends_with(ending))
+        || is_locked
+        || is_named
+        || part.contains(".sync-conflict-")
 }
 
 /// The meaning of an uploaded key.
@@ -223,10 +246,34 @@ mod tests {
             "x_$folder$",
             "~$h.csv",
             "h.csv~",
+            "h.csv.bak",
+            "h.csv.orig",
+            "h.csv.swp",
+            "h.csv.swo",
+            "h.csv.filepart",
+            "h.csv.partial",
+            "h.csv.download",
+            "h.csv.download/h.csv",
+            "2026.tmp/h.csv",
+            "#h.csv#",
+            "@eaDir/h.csv/x",
+            "$RECYCLE.BIN/h.csv",
+            "h.sync-conflict-20260131-101112-ABCDEFG.csv",
         ] {
             assert!(is_leftover(path), "{path}");
         }
-        for path in ["h.csv", "part-0000", "2026/01/h_1.csv", "a.b/c_d"] {
+        for path in [
+            "h.csv",
+            "part-0000",
+            "2026/01/h_1.csv",
+            "a.b/c_d",
+            "#1.csv",
+            "#",
+            "bak/orig",
+            "a.bak.csv",
+            "eaDir/h.csv",
+            "sync-conflict-h.csv",
+        ] {
             assert!(!is_leftover(path), "{path}");
         }
     }

@@ -5,6 +5,7 @@ use crosspilot_metrics::{
     ClassificationReport, Metric, MetricsError, ProbabilityTable, RegressionReport,
 };
 use crosspilot_table::is_missing;
+use crosspilot_table::number::number;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -265,8 +266,7 @@ fn regression(
     predictions: &[Prediction],
 ) -> Result<Regression, MetricsError> {
     let pairs = truth.iter().zip(predictions).filter_map(|(actual, prediction)| {
-        let actual =
-            actual.as_ref().trim().parse::<f64>().ok().filter(|actual| actual.is_finite())?;
+        let actual = number(actual.as_ref().as_bytes())?;
         match prediction {
             Prediction::Value(value) => Some((actual, *value)),
             Prediction::Label { .. } => None,
@@ -390,6 +390,14 @@ mod tests {
         let summary = evaluation.summary(true);
         assert_eq!((summary.rows, summary.unlabelled, summary.mae), (2, 1, Some(0.5)));
         assert!(summary.truncated);
+    }
+
+    #[test]
+    fn a_number_between_blanks_that_do_not_break_is_none_as_in_training() {
+        let values = [Prediction::Value(1.0), Prediction::Value(9.0)];
+        let evaluation = Evaluation::new(&["1", "\u{a0}3"], &values).unwrap().unwrap();
+        let summary = evaluation.summary(false);
+        assert_eq!((summary.rows, summary.unlabelled, summary.mae), (1, 1, Some(0.0)));
     }
 
     #[test]

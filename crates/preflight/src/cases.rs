@@ -102,6 +102,44 @@ fn held_out_categories_that_training_does_not_have_are_told() {
 }
 
 #[test]
+fn what_is_read_otherwise_than_meant_is_told_of_validation_and_held_out_data_with_its_place() {
+    let settings = json!({"target": "churn", "training": {"validation": "channel"}});
+    let odd = base().replace(",basic,", ",?,").replace(",yes\n", ",none\n");
+    let money = table(|x, plan, leaves| format!("${x},{plan},{leaves}"));
+    let with = |validation: &str, held_out: &str| {
+        let files = vec![
+            ("train/a.csv", base().into_bytes()),
+            ("validation/v.csv", validation.as_bytes().to_vec()),
+            ("test/h.csv", held_out.as_bytes().to_vec()),
+        ];
+        let verdict = inspect(settings.clone(), files).0;
+        assert!(verdict.is_fit(), "{:?}", verdict.errors);
+        let warnings = verdict.warnings.into_iter();
+        let read = [Flaw::LooksMissing, Flaw::DressedNumbers];
+        let of_readings = warnings.filter(|warning| read.contains(&warning.code));
+        of_readings.map(|warning| warning.message).collect::<Vec<_>>().join("\n")
+    };
+    let (validation, held_out) =
+        ("the validation data under validation/", "the held-out file h.csv");
+    for (messages, place) in [(with(&odd, &base()), validation), (with(&base(), &odd), held_out)] {
+        let said =
+            format!("has 170 of 510 values of {place} that look like missing ones (\"?\" 170)");
+        assert!(messages.contains(&format!("column \"plan\" {said}")), "{messages}");
+        assert!(messages.contains("column \"churn\" has"), "{messages}");
+        assert_eq!(messages.matches(place).count(), 2, "{messages}");
+    }
+    for (messages, place) in
+        [(with(&money, &base()), validation), (with(&base(), &money), held_out)]
+    {
+        let said =
+            format!("column \"x\" has numbers in 510 of 510 values of {place} that SageMaker");
+        assert!(messages.starts_with(&said), "{messages}");
+        assert_eq!(messages.lines().count(), 1, "{messages}");
+    }
+    assert_eq!(with(&base(), &base()), "");
+}
+
+#[test]
 fn held_out_rows_that_training_has_are_counted() {
     let wide = |from: usize| {
         let mut text = "a,b,churn\n".to_owned();

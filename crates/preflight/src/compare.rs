@@ -5,6 +5,7 @@ use crosspilot_table::Kind;
 
 use super::header;
 use super::inspection::Inspection;
+use super::rules::readings_of;
 use super::table::Table;
 use super::verdict::{Finding, Findings, Flaw, Format, grouped, listed, quoted};
 
@@ -91,6 +92,8 @@ pub(super) fn validation(
         findings.error(Finding::in_file(file, Flaw::MissingTargets, message));
     } else if let Some(table) = &part.table {
         labels_of(settings, training, file, table, "nothing can be validated on them", findings);
+        let data = format!("the validation data under {place}");
+        readings_of(settings, table, reference.1, &data, findings);
     }
 }
 
@@ -141,6 +144,9 @@ pub(super) fn held_out(
     } else if let Some(table) = &part.table {
         let harm = "the model cannot be right there, and they are left out of the evaluation";
         labels_of(settings, training, &file, table, harm, findings);
+    }
+    if let Some(table) = &part.table {
+        readings_of(settings, table, names, &format!("the held-out file {file}"), findings);
     }
     if let (Some(held), Some(table)) = (&part.table, &training.table) {
         held_out_values(&file, held, table, target, findings);

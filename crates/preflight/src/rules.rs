@@ -234,7 +234,7 @@ fn table_columns(settings: &ModelSettings, table: &Table, exact: bool, findings:
     };
     if table.target.is_some() {
         table.labels.judge(&settings.target, objective, exact, findings);
-        readings(&settings.target, &table.labels.cells.profile, findings);
+        readings(&settings.target, &table.labels.cells.profile, None, findings);
     }
     let weight = settings.training.sample_weight.as_deref();
     for (index, (name, seen)) in table.names.iter().zip(&table.columns).enumerate() {
@@ -388,7 +388,7 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
             ),
         );
     }
-    readings(name, &seen.profile, findings);
+    readings(name, &seen.profile, None, findings);
     let mut warn = |flaw, message: String| findings.warn(Finding::of_column(name, flaw, message));
     let words = seen.profile.words();
     if seen.kind() == Some(Kind::Numeric) && words > 0 {
@@ -423,11 +423,35 @@ fn feature(name: &str, target: &str, seen: &Seen, findings: &mut Findings) {
     }
 }
 
+/// Warns of values of other data than the training data that are read otherwise than people
+/// mean them, in those columns that the training data has. `place` names that data.
+pub(super) fn readings_of(
+    settings: &ModelSettings,
+    table: &Table,
+    known: &[String],
+    place: &str,
+    findings: &mut Findings,
+) {
+    let weight = settings.training.sample_weight.as_deref();
+    for (index, (name, seen)) in table.names.iter().zip(&table.columns).enumerate() {
+        if Some(index) == table.target {
+            readings(name, &table.labels.cells.profile, Some(place), findings);
+        } else if settings.problem == Problem::Tabular
+            && weight != Some(name)
+            && known.contains(name)
+        {
+            readings(name, &seen.profile, Some(place), findings);
+        }
+    }
+}
+
 /// Warns of values that are read otherwise than people mean them. The words stand in
-/// lists of our own: no cell is quoted.
-fn readings(name: &str, profile: &Profile, findings: &mut Findings) {
+/// lists of our own: no cell is quoted. `place` names the data if it is not the training
+/// data.
+fn readings(name: &str, profile: &Profile, place: Option<&str>, findings: &mut Findings) {
     let mut warn = |flaw, message: String| findings.warn(Finding::of_column(name, flaw, message));
-    let values = grouped(profile.values());
+    let of = place.map(|place| format!(" of {place}")).unwrap_or_default();
+    let values = format!("{} values{of}", grouped(profile.values()));
     if profile.look_missing > 0 {
         let words: Vec<String> = profile
             .looks_missing
@@ -437,7 +461,7 @@ fn readings(name: &str, profile: &Profile, findings: &mut Findings) {
         warn(
             Flaw::LooksMissing,
             format!(
-                "has {} of {values} values that look like missing ones ({}), and SageMaker Autopilot takes them for values: leave these cells empty",
+                "has {} of {values} that look like missing ones ({}), and SageMaker Autopilot takes them for values: leave these cells empty",
                 grouped(profile.look_missing),
                 words.join(", ")
             ),
@@ -448,7 +472,7 @@ fn readings(name: &str, profile: &Profile, findings: &mut Findings) {
         warn(
             Flaw::DressedNumbers,
             format!(
-                "has numbers in {} of {values} values that SageMaker Autopilot takes for words, because of {}",
+                "has numbers in {} of {values} that SageMaker Autopilot takes for words, because of {}",
                 grouped(profile.dressed),
                 dress.join("; ")
             ),

@@ -102,7 +102,7 @@ impl Coded for Error {
             Error::OtherHosting(_) => Code::RequestInvalid,
             Error::Stopped(_) => Code::RunStopped,
             Error::Job(error) => error.code(),
-            Error::Rows(RowsError::File { .. }) => Code::DataUnfit,
+            Error::Rows(RowsError::File { .. } | RowsError::Unfit { .. }) => Code::DataUnfit,
             Error::Rows(RowsError::Call(error)) => error.code(),
             Error::Registry(error) => error.code(),
             Error::Call(error) => error.code(),

@@ -4,6 +4,7 @@ use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::CallError;
 use crosspilot_preflight::File;
+use crosspilot_table::format::{self, NoText};
 use crosspilot_table::stream::{Row, Stream};
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +19,14 @@ pub enum RowsError {
         /// The file's address.
         file: String,
         /// The fault of the file.
+        what: String,
+    },
+    /// A file with a row that the preflight would refuse, too, had it read that far.
+    #[error("{file} {what}, then start the run again")]
+    Unfit {
+        /// The file's address.
+        file: String,
+        /// The fault of the row, where it stands, and what to do about it.
         what: String,
     },
     /// AWS refused or failed.
@@ -69,6 +78,7 @@ pub(crate) struct Reading {
     pub(crate) file: String,
     body: ByteStream,
     stream: Stream,
+    judge: Judge,
     /// Bytes that were read, unpacked.
     pub(crate) bytes: u64,
 }
@@ -82,7 +92,7 @@ impl Reading {
     ) -> Result<Self, RowsError> {
         let file = bucket.uri(key);
         match bucket.open_listed(key, etag).await {
-            Ok(object) => Ok(Self { file, body: object.body, stream: Stream::default(), bytes: 0 }),
+            Ok(object) => Ok(Self::new(file, object.body)),
             Err(error) if error.aws_code() == "PreconditionFailed" => {
                 Err(RowsError::File { file, what: "was replaced while the run began".to_owned() })
             }
@@ -90,19 +100,138 @@ impl Reading {
         }
     }
 
+    fn new(file: String, body: ByteStream) -> Self {
+        Self { file, body, stream: Stream::default(), judge: Judge::default(), bytes: 0 }
+    }
+
     /// Hands on the rows of the next part, the header first. `false` at the end.
     pub(crate) async fn more(&mut self, each: &mut impl FnMut(Row<'_>)) -> Result<bool, RowsError> {
         let part = self.body.next().await.transpose();
         let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &self.file, e))?;
-        let read = match &part {
-            Some(part) => self.stream.take(part, each),
-            None => std::mem::take(&mut self.stream).end(each),
+        let judge = &mut self.judge;
+        let mut judged = |row: Row<'_>| {
+            if judge.passes(row) {
+                each(row);
+            }
         };
+        let read = match &part {
+            Some(part) => self.stream.take(part, &mut judged),
+            None => std::mem::take(&mut self.stream).end(&mut judged),
+        };
+        if let Some(what) = self.judge.flaw.take() {
+            return Err(RowsError::Unfit { file: self.file.clone(), what });
+        }
         read.map_err(|broken| RowsError::File {
             file: self.file.clone(),
             what: broken.to_string(),
         })?;
         self.bytes = self.bytes.max(self.stream.unpacked());
         Ok(part.is_some())
+    }
+}
+
+/// Judges a file's rows by the rules of the preflight, which reads no more than pieces of
+/// large files.
+#[derive(Default)]
+struct Judge {
+    header: Option<Vec<Vec<u8>>>,
+    /// Rows below the header.
+    rows: u64,
+    /// The first flaw: what, where, and what to do next.
+    flaw: Option<String>,
+}
+
+impl Judge {
+    /// Tells whether this row and all before it may be trained on.
+    fn passes(&mut self, row: Row<'_>) -> bool {
+        if self.flaw.is_none() {
+            self.flaw = self.flaw_of(row);
+        }
+        self.flaw.is_none()
+    }
+
+    fn flaw_of(&mut self, row: Row<'_>) -> Option<String> {
+        let no_text = row.cells().find_map(|cell| format::text(cell, true).err());
+        let Some(header) = &self.header else {
+            self.header = Some(row.cells().map(<[u8]>::to_vec).collect());
+            return no_text.map(|no_text| said(no_text, "its header"));
+        };
+        self.rows += 1;
+        let place = || format!("row {} below its header", self.rows);
+        if let Some(no_text) = no_text {
+            Some(said(no_text, &place()))
+        } else if row.len() != header.len() {
+            Some(format!(
+                "has {} fields in {}, and its header has {}: put values that hold commas in double quotes",
+                row.len(),
+                place(),
+                header.len()
+            ))
+        } else if row.cells().eq(header.iter().map(Vec::as_slice)) {
+            Some(format!(
+                "has its header again in {}: remove that line (files that were joined keep one header only)",
+                place()
+            ))
+        } else {
+            None
+        }
+    }
+}
+
+/// Says what is wrong with the bytes of a row, as the preflight says it of a file.
+fn said(no_text: NoText, place: &str) -> String {
+    match no_text {
+        NoText::Nul { .. } => format!(
+            "contains binary data (a NUL in {place}): give comma-separated UTF-8 text with a header line"
+        ),
+        NoText::NotUtf8 { .. } | NoText::Wide { .. } => format!(
+            "is not UTF-8 text in {place}; it may be Latin-1 or Windows-1252: save it as UTF-8"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::Cell;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Counts the rows of a file that is there at once, or says why it cannot be read.
+    fn read(text: &[u8]) -> Result<usize, String> {
+        let body = ByteStream::from(text.to_vec());
+        let mut reading = Reading::new("s3://b/t.csv".to_owned(), body);
+        let rows = Cell::new(0);
+        loop {
+            let mut count = |_: Row<'_>| rows.set(rows.get() + 1);
+            let more = pin!(reading.more(&mut count));
+            let mut context = Context::from_waker(Waker::noop());
+            let Poll::Ready(more) = more.poll(&mut context) else { panic!("it waits") };
+            if !more.map_err(|error| error.to_string())? {
+                return Ok(rows.get());
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_the_preflight_refuses_are_refused_wherever_they_stand() {
+        let good = b"x,plan\n1,\"a, b\"\n".to_vec();
+        for (row, says) in [
+            (&b"2,caf\xe9\n"[..], "is not UTF-8 text in row 2 below its header; "),
+            (b"2,a\0b\n", "contains binary data (a NUL in row 2 below its header): "),
+            (b"2\n", "has 1 fields in row 2 below its header, and its header has 2: "),
+            (b"2,a,b\n", "has 3 fields in row 2 below its header, and its header has 2: "),
+            (b"x,plan\n", "has its header again in row 2 below its header: "),
+        ] {
+            let said = read(&[good.as_slice(), row, b"3,c\n"].concat()).unwrap_err();
+            assert!(said.starts_with(&format!("s3://b/t.csv {says}")), "{said}");
+            assert!(said.ends_with(", then start the run again"), "{said}");
+        }
+        // Empty lines and line breaks in cells are what the preflight lets pass.
+        let rest = b"\n\n2,\"two\nlines\"\r\n,\n".as_slice();
+        assert_eq!(read(&[good.as_slice(), rest].concat()), Ok(4));
     }
 }

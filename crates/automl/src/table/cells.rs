@@ -65,8 +65,8 @@ impl Table {
     /// the first record names the columns; otherwise they are `column 1` and so on.
     ///
     /// # Errors
-    /// When the input is empty, is not UTF-8, or a record's length differs; with
-    /// the line it was found on. A header alone is a table of no rows.
+    /// When the input is empty, is not UTF-8, a record's length differs, or one below the
+    /// header repeats it; with the line it was found on. A header alone is a table of no rows.
     pub fn read_csv(input: impl Read, header: bool) -> Result<Self, TableError> {
         let mut reader =
             csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
@@ -92,6 +92,9 @@ impl Table {
                     got: record.len(),
                     expected: table.columns.len(),
                 });
+            }
+            if header && record.iter().eq(table.names()) {
+                return Err(TableError::RepeatedHeader { line });
             }
             for (column, cell) in table.columns.iter_mut().zip(&record) {
                 column.push(cell)?;
@@ -287,6 +290,15 @@ mod tests {
         assert!(matches!(read("a,\n1,2\n"), Err(TableError::UnnamedColumn { column: 2 })));
         let bytes: &[u8] = b"a,b\n1,2\n\xff,3\n";
         assert!(matches!(Table::read_csv(bytes, true), Err(TableError::NotUtf8 { line: 3 })));
+    }
+
+    #[test]
+    fn a_row_that_repeats_the_header_is_refused_with_its_line() {
+        let error = read("a,b\n1,\"2\n3\"\na,b\n4,5\n").unwrap_err();
+        assert!(matches!(error, TableError::RepeatedHeader { line: 4 }), "{error}");
+        assert_eq!(read("a,b\nb,a\na,\n").unwrap().rows(), 2);
+        // Without a header, such rows are rows.
+        assert_eq!(Table::read_csv("a,b\na,b\n".as_bytes(), false).unwrap().rows(), 2);
     }
 
     #[test]
