@@ -2,9 +2,12 @@
 //
 //     node check.mjs <folder of node_modules>
 //
-// Each must parse. What a catcher makes of an error must have a value, whatever error of
-// errors.json it is, and so must all that the failure path then makes of that. A moment
-// that is waited for is RFC 3339, a second past the one that is given, and never far away.
+// Each must parse, and must have a value with the data of example.json, since Step Functions
+// takes no undefined result (Developer Guide, "Transforming data with JSONata"). Of a Choice,
+// one of the example's choices must come to each rule and to the default. What a catcher makes
+// of an error must have a value, whatever error of errors.json it is, and so must all that the
+// failure path then makes of that. A moment that is waited for is RFC 3339, a second past the
+// one that is given, and never far away. `crosspilot prove` hands the same data to TestState.
 // Those that values.json names have the value that stands there.
 // tests/end_to_end/expressions.py does the same with the local cloud's engine.
 
@@ -18,22 +21,28 @@ const jsonata = createRequire(path.resolve(process.argv[2], "x"))("jsonata");
 const errors = JSON.parse(readFileSync(path.join(here, "errors.json"), "utf8")).map(
   ({ times = 1, ...error }) => ("times" in error || times === 1 ? error : { ...error, Cause: error.Cause.repeat(times) }),
 );
-const RUN = { tenant: "acme", model: "churn", run_id: "20260131-0123456789" };
+const example = JSON.parse(readFileSync(path.join(here, "example.json"), "utf8"));
+const { run, failure: FAILURE } = example.values;
+// What a catcher finds, however early the failure is.
 const VARIABLES = {
-  run: RUN, since: 1769860800000, limit: 16200, wait: 5, ask: { action: "tidy_up" },
-  job: "j", warnings: [], comparison: null, deployment: null, prediction: {},
+  run, since: 1769860800000, limit: 16200, wait: 5, job: "j", warnings: [], comparison: null, deployment: null, prediction: {},
 };
-const FAILURE = { stage: "train", code: "NoCandidate", cause: "none" };
-const CONTEXT = { Execution: { Id: "arn", Input: { tenant: "acme" } } };
+const TIME = "2026-01-31T12:00:00.000Z";
+const contextOf = (values, item) => ({ Execution: { Id: "arn", StartTime: TIME, Input: values }, State: { EnteredTime: TIME }, ...(item && { Map: { Item: { Value: item } } }) });
 // No more than this of an error goes into a state, an event or an execution's cause.
 const MOST = 64 * 1024;
+
+// Every expression that had a value, with its machine and its state.
+const valued = new Set();
+let place = "";
 
 async function evaluated(template, states, variables) {
   if (typeof template === "string") {
     const found = template.match(/^\{%(.*)%\}$/s);
     if (!found) return template;
-    const value = await jsonata(found[1]).evaluate(undefined, { ...variables, states: { context: CONTEXT, ...states } });
+    const value = await jsonata(found[1]).evaluate(undefined, { ...variables, states: { context: contextOf({ tenant: "acme" }), ...states } });
     if (value === undefined) throw new Error(`${template} has no value`);
+    valued.add(`${place}: ${found[1]}`);
     return value;
   }
   if (template === null || typeof template !== "object") return template;
@@ -93,6 +102,48 @@ async function caught(states, rule, error, before) {
   }
 }
 
+// What a state makes of the example where nothing fails. The failure path's states tell of one.
+async function succeeds(state) {
+  const { values } = example;
+  const given = { input: values, context: contextOf(values) };
+  const value = async (template, more = {}) => await evaluated(template ?? null, { ...given, ...more }, values);
+  if (state.Type === "Choice") return await chooses(state);
+  let result = {};
+  if (state.Type === "Task") {
+    await value(state.Arguments);
+    result = { result: { Payload: values, StatusCode: 200 } };
+  } else if (state.Type === "Map") {
+    await value(state.ItemReader?.Arguments);
+    await value(state.Items);
+    for (const item of example.items) await value(state.ItemSelector, { context: contextOf(values, item) });
+    result = { result: example.answers };
+  }
+  for (const part of ["Assign", "Output"]) await value(state[part], result);
+  for (const part of ["Seconds", "Timestamp", "Error", "Cause"]) await value(state[part]);
+}
+
+// Takes each way that leads on from a Choice, and evaluates what it assigns.
+async function chooses(state) {
+  const ways = new Set([...state.Choices.keys(), ...("Default" in state ? ["Default"] : [])]);
+  for (const { with: more = {}, without = [] } of [{}, ...example.choices]) {
+    const values = { ...example.values, ...more };
+    for (const name of without) delete values[name];
+    const given = { input: values, context: contextOf(values) };
+    let way = "Default";
+    for (const [at, { Condition }] of state.Choices.entries()) {
+      const taken = await evaluated(Condition, given, values);
+      if (typeof taken !== "boolean") throw new Error(`${Condition} is no truth`);
+      if (!taken) continue;
+      way = at;
+      break;
+    }
+    const { Assign, Output } = way === "Default" ? state : state.Choices[way];
+    await evaluated({ Assign, Output }, given, values);
+    ways.delete(way);
+  }
+  if (ways.size > 0) throw new Error(`no choice of example.json comes to ${[...ways].join(", ")}`);
+}
+
 async function waits(state) {
   const until = async (after) => await evaluated(state.Timestamp, { input: { after } }, {});
   const past = await until(1769860800);
@@ -105,7 +156,7 @@ async function waits(state) {
 const stateOf = (machine, name) =>
   name.split(".").reduce((state, part) => (state.ItemProcessor ?? state).States[part], machine);
 
-async function valued() {
+async function expected() {
   const cases = JSON.parse(readFileSync(path.join(here, "values.json"), "utf8"));
   for (const { machine, state, at, value, ...states } of cases) {
     const definition = JSON.parse(readFileSync(path.join(here, `${machine}.asl.json`), "utf8"));
@@ -118,7 +169,7 @@ async function valued() {
   return cases.length;
 }
 
-let [parsed, evaluations, moments] = [0, 0, 0];
+let [parsed, evaluations, moments, tried] = [0, 0, 0, 0];
 for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json"))) {
   const machine = JSON.parse(readFileSync(path.join(here, file), "utf8"));
   for (const expression of expressions(machine)) {
@@ -127,6 +178,13 @@ for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json")
   }
   for (const states of flows(machine))
     for (const [name, state] of Object.entries(states)) {
+      place = `${file}: ${name}`;
+      try {
+        await succeeds(state);
+        tried += 1;
+      } catch (problem) {
+        throw new Error(`${place}: ${problem.message ?? JSON.stringify(problem)}`);
+      }
       if ("Timestamp" in state) {
         await waits(state);
         moments += 1;
@@ -140,12 +198,16 @@ for (const file of readdirSync(here).filter((name) => name.endsWith(".asl.json")
               evaluations += 1;
             } catch (problem) {
               const shown = JSON.stringify(error).slice(0, 200);
-              throw new Error(`${file}: ${name} catches ${shown}: ${problem.message ?? JSON.stringify(problem)}`);
+              throw new Error(`${place} catches ${shown}: ${problem.message ?? JSON.stringify(problem)}`);
             }
           }
+      // Those of a Map's own states have their turn.
+      const { ItemProcessor: _, ...own } = state;
+      for (const expression of expressions(own))
+        if (!valued.has(`${place}: ${expression}`)) throw new Error(`${place}: {%${expression}%} was not evaluated`);
     }
 }
 if (moments === 0) throw new Error("no moment is waited for");
 if (evaluations < 100) throw new Error(`only ${evaluations} errors were caught`);
-const values = await valued();
-console.log(`JSONata: ${parsed} expressions parse, ${evaluations} caught errors come to an end, ${values} values are right`);
+const values = await expected();
+console.log(`JSONata: ${parsed} expressions parse and have values in ${tried} states, ${evaluations} caught errors come to an end, ${values} values are right`);

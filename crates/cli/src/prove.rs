@@ -1,6 +1,7 @@
 //! `crosspilot prove`: the smallest real run on real accounts, which settles by
 //! name what no document says about AWS.
 
+mod disproof;
 mod doubts;
 mod machines;
 mod site;

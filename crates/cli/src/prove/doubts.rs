@@ -166,6 +166,15 @@ impl Findings {
         );
     }
 
+    /// Notes every doubt that has no verdict yet as open, for this reason.
+    pub(crate) fn leave_open(&mut self, reason: &str) {
+        for doubt in DOUBTS.iter().filter(|doubt| doubt.by_hand.is_none()) {
+            if !self.0.iter().any(|(name, _)| *name == doubt.name) {
+                self.note(doubt.name, DoubtVerdict::Open(reason.to_owned()));
+            }
+        }
+    }
+
     /// Every doubt with its verdict. One that was not reached is open: `stopped`
     /// says why.
     pub(crate) fn table(&self, stopped: &str) -> Vec<(Doubt, DoubtVerdict)> {

@@ -1,5 +1,12 @@
 //! Puts every state of every machine through Step Functions' TestState, with
 //! mocked results and errors, so that AWS's own interpreter judges the expressions.
+//!
+//! ```text
+//! Task     with its result, and with each of statemachine/errors.json
+//! Map      with the items that it reads and the answers that it gets; its own states apart
+//! Choice   with each of the choices in statemachine/example.json
+//! others   once
+//! ```
 
 use crosspilot_core::aws::sfn;
 use crosspilot_core::aws::sfn::types::{
@@ -14,6 +21,10 @@ use serde_json::{Map, Value, json};
 use super::doubts::{DoubtVerdict, Findings};
 use super::site::Site;
 use crate::failure::Failure;
+
+/// The data that the states get, with which `statemachine/check.mjs` sees that no expression
+/// of theirs lacks a value.
+const EXAMPLE: &str = include_str!("../../../../statemachine/example.json");
 
 /// More attempts than any Retry list makes: what is caught, is caught now.
 const RETRIED: i32 = 100;
@@ -33,12 +44,70 @@ fn once() -> usize {
     1
 }
 
+/// The data of `statemachine/example.json`.
+#[derive(Debug, Deserialize)]
+struct Example {
+    /// A value for every variable and every field that the machines read.
+    values: Map<String, Value>,
+    /// Changes to the values, so that every rule of every Choice is come to.
+    choices: Vec<Change>,
+    /// The objects that a Map lists.
+    items: Value,
+    /// The answers of a Map's executions.
+    answers: Value,
+}
+
+/// A change to the example's values.
+#[derive(Debug, Deserialize)]
+struct Change {
+    #[serde(default)]
+    with: Map<String, Value>,
+    #[serde(default)]
+    without: Vec<String>,
+}
+
+impl Example {
+    /// The values that a state of this kind is tested with.
+    fn values_for(&self, kind: Kind) -> Vec<Value> {
+        let changes = self.choices.iter().filter(|_| kind == Kind::Choice);
+        let changed = changes.map(|Change { with, without }| {
+            let mut values = self.values.clone();
+            values.extend(with.clone());
+            values.retain(|name, _| !without.contains(name));
+            values
+        });
+        std::iter::once(self.values.clone()).chain(changed).map(Value::Object).collect()
+    }
+}
+
+/// The kind of a state, as far as TestState wants to be asked otherwise for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Task,
+    Map,
+    Choice,
+    Other,
+}
+
 /// A state to test: of which machine, and its definition there.
 struct Case {
     machine: &'static str,
     definition: String,
     state: String,
-    is_task: bool,
+    kind: Kind,
+    /// Whether it reads of the execution that it is in.
+    reads_execution: bool,
+}
+
+/// What TestState says of a state.
+enum Judgement {
+    /// It goes on to another state, or ends, as it should.
+    Taken,
+    /// An expression has no value or throws, an error is not caught, or the definition is
+    /// refused.
+    Refused(String),
+    /// TestState does not take the question.
+    Unasked(String),
 }
 
 /// Judges all machines on AWS; the emulator's TestState evaluates no JSONata.
@@ -50,30 +119,44 @@ pub(super) async fn judge(site: &Site<'_>, findings: &mut Findings) -> Result<()
     }
     let client = sfn::Client::new(site.ground.vendor_config());
     let mut tested = 0_u32;
-    let mut refused = Vec::new();
+    let (mut refused, mut unasked) = (Vec::new(), Vec::new());
     let errors: Vec<TaskError> = serde_json::from_str(ERRORS)?;
+    let example: Example = serde_json::from_str(EXAMPLE)?;
     for case in cases()? {
-        let errors = errors.iter().filter(|_| case.is_task).map(Some);
-        for error in std::iter::once(None).chain(errors) {
+        let errors = errors.iter().filter(|_| case.kind == Kind::Task).map(Some);
+        let results = example.values_for(case.kind).into_iter().map(|values| (values, None));
+        let errors = errors.map(|error| (Value::Object(example.values.clone()), error));
+        for (values, error) in results.chain(errors) {
             tested += 1;
-            if let Some(reason) = test(&client, &case, error).await? {
-                let with = error.map_or("its result", |error| error.error.as_str());
-                refused.push(format!("{} {} with {with}: {reason}", case.machine, case.state));
+            let with = error.map_or("its result", |error| error.error.as_str());
+            let told =
+                |reason: String| format!("{} {} with {with}: {reason}", case.machine, case.state);
+            match test(&client, &case, &example, &values, error).await? {
+                Judgement::Taken => {}
+                Judgement::Refused(reason) => refused.push(told(reason)),
+                Judgement::Unasked(reason) => unasked.push(told(reason)),
             }
         }
     }
-    findings.judge(
-        "machines-run",
-        refused.is_empty(),
-        match refused.first() {
-            None => format!("{tested} cases"),
-            Some(first) => format!("{} of {tested} cases, first {first}", refused.len()),
-        },
-    );
+    findings.note("machines-run", verdict(tested, &refused, &unasked));
     Ok(())
 }
 
-/// Every state of every machine, those within Maps included.
+/// What could not be asked says nothing for the machines, and nothing against them.
+fn verdict(tested: u32, refused: &[String], unasked: &[String]) -> DoubtVerdict {
+    match (refused, unasked) {
+        ([first, ..], _) => {
+            DoubtVerdict::Fails(format!("{} of {tested} cases, first {first}", refused.len()))
+        }
+        ([], []) => DoubtVerdict::Holds(format!("{tested} cases")),
+        ([], [first, ..]) => DoubtVerdict::Open(format!(
+            "TestState did not take {} of {tested} cases, first {first}; it found no fault in the others",
+            unasked.len()
+        )),
+    }
+}
+
+/// Every state of every machine, Maps and those within them included.
 fn cases() -> Result<Vec<Case>, serde_json::Error> {
     let mut cases = Vec::new();
     for (machine, text) in DEFINITIONS {
@@ -87,16 +170,20 @@ fn cases() -> Result<Vec<Case>, serde_json::Error> {
 fn collect(machine: &'static str, definition: &str, machine_or_map: &Value, cases: &mut Vec<Case>) {
     let Some(states) = machine_or_map.get("States").and_then(Value::as_object) else { return };
     for (name, state) in states {
-        let kind = state.get("Type").and_then(Value::as_str).unwrap_or_default();
+        cases.push(Case {
+            machine,
+            definition: definition.to_owned(),
+            state: name.clone(),
+            kind: match state.get("Type").and_then(Value::as_str) {
+                Some("Task") => Kind::Task,
+                Some("Map") => Kind::Map,
+                Some("Choice") => Kind::Choice,
+                _ => Kind::Other,
+            },
+            reads_execution: state.to_string().contains("$states.context.Execution"),
+        });
         if let Some(inner) = state.get("ItemProcessor") {
             collect(machine, definition, inner, cases);
-        } else {
-            cases.push(Case {
-                machine,
-                definition: definition.to_owned(),
-                state: name.clone(),
-                is_task: kind == "Task",
-            });
         }
     }
 }
@@ -116,80 +203,88 @@ fn substituted(text: &str) -> String {
     filled + rest
 }
 
-/// Tests one state. Says what is wrong, if something is: an expression that throws,
-/// or an error that is not caught.
+/// Tests one state with these values as its input, its variables and its result.
 async fn test(
     client: &sfn::Client,
     case: &Case,
+    example: &Example,
+    values: &Value,
     error: Option<&TaskError>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Judgement, Failure> {
     let mut asked = client
         .test_state()
         .definition(&case.definition)
         .state_name(&case.state)
-        .input(everything().to_string())
-        .variables(everything().to_string())
+        .input(values.to_string())
+        .variables(values.to_string())
         .inspection_level(InspectionLevel::Info);
-    if case.is_task {
-        let mock = MockInput::builder().field_validation_mode(MockResponseValidationMode::None);
-        let mock = match error {
-            None => mock.result(json!({"Payload": everything(), "StatusCode": 200}).to_string()),
-            Some(TaskError { error, cause, times }) => {
-                let cause = cause.as_ref().map(|cause| cause.repeat(*times));
-                let output = MockErrorOutput::builder().error(error).set_cause(cause);
-                mock.error_output(output.build())
-            }
-        };
-        let retried = TestStateConfiguration::builder().retrier_retry_count(RETRIED).build();
-        asked = asked.mock(mock.build()).state_configuration(retried);
+    let mock = MockInput::builder().field_validation_mode(MockResponseValidationMode::None);
+    match case.kind {
+        Kind::Task => {
+            let mock = match error {
+                None => mock.result(json!({"Payload": values, "StatusCode": 200}).to_string()),
+                Some(TaskError { error, cause, times }) => {
+                    let cause = cause.as_ref().map(|cause| cause.repeat(*times));
+                    let output = MockErrorOutput::builder().error(error).set_cause(cause);
+                    mock.error_output(output.build())
+                }
+            };
+            let retried = TestStateConfiguration::builder().retrier_retry_count(RETRIED).build();
+            asked = asked.mock(mock.build()).state_configuration(retried);
+        }
+        // "Testing Map and Parallel states" of the Developer Guide has a Map's result mocked and
+        // shows how it selects items. Of what an ItemReader reads it says to give it in the
+        // input; the API reference has `mapItemReaderData` for it, "as found in its original
+        // source". Neither shows that of listObjectsV2: it is given as that call lists objects.
+        Kind::Map => {
+            let read = TestStateConfiguration::builder();
+            let read = read.map_item_reader_data(example.items.to_string()).build();
+            let mock = mock.result(example.answers.to_string()).build();
+            asked = asked.mock(mock).state_configuration(read);
+        }
+        Kind::Choice | Kind::Other => {}
+    }
+    // Only with a mock (API reference, TestState, `context`). Without, a Choice sees TestState's
+    // own values, and within a Map those of an item of its own.
+    if case.kind == Kind::Task && case.reads_execution {
+        asked = asked.context(context(case, values).to_string());
     }
     let answer = match asked.send().await {
         Ok(answer) => answer,
         Err(error) => {
             let error = CallError::new("states:TestState", &case.state, &error);
-            return match error.aws_code() {
-                "InvalidDefinition" | "ValidationException" => Ok(Some(error.to_string())),
+            return match (error.aws_code(), case.kind) {
+                ("ValidationException", Kind::Map) => Ok(Judgement::Unasked(error.to_string())),
+                ("InvalidDefinition" | "ValidationException", _) => {
+                    Ok(Judgement::Refused(error.to_string()))
+                }
                 _ => Err(error.into()),
             };
         }
     };
     let said = answer.error().unwrap_or_default();
-    let thrown = ["States.QueryEvaluationError", "States.Runtime"].contains(&said);
-    let uncaught = error.is_some() && answer.status() == Some(&TestExecutionStatus::Failed);
-    Ok((thrown || uncaught).then(|| format!("{said}: {}", answer.cause().unwrap_or_default())))
+    let failed = answer.status() == Some(&TestExecutionStatus::Failed);
+    let told = format!("{said}: {}", answer.cause().unwrap_or_default());
+    Ok(if ["States.QueryEvaluationError", "States.Runtime"].contains(&said) {
+        Judgement::Refused(told)
+    } else if failed && case.kind == Kind::Map {
+        // Such as States.ItemReaderFailed: the items are not in the form that it reads.
+        Judgement::Unasked(told)
+    } else if failed && error.is_some() {
+        Judgement::Refused(told)
+    } else {
+        Judgement::Taken
+    })
 }
 
-/// A value for every variable and every field that the machines read.
-fn everything() -> Value {
-    let run = json!({"tenant": "acme", "model": "churn", "run_id": "20260131-0123456789"});
-    let failure = json!({"stage": "train", "code": "NoCandidate", "cause": "none"});
-    let mut all = Map::new();
-    for (name, value) in [
-        ("run", run),
-        ("failure", failure),
-        ("decision", json!("run")),
-        ("state", json!("done")),
-        ("phase", json!("succeeded")),
-        ("tenant", json!("acme")),
-        ("tenants", json!(["acme"])),
-        ("model", json!("churn")),
-        ("job", json!("crosspilot-churn-0123456789")),
-        ("transform", json!("crosspilot-churn-0123456789")),
-        ("challenger", json!({"model": "m", "candidate": "c"})),
-        ("comparison", json!({"reason": "none"})),
-        ("deployment", json!({"endpoint": "e", "config": "c"})),
-        ("prediction", json!({"report_uri": "s3://b/k"})),
-        ("warnings", json!([])),
-        ("reason", json!("its turn")),
-        ("Error", json!("Internal")),
-        ("Cause", json!("none")),
-    ] {
-        all.insert(name.to_owned(), value);
-    }
-    for seconds in ["since", "limit", "wait", "wait_seconds", "max_runtime_seconds"] {
-        all.insert(seconds.to_owned(), json!(5));
-    }
-    Value::Object(all)
+/// The context of an execution that this state is in.
+fn context(case: &Case, input: &Value) -> Value {
+    const ID: &str = "arn:aws:states:us-east-1:111111111111:execution:mocked:mocked";
+    const TIME: &str = "2026-01-31T12:00:00.000Z";
+    json!({
+        "Execution": {"Id": ID, "Name": "mocked", "StartTime": TIME, "Input": input},
+        "State": {"Name": case.state, "EnteredTime": TIME},
+    })
 }
 
 #[cfg(test)]
@@ -202,12 +297,39 @@ mod tests {
     fn every_state_is_a_case_with_nothing_left_to_fill_in() {
         let cases = cases().unwrap();
         for (machine, text) in DEFINITIONS {
-            let tasks = text.matches("\"Type\": \"Task\"").count();
-            let found = cases.iter().filter(|case| case.machine == machine && case.is_task).count();
-            assert_eq!(found, tasks, "{machine}");
+            for (kind, word) in [(Kind::Task, "Task"), (Kind::Map, "Map"), (Kind::Choice, "Choice")]
+            {
+                let states = text.matches(&format!("\"Type\": \"{word}\"")).count();
+                let found = |case: &&Case| case.machine == machine && case.kind == kind;
+                assert_eq!(cases.iter().filter(found).count(), states, "{machine}: {word}");
+            }
         }
+        assert!(cases.iter().any(|case| case.kind == Kind::Map));
         assert!(cases.iter().all(|case| !case.definition.contains("${")));
         let errors: Vec<TaskError> = serde_json::from_str(ERRORS).unwrap();
         assert!(errors.iter().any(|error| error.error == "Lambda.Unknown"));
+    }
+
+    #[test]
+    fn a_choice_is_tried_with_each_of_the_examples_choices() {
+        let example: Example = serde_json::from_str(EXAMPLE).unwrap();
+        let all = example.values_for(Kind::Choice);
+        assert_eq!(all.len(), 1 + example.choices.len());
+        assert!(all.iter().any(|values| values["state"] == "waiting"));
+        assert!(all.iter().any(|values| values.get("tenant").is_none()));
+        let once = example.values_for(Kind::Task);
+        assert_eq!(once, [Value::Object(example.values.clone())]);
+    }
+
+    #[test]
+    fn what_test_state_does_not_take_is_open() {
+        let reason = ["manage EachTenant with its result: no such items".to_owned()];
+        assert_eq!(verdict(3, &[], &[]), DoubtVerdict::Holds("3 cases".into()));
+        assert!(
+            matches!(verdict(3, &[], &reason), DoubtVerdict::Open(text) if text.contains("1 of 3"))
+        );
+        assert!(
+            matches!(verdict(3, &reason, &reason), DoubtVerdict::Fails(text) if text.contains("1 of 3"))
+        );
     }
 }

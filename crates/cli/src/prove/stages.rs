@@ -11,17 +11,18 @@ use crosspilot_core::error::{CallError, Named};
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::layout;
 use crosspilot_core::listing::Listing;
-use crosspilot_core::registry::model_settings;
+use crosspilot_core::registry::{Outcome, model_settings};
 use crosspilot_core::run::RunRef;
 use crosspilot_core::settings::{Mode, ModelSettings, Objective, Scaling};
+use crosspilot_core::stage::Stage;
 use crosspilot_core::verification::Verification;
 use crosspilot_local::CloudError;
 use crosspilot_training::job_request::{self, JobPlan};
 use serde_json::{Value, json};
 
 use super::doubts::{DoubtVerdict, Findings};
-use super::machines;
 use super::site::Site;
+use super::{disproof, machines};
 use crate::data::{self, Dataset};
 use crate::failure::Failure;
 use crate::output::Steps;
@@ -33,13 +34,22 @@ const SEED: u64 = 7;
 /// A model's name of as many characters as it may have.
 const LONGEST_NAME: &str = "as-long-as-names-are";
 
-/// Asks every doubt that can be asked, cheapest first: what costs nothing before
-/// what trains. An error ends it; what was found until then stands.
+/// Asks every doubt that can be asked. A failure ends it: what was found until then stands,
+/// what it disproves fails, and the others are open because of it.
 pub(super) async fn run(
     site: &Site<'_>,
     findings: &mut Findings,
     steps: &Steps,
 ) -> Result<(), Failure> {
+    let asked = ask(site, findings, steps).await;
+    if let Err(failure) = &asked {
+        disproof::note(findings, failure);
+    }
+    asked
+}
+
+/// Asks the cheapest first: what costs nothing before what trains.
+async fn ask(site: &Site<'_>, findings: &mut Findings, steps: &Steps) -> Result<(), Failure> {
     let data = data::prepare(None, SEED).await?;
     // Session policies name it, and STS's limit on them is of their packed size.
     let model: ModelName = LONGEST_NAME.parse().map_err(CloudError::from)?;
@@ -51,7 +61,14 @@ pub(super) async fn run(
     let (verdict, tenant) = site.vendor.verify_and_activate(&site.ground.tenant.tenant).await?;
     let proven = matches!(verdict, Verification::Proven { .. });
     findings.judge("trust-holds", proven, format!("the tenant is {}", tenant.status.as_str()));
-    if !proven {
+    if let Verification::Refused { code, cause, .. } | Verification::Unproven { code, cause, .. } =
+        &verdict
+    {
+        let said = format!("{code}: {cause}");
+        for doubt in disproof::disproven(Stage::Verify.as_str(), code, cause) {
+            findings.judge(doubt, false, said.clone());
+        }
+        findings.leave_open(&format!("not reached, since the trust is not proven: {said}"));
         return Ok(());
     }
 
@@ -69,19 +86,19 @@ pub(super) async fn run(
 
     steps.step("waiting for the upload to start a run");
     let first = first_run(site, findings, &model, steps).await?;
-    let set_aside = site.vendor.registry.run(&first).await?.set_aside;
-    findings.judge(
-        "sets-aside",
-        set_aside.is_some_and(|rows| rows > 0),
-        format!("{} rows were set aside, and the job ended well", set_aside.unwrap_or_default()),
-    );
+    let warnings = match site.vendor.registry.run(&first).await?.outcome {
+        Some(Outcome::Completed { warnings, .. }) => warnings,
+        _ => Vec::new(),
+    };
+    findings.note("session-policies", disproof::session_policies(&warnings, OF_THE_RUN));
     trained(site, findings, &first).await?;
     served(site, findings, &first).await?;
     api_with_token(site, findings, &model, &data).await?;
 
     steps.step("training again");
     let again = site.vendor.start_run(&site.ground.tenant.tenant, &model, "prove-again").await?;
-    let ended = watch::follow(&site.vendor, &again, |now| steps.step(now)).await?;
+    let ended = watch::follow(&site.vendor, &again, |now| steps.step(now)).await;
+    let ended = ended.inspect_err(|failure| unmoved(findings, "retraining-moves", failure))?;
     let second = run_of(&ended.output)?;
     let serves = serving(site, &second).await?;
     findings.judge(
@@ -91,10 +108,12 @@ pub(super) async fn run(
     );
 
     steps.step("rolling back");
-    let (back, _) = site
+    let back = site
         .vendor
         .roll_back(&site.ground.tenant.tenant, &model, |doing| steps.step(doing))
-        .await?;
+        .await
+        .map_err(Failure::from);
+    let (back, _) = back.inspect_err(|failure| unmoved(findings, "rollback", failure))?;
     let serves = serving(site, &first).await?;
     findings.judge(
         "rollback",
@@ -108,13 +127,21 @@ pub(super) async fn run(
         .remove_model(&site.ground.tenant.tenant, &model, true, |doing| steps.step(doing))
         .await?;
     nothing_left(site, findings, &first).await?;
-    findings.judge(
-        "session-policies",
-        true,
-        "assumed, with a model's longest name: prove, start, check, register, score, deploy, conclude, settle, stock, remove; not: evaluate, stop, tell",
-    );
+    findings.note("session-policies", disproof::session_policies(&warnings, OF_ALL));
     Ok(())
 }
+
+/// Notes that an endpoint does not move, if the failure says so.
+fn unmoved(findings: &mut Findings, doubt: &'static str, failure: &Failure) {
+    if disproof::keeps_from_moving(failure) {
+        findings.judge(doubt, false, disproof::in_one_line(failure));
+    }
+}
+
+/// The sessions that a run opens.
+const OF_THE_RUN: &str = "assumed, with a model's longest name: prove, start, check, register, score, deploy, conclude, settle";
+/// Those, and the sessions of the removal.
+const OF_ALL: &str = "assumed, with a model's longest name: prove, start, check, register, score, deploy, conclude, settle, stock, remove; not: evaluate, stop, tell";
 
 /// The smallest job, and everything of the product that a doubt is about. A newer
 /// model is preferred whatever its value, so that the endpoint moves.
@@ -302,12 +329,29 @@ async fn first_run(
         }
     };
     findings.judge("upload-starts-run", true, &arn);
-    let ended = watch::follow(&site.vendor, &arn, |now| steps.step(now)).await?;
-    run_of(&ended.output)
+    match watch::follow(&site.vendor, &arn, |now| steps.step(now)).await {
+        Ok(ended) => run_of(&ended.output),
+        Err(failure) => {
+            // Its job is there and ended well: it can be looked at all the same. The run's own
+            // failure is the one to tell.
+            if disproof::is_after_training(&failure)
+                && let Ok(Some(run)) = watch::run_of(&site.vendor, &arn).await
+            {
+                let _ = trained(site, findings, &run).await;
+            }
+            Err(failure)
+        }
+    }
 }
 
 /// Settles the doubts about the first job.
 async fn trained(site: &Site<'_>, findings: &mut Findings, run: &RunRef) -> Result<(), Failure> {
+    let set_aside = site.vendor.registry.run(run).await?.set_aside;
+    findings.judge(
+        "sets-aside",
+        set_aside.is_some_and(|rows| rows > 0),
+        format!("{} rows were set aside, and the job ended well", set_aside.unwrap_or_default()),
+    );
     let job = run.job_name();
     let found = site.ground.customer.sagemaker.describe_auto_ml_job_v2().auto_ml_job_name(&job);
     let found = found.send().await;
