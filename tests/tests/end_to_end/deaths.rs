@@ -37,7 +37,7 @@ const fn step(asked: &'static [&'static str], death: Effect, stage: Option<&'sta
 const STEPS: &[Step] = &[
     step(&["crosspilot-assume {\"execution\""], Effect::Die(Death::Unknown), Some("assume")),
     step(&["crosspilot-assume {\"execution\""], Effect::Lose, Some("assume")),
-    step(&["crosspilot-assume {\"gather\""], Effect::Die(Death::Killed), None),
+    step(&["\"gather\""], Effect::Die(Death::Killed), None),
     step(&["crosspilot-start-job"], Effect::Die(Death::Killed), Some("start-job")),
     step(&["crosspilot-start-job"], Effect::Lose, Some("start-job")),
     step(&["crosspilot-check-status", "\"job\""], Effect::Die(Death::TimedOut), None),
