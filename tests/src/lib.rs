@@ -363,6 +363,12 @@ impl Customer {
     }
 }
 
+/// Asserts at which stage and with which code a run failed.
+#[track_caller]
+pub fn assert_failed(failure: &Value, stage: &str, code: &str) {
+    assert_eq!((&failure["stage"], &failure["code"]), (&stage.into(), &code.into()), "{failure}");
+}
+
 /// The HTTP client of all tests: a new one would read the root certificates again.
 pub fn http() -> reqwest::Client {
     static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);

@@ -13,7 +13,7 @@ use crosspilot_operator::Removal;
 use crosspilot_sagemaker_local::{Death, Effect, Fault};
 use crosspilot_tests::mishaps::Mishaps as _;
 use crosspilot_tests::{
-    Customer, TRUST, all, churn, home_of, on_local_cloud, onboarding, refusal, until,
+    Customer, TRUST, all, assert_failed, churn, home_of, on_local_cloud, onboarding, refusal, until,
 };
 use serde_json::{Value, json};
 
@@ -242,10 +242,7 @@ fn a_tenant_that_is_suspended_while_its_job_trains_has_it_stopped_at_the_next_lo
         let id = &customer.tenant.tenant;
         cloud.vendor().set_status(id, TenantStatus::Suspended).await.unwrap();
         let failure = failed(&customer, &execution).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"train".into(), &"TenantInactive".into())
-        );
+        assert_failed(&failure, "train", "TenantInactive");
         assert_eq!(job_status(&customer, &run).await, "Stopped");
         assert_eq!(left(&customer).await, Vec::<String>::new());
         assert_eq!(unsettled(&customer).await, []);
@@ -272,10 +269,7 @@ fn a_job_out_of_reach_is_remembered_and_stopped_when_it_is_in_reach_again() {
         };
         cloud.inject(fault).await.unwrap();
         let failure = failed(&customer, &execution).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"train".into(), &"AccessDenied".into())
-        );
+        assert_failed(&failure, "train", "AccessDenied");
         assert_eq!(unsettled(&customer).await, std::slice::from_ref(&run));
         let first = sweep(cloud).await;
         assert_eq!(of(&first, &customer)["code"], "AccessDenied", "{first}");

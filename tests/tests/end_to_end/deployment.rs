@@ -24,7 +24,9 @@ use crosspilot_local::LocalCloud;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::{label, marked, request};
 use crosspilot_tests::mishaps::Mishaps as _;
-use crosspilot_tests::{Customer, churn, cloudwatch, on_local_cloud, onboarding, saas_user, until};
+use crosspilot_tests::{
+    Customer, assert_failed, churn, cloudwatch, on_local_cloud, onboarding, saas_user, until,
+};
 use crosspilot_training::Phase;
 use serde_json::{Value, json};
 
@@ -282,11 +284,7 @@ fn a_model_that_fails_its_first_prediction_goes_back_to_the_champion_under_load(
         cloud.inject(Fault { operation, about, after: 0, times: 1, effect }).await.unwrap();
         let run = scene.train(data.clone()).await;
         let (failure, answers) = scene.under_load(&records, scene.customer.failed(&run)).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"predict".into(), &"PredictionInvalid".into()),
-            "{failure}"
-        );
+        assert_failed(&failure, "predict", "PredictionInvalid");
         assert!(failure["cause"].as_str().unwrap().contains("fails its first prediction"));
         for (status, answer) in &answers {
             assert_eq!(*status, 200, "{answer}");
@@ -357,11 +355,7 @@ fn an_alarm_rolls_a_canary_back_and_without_one_it_arrives() {
         alarm(&scene, "errors", "ALARM").await;
         let third = scene.train(churn(700, 3)).await;
         let failure = scene.customer.failed(&third).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"deploy".into(), &"ResourceFailed".into()),
-            "{failure}"
-        );
+        assert_failed(&failure, "deploy", "ResourceFailed");
         let cause = failure["cause"].as_str().unwrap();
         assert!(
             cause.contains("it went back to config") && cause.contains("alarm went off"),
@@ -557,11 +551,7 @@ fn a_request_to_stop_stops_the_job_and_deploys_nothing() {
         let registry = &cloud.vendor().registry;
         registry.change_run(&run, |record| record.stop = Some(stop.clone())).await.unwrap();
         let failure = scene.customer.failed(&execution).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"train".into(), &"RunStopped".into()),
-            "{failure}"
-        );
+        assert_failed(&failure, "train", "RunStopped");
         assert!(failure["cause"].as_str().unwrap().contains("user/eve asked at noon"), "{failure}");
         assert_eq!(scene.job_status(&run.job_name()).await, "Stopped");
         assert_eq!(scene.left().await, Default::default());

@@ -6,7 +6,7 @@ use crosspilot_core::tenant::TenantStatus;
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::data::request;
 use crosspilot_tests::mishaps::Mishaps as _;
-use crosspilot_tests::{Customer, TRUST, churn, on_local_cloud, onboarding};
+use crosspilot_tests::{Customer, TRUST, assert_failed, churn, on_local_cloud, onboarding};
 
 use crate::operations::crosspilot;
 
@@ -22,10 +22,7 @@ fn a_permission_missing_in_the_customers_template_is_named() {
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"register".into(), &"AccessDenied".into())
-        );
+        assert_failed(&failure, "register", "AccessDenied");
         let cause = failure["cause"].as_str().unwrap();
         assert!(cause.contains("is not authorized to perform: sagemaker:CreateModel"), "{cause}");
         assert!(cause.contains("customer_trusting_saas/crosspilot-no-create-model-"), "{cause}");
@@ -69,11 +66,7 @@ fn an_execution_role_without_access_to_the_data_fails_the_job() {
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"train".into(), &"NoCandidate".into()),
-            "{failure}"
-        );
+        assert_failed(&failure, "train", "NoCandidate");
     });
 }
 
@@ -89,10 +82,7 @@ fn a_role_that_does_not_demand_the_external_id_is_refused() {
         let customer = Customer::with(cloud, onboarding).await;
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"assume".into(), &"TrustTooOpen".into())
-        );
+        assert_failed(&failure, "assume", "TrustTooOpen");
     });
 }
 
@@ -102,10 +92,7 @@ fn unfit_data_is_refused_before_a_job_is_made() {
         let customer = Customer::new(cloud, "unfit").await;
         customer.put("crosspilot/churn/train/data.csv", churn(100, 1)).await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"start-job".into(), &"DataUnfit".into())
-        );
+        assert_failed(&failure, "start-job", "DataUnfit");
         assert!(failure["cause"].as_str().unwrap().contains("100 rows"), "{failure}");
         let sagemaker = cloud.endpoints().sagemaker_of(customer.tenant.account.as_str());
         let jobs = sagemaker.list_auto_ml_jobs().send().await.unwrap();
@@ -145,7 +132,7 @@ fn only_active_tenants_run_and_predict() {
 
 async fn refused_as_inactive(customer: &Customer) {
     let failure = customer.failed(&customer.start("x").await).await;
-    assert_eq!((&failure["stage"], &failure["code"]), (&"assume".into(), &"TenantInactive".into()));
+    assert_failed(&failure, "assume", "TenantInactive");
     let record = request(1);
     let (status, _) = customer.ask(&customer.token(), "churn", &record).await;
     assert_eq!(status, 403, "{}", customer.tenant.tenant);
@@ -160,11 +147,7 @@ fn a_malformed_start_is_refused_by_name() {
         let start = start.state_machine_arn(&vendor.deployment.state_machine);
         let arn = start.input(r#"{"tenant": "malformed"}"#).send().await.unwrap().execution_arn;
         let failure = customer.failed(&arn).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"assume".into(), &"RequestInvalid".into()),
-            "{failure}"
-        );
+        assert_failed(&failure, "assume", "RequestInvalid");
     });
 }
 

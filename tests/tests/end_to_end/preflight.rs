@@ -14,7 +14,7 @@ use crosspilot_core::run::{RunId, RunRef, Trigger};
 use crosspilot_core::settings::{ModelSettings, Validation};
 use crosspilot_sagemaker_local::{Effect, Fault};
 use crosspilot_tests::mishaps::Mishaps as _;
-use crosspilot_tests::{Customer, churn, on_local_cloud, saas_user};
+use crosspilot_tests::{Customer, assert_failed, churn, on_local_cloud, saas_user};
 use serde_json::{Value, json};
 use start_job::{Request, Response};
 
@@ -72,10 +72,7 @@ fn unfit_data_ends_the_run_with_every_error_in_the_stored_verdict() {
         let text = churn(100, 1).replacen("State,Calls", "State,State", 1);
         customer.put(&format!("{TRAIN}data.csv"), text).await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"start-job".into(), &"DataUnfit".into())
-        );
+        assert_failed(&failure, "start-job", "DataUnfit");
         let cause = failure["cause"].as_str().unwrap();
         let file = format!("s3://{}/{TRAIN}data.csv", customer.tenant.bucket);
         let sentence = format!("{file} has the same name for columns 1 and 2 in its header");
@@ -241,10 +238,7 @@ fn a_target_that_sagemaker_does_not_find_is_unfit_data() {
         cloud.inject(refusal(&customer, "ValidationException", said)).await.unwrap();
         customer.give_training_data().await;
         let failure = customer.failed(&customer.first_execution().await).await;
-        assert_eq!(
-            (&failure["stage"], &failure["code"]),
-            (&"start-job".into(), &"DataUnfit".into())
-        );
+        assert_failed(&failure, "start-job", "DataUnfit");
         let cause = failure["cause"].as_str().unwrap();
         assert!(cause.contains(said) && cause.contains("correct the model's target"), "{cause}");
         assert!(jobs(&customer).await.is_empty());
