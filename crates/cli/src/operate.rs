@@ -5,14 +5,14 @@
 //! same names and the same registry.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use assume::{Asking, Request, Response, Start, Started};
 use check_status::Watched;
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::Outcome;
+use crosspilot_core::registry::{Lineup, Outcome};
 use crosspilot_core::run::{RunRef, Trigger};
 use crosspilot_core::stage::Stage;
 use crosspilot_intake::Input;
@@ -266,6 +266,13 @@ impl Hand {
     ) -> Result<(), StageFailure> {
         let started = Instant::now();
         loop {
+            if stage == Stage::Deploy {
+                // No execution vouches for its challenger: one that is not renewed is given up.
+                let RunRef { tenant, model, .. } = &self.run;
+                let renew = |lineup: &mut Lineup| lineup.renew(&self.run, SystemTime::now());
+                let renewed = self.app.registry.change_lineup(tenant, model, renew).await;
+                renewed.map_err(at(stage))?;
+            }
             let request = check_status::Request {
                 run: self.run.clone(),
                 watch: watched(),

@@ -71,6 +71,7 @@ def _may(role_arn, action, resource, **context):
 
 
 def _check_task(role_arn, resource, arguments):
+    import faults
     from ministack.core.responses import get_account_id, get_region
     from ministack.services.stepfunctions import _ExecutionError
 
@@ -98,6 +99,9 @@ def _check_task(role_arn, resource, arguments):
         refusal = _may(role_arn, action, what, **context)
         if refusal:
             raise _ExecutionError(error, refusal)
+    # On demand, an event is not taken (Step Functions Developer Guide, "Add EventBridge events": EventBridge.FailedEntry).
+    if "states:::events:putEvents" in resource and (effect := faults.strike("events:PutEvents", json.dumps(arguments))):
+        raise _ExecutionError("EventBridge.FailedEntry", effect["fail"]["message"])
 
 
 # ---------------------------------------------------------------------------

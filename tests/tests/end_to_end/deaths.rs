@@ -235,6 +235,43 @@ async fn job_status(customer: &Customer, run: &RunRef) -> String {
     found.send().await.unwrap().auto_ml_job_status().unwrap().as_str().to_owned()
 }
 
+/// An event is tried five times, and then the run ends without it.
+const EVENT_ATTEMPTS: u32 = 5;
+
+#[test]
+fn a_run_ends_and_stands_on_record_whether_or_not_the_bus_takes_its_event() {
+    on_local_cloud(async |cloud| {
+        let cases = [
+            ("told-late", "Crosspilot Run Completed", EVENT_ATTEMPTS - 1),
+            ("told-never", "Crosspilot Run Completed", EVENT_ATTEMPTS),
+            ("failed-told-late", "Crosspilot Run Failed", EVENT_ATTEMPTS - 1),
+            ("failed-told-never", "Crosspilot Run Failed", EVENT_ATTEMPTS),
+        ];
+        let cases = cases.map(|(name, event, times)| async move {
+            let customer = Customer::new(cloud, name).await;
+            let lost = refusal("EventBridge.FailedEntry", 500);
+            customer.strike("events:PutEvents", &[name, event], times, lost).await;
+            let good = event.ends_with("Completed");
+            let rows = if good { 700 } else { 10 };
+            customer.put("crosspilot/churn/train/data.csv", churn(rows, 1)).await;
+            let execution = customer.first_execution().await;
+            if good {
+                customer.succeeded(&execution).await;
+            } else {
+                customer.failed(&execution).await;
+            }
+            assert_eq!(cloud.faults_to_come(name).await.unwrap(), 0, "{name}");
+            let outcome = runs(&customer).await.pop().unwrap().outcome.unwrap();
+            assert_eq!(matches!(outcome, Outcome::Completed { .. }), good, "{name}: {outcome:?}");
+            assert_eq!(unsettled(&customer).await, [], "{name}");
+            let events = cloud.authority().events(SAAS_ACCOUNT, REGION).await.unwrap();
+            let told = events.iter().any(|e| e.detail_type == event && e.detail.contains(name));
+            assert_eq!(told, times < EVENT_ATTEMPTS, "{name}");
+        });
+        all(cases).await;
+    });
+}
+
 #[test]
 fn a_tenant_that_is_suspended_while_its_job_trains_has_it_stopped_at_the_next_look() {
     on_local_cloud(async |cloud| {
