@@ -5,7 +5,7 @@ use crosspilot_table::Kind;
 
 use super::header;
 use super::inspection::Inspection;
-use super::rules::readings_of;
+use super::readings::readings_of;
 use super::table::Table;
 use super::verdict::{Finding, Findings, Flaw, Format, grouped, listed, quoted};
 

@@ -12,6 +12,7 @@ mod images;
 mod inspection;
 mod listing;
 mod parquet;
+mod readings;
 mod repeats;
 mod rules;
 mod table;
