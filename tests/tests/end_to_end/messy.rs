@@ -1,4 +1,4 @@
-//! Whatever the preflight calls fit trains, is deployed and answers: the random tables that
+//! Whatever the preflight calls fit trains, is deployed and answers: some of the random tables that
 //! `tests/messy.rs` trains on in this process, through the whole product.
 
 use std::cell::Cell;
@@ -12,9 +12,9 @@ use crosspilot_tests::{Customer, all, on_local_cloud, predicting, until};
 use serde_json::{Map, Value, json};
 
 /// Tables: about half of them are refused.
-const TABLES: u64 = 200;
+const TABLES: u64 = 24;
 /// Tables whose runs are under way at the same time.
-const AT_ONCE: u64 = 20;
+const AT_ONCE: u64 = 12;
 
 fn name(seed: u64) -> ModelName {
     format!("messy-{seed}").parse().unwrap()
@@ -95,6 +95,6 @@ fn what_is_fit_is_deployed_and_answers() {
             });
             all(tables).await;
         }
-        assert!(fit.get() >= 60, "only {} of {TABLES} tables are fit: they show little", fit.get());
+        assert!(fit.get() >= 8, "only {} of {TABLES} tables are fit: they show little", fit.get());
     });
 }
