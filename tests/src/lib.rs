@@ -277,7 +277,11 @@ impl Customer {
 
     async fn describe(&self, arn: &str) -> DescribeExecutionOutput {
         let client = self.cloud.vendor().step_functions();
-        client.describe_execution().execution_arn(arn).send().await.unwrap()
+        // As on AWS, it need not show yet; another test's fault may say so, too.
+        until("the execution shows", async || {
+            client.describe_execution().execution_arn(arn).send().await.ok()
+        })
+        .await
     }
 
     /// Waits until an execution has ended.
