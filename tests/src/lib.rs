@@ -277,9 +277,19 @@ impl Customer {
 
     async fn describe(&self, arn: &str) -> DescribeExecutionOutput {
         let client = self.cloud.vendor().step_functions();
-        // As on AWS, it need not show yet; another test's fault may say so, too.
+        // As on AWS, it need not show yet.
         until("the execution shows", async || {
-            client.describe_execution().execution_arn(arn).send().await.ok()
+            match client.describe_execution().execution_arn(arn).send().await {
+                Ok(found) => Some(found),
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(|it| it.is_execution_does_not_exist()) =>
+                {
+                    None
+                }
+                Err(error) => panic!("{error:?}"),
+            }
         })
         .await
     }
@@ -332,12 +342,9 @@ impl Customer {
         vendor.start_run(&self.tenant.tenant, &self.model, request).await.unwrap()
     }
 
-    /// The whole history of an execution, as AWS sends it: the SDK's own types
-    /// hide states' inputs and outputs in Debug.
+    /// The whole history of an execution, as AWS sends it.
     pub async fn history(&self, arn: &str) -> String {
-        let question =
-            json!({"executionArn": arn, "includeExecutionData": true, "maxResults": 1000});
-        ask_emulator(self.cloud, "AWSStepFunctions.GetExecutionHistory", "states", &question).await
+        history_of(self.cloud, arn).await
     }
 
     /// Asks the prediction API with a token.
@@ -435,14 +442,39 @@ pub async fn all<F: Future<Output = ()> + 'static>(tasks: impl IntoIterator<Item
     .await;
 }
 
+/// Asks the emulator for all pages of an answer.
+pub(crate) async fn pages(
+    cloud: &LocalCloud,
+    target: &str,
+    service: &str,
+    mut question: Value,
+) -> Vec<String> {
+    let mut pages = Vec::new();
+    loop {
+        let page = ask_emulator(cloud, target, service, &question).await;
+        let read: Value = serde_json::from_str(&page).unwrap();
+        pages.push(page);
+        match read.get("nextToken") {
+            Some(token) if token.is_string() => question["nextToken"] = token.clone(),
+            _ => return pages,
+        }
+    }
+}
+
+/// The whole history of an execution, as it is on the wire: the SDK's own types hide states'
+/// inputs and outputs in Debug.
+pub(crate) async fn history_of(cloud: &LocalCloud, arn: &str) -> String {
+    let question = json!({"executionArn": arn, "includeExecutionData": true, "maxResults": 1000});
+    pages(cloud, "AWSStepFunctions.GetExecutionHistory", "states", question).await.concat()
+}
+
 /// Everything that each function has logged so far.
 pub async fn function_logs(cloud: &LocalCloud) -> Vec<(&'static str, String)> {
     let mut logs = Vec::new();
     for function in crosspilot_local::functions::FUNCTIONS {
-        let group = format!("/crosspilot/{function}");
-        let question = json!({"logGroupName": group, "limit": 10_000});
-        let log = ask_emulator(cloud, "Logs_20140328.FilterLogEvents", "logs", &question).await;
-        logs.push((function, log));
+        let question = json!({"logGroupName": format!("/crosspilot/{function}")});
+        let pages = pages(cloud, "Logs_20140328.FilterLogEvents", "logs", question).await;
+        logs.push((function, pages.concat()));
     }
     logs
 }

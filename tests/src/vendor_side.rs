@@ -12,7 +12,7 @@ use crosspilot_local::accounts::{REGION, SAAS_ACCOUNT};
 use serde_json::{Value, json};
 
 use crate::data::{canary, canary_digits};
-use crate::{ask_emulator, home_of};
+use crate::{history_of, home_of, pages};
 
 /// The bytes that lie somewhere, as they lie there.
 pub struct Found {
@@ -117,7 +117,7 @@ async fn executions(cloud: &LocalCloud, config: &SdkConfig, since: i64) -> Vec<F
                 let parts = [seen.name, seen.input, seen.output, seen.error, seen.cause];
                 let parts: Vec<String> = parts.into_iter().flatten().collect();
                 found.push(Found::new(format!("execution {arn}"), parts.join("\n")));
-                let history = history(cloud, arn).await;
+                let history = history_of(cloud, arn).await;
                 found.push(Found::new(format!("history of {arn}"), history));
             }
         }
@@ -125,52 +125,18 @@ async fn executions(cloud: &LocalCloud, config: &SdkConfig, since: i64) -> Vec<F
     found
 }
 
-/// As it is on the wire: the SDK's own types hide states' inputs and outputs in
-/// Debug.
-async fn history(cloud: &LocalCloud, arn: &str) -> String {
-    let mut question =
-        json!({"executionArn": arn, "includeExecutionData": true, "maxResults": 1000});
-    let mut history = String::new();
-    loop {
-        let target = "AWSStepFunctions.GetExecutionHistory";
-        let page = ask_emulator(cloud, target, "states", &question).await;
-        history.push_str(&page);
-        match next(&page) {
-            Some(token) => question["nextToken"] = token,
-            None => return history,
-        }
-    }
-}
-
-fn next(page: &str) -> Option<Value> {
-    let page: Value = serde_json::from_str(page).unwrap();
-    page.get("nextToken").filter(|token| token.is_string()).cloned()
-}
-
 async fn logs(cloud: &LocalCloud, since: i64) -> Vec<Found> {
-    let mut groups = Vec::new();
-    let mut question = json!({});
-    loop {
-        let page = ask_emulator(cloud, "Logs_20140328.DescribeLogGroups", "logs", &question).await;
-        let read: Value = serde_json::from_str(&page).unwrap();
-        let names = read["logGroups"].as_array().unwrap().iter();
-        groups.extend(names.map(|group| group["logGroupName"].as_str().unwrap().to_owned()));
-        match next(&page) {
-            Some(token) => question["nextToken"] = token,
-            None => break,
-        }
-    }
+    let asked = async |operation, question| {
+        pages(cloud, &format!("Logs_20140328.{operation}"), "logs", question).await
+    };
     let mut found = Vec::new();
-    for group in groups {
-        let mut question = json!({"logGroupName": group, "startTime": since * 1000});
-        loop {
-            let target = "Logs_20140328.FilterLogEvents";
-            let page = ask_emulator(cloud, target, "logs", &question).await;
-            let token = next(&page);
-            found.push(Found::new(format!("log {group}"), page));
-            match token {
-                Some(token) => question["nextToken"] = token,
-                None => break,
+    for page in asked("DescribeLogGroups", json!({})).await {
+        let read: Value = serde_json::from_str(&page).unwrap();
+        for group in read["logGroups"].as_array().unwrap() {
+            let group = group["logGroupName"].as_str().unwrap();
+            let question = json!({"logGroupName": group, "startTime": since * 1000});
+            for page in asked("FilterLogEvents", question).await {
+                found.push(Found::new(format!("log {group}"), page));
             }
         }
     }

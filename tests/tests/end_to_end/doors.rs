@@ -10,7 +10,7 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::s3::config::Credentials;
 use crosspilot_core::aws::s3::config::SharedCredentialsProvider;
 use crosspilot_core::aws::sagemaker::error::ProvideErrorMetadata;
-use crosspilot_core::aws::{sagemaker, sts};
+use crosspilot_core::aws::{cloudformation, sagemaker, sts};
 use crosspilot_local::LocalCloud;
 use crosspilot_local::accounts::{CUSTOMER_ACCOUNT, SAAS_ACCOUNT};
 use crosspilot_tests::data::request;
@@ -18,6 +18,7 @@ use crosspilot_tests::{Customer, churn, home, home_of, on_local_cloud, present};
 use serde_json::{Value, json};
 
 use crate::command_line::{crosspilot, link_emulator};
+use crate::trust::make_stack;
 
 /// Makes a request that a page may send without asking first: a credential in the query, and a
 /// body that calls itself plain text.
@@ -184,16 +185,56 @@ fn an_api_lets_in_the_pages_that_its_cors_setting_names() {
             "corsConfiguration": {"allowOrigins": ["https://app.example.com"], "allowMethods": ["POST"]},
         }));
         let api: Value = made.send().await.unwrap().json().await.unwrap();
-        let api = format!("{url}/_aws/execute-api/{}/$default/x", api["apiId"].as_str().unwrap());
-        let asks = |origin: &str| {
-            let asks = client.request(reqwest::Method::OPTIONS, &api).header("origin", origin);
-            asks.header("access-control-request-method", "POST")
-                .header("sec-fetch-site", "cross-site")
-        };
-        let answer = asks("https://app.example.com").send().await.unwrap();
-        assert_eq!(answer.status(), 204);
-        assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example.com");
-        refused(asks("https://evil.example.com"), &api).await;
+        let by_call = api["apiId"].as_str().unwrap().to_owned();
+        let by_template = api_of_template(cloud, "with-pages", json!({})).await.unwrap();
+        for id in [by_call, by_template] {
+            let api = format!("{url}/_aws/execute-api/{id}/$default/x");
+            let asks = |origin: &str| {
+                let asks = client.request(reqwest::Method::OPTIONS, &api).header("origin", origin);
+                asks.header("access-control-request-method", "POST")
+                    .header("sec-fetch-site", "cross-site")
+            };
+            let answer = asks("https://app.example.com").send().await.unwrap();
+            assert_eq!(answer.status(), 204);
+            assert_eq!(answer.headers()["access-control-allow-origin"], "https://app.example.com");
+            refused(asks("https://evil.example.com"), &api).await;
+        }
+    });
+}
+
+/// Deploys an API that admits pages of one origin, with these settings of its stage's routes.
+/// Gives its id, or why it fails.
+async fn api_of_template(
+    cloud: &LocalCloud,
+    stack: &str,
+    settings: Value,
+) -> Result<String, String> {
+    let template = json!({
+        "Resources": {
+            "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {
+                "Name": stack, "ProtocolType": "HTTP", "CorsConfiguration": {
+                    "AllowOrigins": ["https://app.example.com"], "AllowMethods": ["POST"],
+                },
+            }},
+            "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {
+                "ApiId": {"Ref": "Api"}, "StageName": "$default", "RouteSettings": settings,
+            }},
+        },
+        "Outputs": {"Id": {"Value": {"Ref": "Api"}}},
+    });
+    let account = cloud.endpoints().administrator(SAAS_ACCOUNT);
+    make_stack(&account, stack, &template.to_string()).await?;
+    let client = cloudformation::Client::new(&account);
+    let found = client.describe_stacks().stack_name(stack).send().await.unwrap();
+    Ok(found.stacks()[0].outputs()[0].output_value().unwrap().to_owned())
+}
+
+#[test]
+fn a_stage_with_settings_of_a_route_that_is_not_there_is_refused() {
+    on_local_cloud(async |cloud| {
+        let settings = json!({"GET /x": {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 1}});
+        let why = api_of_template(cloud, "no-such-route", settings).await.unwrap_err();
+        assert!(why.contains("Unable to find Route by key GET /x"), "{why}");
     });
 }
 

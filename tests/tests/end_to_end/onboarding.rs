@@ -7,7 +7,8 @@ use crosspilot_core::aws::s3;
 use crosspilot_core::aws::{eventbridge, scheduler};
 use crosspilot_core::error::{Code, Coded};
 use crosspilot_core::ids::ExternalId;
-use crosspilot_core::registry::Registry;
+use crosspilot_core::registry::{OwnCalls, Registry, RegistryError, seconds};
+use crosspilot_core::run::RunRef;
 use crosspilot_core::tenant::Tenant;
 use crosspilot_local::LocalCloud;
 use crosspilot_local::accounts::SAAS_ACCOUNT;
@@ -374,6 +375,48 @@ fn a_bucket_that_became_somebody_elses_is_neither_read_nor_written() {
         put.body(data).send().await.unwrap();
         let failure = customer.failed(&customer.start("lured").await).await;
         assert_eq!(failure["code"], "AccessDenied", "{failure}");
+        let found = stranger.list_objects_v2().bucket(bucket).send().await.unwrap();
+        assert_eq!(found.contents().len(), 1, "nothing was written: {found:?}");
+    });
+}
+
+#[test]
+fn a_registry_that_became_somebody_elses_is_neither_read_nor_written() {
+    on_local_cloud(async |cloud| {
+        // The account that the name tells has given it up, and a stranger lets the vendor in.
+        let bucket = "crosspilot-registry-888888888888-us-east-1";
+        let stranger = s3::Client::new(&cloud.endpoints().administrator("777777777777"));
+        stranger.create_bucket().bucket(bucket).send().await.unwrap();
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Sid": "Lure", "Effect": "Allow", "Action": "s3:*",
+            "Principal": {"AWS": format!("arn:aws:iam::{SAAS_ACCOUNT}:root")},
+            "Resource": [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")],
+        }]});
+        let put = stranger.put_bucket_policy().bucket(bucket).policy(policy.to_string());
+        put.send().await.unwrap();
+        let customer = Customer::new(cloud, "lured-registry").await;
+        let tenant = &customer.tenant;
+        let key = format!("tenants/{}.json", tenant.tenant);
+        let lure = serde_json::to_vec(tenant).unwrap();
+        let put = stranger.put_object().bucket(bucket).key(&key).body(lure.into());
+        put.send().await.unwrap();
+
+        let vendor = cloud.customer(&SAAS_ACCOUNT.parse().unwrap());
+        let registry = Registry::new(&vendor, bucket);
+        let denied = |error: RegistryError| assert_eq!(error.code(), Code::AccessDenied, "{error}");
+        denied(registry.tenant(&tenant.tenant).await.unwrap_err());
+        denied(registry.runs(&tenant.tenant, &customer.model).await.unwrap_err());
+        let change = |_: &mut OwnCalls| {};
+        let own_calls = registry.change_own_calls(&tenant.tenant, &customer.model, change);
+        denied(own_calls.await.unwrap_err());
+        let now = std::time::SystemTime::now();
+        denied(registry.share_usage(&tenant.tenant, "r", seconds(now)).await.unwrap_err());
+        let run = RunRef {
+            tenant: tenant.tenant.clone(),
+            model: customer.model.clone(),
+            run_id: "20260131-0123456789".parse().unwrap(),
+        };
+        denied(registry.note_settled(&run).await.unwrap_err());
         let found = stranger.list_objects_v2().bucket(bucket).send().await.unwrap();
         assert_eq!(found.contents().len(), 1, "nothing was written: {found:?}");
     });

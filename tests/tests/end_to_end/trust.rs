@@ -235,7 +235,11 @@ fn role(name: &str, principal: Value, condition: Value) -> String {
 }
 
 /// Creates a stack; if that fails, gives the reasons in its events.
-async fn make_stack(account: &SdkConfig, stack: &str, template: &str) -> Result<(), String> {
+pub(crate) async fn make_stack(
+    account: &SdkConfig,
+    stack: &str,
+    template: &str,
+) -> Result<(), String> {
     let client = cloudformation::Client::new(account);
     let create = client.create_stack().stack_name(stack).template_body(template);
     create.capabilities(Capability::CapabilityNamedIam).send().await.unwrap();
