@@ -14,17 +14,19 @@ mod words;
 
 use std::time::{Duration, Instant};
 
-use crate::output::{self, kind};
+use crosspilot_core::failure::shown;
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
 use crosspilot_core::policy::Purpose;
 use crosspilot_core::registry::{Allowance, Standing, model_settings};
 
-use answer::{Answer, Form, Identified};
+use crate::output::{self, kind};
+
+use answer::{Form, Identified, Predictions};
 pub use event::Event;
-use problem::{Problem, Stage, cut};
+use problem::{Problem, Stage};
 pub use response::HttpResponse;
-use route::Route;
+use route::ApiRoute;
 
 /// Names the token's claim that holds the tenant.
 const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
@@ -32,12 +34,12 @@ const CLAIM_VARIABLE: &str = "TENANT_CLAIM";
 const DEADLINE: Duration = Duration::from_secs(27);
 
 /// A good answer, and of predictions their number and what the tenant may still ask for.
-struct Answered {
+struct Reply {
     response: HttpResponse,
     predicted: Option<(usize, Allowance)>,
 }
 
-impl From<String> for Answered {
+impl From<String> for Reply {
     fn from(body: String) -> Self {
         Self { response: HttpResponse::good("application/json", body), predicted: None }
     }
@@ -60,7 +62,7 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
         (tenant.as_ref().map(TenantId::as_str), model.as_ref().map(ModelName::as_str));
     let milliseconds = begun.elapsed().as_millis() as u64;
     let response = match answered {
-        Ok(Answered { mut response, predicted }) => {
+        Ok(Reply { mut response, predicted }) => {
             let records = predicted.as_ref().map(|(records, _)| *records);
             tracing::info!(
                 tenant = of,
@@ -87,7 +89,7 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
                 milliseconds,
                 request_id,
                 status = problem.status,
-                cause = cut(&problem.cause),
+                cause = shown(&problem.cause),
                 "{}",
                 problem.title
             );
@@ -98,22 +100,22 @@ pub async fn answer(app: &App, event: &Event) -> HttpResponse {
 }
 
 /// Does what the route is for.
-async fn route(app: &App, event: &Event, claim: &str) -> Result<Answered, Problem> {
+async fn route(app: &App, event: &Event, claim: &str) -> Result<Reply, Problem> {
     let request = event.request_id();
-    match Route::of(event)? {
-        Route::Health => Ok(r#"{"status":"ok"}"#.to_owned().into()),
-        Route::Models => Ok(models::list(app, &event.tenant(claim)?, request).await?.into()),
-        Route::Model => {
+    match ApiRoute::of(event)? {
+        ApiRoute::Health => Ok(r#"{"status":"ok"}"#.to_owned().into()),
+        ApiRoute::Models => Ok(models::list(app, &event.tenant(claim)?, request).await?.into()),
+        ApiRoute::Model => {
             let tenant = event.tenant(claim)?;
-            let model = known(app, &tenant, event.model()).await?;
+            let model = named(app, &tenant, event.model()).await?;
             Ok(models::show(app, &tenant, &model, request).await?.into())
         }
-        Route::Predictions => predict(app, event, claim).await,
+        ApiRoute::Predictions => predict(app, event, claim).await,
     }
 }
 
 /// The model that a path names. Who may not predict at all learns nothing of models.
-async fn known(
+async fn named(
     app: &App,
     tenant: &TenantId,
     model: Result<ModelName, Problem>,
@@ -126,10 +128,10 @@ async fn known(
 
 /// Predicts with what is known of the tenant and its model, and asks meanwhile whether
 /// that still holds: if it does not, the answer counts for nothing.
-async fn predict(app: &App, event: &Event, claim: &str) -> Result<Answered, Problem> {
+async fn predict(app: &App, event: &Event, claim: &str) -> Result<Reply, Problem> {
     let id: TenantId = event.tenant(claim)?;
     let registry = &app.registry;
-    let model = known(app, &id, event.model()).await?;
+    let model = named(app, &id, event.model()).await?;
     let Some(known) = registry.kept_standing(&id, &model) else {
         let standing = registry.standing(&id, &model).await.map_err(Problem::of_registry)?;
         return predict_by(app, event, &model, &standing).await;
@@ -154,7 +156,7 @@ async fn predict_by(
     event: &Event,
     model: &ModelName,
     standing: &Standing,
-) -> Result<Answered, Problem> {
+) -> Result<Reply, Problem> {
     let Standing { tenant, lineup, .. } = standing;
     let settings = model_settings(tenant, model).map_err(Problem::of_registry)?;
     let champion = lineup.champion.clone().ok_or_else(|| match &lineup.previous {
@@ -180,14 +182,14 @@ async fn predict_by(
         .map_err(|e| Problem::of_endpoint(e.into()))?;
     let predictions = ids.iter().zip(&predictions);
     let version = by.run.run_id.as_str();
-    let answer = Answer {
+    let answer = Predictions {
         model,
         version,
         request_id: event.request_id(),
         predictions: predictions.map(|(id, prediction)| Identified { id, prediction }).collect(),
         remarks: &remarks,
     };
-    Ok(Answered { response: answer.response(form)?, predicted: Some((count, allowance)) })
+    Ok(Reply { response: answer.response(form)?, predicted: Some((count, allowance)) })
 }
 
 #[cfg(test)]

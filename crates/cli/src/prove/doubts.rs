@@ -103,8 +103,8 @@ pub(crate) const DOUBTS: &[Doubt] = &[
     ),
     by_hand(
         "gzip-body",
-        "an HTTP API hands a body in gzip to the function as it came",
-        "gzip < body.json | curl API/v1/models/MODEL/predictions -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -H 'Content-Encoding: gzip' --data-binary @-",
+        "an HTTP API hands a body of type application/json+gzip to the function in base64",
+        "gzip < body.json | curl API/v1/models/MODEL/predictions -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json+gzip' --data-binary @-",
     ),
     by_hand(
         "untyped-request",

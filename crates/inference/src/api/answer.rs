@@ -65,7 +65,7 @@ fn range(text: &str) -> Option<(String, u16)> {
 
 /// The content of a good answer.
 #[derive(Serialize)]
-pub(super) struct Answer<'a> {
+pub(super) struct Predictions<'a> {
     pub(super) model: &'a ModelName,
     /// The run that trained the model.
     pub(super) version: &'a str,
@@ -84,7 +84,7 @@ pub(super) struct Identified<'a> {
     pub(super) prediction: &'a Prediction,
 }
 
-impl Answer<'_> {
+impl Predictions<'_> {
     /// Writes it, if it fits.
     pub(super) fn response(&self, form: Form) -> Result<HttpResponse, Problem> {
         let (media_type, body) = match form {
@@ -221,7 +221,7 @@ mod tests {
         let predictions = output::predictions(&[answer], None).unwrap();
         let predictions = ids.iter().zip(&predictions);
         let remarks = Remarks { warnings: Vec::new(), more_warnings: 0, unchecked: Vec::new() };
-        let answer = Answer {
+        let answer = Predictions {
             model: &"churn".parse().unwrap(),
             version: "20260131-0000000000",
             request_id: "r",

@@ -12,13 +12,21 @@ use super::problem::Problem;
 pub(super) const MAX_BYTES: usize = 2 << 20;
 
 /// Gives the body, unpacked.
+///
+/// An HTTP API hands `application/json` and `text/*` over as UTF-8 text, whatever their
+/// Content-Encoding, and gzip does not survive that; any other type comes in base64. So packed
+/// records have types of their own, with the suffix `+gzip`.
 pub(super) fn body(event: &Event) -> Result<Vec<u8>, Problem> {
     let coding = event.content_coding();
-    let is_packed = match coding.as_deref() {
+    let is_coded = match coding.as_deref() {
         None | Some("" | "identity") => false,
         Some("gzip") => true,
         Some(other) => return Err(Problem::content_coding(other)),
     };
+    let is_packed = is_coded || event.media_type().is_some_and(|name| name.ends_with("+gzip"));
+    if is_packed && !event.is_base64_encoded() {
+        return Err(Problem::packed_text());
+    }
     let mut body = event.body()?;
     if is_packed && body.len() <= MAX_BYTES {
         body = unpacked(&body)?;
@@ -38,7 +46,7 @@ fn unpacked(packed: &[u8]) -> Result<Vec<u8>, Problem> {
     match decoder.read_to_end(&mut text) {
         Ok(_) => Ok(text),
         Err(_) => Err(Problem::bad_request(
-            "the body is not the gzip that Content-Encoding names, or it breaks off: pack it again, or send it plain",
+            "the body is not the gzip that its headers name, or it breaks off: pack it again, or send it plain",
         )),
     }
 }
@@ -84,6 +92,24 @@ mod tests {
             let (status, detail) = sent(coding, &gzip(b"plan")).unwrap_err();
             assert!(status == 415 && detail.contains("gzip"), "{status} {detail}");
             assert!(detail.chars().count() <= 200);
+        }
+    }
+
+    #[test]
+    fn a_type_with_the_suffix_is_packed_and_what_came_as_text_is_not_what_was_sent() {
+        let event = |media_type: &str, body: String, is_base64_encoded: bool| {
+            json!({"headers": {"Content-Type": media_type}, "body": body,
+                "isBase64Encoded": is_base64_encoded})
+        };
+        let packed = event("application/csv+gzip", STANDARD.encode(gzip(b"plan\n")), true);
+        assert_eq!(body(&serde_json::from_value(packed).unwrap()).unwrap(), b"plan\n");
+        let damaged = String::from_utf8_lossy(&gzip(b"plan\n")).into_owned();
+        let mut coded = event("text/csv", damaged.clone(), false);
+        coded["headers"]["Content-Encoding"] = "gzip".into();
+        for event in [coded, event("application/csv+gzip", damaged, false)] {
+            let problem = body(&serde_json::from_value(event).unwrap()).unwrap_err();
+            assert_eq!(problem.status, 415);
+            assert!(problem.detail.contains("application/csv+gzip"), "{}", problem.detail);
         }
     }
 

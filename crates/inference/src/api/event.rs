@@ -97,6 +97,11 @@ impl Event {
         }
     }
 
+    /// Tells whether the gateway took the body for binary data, and hands it over byte by byte.
+    pub(super) fn is_base64_encoded(&self) -> bool {
+        self.is_base64_encoded
+    }
+
     /// The media type of the body, lowercase, without parameters.
     pub(super) fn media_type(&self) -> Option<String> {
         let value = self.header("content-type")?;

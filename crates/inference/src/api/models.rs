@@ -2,7 +2,7 @@
 
 use crosspilot_core::ids::{ModelName, TenantId};
 use crosspilot_core::lambda::App;
-use crosspilot_core::registry::{Lineup, Serving, model_settings};
+use crosspilot_core::registry::{Lineup, Serving, Standing, model_settings};
 use crosspilot_core::settings::ModelSettings;
 use crosspilot_metrics::PredictionKind;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -132,13 +132,11 @@ pub(super) async fn show(
     model: &ModelName,
     request: &str,
 ) -> Result<String, Problem> {
-    let (tenant, lineup) =
-        tokio::join!(app.registry.active_tenant(id), app.registry.lineup(id, model));
-    let tenant = tenant.map_err(Problem::of_registry)?;
-    let settings = model_settings(&tenant, model).map_err(Problem::of_registry)?;
-    let lineup = lineup.map_err(Problem::of_registry)?;
+    let standing = app.registry.standing(id, model).await.map_err(Problem::of_registry)?;
+    let Standing { tenant, lineup, .. } = &*standing;
+    let settings = model_settings(tenant, model).map_err(Problem::of_registry)?;
     to_json(&Description {
-        summary: Summary::of(model, settings, &lineup),
+        summary: Summary::of(model, settings, lineup),
         columns: lineup.champion.as_ref().map(columns).unwrap_or_default(),
         request_id: request,
     })

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crosspilot_core::error::{CallError, Code, Coded, MODEL_ERROR};
+use crosspilot_core::failure::shown;
 use crosspilot_core::ids::ModelName;
 use crosspilot_core::registry::RegistryError;
 use crosspilot_core::tenant::PredictionLimits;
@@ -73,7 +74,7 @@ impl Problem {
     /// Refuses records. What the caller sent may be named in `detail`, but not repeated at any
     /// length.
     pub(super) fn bad_request(detail: impl AsRef<str>) -> Self {
-        Self::new(400, "bad-request", "The records cannot be read", cut(detail.as_ref()))
+        Self::new(400, "bad-request", "The records cannot be read", shown(detail.as_ref()))
     }
 
     pub(super) fn no_tenant(claim: &str, problem: &str) -> Self {
@@ -132,13 +133,24 @@ impl Problem {
             }
             None => "there is no Content-Type: send application/json or text/csv".to_owned(),
         };
-        Self::new(415, "unsupported-media-type", "The body's type is not understood", cut(&detail))
+        Self::new(
+            415,
+            "unsupported-media-type",
+            "The body's type is not understood",
+            shown(&detail),
+        )
+    }
+
+    /// Gzip that the gateway took for text.
+    pub(super) fn packed_text() -> Self {
+        let detail = "gzip of this Content-Type comes damaged through the gateway, which takes it for text: send it as application/json+gzip or application/csv+gzip";
+        Self::new(415, "unsupported-media-type", "The body is not what was sent", detail)
     }
 
     pub(super) fn content_coding(found: &str) -> Self {
         let detail = format!("send gzip or no Content-Encoding: {found:?} is not understood");
         let title = "The body's coding is not understood";
-        Self::new(415, "unsupported-media-type", title, cut(&detail))
+        Self::new(415, "unsupported-media-type", title, shown(&detail))
     }
 
     pub(super) fn not_acceptable() -> Self {
@@ -269,11 +281,6 @@ impl Problem {
             is_base64_encoded: false,
         }
     }
-}
-
-/// Cuts a text to what fits a sentence, and a line of the log.
-pub(super) fn cut(text: &str) -> String {
-    text.chars().take(200).collect()
 }
 
 #[cfg(test)]

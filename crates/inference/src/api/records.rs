@@ -112,8 +112,8 @@ pub(super) fn body(event: &Event, model: &Serving, order: &[String]) -> Result<R
     let body = content::body(event)?;
     let columns = Columns::of(model, event.ignores_unknown());
     let records = match media_type.as_deref() {
-        Some("application/json") => json_body::records(&body, &columns)?,
-        Some("text/csv") => {
+        Some("application/json" | "application/json+gzip") => json_body::records(&body, &columns)?,
+        Some("text/csv" | "application/csv+gzip") => {
             csv_body::records(&body, &columns, (!event.has_header()).then_some(order))?
         }
         other => return Err(Problem::media_type(other)),
@@ -157,8 +157,12 @@ impl Records {
                 }
             }
         }
-        let gave_up = |words: &Words| model.features.iter().any(|name| words.gave_up(name));
-        let unchecked = words.is_none_or(gave_up).then_some(WarningCode::UnseenWord);
+        // A cell that is missing is no word, and needs no look.
+        let escapes = |words: &Words| {
+            let mut cells = self.rows.iter().flat_map(|cells| model.features.iter().zip(cells));
+            cells.any(|(name, cell)| words.gave_up(name) && !is_missing(cell.as_bytes()))
+        };
+        let unchecked = words.is_none_or(escapes).then_some(WarningCode::UnseenWord);
         Remarks { warnings, more_warnings, unchecked: unchecked.into_iter().collect() }
     }
 }
@@ -304,6 +308,8 @@ mod tests {
         let of_one = json!({"warnings": of_both, "unchecked": ["unseen_word"]});
         assert_eq!(given_up("age"), of_one);
         assert_eq!(given_up("no column of the model"), json!({"warnings": of_both}));
+        // No record has a value there.
+        assert_eq!(given_up("vip"), json!({"warnings": of_both}));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::problem::Problem;
 
 /// The routes of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum ApiRoute {
     /// Tells that the API answers. No token is asked for.
     Health,
     /// Lists the tenant's models.
@@ -17,14 +17,14 @@ pub(super) enum Route {
 }
 
 /// The method and the path of each route.
-const ROUTES: [(&str, &str, Route); 4] = [
-    ("GET", "/v1/health", Route::Health),
-    ("GET", "/v1/models", Route::Models),
-    ("GET", "/v1/models/{model}", Route::Model),
-    ("POST", "/v1/models/{model}/predictions", Route::Predictions),
+const ROUTES: [(&str, &str, ApiRoute); 4] = [
+    ("GET", "/v1/health", ApiRoute::Health),
+    ("GET", "/v1/models", ApiRoute::Models),
+    ("GET", "/v1/models/{model}", ApiRoute::Model),
+    ("POST", "/v1/models/{model}/predictions", ApiRoute::Predictions),
 ];
 
-impl Route {
+impl ApiRoute {
     /// The route that API Gateway found. What it found none for comes by `$default`, and
     /// the refusal says which methods the path takes.
     pub(super) fn of(event: &Event) -> Result<Self, Problem> {
@@ -66,8 +66,8 @@ mod tests {
 
     use super::*;
 
-    fn route(key: &str, path: &str) -> Result<Route, Problem> {
-        Route::of(&serde_json::from_value(json!({"routeKey": key, "rawPath": path})).unwrap())
+    fn route(key: &str, path: &str) -> Result<ApiRoute, Problem> {
+        ApiRoute::of(&serde_json::from_value(json!({"routeKey": key, "rawPath": path})).unwrap())
     }
 
     #[test]
@@ -75,7 +75,7 @@ mod tests {
         let template = include_str!("../../../../infra/saas.yaml");
         let keys = template.lines().filter_map(|line| line.trim().strip_prefix("RouteKey: "));
         let mut keys: Vec<&str> = keys.collect();
-        let of = |(method, path, _): &(&str, &str, Route)| format!("{method} {path}");
+        let of = |(method, path, _): &(&str, &str, ApiRoute)| format!("{method} {path}");
         let mut expected: Vec<String> = ROUTES.iter().map(of).chain(["$default".into()]).collect();
         keys.sort_unstable();
         expected.sort_unstable();
