@@ -72,6 +72,12 @@ pub fn bounded(text: &str) -> String {
     }
 }
 
+/// Cuts somebody else's words to what a message or a line of the log repeats of them: 200
+/// characters.
+pub fn shown(words: &str) -> String {
+    words.chars().take(200).collect()
+}
+
 /// The sentence in what a function, or Lambda in its place, has said.
 fn message(cause: &str) -> String {
     let cause = cause.trim();

@@ -108,7 +108,7 @@ where
                 },
                 // What serde quotes of it is the caller's.
                 Err(malformed) => {
-                    let malformed: String = malformed.to_string().chars().take(200).collect();
+                    let malformed = failure::shown(&malformed.to_string());
                     (Code::RequestInvalid, format!("the request is malformed: {malformed}"))
                 }
             };

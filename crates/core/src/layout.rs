@@ -164,7 +164,7 @@ pub fn is_leftover(path: &str) -> bool {
 }
 
 /// Endings of names that programs give to what they lock, back up or have not finished.
-const LEFT: [&str; 13] = [
+const LEFTOVER_ENDINGS: [&str; 13] = [
     "~",
     "_$folder$",
     ".tmp",
@@ -188,7 +188,7 @@ fn is_left(part: &str) -> bool {
         .any(|name| part.eq_ignore_ascii_case(name));
     part.starts_with(['.', '_'])
         || part.starts_with("~$")
-        || LEFT.iter().any(|ending| part.ends_with(ending))
+        || LEFTOVER_ENDINGS.iter().any(|ending| part.ends_with(ending))
         || is_locked
         || is_named
         || part.contains(".sync-conflict-")

@@ -1,6 +1,7 @@
 //! The reasons why an upload starts nothing, or a run may not train.
 
 use crosspilot_core::error::{CallError, Code, Coded};
+use crosspilot_core::failure::shown;
 use crosspilot_core::ids::{InvalidId, Prefix};
 use crosspilot_core::registry::{RegistryError, Stop};
 use crosspilot_core::run::BadTriggerTime;
@@ -41,17 +42,13 @@ pub enum IntakeError {
     Call(#[from] CallError),
 }
 
-/// Characters of an uploaded key that a message shows.
-const SHOWN: usize = 200;
-
 impl IntakeError {
     pub(crate) fn key(key: &str, reason: InvalidId) -> Self {
-        Self::Key { key: key.chars().take(SHOWN).collect(), reason }
+        Self::Key { key: shown(key), reason }
     }
 
     pub(crate) fn misplaced(prefix: &Prefix, key: &str) -> Self {
-        let key = key.chars().take(SHOWN).collect();
-        Self::Misplaced { key, prefix: prefix.clone() }
+        Self::Misplaced { key: shown(key), prefix: prefix.clone() }
     }
 }
 

@@ -18,6 +18,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crosspilot_core::error::{Code, Coded};
+use crosspilot_core::failure::shown;
 use crosspilot_core::gathering::{Gathering, Heard, Moment, Place, WaitingRun};
 use crosspilot_core::ids::{AccountId, BucketName, ModelName};
 use crosspilot_core::lambda::App;
@@ -78,7 +79,7 @@ pub async fn take_uploads(app: &App, messages: &[SqsMessage]) -> BatchResponse {
                     continue;
                 }
                 // What is wrong may quote the event, which may be long.
-                let why: String = error.to_string().chars().take(200).collect();
+                let why = shown(&error.to_string());
                 tracing::warn!("an event that is no upload was dropped: {why}");
                 *refused.entry("Malformed").or_default() += 1;
             }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fs, io};
 
+use crosspilot_core::ids::hex;
 use sha2::{Digest, Sha256};
 
 /// Names of the functions, which are the names of their binaries.
@@ -91,8 +92,7 @@ pub fn binaries() -> Result<PathBuf, FunctionsError> {
 
 fn package_one(function: &'static str, path: &Path) -> Result<Package, FunctionsError> {
     let binary = fs::read(path).map_err(|error| FunctionsError::Missing(path.to_owned(), error))?;
-    let digest: String =
-        Sha256::digest(&binary).iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&Sha256::digest(&binary)[..10]);
     let zip = zip(&binary).map_err(|error| FunctionsError::Package(function, error.to_string()))?;
     Ok(Package { function, key: format!("{function}-{digest}.zip"), zip })
 }

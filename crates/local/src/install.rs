@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crosspilot_core::ids::hex;
 use sha2::{Digest, Sha256};
 
 /// All packages of the emulator, pinned.
@@ -35,7 +36,7 @@ pub(crate) fn release() -> String {
 }
 
 fn digest(requirements: &str) -> String {
-    Sha256::digest(requirements).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(requirements)[..6])
 }
 
 /// The Python of a virtual environment under `home` that holds the emulator.

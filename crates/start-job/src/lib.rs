@@ -17,7 +17,7 @@ use crosspilot_core::settings::{ModelSettings, OtherHosting};
 use crosspilot_preflight::{Finding, Flaw, Rows, Verdict, inspect, sentences};
 use crosspilot_training::hold_out::{self, HoldOutPlan};
 use crosspilot_training::job_request::{self, JobPlan};
-use crosspilot_training::{JobError, RowsError, digest, job, words};
+use crosspilot_training::{JobError, RowsError, files_digest, job, words};
 use serde::{Deserialize, Serialize};
 
 /// Warnings in the response, which travels through the state machine.
@@ -246,7 +246,7 @@ async fn prepare(
         let preflight_uri = bucket.write_json(preflight_key, &verdict).await?;
         return Err(Error::Unfit(Box::new(Unfit { verdict, preflight_uri })));
     }
-    let digest = digest(&data.training);
+    let digest = files_digest(&data.training);
     let read = known.read.as_ref() == Some(&digest);
     let hold_out = hold_out::decide(bucket, run, settings, &data, &verdict, read).await?;
     if let HoldOutPlan::Keep(Some(why)) = &hold_out {

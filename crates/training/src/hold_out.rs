@@ -25,7 +25,7 @@ use crosspilot_table::{Words, is_missing, words};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::rows::{MOST_BYTES, Reading, RowsError, read_all};
+use crate::rows::{MOST_BYTES, Reading, RowsError, digest_of, read_all};
 
 /// Rows that are set aside at most: more make an evaluation no truer.
 const MOST_ROWS: u64 = 10_000;
@@ -186,12 +186,7 @@ async fn write_parts(
 
 /// The place of a row among all rows that could be: a number that equal rows share.
 fn number_of_row(row: Row<'_>) -> u64 {
-    let mut digest = Sha256::new();
-    for cell in row.cells() {
-        digest.update((cell.len() as u64).to_le_bytes());
-        digest.update(cell);
-    }
-    number(&digest.finalize())
+    number(digest_of(row.cells()).as_ref())
 }
 
 fn number_of_label(label: &[u8]) -> u64 {

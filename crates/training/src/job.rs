@@ -2,6 +2,7 @@
 
 use crosspilot_core::aws::sagemaker::operation::describe_auto_ml_job_v2::DescribeAutoMlJobV2Output;
 use crosspilot_core::error::{CallError, Named};
+use crosspilot_core::failure::shown;
 use crosspilot_core::sagemaker::{Ensured, ensure, found};
 use crosspilot_core::session::CustomerSession;
 use crosspilot_core::tenant::Tenant;
@@ -57,7 +58,7 @@ pub async fn create_or_adopt(
         Err(error) if error.is_over_quota() => Ok(Some(error.message().to_owned())),
         Err(error) if error.lacks_target() => Err(JobError::NoTarget {
             data: plan.training_data.clone(),
-            said: error.message().chars().take(200).collect(),
+            said: shown(error.message()),
         }),
         Err(error) => Err(error.into()),
     }

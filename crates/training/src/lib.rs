@@ -13,4 +13,4 @@ pub mod words;
 pub use error::JobError;
 pub use observation::{Best, Observation, ObservedFailure, Terms};
 pub use phase::{Clock, Phase, StopReason};
-pub use rows::{RowsError, digest};
+pub use rows::{RowsError, files_digest};

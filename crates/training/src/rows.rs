@@ -3,6 +3,7 @@
 use crosspilot_core::aws::s3::primitives::ByteStream;
 use crosspilot_core::bucket::Bucket;
 use crosspilot_core::error::CallError;
+use crosspilot_core::ids::hex;
 use crosspilot_preflight::File;
 use crosspilot_table::format::{self, NoText};
 use crosspilot_table::stream::{Row, Stream};
@@ -40,15 +41,19 @@ pub enum RowsError {
 pub(crate) const MOST_BYTES: u64 = 256 << 20;
 
 /// The digest of the versions of these files, which stays the same while they do.
-pub fn digest(files: &[File]) -> String {
+pub fn files_digest(files: &[File]) -> String {
+    let parts = files.iter().flat_map(|file| [file.key.as_bytes(), file.etag.as_bytes()]);
+    hex(digest_of(parts).as_ref())
+}
+
+/// Digests parts, each with its length, so that none runs into the next.
+pub(crate) fn digest_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> impl AsRef<[u8]> {
     let mut digest = Sha256::new();
-    for File { key, etag, .. } in files {
-        for text in [key, etag] {
-            digest.update((text.len() as u64).to_le_bytes());
-            digest.update(text);
-        }
+    for part in parts {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.finalize()
 }
 
 /// Hands on the rows of all files, telling a file's header from the others. `false` where
@@ -61,8 +66,19 @@ pub(crate) async fn read_all(
     let mut bytes = 0;
     for file in files {
         let mut reading = Reading::open(bucket, &file.key, &file.etag).await?;
-        let mut is_header = true;
-        while reading.more(&mut |row| each(row, std::mem::take(&mut is_header))).await? {
+        let mut judge = Judge::default();
+        loop {
+            let mut judged = |row: Row<'_>| {
+                let is_header = judge.header.is_none();
+                if judge.passes(row) {
+                    each(row, is_header);
+                }
+            };
+            let goes_on = reading.more(&mut judged).await;
+            judge.verdict(&reading.file)?;
+            if !goes_on? {
+                break;
+            }
             if bytes + reading.bytes > MOST_BYTES {
                 return Ok(false);
             }
@@ -78,7 +94,6 @@ pub(crate) struct Reading {
     pub(crate) file: String,
     body: ByteStream,
     stream: Stream,
-    judge: Judge,
     /// Bytes that were read, unpacked.
     pub(crate) bytes: u64,
 }
@@ -92,7 +107,7 @@ impl Reading {
     ) -> Result<Self, RowsError> {
         let file = bucket.uri(key);
         match bucket.open_listed(key, etag).await {
-            Ok(object) => Ok(Self::new(file, object.body)),
+            Ok(object) => Ok(Self { file, body: object.body, stream: Stream::default(), bytes: 0 }),
             Err(error) if error.aws_code() == "PreconditionFailed" => {
                 Err(RowsError::File { file, what: "was replaced while the run began".to_owned() })
             }
@@ -100,27 +115,14 @@ impl Reading {
         }
     }
 
-    fn new(file: String, body: ByteStream) -> Self {
-        Self { file, body, stream: Stream::default(), judge: Judge::default(), bytes: 0 }
-    }
-
     /// Hands on the rows of the next part, the header first. `false` at the end.
     pub(crate) async fn more(&mut self, each: &mut impl FnMut(Row<'_>)) -> Result<bool, RowsError> {
         let part = self.body.next().await.transpose();
         let part = part.map_err(|e| CallError::broken_off("s3:GetObject", &self.file, e))?;
-        let judge = &mut self.judge;
-        let mut judged = |row: Row<'_>| {
-            if judge.passes(row) {
-                each(row);
-            }
-        };
         let read = match &part {
-            Some(part) => self.stream.take(part, &mut judged),
-            None => std::mem::take(&mut self.stream).end(&mut judged),
+            Some(part) => self.stream.take(part, each),
+            None => std::mem::take(&mut self.stream).end(each),
         };
-        if let Some(what) = self.judge.flaw.take() {
-            return Err(RowsError::Unfit { file: self.file.clone(), what });
-        }
         read.map_err(|broken| RowsError::File {
             file: self.file.clone(),
             what: broken.to_string(),
@@ -148,6 +150,14 @@ impl Judge {
             self.flaw = self.flaw_of(row);
         }
         self.flaw.is_none()
+    }
+
+    /// Refuses the file if one of its rows may not be trained on.
+    fn verdict(&mut self, file: &str) -> Result<(), RowsError> {
+        match self.flaw.take() {
+            Some(what) => Err(RowsError::Unfit { file: file.to_owned(), what }),
+            None => Ok(()),
+        }
     }
 
     fn flaw_of(&mut self, row: Row<'_>) -> Option<String> {
@@ -194,26 +204,16 @@ fn said(no_text: NoText, place: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::cell::Cell;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
     use super::*;
 
-    /// Counts the rows of a file that is there at once, or says why it cannot be read.
+    /// Counts the rows of a file, the header among them, or says why it cannot be used.
     fn read(text: &[u8]) -> Result<usize, String> {
-        let body = ByteStream::from(text.to_vec());
-        let mut reading = Reading::new("s3://b/t.csv".to_owned(), body);
-        let rows = Cell::new(0);
-        loop {
-            let mut count = |_: Row<'_>| rows.set(rows.get() + 1);
-            let more = pin!(reading.more(&mut count));
-            let mut context = Context::from_waker(Waker::noop());
-            let Poll::Ready(more) = more.poll(&mut context) else { panic!("it waits") };
-            if !more.map_err(|error| error.to_string())? {
-                return Ok(rows.get());
-            }
-        }
+        let (mut stream, mut judge, mut rows) = (Stream::default(), Judge::default(), 0);
+        let mut judged = |row: Row<'_>| rows += usize::from(judge.passes(row));
+        stream.take(text, &mut judged).unwrap();
+        stream.end(&mut judged).unwrap();
+        judge.verdict("s3://b/t.csv").map_err(|error| error.to_string())?;
+        Ok(rows)
     }
 
     #[test]
